@@ -1,0 +1,1 @@
+"""Dermoscopic images from words, and an honest measure of whether they help."""

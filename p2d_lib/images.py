@@ -1,0 +1,44 @@
+"""Pixels on disk and in memory: RGB, uint8, height x width x 3."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+class ImageError(Exception):
+    """A file that is not a readable image; the message names it."""
+
+
+def read(path: Path, size: int | None = None) -> np.ndarray:
+    """One image as uint8 (h, w, 3); with `size`, its central square resized to (size, size), Lanczos.
+
+    Raises ImageError for a missing, empty, truncated or foreign file.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            image = image.convert("RGB")
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such image") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path}: not a readable image ({error}); replace the file") from None
+    return np.asarray(square(image, size) if size else image)
+
+
+def square(image: Image.Image, size: int, resample=Image.Resampling.LANCZOS) -> Image.Image:
+    """The central square of an image, resized to (size, size) px."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return image.resize((size, size), resample, box=(left, top, left + side, top + side))
+
+
+def load(paths: Iterable[Path]) -> np.ndarray:
+    """Images of one size as uint8 (n, h, w, 3). Raises ImageError for one unreadable, ValueError when sizes differ."""
+    return np.stack([read(path) for path in paths])
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    """Writes uint8 (h, w, 3) as PNG."""
+    Image.fromarray(image).save(path, format="PNG", compress_level=1)

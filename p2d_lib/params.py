@@ -1,0 +1,174 @@
+"""What each notebook may be given, and the profiles (params/*.yaml) that give it.
+
+A profile lists, per notebook, every parameter; `extends: smoke` takes another profile's values where it gives none.
+Unknown names, wrong types and impossible values are refused with the nearest valid name before anything runs.
+"""
+
+import ast
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PROFILES = Path(__file__).resolve().parents[1] / "params"
+
+Count = Annotated[int, Field(gt=0)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class ParameterError(Exception):
+    """A parameter that no notebook knows, or a value it cannot take."""
+
+
+class _Notebook(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: CountOrNone
+
+
+class Prep(_Notebook):
+    source: Literal["phantom", "ham10000"]
+    data: str  # HAM10000's folder; "" asks P2D_HAM10000
+    n_images: Count  # of the phantom
+    tail: Annotated[float, Field(ge=0, le=1)]  # class counts ~ HAM10000's ** tail: 1 its long tail, 0 balanced
+    camera: Literal["clinic", "atlas"]  # the phantom's optics
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=8)]  # px, of the resized squares
+    test_size: Fraction  # of lesions
+    val_size: Fraction  # of the lesions that are left
+    split_seed: CountOrNone
+
+
+class Describe(_Notebook):
+    max_features: Annotated[int, Field(ge=1, le=22)]
+
+
+class Finetune(_Notebook):
+    base: str  # "tiny" (shipped), "random" (tiny, untrained), a folder or a Hugging Face id
+    vae_steps: CountOrNone
+    base_steps: CountOrNone
+    lora_rank: Count
+    lora_steps: Count
+    batch_size: Count
+    learning_rate: Rate
+    scout_steps: Count
+    alignment_steps: Count
+
+
+class Sample(_Notebook):
+    per_class: Count
+    base_per_class: Count  # drawn without the adapter, to see what it changed
+    guidance_scale: Annotated[float, Field(ge=0, le=30)]
+    num_inference_steps: Count
+    batch_size: Count
+
+
+class Fidelity(_Notebook):
+    extractor: str  # "scout", or a folder that holds clean-fid's inception-2015-12-05.pt
+
+
+class Classify(_Notebook):
+    arms: list[Literal["real", "real+replay", "synthetic", "mixed"]]
+    backbone: str
+    seeds: Annotated[int, Field(ge=2)]
+    steps: Count
+    batch_size: Count
+    learning_rate: Rate
+
+
+class Readers(_Notebook):
+    n_images: Annotated[int, Field(ge=14, multiple_of=14)]
+
+
+class Fairness(_Notebook):
+    min_n: Count  # lesions; below it a group is printed as "n too small"
+
+
+MODELS = {
+    "01_prep": Prep,
+    "02_describe": Describe,
+    "03_finetune": Finetune,
+    "04_sample": Sample,
+    "05_fidelity": Fidelity,
+    "06_classify": Classify,
+    "07_readers": Readers,
+    "08_fairness": Fairness,
+}
+
+
+def profile(name: str, run: str = "", overrides: tuple[str, ...] = ()) -> dict[str, dict]:
+    """The validated parameters of all notebooks: {notebook: {name: value}}.
+
+    name: a file of params/. run: the run's name, default the profile's. overrides: "06_classify.seeds=5", values in
+    YAML. Raises ParameterError.
+    """
+    given = _load(name)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        notebook, dot, parameter = key.partition(".")
+        if not (equals and dot):
+            raise ParameterError(f"--set {override}: write it as NOTEBOOK.PARAMETER=VALUE, e.g. 06_classify.seeds=5")
+        if notebook not in MODELS:
+            raise ParameterError(f"--set {override}: no notebook {notebook!r}{_nearest(notebook, MODELS)}")
+        given.setdefault(notebook, {})[parameter] = yaml.safe_load(value)
+    common = {"run": run or name, **given.pop("common", {})}
+    if run:
+        common["run"] = run
+    if unknown := set(given) - set(MODELS):
+        raise ParameterError(f"params/{name}.yaml: no notebook {min(unknown)!r}{_nearest(min(unknown), MODELS)}")
+    return {
+        notebook: check(notebook, {**common, **given.get(notebook, {})}, f"params/{name}.yaml").model_dump()
+        for notebook in MODELS
+    }
+
+
+def _load(name: str) -> dict:
+    path = PROFILES / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+        raise ParameterError(f"no profile {name!r}{_nearest(name, known)}; there are {', '.join(known)}")
+    given = yaml.safe_load(path.read_text())
+    if parent := given.pop("extends", None):
+        inherited = _load(parent)
+        given = {key: {**inherited.get(key, {}), **given.get(key, {})} for key in {**inherited, **given}}
+    return given
+
+
+def check(notebook: str, values: dict, where: str = "parameters") -> _Notebook:
+    """The parameters of one notebook as its model. Raises ParameterError naming the parameter and what is wrong."""
+    model = MODELS[notebook]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            problem = f"there is no such parameter{_nearest(name, model.model_fields)}"
+        elif first["type"] == "missing":
+            problem = "it is missing"
+        else:
+            problem = f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ParameterError(f"{where}: {notebook}.{name}: {problem}") from None
+
+
+def of_notebook(notebook: str, namespace: dict) -> _Notebook:
+    """The parameters that a notebook's `parameters` cell and papermill have set.
+
+    namespace: the notebook's globals(). A name that papermill injected and no parameter has is refused (papermill
+    itself only warns).
+    """
+    injected = [cell for cell in namespace.get("In", []) if cell.startswith("# Parameters\n")]
+    names = {node.id for cell in injected for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)}
+    names = {name for name in names if name in namespace} | set(MODELS[notebook].model_fields)
+    return check(
+        notebook, {name: namespace[name] for name in names if name in namespace}, f"notebooks/{notebook}.ipynb"
+    )
+
+
+def _nearest(name: str, known) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else ""

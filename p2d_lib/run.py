@@ -1,0 +1,185 @@
+"""Where a run's artefacts live: checked tables, atomic writes, provenance, addressed randomness.
+
+`Run` is the only thing that knows paths. Everything is written under a temporary name, flushed to disk and renamed,
+so an interrupted write leaves nothing behind that looks finished.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from p2d_lib.schemas import ARTEFACTS
+
+PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "diffusers", "transformers", "peft", "open_clip_torch")
+
+
+class ArtefactError(Exception):
+    """An artefact is missing or does not hold what its schema says."""
+
+
+def home() -> Path:
+    """The folder that holds data/, tables/ and figures/: `P2D_HOME`, else the repository."""
+    return Path(os.environ.get("P2D_HOME") or Path(__file__).resolve().parents[1])
+
+
+def derive(seed: int, *address: str | int) -> int:
+    """A seed in 0..2**63-1 for one place of the work, e.g. derive(run_seed, "sample", image_index).
+
+    Equal addresses give equal seeds whatever ran before, so image k does not depend on batch size, shard or order.
+    """
+    digest = hashlib.sha256(json.dumps([seed, *address]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, or of a folder's files by relative name."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)}:{sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there takes the name on success and vanishes on error.
+
+    Works for a file and for a folder (make the folder at the path yielded).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        for file in [partial] if partial.is_file() else sorted(p for p in partial.rglob("*") if p.is_file()):
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        if path.is_dir():
+            _remove(path)
+        partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@cache
+def _commit() -> str:
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    return git.stdout.strip() if git.returncode == 0 else "unknown"
+
+
+class Run:
+    """One run of the paper, seen from one notebook.
+
+    name: the run's folder under data/runs. notebook: which notebook writes. parameters: what it was given.
+    What was read is remembered, and each artefact written gets a sidecar `<name>.provenance.json` that says
+    from what, with which code and how it was made.
+    """
+
+    def __init__(self, name: str, notebook: str, parameters: dict | None = None):
+        self.name, self.notebook, self.parameters = name, notebook, parameters or {}
+        self.folder = home() / "data" / "runs" / name
+        self.tables, self.figures = home() / "tables" / name, home() / "figures" / name
+        self._inputs: dict[str, str] = {}
+        self._started = time.monotonic()
+
+    def path(self, artefact: str) -> Path:
+        """Where an artefact lies. Raises ArtefactError, naming the notebook to run, when it is not there."""
+        path = self.folder / ARTEFACTS[artefact].path
+        if not path.exists():
+            made_by = ARTEFACTS[artefact].made_by
+            raise ArtefactError(
+                f"{path} is missing: run notebooks/{made_by}.ipynb with run={self.name!r} first "
+                f"(or ./run_all.sh --run {self.name} --to {made_by})"
+            )
+        if artefact not in self._inputs and ARTEFACTS[artefact].made_by != self.notebook:
+            self._inputs[artefact] = sha256(path)
+        return path
+
+    def read(self, artefact: str) -> pd.DataFrame:
+        """A table, checked against its schema."""
+        return _checked(pd.read_parquet(self.path(artefact)), artefact)
+
+    def write(self, artefact: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Checks and writes a table; returns it as checked."""
+        table = _checked(table.reset_index(drop=True), artefact)
+        with self.writing(artefact) as partial:
+            table.to_parquet(partial, index=False)
+        return table
+
+    @contextmanager
+    def writing(self, artefact: str) -> Iterator[Path]:
+        """`atomic` for an artefact (a folder, mostly), with its provenance."""
+        path = self.folder / ARTEFACTS[artefact].path
+        with atomic(path) as partial:
+            yield partial
+        self.provenance(path, beside=path)
+
+    def scratch(self, name: str) -> Path:
+        """A folder for unfinished work (checkpoints, partly sampled sets): it survives a crash."""
+        path = self.folder / "scratch" / self.notebook / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def provenance(self, path: Path, beside: Path) -> None:
+        """Writes `<beside>.provenance.json`: what `path` is made of."""
+        record = {
+            "artefact": path.name,
+            "sha256": sha256(path),
+            "notebook": self.notebook,
+            "parameters": self.parameters,
+            "inputs": self._inputs,
+            "commit": _commit(),
+            "packages": {package: version(package) for package in PACKAGES},
+            "device": os.environ.get("P2D_DEVICE", "auto"),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with atomic(beside.with_name(f"{beside.name}.provenance.json")) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n")
+
+    @property
+    def note(self) -> str:
+        """ "phantom data" where the run's cases are the phantom's, else ""."""
+        dataset = pd.read_parquet(self.path("cases"), columns=["dataset"])["dataset"]
+        return "phantom data" if (dataset == "phantom").all() else ""
+
+    def images(self, table: pd.DataFrame) -> np.ndarray:
+        """The images of a cases or synthetic table: uint8 (n, height, width, 3), in the table's order."""
+        from p2d_lib.images import load
+
+        return load(self.folder / path for path in table["path"])
+
+
+def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:
+    try:
+        return ARTEFACTS[artefact].schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        worst = error.failure_cases.iloc[0]
+        raise ArtefactError(
+            f"{artefact}: column {worst['column']!r}, row {worst['index']}: {worst['failure_case']!r} "
+            f"fails {worst['check']} ({len(error.failure_cases)} failures in all)"
+        ) from None

@@ -1,0 +1,148 @@
+"""The artefacts that the notebooks hand to one another: what each holds, which notebook makes it, which read it.
+
+Tables are checked on every write and every read: a missing or unknown column, a wrong type or a value out of range
+is an error that names artefact, column and value.
+"""
+
+from dataclasses import dataclass
+
+import pandera.pandas as pa
+
+from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
+
+NOTEBOOKS = (
+    "01_prep", "02_describe", "03_finetune", "04_sample", "05_fidelity", "06_classify", "07_readers", "08_fairness",
+)  # fmt: skip
+SPLITS = ("train", "val", "test")
+KINDS = ("network", "vlm", "person")
+
+
+def _text(*, isin=None, unique=False) -> pa.Column:
+    return pa.Column(str, pa.Check.isin(isin) if isin else None, unique=unique)
+
+
+def _number(low=None, high=None, *, dtype=float, nullable=False) -> pa.Column:
+    checks = [check(bound) for check, bound in ((pa.Check.ge, low), (pa.Check.le, high)) if bound is not None]
+    return pa.Column(dtype, checks, nullable=nullable)
+
+
+def _table(columns: dict, *, strict: bool = True) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, strict=strict, coerce=True)
+
+
+_FEATURES = {name: _number(0, 1, nullable=True) for name in FEATURES}  # NaN: the describer does not know
+_FRACTION = _number(0, 1, nullable=True)
+
+CASES = _table(
+    {
+        "image_id": _text(unique=True),
+        "lesion_id": _text(),
+        "dx": _text(isin=DX),
+        "dx_type": _text(isin=DX_TYPES),
+        "age": _number(0, 120, nullable=True),  # years
+        "sex": _text(isin=SEXES),
+        "localization": _text(),
+        "dataset": _text(),  # "phantom" on phantom rows
+        "split": _text(isin=SPLITS),
+        "path": _text(),  # of the resized image, relative to the run's folder
+        "sha256": _text(),  # of the image file as published
+        "width": _number(1, dtype=int),  # px, as published
+        "height": _number(1, dtype=int),  # px, as published
+        "entropy": _number(0, 8),  # bits, of the grey histogram
+        "ita": _number(-180, 180, nullable=True),  # degrees, of the skin outside the lesion; descriptive only
+    },
+    strict=False,  # the phantom adds what it knows as true_* columns
+)
+MEASUREMENTS = _table(
+    {  # what mask and pixels of a real image say; NaN where there is no mask
+        "image_id": _text(unique=True),
+        "area": _FRACTION,  # of the image
+        "diameter": _number(0, nullable=True),  # px of the published image
+        "asymmetry": _FRACTION,
+        "border_irregularity": _FRACTION,
+        **{colour: _FRACTION for colour in ("light_brown", "dark_brown", "black", "red", "white", "blue_grey")},
+        "n_colors": _number(0, 6, nullable=True),  # colours on at least 5 % of the lesion
+        "skin_contrast": _number(0, nullable=True),  # Delta E (CIE76) between lesion and skin
+        "skin_lightness": _number(0, 100, nullable=True),  # median L* outside the lesion
+    }
+)
+DESCRIPTIONS = _table(
+    {
+        "image_id": _text(),
+        "describer": _text(),
+        "text": _text(),
+        **_FEATURES,
+        "prompt": _text(),
+        "valid": pa.Column(bool),
+        "reviewer": _text(),  # "" where nobody has reviewed it
+        "seconds": _number(0),
+        "cost": _number(0),  # USD
+    }
+)
+SYNTHETIC = _table(
+    {
+        "image_id": _text(unique=True),
+        "path": _text(),  # relative to the run's folder
+        "sha256": _text(),
+        "dx": _text(isin=DX),
+        "prompt": _text(),
+        "seed": _number(0, dtype="int64"),
+        "generator": _text(isin=("base", "adapter")),
+        "guidance": _number(0),
+        "steps": _number(1, dtype=int),
+        "alignment": _number(-1, 1),  # cosine of image and prompt by the run's alignment model
+        "nearest_case": _text(),  # image_id of the nearest train image in the scout's features
+        "nearest_distance": _number(0),
+        "accepted": pa.Column(bool),
+    }
+)
+READINGS = _table(
+    {
+        "image_id": _text(),
+        "reader": _text(),
+        "kind": _text(isin=KINDS),
+        "arm": _text(),  # "" where the reader belongs to no arm
+        "seed": _number(-1, dtype="int64"),  # -1 where there is none
+        "dx_read": _text(isin=DX),
+        **{f"p_{dx}": _FRACTION for dx in DX},  # NaN where a reader gives no probabilities
+        "is_synthetic_read": _number(0, 1, nullable=True),  # probability, or 0/1; NaN where not asked
+        "seconds": _number(0, nullable=True),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What one notebook leaves for others: a table (with a schema) or a folder (without)."""
+
+    path: str  # relative to the run's folder
+    made_by: str
+    schema: pa.DataFrameSchema | None = None
+
+
+ARTEFACTS = {
+    "images": Artefact("images", "01_prep"),  # resized real images, <image_id>.png
+    "cases": Artefact("cases.parquet", "01_prep", CASES),
+    "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
+    "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
+    "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
+    "adapter": Artefact("adapter", "03_finetune"),
+    "scout": Artefact("scout", "03_finetune"),
+    "alignment": Artefact("alignment", "03_finetune"),
+    "synthetic": Artefact("synthetic.parquet", "04_sample", SYNTHETIC),
+    "synthetic_images": Artefact("synthetic", "04_sample"),
+    "classifiers": Artefact("classifiers", "06_classify"),
+    "network_readings": Artefact("readings/networks.parquet", "06_classify", READINGS),
+    "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
+    "reader_readings": Artefact("readings/readers.parquet", "07_readers", READINGS),
+}
+READS = {
+    "01_prep": (),
+    "02_describe": ("images", "cases", "measurements"),
+    "03_finetune": ("images", "cases", "descriptions"),
+    "04_sample": ("images", "cases", "descriptions", "base", "adapter", "scout", "alignment"),
+    "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
+    "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
+    "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
+    "08_fairness": ("cases", "network_readings"),
+}

@@ -1,0 +1,67 @@
+"""What can be said of a dermoscopic image: diagnoses, dermoscopic features, body sites, skin tones.
+
+Diagnoses and their long tail: HAM10000 (Tschandl, Rosendahl, Kittler, Sci Data 2018, doi:10.1038/sdata.2018.161).
+Features: the 22 scores that the original prompt2derm asked a multimodal LLM for, each in 0..1
+(0 = absent or lightest, 1 = marked or darkest).
+"""
+
+from dataclasses import dataclass
+
+DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+DX_NAMES = {
+    "akiec": "actinic keratosis",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic nevus",
+    "vasc": "vascular lesion",
+}
+HAM10000_IMAGES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
+HAM10000_LESIONS = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
+MALIGNANT = ("akiec", "bcc", "mel")
+
+SITES = (
+    "abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity",
+    "neck", "scalp", "trunk", "unknown", "upper extremity",
+)  # fmt: skip
+SEXES = ("female", "male", "unknown")
+DX_TYPES = ("histo", "follow_up", "consensus", "confocal")
+FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One scored feature of a dermoscopic image."""
+
+    name: str  # column name
+    field: str  # what the original prompt2derm calls it in its JSON replies
+    kind: str  # structure | colour | shape | skin | artefact
+    phrase: str  # how a prompt says it when it is present
+
+
+_FEATURES = (
+    Feature("atypical_pigment_network", "atypical_pigment_network", "structure", "atypical pigment network"),
+    Feature("blue_whitish_veil", "blue_whitish_veil", "structure", "blue-whitish veil"),
+    Feature("atypical_vascular_pattern", "atypical_vascular_pattern", "structure", "atypical vessels"),
+    Feature("irregular_dots_globules", "irregular_dots_globules", "structure", "irregular dots and globules"),
+    Feature("irregular_streaks", "irregular_streaks", "structure", "irregular streaks"),
+    Feature("irregular_blotches", "irregular_blotches", "structure", "irregular blotches"),
+    Feature("regression_structures", "regression_structures", "structure", "regression structures"),
+    Feature("asymmetry", "Asymmetry", "shape", "asymmetric shape"),
+    Feature("border_irregularity", "Border Irregularity", "shape", "irregular border"),
+    Feature("light_brown", "light_brown", "colour", "light brown"),
+    Feature("dark_brown", "dark_brown", "colour", "dark brown"),
+    Feature("black", "black", "colour", "black"),
+    Feature("red", "red", "colour", "red"),
+    Feature("white", "white", "colour", "white"),
+    Feature("color_variation", "Color Variation", "colour", "varied colors"),
+    Feature("lesion_shape_multicomponent", "lesion_shape_multicomponent", "shape", "multicomponent pattern"),
+    Feature("evolving", "Evolving", "shape", "evolving"),
+    Feature("background_skin_contrast", "background_skin_contrast", "skin", "high contrast to the skin"),
+    Feature("background_skin_tone", "background_skin_tone", "skin", "dark skin"),
+    Feature("hair_amount", "hair_amount", "artefact", "hair"),
+    Feature("ruler_presence", "ruler_presence", "artefact", "ruler"),
+    Feature("ink_markings", "ink_markings", "artefact", "ink markings"),
+)
+FEATURES = {feature.name: feature for feature in _FEATURES}
