@@ -1,0 +1,1 @@
+"""01: a raw set of dermoscopic images -> cases, resized images, measurements."""

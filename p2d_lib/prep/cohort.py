@@ -1,0 +1,51 @@
+"""Who is in the set: the cohort table, and what a split that ignores lesions would leak."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib.schemas import SPLITS
+from p2d_lib.vocabulary import DX_NAMES
+
+
+def cohort(cases: pd.DataFrame) -> pd.DataFrame:
+    """One row per diagnosis and one for all: lesions, images, images per split, age, sex, proof by histology.
+
+    Age, sex and dx_type are counted over lesions (a lesion's first image), age as median [quartiles] in years, both
+    over those known.
+    """
+    groups = [(f"{name} ({dx})", cases[cases["dx"] == dx]) for dx, name in DX_NAMES.items()]
+    return pd.DataFrame([_row(name, group) for name, group in [*groups, ("all", cases)] if len(group)])
+
+
+def _row(name: str, group: pd.DataFrame) -> dict:
+    lesions = group.drop_duplicates("lesion_id")
+    low, median, high = lesions["age"].quantile([0.25, 0.5, 0.75])
+    return {
+        "diagnosis": name,
+        "lesions": len(lesions),
+        "images": len(group),
+        **{part: int((group["split"] == part).sum()) for part in SPLITS},
+        "age": "–" if math.isnan(median) else f"{median:.0f} [{low:.0f}, {high:.0f}]",
+        "% female": 100 * (lesions["sex"] == "female").sum() / max(1, (lesions["sex"] != "unknown").sum()),
+        "% histology": 100 * (lesions["dx_type"] == "histo").mean(),
+    }
+
+
+def shared_lesions(cases: pd.DataFrame) -> int:
+    """How many lesions have images in more than one split: 0, or the split leaks."""
+    return int((cases.groupby("lesion_id")["split"].nunique() > 1).sum())
+
+
+def leak_of_image_split(cases: pd.DataFrame, test_size: float) -> pd.Series:
+    """Per dx and for "all": the share of test images whose lesion is also in train, were images split at random.
+
+    The exact expectation, not a draw: a lesion's k images escape only if its other k - 1 fall into test as well,
+    prod_{j=1..k-1} (n_test - j) / (n - j).
+    """
+    n, n_test = len(cases), math.ceil(test_size * len(cases))
+    siblings = cases.groupby("lesion_id")["image_id"].transform("size") - 1
+    escapes = np.cumprod([1, *((n_test - j) / (n - j) for j in range(1, siblings.max() + 1))])
+    leaks = 1 - pd.Series(escapes[siblings], cases.index)
+    return pd.concat([leaks.groupby(cases["dx"]).mean(), pd.Series({"all": leaks.mean()})])

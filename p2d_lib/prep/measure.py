@@ -1,0 +1,164 @@
+"""What a lesion's mask and pixels measure: size, asymmetry, border, colours, contrast to the skin, skin tone.
+
+Everything is measured at one working width, so that numbers from images of different sizes compare.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image
+from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import pdist
+from skimage.measure import perimeter_crofton
+
+WIDTH = 200  # px that an image is reduced to before it is measured
+COLOUR_SHARE = 0.05  # of the lesion: from here on a colour counts as one of its colours
+DARK = 0.02  # of full green light (L* 15): darker than any skin, the corners that a dermatoscope's tube leaves black
+COVER = 0.01  # of the image: with less skin than this nothing is said about the skin
+
+# The six colours of the ABCD rule of dermoscopy (Nachbar et al., J Am Acad Dermatol 30(4), 1994), each as the sRGB
+# centroids of the ISCC-NBS names that speak of it (Kelly & Judd, NBS Special Publication 440, 1976).
+COLOURS = {
+    "light_brown": "a67b5b c19a6b a87c6d 958070 977f73 ae9b82 996515",  # light browns; strong yellowish
+    "dark_brown": (
+        "6f4e37 80461b 593319 422518 635147 3e322c 79443b 882d17 56070c 3e1d1e 674c47 43302e 826644 654522 4b3621"
+        " 7e6d5a 483c32"  # moderate, strong, deep, dark, greyish; reddish and yellowish likewise
+    ),
+    "black": "222222 28201c 202428 242124 282022 2e1d21",  # black; brownish, bluish, purplish, reddish; blackish red
+    "red": (
+        "be0032 bc3f4a 841b2d ab4e52 722f37 905d5d b3446c 78184a a8516e 673147 915f6d ad8884 af868e"
+        " e4717a c08081"  # vivid, strong, deep, moderate, dark, greyish; purplish likewise; deep and dark pink
+    ),
+    "white": "f2f3f4 eae3e1 e9e9ed ead8d7 c1b6b3 b9b8b5",  # white; pinkish, bluish; pale pink, pinkish and light grey
+    "blue_grey": "81878b 51585e b4bcc0 536878 36454f 8b8589 5d555b 848482 555555",  # bluish and purplish greys, grey
+}
+COLOURS = {name: tuple(tuple(bytes.fromhex(hue)) for hue in hues.split()) for name, hues in COLOURS.items()}
+NAMES = (
+    "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "skin_contrast", "skin_lightness",
+)  # fmt: skip
+
+LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
+
+_LINEAR = np.array(
+    [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255], np.float32
+)
+_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+_TO_XYZ = (_XYZ / _XYZ.sum(axis=1, keepdims=True)).T.astype(np.float32)  # relative to the white point D65
+
+
+def linear(rgb: np.ndarray) -> np.ndarray:
+    """Light intensities, float32 in 0..1, of sRGB pixels, uint8 (..., 3). IEC 61966-2-1."""
+    return _LINEAR[rgb]
+
+
+def lab(intensities: np.ndarray) -> np.ndarray:
+    """CIELAB under D65, float32 with L* in 0..100, of linear intensities (..., 3). CIE 15:2004."""
+    xyz = intensities @ _TO_XYZ
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+_REFERENCES = lab(linear(np.array([hue for hues in COLOURS.values() for hue in hues], np.uint8)))
+_OWNER = np.repeat(np.arange(len(COLOURS)), [len(hues) for hues in COLOURS.values()])
+_SKIN = linear(np.array(LIGHT_SKIN, np.uint8))
+
+
+def measure(image: Image.Image, mask: Image.Image | None) -> dict[str, float]:
+    """The columns of `schemas.MEASUREMENTS` (but image_id), and `ita`, of one image; how is said below.
+
+    image: RGB. mask: its lesion, bright inside, of the same shape in any size. Without a mask, or with an empty one,
+    everything is NaN: nothing is then known of lesion or skin.
+    """
+    size = (WIDTH, max(1, round(WIDTH * image.height / image.width)))
+    inside = np.asarray(mask.convert("L").resize(size, Image.Resampling.BOX)) >= 128 if mask else np.zeros(1, bool)
+    if not inside.any():
+        return dict.fromkeys((*NAMES, "ita"), math.nan)
+    pixels = linear(np.asarray(image.resize(size, Image.Resampling.BOX)))
+    lesion, skin = pixels[inside], skin_of(pixels[~inside], COVER * inside.size)
+    skin_lab = lab(skin)
+    shares = colour_shares(lesion, skin)
+    return {
+        "area": float(inside.mean()),
+        "diameter": diameter(inside) * image.width / WIDTH,
+        "asymmetry": asymmetry(inside),
+        "border_irregularity": border_irregularity(inside),
+        **shares,
+        "n_colors": sum((share >= COLOUR_SHARE) + 0 * share for share in shares.values()),
+        "skin_contrast": float(np.linalg.norm(lab(np.median(lesion, axis=0)) - skin_lab)),
+        "skin_lightness": float(skin_lab[0]),
+        "ita": ita(skin_lab),
+    }
+
+
+def skin_of(outside: np.ndarray, at_least: float) -> np.ndarray:
+    """The skin: median linear intensities (3,) of the pixels outside the lesion, (n, 3), black corners left out.
+
+    NaN where fewer than `at_least` pixels are left.
+    """
+    skin = outside[outside[:, 1] > DARK]
+    return np.median(skin, axis=0) if len(skin) >= at_least else np.full(3, math.nan, np.float32)
+
+
+def ita(skin: np.ndarray) -> float:
+    """Individual typology angle of a skin's CIELAB (3,), degrees: atan((L* - 50) / b*) (Chardon et al., 1991).
+
+    From the camera's pixels, not from a colorimeter: descriptive only.
+    """
+    return math.degrees(math.atan2(skin[0] - 50, skin[2]))
+
+
+def diameter(inside: np.ndarray) -> float:
+    """The largest distance across a mask, bool (h, w), in px: the maximal Feret diameter."""
+    points = np.argwhere(inside)
+    try:
+        points = points[ConvexHull(points).vertices]
+    except QhullError:  # all on one line, or fewer than three
+        points = points[[0, -1]]
+    return float(pdist(points).max()) + 1
+
+
+def asymmetry(inside: np.ndarray) -> float:
+    """Share of the lesion that finds no counterpart when folded over a principal axis, mean of the two; 0..1.
+
+    0 for an ellipse. After Stoecker, Li, Moss, Comput Med Imaging Graph 16(3), 1992. A lesion that the frame cuts
+    counts as cut.
+    """
+    points = np.argwhere(inside)
+    centred = points - points.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    unmatched = []
+    for axis in axes.T:
+        mirrored = np.rint(points - 2 * np.outer(centred @ axis, axis)).astype(int)
+        within = ((mirrored >= 0) & (mirrored < inside.shape)).all(axis=1)
+        unmatched.append(1 - inside[tuple(mirrored[within].T)].sum() / len(points))
+    return float(np.mean(unmatched))
+
+
+def border_irregularity(inside: np.ndarray) -> float:
+    """1 - 4 pi area / perimeter^2: 0 for a disc, towards 1 the more the border winds.
+
+    One less the inverse of the irregularity index of Golston, Stoecker, Moss, Dhillon, Comput Med Imaging Graph
+    16(3), 1992; the perimeter by Crofton's formula, which a disc's pixel stairs do not lengthen.
+    """
+    return float(np.clip(1 - 4 * math.pi * inside.sum() / perimeter_crofton(inside, directions=4) ** 2, 0, 1))
+
+
+def colour_shares(lesion: np.ndarray, skin: np.ndarray) -> dict[str, float]:
+    """Share of the lesion's pixels, linear (n, 3), whose nearest reference (Delta E 1976) is each of COLOURS; 0..1.
+
+    Colours are read against the image's own skin, linear (3,): intensities are scaled so that this skin takes the hue
+    of `LIGHT_SKIN` at its own luminance (von Kries), which undoes the tint of lamp and camera; and the skin is one
+    more reference that belongs to no colour, so that white is whiter than this skin, as the ABCD rule asks, and the
+    shares need not sum to 1. NaN where there is no skin to read against.
+    """
+    if np.isnan(skin).any():
+        return dict.fromkeys(COLOURS, math.nan)
+    luminance = _XYZ[1].astype(np.float32)
+    as_light_skin = _SKIN * (skin @ luminance) / (_SKIN @ luminance)
+    references = np.vstack([_REFERENCES, lab(as_light_skin)])
+    pixels = lab(lesion * (as_light_skin / skin))
+    # |p - r|^2 less |p|^2, which does not change who is nearest
+    nearest = ((references**2).sum(axis=1) - 2 * pixels @ references.T).argmin(axis=1)
+    counts = np.bincount(np.append(_OWNER, len(COLOURS))[nearest], minlength=len(COLOURS) + 1)
+    return dict(zip(COLOURS, (counts[:-1] / len(lesion)).tolist(), strict=True))
