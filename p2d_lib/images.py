@@ -1,10 +1,11 @@
 """Pixels on disk and in memory: RGB, uint8, height x width x 3."""
 
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 
 class ImageError(Exception):
@@ -17,14 +18,21 @@ def read(path: Path, size: int | None = None) -> np.ndarray:
     Raises ImageError for a missing, empty, truncated or foreign file.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            image = image.convert("RGB")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: not a readable image ({error}); replace the file") from None
+    image = decode(data, path)
     return np.asarray(square(image, size) if size else image)
+
+
+def decode(data: bytes, name: object) -> Image.Image:
+    """The RGB image that a file's bytes hold. Raises ImageError, with the file's name, when they hold none."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        problem = "no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise ImageError(f"{name}: not a readable image ({problem}); replace the file") from None
 
 
 def square(image: Image.Image, size: int, resample=Image.Resampling.LANCZOS) -> Image.Image:
