@@ -1,0 +1,1 @@
+"""Things with weights: how they are built, fitted, saved and asked. They import the ground floor only."""

@@ -1,0 +1,235 @@
+"""Networks that read a dermoscopic image: a head for dx and, where asked for, one for the vocabulary's features.
+
+The scout of 03 and the arms of 06 are these.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from p2d_lib.device import generator
+from p2d_lib.run import derive
+from p2d_lib.vocabulary import DX
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect
+WEIGHT_DECAY = 0.05
+JITTER = 0.1  # colours and brightness are scaled by up to this: cameras differ, but colour carries the diagnosis
+
+
+class Classifier(nn.Module):
+    """A backbone, a dx head (7) and, with n_features > 0, a feature head.
+
+    Called with pixels in 0..1, float (b, 3, h, w); gives dx logits (b, 7), feature logits (b, n_features) and the
+    penultimate embedding (b, dim).
+    """
+
+    def __init__(self, backbone: str, n_features: int = 0, pretrained: bool = True):
+        super().__init__()
+        self.backbone, self.n_features = backbone, n_features
+        name, _, weights = backbone.partition(":")
+        self.side = None  # px the backbone wants; None: as the image comes
+        if name == "tiny_resnet":
+            self.body, self.dim = _tiny_resnet(), 128
+        else:
+            self.body, self.dim, self.side = _torchvision(name, weights if pretrained else "")
+        self.dx = nn.Linear(self.dim, len(DX))
+        self.features = nn.Linear(self.dim, n_features) if n_features else None
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.side and pixels.shape[-1] != self.side:
+            pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", antialias=True)
+        embedding = self.body((pixels - self.mean) / self.std)
+        features = self.features(embedding) if self.features else embedding[:, :0]
+        return self.dx(embedding), features, embedding
+
+
+def build(backbone: str, n_features: int = 0, seed: int = 0) -> Classifier:
+    """A classifier with weights drawn from the seed (its pretrained part, where it has one, from torchvision).
+
+    backbone: "tiny_resnet" (0.3 M parameters, made for 64 px), or a torchvision model with the name of its weights
+    after a colon: "resnet18", "resnet18:IMAGENET1K_V1", "vit_b_16:IMAGENET1K_V1"; those see 224 px. Raises ValueError
+    for a name torchvision does not know.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "classifier"))
+        return Classifier(backbone, n_features)
+
+
+def fit(
+    model: Classifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    device: torch.device,
+    features: np.ndarray | None = None,
+    draws: np.ndarray | None = None,
+    on_step: Callable[[int, dict], None] | None = None,
+    label: str = "classifier",
+) -> pd.DataFrame:
+    """Trains in place (AdamW, one-cycle rate) and gives the log: step, loss, learning_rate.
+
+    images: uint8 (n, s, s, 3). labels: indices into `vocabulary.DX` (n,). features: targets in 0..1 (n, n_features);
+    a NaN is not learnt from. draws: which images each step sees, (steps, batch_size); default `epochs`. Each step's
+    images are turned and tinted by the seed and the step alone, so two fits on other draws are augmented alike.
+    """
+    draws = epochs(len(images), steps, batch_size, derive(seed, "draws")) if draws is None else draws
+    if draws.shape != (steps, batch_size):
+        raise ValueError(f"draws has shape {draws.shape}; {steps} steps of {batch_size} images were asked for")
+    model.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    log = []
+    for step, rows in enumerate(tqdm(draws, desc=label, unit="step", leave=False, mininterval=1)):
+        pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step))
+        dx, feature_logits, _ = model(pixels)
+        loss = F.cross_entropy(dx, torch.as_tensor(labels[rows], dtype=torch.long, device=device))
+        if features is not None:
+            loss = loss + _masked_bce(feature_logits, torch.as_tensor(features[rows], dtype=dx.dtype, device=device))
+        optimizer.zero_grad()
+        loss.backward()
+        log.append({"step": step, "loss": loss.item(), "learning_rate": schedule.get_last_lr()[0]})
+        optimizer.step()
+        schedule.step()
+        if on_step:
+            on_step(step, log[-1])
+    return pd.DataFrame(log)
+
+
+@torch.inference_mode()
+def predict(
+    model: Classifier, images: np.ndarray, device: torch.device, batch_size: int = 256
+) -> dict[str, np.ndarray]:
+    """What the model reads in uint8 (n, s, s, 3): "p" (n, 7), "features" (n, n_features) in 0..1, "embedding" (n, dim).
+
+    float32, p in the order of `vocabulary.DX`.
+    """
+    model.to(device, memory_format=torch.channels_last).eval()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        dx, features, embedding = model(_pixels(images[start : start + batch_size], device))
+        parts.append((dx.softmax(1), features.sigmoid(), embedding))
+    return {
+        name: torch.cat(part).float().cpu().numpy()
+        for name, part in zip(("p", "features", "embedding"), zip(*parts, strict=True), strict=True)
+    }
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Writes model.safetensors and classifier.json into a folder (made where missing)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"backbone": model.backbone, "n_features": model.n_features, "classes": DX}
+    (folder / "classifier.json").write_text(json.dumps(config, indent=1) + "\n")
+    save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, folder / WEIGHTS)
+
+
+def load(folder: Path, device: torch.device) -> Classifier:
+    """A saved classifier, ready to predict; nothing is downloaded. Raises FileNotFoundError naming the folder."""
+    if not (folder / WEIGHTS).exists():
+        raise FileNotFoundError(f"{folder} holds no classifier ({WEIGHTS} and classifier.json)")
+    config = json.loads((folder / "classifier.json").read_text())
+    model = Classifier(config["backbone"], config["n_features"], pretrained=False)
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model.to(device).eval()
+
+
+def epochs(n: int, steps: int, batch_size: int, seed: int) -> np.ndarray:
+    """Draws that see each of n images once before any twice: indices (steps, batch_size)."""
+    rng = np.random.default_rng(seed)
+    needed = steps * batch_size
+    orders = [rng.permutation(n) for _ in range(-(-needed // n))]
+    return np.concatenate(orders)[:needed].reshape(steps, batch_size)
+
+
+def balanced(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.ndarray:
+    """Draws that see each class equally often, in a class each image once before any twice: (steps, batch_size)."""
+    classes = np.unique(labels)
+    wanted = classes[epochs(len(classes), steps, batch_size, derive(seed, "classes"))]
+    return draw_classes(labels, wanted, derive(seed, "images"))
+
+
+def draw_classes(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
+    """Images of the classes wanted, each image of a class once before any twice: indices shaped as `wanted`."""
+    draws = np.empty(wanted.shape, int)
+    for k in np.unique(wanted):
+        rows, places = np.flatnonzero(labels == k), wanted == k
+        if not len(rows):
+            raise ValueError(f"class {DX[k]} is to be drawn, but no image has it")
+        draws[places] = rows[epochs(len(rows), 1, int(places.sum()), derive(seed, int(k)))[0]]
+    return draws
+
+
+def augment(pixels: torch.Tensor, seed: int) -> torch.Tensor:
+    """Each of (b, 3, s, s) in 0..1 in one of the square's eight positions, its colours scaled by up to JITTER."""
+    rng = generator(seed)
+    flips = torch.rand(3, len(pixels), 1, 1, 1, generator=rng) < 0.5
+    gains = 1 + JITTER * (2 * torch.rand(2, len(pixels), 3, 1, 1, generator=rng) - 1)
+    flips, gains = flips.to(pixels.device), gains.to(pixels.device)
+    for flip, turned in zip(flips, (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT), strict=True):
+        pixels = torch.where(flip, turned(pixels), pixels)
+    return (pixels * gains[0] * gains[1, :, :1]).clamp(0, 1)
+
+
+WEIGHTS = "model.safetensors"
+
+
+def _pixels(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def _masked_bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    known = targets.isfinite()
+    loss = F.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, inner: int, outer: int, stride: int):
+        super().__init__()
+        self.first = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(outer), nn.BatchNorm2d(outer)])
+        self.skip = nn.Identity() if inner == outer and stride == 1 else nn.Conv2d(inner, outer, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inside = F.relu(self.norms[0](self.first(x)))
+        return F.relu(self.norms[1](self.second(inside)) + self.skip(x))
+
+
+def _tiny_resnet() -> nn.Module:
+    """He et al. 2016 at a fortieth of ResNet-18's size: four stages of one block."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 5, 2, 2, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        _Residual(16, 32, 2),
+        _Residual(32, 64, 2),
+        _Residual(64, 128, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def _torchvision(name: str, weights: str) -> tuple[nn.Module, int, int]:
+    """A torchvision classifier without its last layer, the width that layer saw and the pixels the model expects."""
+    if name not in torchvision.models.list_models(torchvision.models):
+        raise ValueError(f"no backbone {name!r}: write tiny_resnet or a torchvision classifier such as resnet18")
+    model = torchvision.models.get_model(name, weights=weights or None)
+    last, layer = [(path, part) for path, part in model.named_modules() if isinstance(part, nn.Linear)][-1]
+    model.set_submodule(last, nn.Identity())
+    side = torchvision.models.get_model_weights(name)[weights].transforms().crop_size[0] if weights else 224
+    return model, layer.in_features, side
