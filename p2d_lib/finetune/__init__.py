@@ -1,0 +1,1 @@
+"""Room 03: words and images of the train split -> what is fitted on them."""

@@ -1,0 +1,217 @@
+"""Latent diffusion in the Stable Diffusion architecture: a tiny one of our own, and any that diffusers can load.
+
+The tiny one is meant for two CPU cores: 64 px images, an autoencoder that halves them twice, a denoiser that attends to
+words where its maps are small, a word-level text encoder. Prediction is v (Salimans, Ho, arXiv:2202.00512) on a noise
+schedule that ends in pure noise (Lin et al., arXiv:2305.08891), so brightness and skin tone are free.
+Everything here takes Stable Diffusion 1.5 and 2.1 in the same way.
+"""
+
+import copy
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.utils import logging
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tqdm import tqdm
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from p2d_lib.prompts import SKIN_WORDS
+from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
+
+TINY = Path(__file__).with_name("tiny")  # the weights that ship
+TOKENS = 64  # read of a prompt by the tiny text encoder
+
+logging.set_verbosity_error()  # diffusers warns about the missing safety checker at every load
+logging.disable_progress_bar()
+transformers_logging.disable_progress_bar()
+
+
+class BaseError(Exception):
+    """A base that cannot be loaded; the message names it."""
+
+
+def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
+    """The tiny pipeline with random weights: autoencoder 0.6 M, denoiser 4.8 M, text encoder 0.3 M parameters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = AutoencoderKL(
+            block_out_channels=(16, 32, 64), layers_per_block=1, norm_num_groups=8, latent_channels=4, sample_size=64,
+            down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+            mid_block_add_attention=False,
+        )  # fmt: skip
+        unet = UNet2DConditionModel(
+            block_out_channels=(48, 96, 128), layers_per_block=1, norm_num_groups=16, sample_size=16,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+            cross_attention_dim=96, attention_head_dim=32,
+        )  # fmt: skip
+        tokenizer = _tokenizer()
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer), hidden_size=96, intermediate_size=384, num_hidden_layers=2,
+                num_attention_heads=3, max_position_embeddings=TOKENS, projection_dim=96,
+                bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )  # fmt: skip
+    scheduler = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False,
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing", steps_offset=1,
+    )  # fmt: skip
+    return _pipeline(vae=vae, unet=unet, text_encoder=text_encoder.eval(), tokenizer=tokenizer, scheduler=scheduler)
+
+
+def _tokenizer() -> CLIPTokenizer:
+    """CLIP's byte-level BPE with merges for the words that prompts are made of; other words become letters."""
+    corpus = [*DX_NAMES.values(), *SITES, *SKIN_WORDS, *(feature.phrase for feature in FEATURES.values())]
+    corpus = [*corpus, "dermoscopic image of", "marked", "and color colors", "skin"]
+    trainer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trainer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer.train_from_iterator(corpus, trainers.BpeTrainer(show_progress=False, end_of_word_suffix="</w>"))
+    merges = [tuple(pair) for pair in json.loads(trainer.to_str())["model"]["merges"]]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    words = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary, ranks = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
+        vocabulary.write_text(json.dumps({word: i for i, word in enumerate(words)}))
+        ranks.write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+        return CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS)
+
+
+def _pipeline(**parts) -> StableDiffusionPipeline:
+    pipe = StableDiffusionPipeline(
+        **{"safety_checker": None, "feature_extractor": None, **parts}, requires_safety_checker=False
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def load(
+    base: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
+) -> StableDiffusionPipeline:
+    """A pipeline, in evaluation mode, on `device`.
+
+    base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout or a
+    Hugging Face id. Raises BaseError when there is no such thing.
+    """
+    if str(base) == "random":
+        pipe = tiny_pipeline(seed)
+    else:
+        source = TINY if str(base) == "tiny" else base
+        try:
+            pipe = StableDiffusionPipeline.from_pretrained(
+                source, dtype=dtype, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BaseError(
+                f"base {str(base)!r} cannot be loaded ({reason}): give tiny, random, a folder in the diffusers layout "
+                "or a Hugging Face id that this machine can download"
+            ) from None
+        pipe.set_progress_bar_config(disable=True)
+    pipe = pipe.to(device, dtype)
+    for part in (pipe.vae, pipe.unet, pipe.text_encoder):
+        part.eval().requires_grad_(False)
+    for part in (pipe.vae, pipe.unet):
+        part.to(memory_format=torch.channels_last)
+    return pipe
+
+
+def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Writes a pipeline in the diffusers layout, weights in half precision as safetensors; `pipe` stays as it is."""
+    halves = {name: copy.deepcopy(getattr(pipe, name)).half() for name in ("vae", "unet", "text_encoder")}
+    _pipeline(**halves, tokenizer=pipe.tokenizer, scheduler=pipe.scheduler).save_pretrained(folder)
+
+
+@torch.no_grad()
+def encode_images(pipe: StableDiffusionPipeline, images: np.ndarray, batch_size: int = 32) -> torch.Tensor:
+    """Images, uint8 (n, h, w, 3) -> scaled latents, float32 (n, c, h / f, w / f) on the CPU: the posterior's mode."""
+    latents = []
+    for start in range(0, len(images), batch_size):
+        pixels = to_pixels(images[start : start + batch_size], pipe.vae)
+        latents.append(pipe.vae.encode(pixels).latent_dist.mode().float().cpu() * pipe.vae.config.scaling_factor)
+    return torch.cat(latents)
+
+
+@torch.no_grad()
+def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_size: int = 32) -> np.ndarray:
+    """Scaled latents (n, c, h, w) -> images, uint8 (n, h * f, w * f, 3)."""
+    images = []
+    for batch in latents.split(batch_size):
+        batch = batch.to(pipe.vae.device, pipe.vae.dtype) / pipe.vae.config.scaling_factor
+        images.append(_to_uint8(pipe.vae.decode(batch).sample.float().cpu().numpy() / 2 + 0.5))
+    return np.concatenate(images)
+
+
+def to_pixels(images: np.ndarray, like: torch.nn.Module) -> torch.Tensor:
+    """uint8 (n, h, w, 3) -> (n, 3, h, w) in -1..1, with device and type of `like`."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return pixels.to(like.device, like.dtype) / 127.5 - 1
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """(n, 3, h, w) in 0..1 -> uint8 (n, h, w, 3)."""
+    return (pixels.transpose(0, 2, 3, 1).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def tokens(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
+    """Token ids, int64 (n, length), padded or cut to what the text encoder reads."""
+    length = pipe.tokenizer.model_max_length
+    read = pipe.tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return read.input_ids
+
+
+@torch.no_grad()
+def embed_prompts(pipe: StableDiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
+    """What the denoiser reads of each prompt: (n, length, width) on the pipeline's device."""
+    batches = tokens(pipe, prompts).split(batch_size)
+    return torch.cat([pipe.text_encoder(batch.to(pipe.device))[0] for batch in batches])
+
+
+@torch.no_grad()
+def sample(
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    guidance_scale: float = 2.0,
+    num_inference_steps: int = 15,
+    batch_size: int = 32,
+    size: int | None = None,
+) -> np.ndarray:
+    """One image per prompt and seed: uint8 (n, size, size, 3).
+
+    Solver: DPM-Solver++ 2M (Lu et al., arXiv:2211.01095) with classifier-free guidance (Ho, Salimans,
+    arXiv:2207.12598; guidance_scale <= 1 is none). Each image's noise comes from its own generator, so an image does
+    not depend on its neighbours, their order or their number (up to float rounding, about 1e-6). size: px, a multiple
+    of 8, default what the pipeline was made for.
+    """
+    solver = _pipeline(
+        **{**pipe.components, "scheduler": DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)}
+    )
+    images = []
+    for start in tqdm(
+        range(0, len(prompts), batch_size), desc="sample", unit="batch", disable=len(prompts) <= batch_size
+    ):
+        part = slice(start, start + batch_size)
+        words = embed_prompts(pipe, [*prompts[part], ""])
+        images.append(
+            solver(
+                prompt_embeds=words[:-1],
+                negative_prompt_embeds=words[-1:].expand_as(words[:-1]),
+                generator=[torch.Generator().manual_seed(int(seed)) for seed in seeds[part]],
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+                height=size,
+                width=size,
+                output_type="np",
+            ).images
+        )
+    return (np.concatenate(images) * 255).round().astype(np.uint8)

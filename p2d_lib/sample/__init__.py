@@ -1,0 +1,1 @@
+"""Room 04: adapter and prompts -> synthetic images."""
