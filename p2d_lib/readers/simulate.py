@@ -1,0 +1,93 @@
+"""A simulated reader: answers drawn from stated probabilities, so that the analysis has something true to recover.
+
+It stands in for people where none have read yet, and is labelled "simulated" wherever it is shown. It says nothing
+about dermatologists.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib.readers import study
+from p2d_lib.run import atomic, derive
+from p2d_lib.vocabulary import DX
+
+EXAMPLE = Path(__file__).parent / "example"  # the sheet and key that ship
+
+MISTAKEN_FOR = {  # what a wrong answer says, in parts: the look-alikes of each class
+    "akiec": {"bcc": 3, "bkl": 4, "mel": 1},
+    "bcc": {"akiec": 3, "bkl": 2, "mel": 1, "vasc": 1},
+    "bkl": {"mel": 3, "nv": 3, "akiec": 2, "bcc": 1},
+    "df": {"nv": 3, "bkl": 2, "bcc": 2, "mel": 1},
+    "mel": {"nv": 4, "bkl": 3},
+    "nv": {"mel": 4, "bkl": 2, "df": 1},
+    "vasc": {"mel": 1, "nv": 1, "bcc": 1},
+}
+_RECALL = {"akiec": 0.60, "bcc": 0.75, "bkl": 0.65, "df": 0.60, "mel": 0.70, "nv": 0.80, "vasc": 0.90}
+
+
+@dataclass(frozen=True)
+class SimulatedReader:
+    """The probabilities a reader answers with, each image independently of the others."""
+
+    name: str
+    recall: Mapping[str, float] = field(default_factory=lambda: MappingProxyType(_RECALL))  # of dx, on real images
+    synthetic_recall: float = 0.85  # times that on synthetic images
+    sensitivity: float = 0.65  # of calling a synthetic image synthetic
+    specificity: float = 0.70  # of calling a real image real
+
+
+def confusion(reader: SimulatedReader, source: str) -> np.ndarray:
+    """P(says column | is row), (7, 7) in the order of DX; rows add up to 1. source: real | synthetic."""
+    matrix = np.array([[MISTAKEN_FOR[true].get(said, 0) for said in DX] for true in DX], float)
+    recall = np.array([reader.recall[dx] for dx in DX]) * (reader.synthetic_recall if source == "synthetic" else 1)
+    return np.diag(recall) + (1 - recall)[:, None] * matrix / matrix.sum(1, keepdims=True)
+
+
+def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFrame:
+    """What the reader answers: number, source, dx, confidence, quality, comment (as `study.fill` takes them).
+
+    Confidence is 1 + Binomial(4, 0.65 when right about the source, else 0.35), quality 1 + Binomial(4, 0.75 on real
+    images, 0.6 on synthetic ones). Each image has its own random numbers.
+    """
+    matrices = {source: confusion(reader, source) for source in study.SOURCES}
+    rows = []
+    for image in key.itertuples():
+        rng = np.random.default_rng(derive(seed, "simulated reader", reader.name, image.image_id))
+        synthetic = image.source == "synthetic"
+        right = rng.random() < (reader.sensitivity if synthetic else reader.specificity)
+        rows.append(
+            {
+                "number": image.number,
+                "source": "synthetic" if synthetic == right else "real",
+                "dx": DX[rng.choice(len(DX), p=matrices[image.source][DX.index(image.dx)])],
+                "confidence": 1 + rng.binomial(4, 0.65 if right else 0.35),
+                "quality": 1 + rng.binomial(4, 0.6 if synthetic else 0.75),
+                "comment": "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_example(folder: Path = EXAMPLE) -> None:
+    """Makes sheet.xlsx and key.csv of the example: 140 images that exist by name only, read by one simulated reader."""
+    pool = [
+        {"image_id": f"example_{source}_{dx}_{i}", "lesion_id": f"example_{dx}_{i}", "dx": dx, "path": ""}
+        for source in study.SOURCES
+        for dx in DX
+        for i in range(10)
+    ]
+    images = pd.DataFrame(pool).assign(split="test", generator="adapter", accepted=True)
+    real = images["image_id"].str.contains("_real_")
+    key, _ = study.choose(images[real], images[~real], 140, seed=0)
+    reader = SimulatedReader("Simulated reader")
+    with TemporaryDirectory() as blank:
+        study.write_sheet(Path(blank) / "sheet.xlsx", key)
+        study.fill(Path(blank) / "sheet.xlsx", folder / "sheet.xlsx", reader.name, answers(key, reader, seed=0))
+    with atomic(folder / "key.csv") as partial:
+        key.to_csv(partial, index=False)
