@@ -44,7 +44,7 @@ def tiny(image_size: int) -> dict:
     """open_clip's configuration of a CLIP small enough for a CPU: 4 M parameters, most of them its word table."""
     return {
         "embed_dim": 64,
-        "vision_cfg": {"image_size": image_size, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
+        "vision_cfg": {"image_size": image_size, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
     }
 
