@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Makes .venv exactly as requirements.lock says, once: run_all.sh and run_tests.sh call it first.
+# A finished .venv carries a stamp of everything it was made from; while that fits, there is nothing to do.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+venv_python=.venv/bin/python
+stamp=.venv/complete
+log=.venv/setup.log
+
+say() { printf 'prompt2derm: %s\n' "$1" >&2; }
+fail() {
+    say "$1"
+    exit 1
+}
+
+# The release (3.11, ...) of a Python that we can use; nothing and false for any other.
+release() {
+    "$1" -c 'import sys, venv, ensurepip
+if not (3, 11) <= sys.version_info[:2] < (3, 14): sys.exit(1)
+print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do
+        if release "$candidate" >/dev/null; then
+            python="$candidate"
+            return
+        fi
+        if [ -n "${PYTHON:-}" ]; then break; fi
+    done
+    fail "no Python 3.11, 3.12 or 3.13 with venv was found${PYTHON:+ at PYTHON=$PYTHON}: install one (python.org/downloads, 'apt install python3-venv', 'brew install python@3.12') or name it: PYTHON=/path/to/python3 ./run_all.sh"
+}
+
+# Everything .venv is made from: its place (scripts hold it), its interpreter, the pins.
+ingredients() {
+    printf '%s\n' "$root"
+    "$venv_python" -c 'import sys; print(sys.version)'
+    cat requirements.lock pyproject.toml
+}
+
+ready() {
+    [ -f "$stamp" ] || return 1
+    if [ -n "${PYTHON:-}" ]; then [ "$(release "$PYTHON")" = "$(release "$venv_python")" ] || return 1; fi
+    ingredients 2>/dev/null | cmp -s - "$stamp"
+}
+
+# $1: uv or pip, both with hashes.
+install_with() {
+    if [ "$1" = uv ]; then
+        "$venv_python" -m pip install --quiet uv &&
+            "$venv_python" -m uv pip install --python "$venv_python" --require-hashes --compile-bytecode -r requirements.lock &&
+            "$venv_python" -m uv pip install --python "$venv_python" --no-deps --no-build-isolation -e .
+    else
+        "$venv_python" -m pip install --require-hashes -r requirements.lock &&
+            "$venv_python" -m pip install --no-deps --no-build-isolation -e .
+    fi
+}
+
+if ready; then exit 0; fi
+find_python
+
+if [ -z "${P2D_SETTING_UP:-}" ]; then
+    # One set-up at a time. The system frees this lock however its holder and the holder's children end.
+    P2D_SETTING_UP=1 exec "$python" -c '
+import fcntl, os, sys
+lock = os.open("requirements.lock", os.O_RDWR)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    print("prompt2derm: another set-up of .venv is under way, waiting for it", file=sys.stderr, flush=True)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+os.set_inheritable(lock, True)
+os.execvp("bash", ["bash", "workflow/setup.sh"])'
+fi
+
+trap 'fail "set-up interrupted: run the same command again, it starts over"' INT TERM HUP
+started=$SECONDS
+say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
+rm -f "$stamp"
+if ! trouble="$("$python" -m venv --clear .venv 2>&1)"; then
+    fail "'$python -m venv .venv' failed (${trouble##*$'\n'}): make room on the disk or install Python's venv, and run the same command again"
+fi
+if ! install_with uv >"$log" 2>&1 && ! install_with pip >>"$log" 2>&1; then
+    fail "installing the packages failed ($(grep -iE 'error|no space' "$log" | tail -n 1)): check network and disk space, then run the same command again; the whole log is $root/$log"
+fi
+if ! "$venv_python" -m ipykernel install --sys-prefix --name prompt2derm --display-name prompt2derm >>"$log" 2>&1; then
+    fail "installing the Jupyter kernel failed: see $root/$log, then run the same command again"
+fi
+ingredients >"$stamp.partial"
+mv "$stamp.partial" "$stamp"
+say "set up in $((SECONDS - started)) s"
