@@ -15,11 +15,11 @@ from nbconvert import HTMLExporter
 STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; }
 h1 { margin-bottom: 0; } h2 { margin-top: 3rem; border-bottom: 1px solid #ddd; } a { color: #0072b2; }
-.quiet, figcaption, caption { color: #555; font-size: .9rem; } .bad { color: #b00020; }
+.quiet, figcaption { color: #555; font-size: .9rem; } .bad { color: #b00020; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; max-height: 48rem; display: block; }
-.table { overflow: auto; max-height: 32rem; margin: 1.5rem 0; }
+.table { overflow: auto; max-height: 32rem; margin: .5rem 0 2rem; }
 table { border-collapse: collapse; font-size: .85rem; border-top: 2px solid; border-bottom: 2px solid; }
-caption { text-align: left; padding-bottom: .3rem; } thead { border-bottom: 1px solid; }
+thead { border-bottom: 1px solid; }
 th, td { text-align: left; padding: .15rem .7rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .findings { border-left: 3px solid #0072b2; padding-left: 1rem; } .findings:empty { display: none; }
 nav a { margin-right: 1rem; white-space: nowrap; }
@@ -109,8 +109,8 @@ def _table(name: str, folder: Path, home: Path) -> str:
         head, *rows = csv.reader(stream)
     lines = ["".join(f"<td>{html.escape(_number(value))}</td>" for value in row) for row in rows]
     return (
-        f"<div class='table'><table><caption>{html.escape(_plain(caption[1] if caption else path.stem))} "
-        f"<a href='{link}'>csv</a> · <a href='{os.path.relpath(latex, folder)}'>tex</a></caption>"
+        f"<p class='quiet'>{html.escape(_plain(caption[1] if caption else path.stem))} "
+        f"<a href='{link}'>csv</a> · <a href='{os.path.relpath(latex, folder)}'>tex</a></p><div class='table'><table>"
         f"<thead><tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr></thead>"
         f"<tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table></div>"
     )
