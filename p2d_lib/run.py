@@ -48,7 +48,7 @@ def sha256(path: Path) -> str:
     """Hex digest of a file, or of a folder's files by relative name."""
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(p for p in path.rglob("[!.]*") if p.is_file()):  # Snakemake leaves a dot file in folders
             digest.update(f"{file.relative_to(path)}:{sha256(file)}\n".encode())
         return digest.hexdigest()
     with path.open("rb") as stream:
@@ -120,8 +120,14 @@ class Run:
         return path
 
     def read(self, artefact: str) -> pd.DataFrame:
-        """A table, checked against its schema."""
-        return _checked(pd.read_parquet(self.path(artefact)), artefact)
+        """A table, checked against its schema. Raises ArtefactError for one that is missing, broken or not as it says."""
+        path = self.path(artefact)
+        try:
+            table = pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            again = f"delete it and run notebooks/{ARTEFACTS[artefact].made_by}.ipynb again"
+            raise ArtefactError(f"{path} is not a readable table ({error}): {again}") from None
+        return _checked(table, artefact)
 
     def write(self, artefact: str, table: pd.DataFrame) -> pd.DataFrame:
         """Checks and writes a table; returns it as checked."""
@@ -175,11 +181,28 @@ class Run:
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:
+    """The table in its schema's types. A type may be changed by this, a value may not: 1.5 or "no" is no int or bool."""
     try:
-        return ARTEFACTS[artefact].schema.validate(table, lazy=True)
+        checked = ARTEFACTS[artefact].schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         worst = error.failure_cases.iloc[0]
+        if worst["column"] is None:
+            problems = {"column_in_dataframe": "is missing", "column_in_schema": "is not one that it has"}
+            problem = problems.get(worst["check"], f"fails {worst['check']}")
+            raise ArtefactError(f"{artefact}: column {worst['failure_case']!r} {problem}") from None
+        value = getattr(worst["failure_case"], "item", lambda: worst["failure_case"])()  # numpy's numbers as Python's
+        failures = len(error.failure_cases[["column", "index"]].drop_duplicates())
         raise ArtefactError(
-            f"{artefact}: column {worst['column']!r}, row {worst['index']}: {worst['failure_case']!r} "
-            f"fails {worst['check']} ({len(error.failure_cases)} failures in all)"
+            f"{artefact}: column {worst['column']!r}, row {worst['index']}: {value!r} fails {worst['check']} "
+            f"({failures} {'failure' if failures == 1 else 'failures'} in all)"
         ) from None
+    for column in checked:
+        before, after = table[column].astype(object), checked[column].astype(object)
+        altered = before.ne(after) & ~(before.isna() & after.isna())
+        if altered.any():
+            row = altered.idxmax()
+            raise ArtefactError(
+                f"{artefact}: column {column!r}, row {row}: {before[row]!r} is no {checked[column].dtype} "
+                f"(it would become {after[row]!r})"
+            )
+    return checked
