@@ -51,10 +51,12 @@ class Finetune(_Notebook):
     base: str  # "tiny" (shipped), "random" (tiny, untrained), a folder or a Hugging Face id
     vae_steps: CountOrNone
     base_steps: CountOrNone
+    base_learning_rate: Rate
     lora_rank: Count
     lora_steps: Count
     batch_size: Count
     learning_rate: Rate
+    scout_backbone: str
     scout_steps: Count
     alignment_steps: Count
 
@@ -78,6 +80,7 @@ class Classify(_Notebook):
     steps: Count
     batch_size: Count
     learning_rate: Rate
+    synthetic_share: Fraction  # of each batch of real+replay and mixed: the part that is balanced over the classes
 
 
 class Readers(_Notebook):

@@ -1,0 +1,116 @@
+"""Synthetic images help when there is something in them, and an interrupted comparison goes on where it stopped."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from p2d_lib import images
+from p2d_lib.classify import protocol
+from p2d_lib.models import classifiers
+from p2d_lib.run import Run
+from p2d_lib.vocabulary import DX
+
+HUES = np.random.default_rng(5).integers(40, 216, (7, 3))
+TRAIN = {"nv": 60, "mel": 30, "bkl": 30, "vasc": 6}  # and no df
+TEST = {"nv": 20, "mel": 20, "bkl": 20, "vasc": 20, "df": 20}
+
+
+def disc(rng, dx):
+    y, x = np.mgrid[:32, :32] - 16
+    colour = np.where((x**2 + y**2 < 100)[..., None], HUES[DX.index(dx)], 200)
+    return (colour + rng.normal(0, 15, (32, 32, 3))).clip(0, 255).astype(np.uint8)
+
+
+def noise(rng, dx):
+    return rng.integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def write(run, folder, counts, draw, **columns):
+    rng, rows = np.random.default_rng(len(folder)), []
+    (run.folder / folder).mkdir(parents=True)
+    for dx, n in counts.items():
+        for i in range(n):
+            path = f"{folder}/{dx}{i}.png"
+            images.save(run.folder / path, draw(rng, dx))
+            rows.append(
+                {"image_id": f"{folder}_{dx}{i}", "path": path, "sha256": f"{folder}{dx}{i}", "dx": dx, **columns}
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch):
+    """Runs a small comparison in a home of its own, with synthetic images that `draw` makes."""
+
+    def run_it(draw=disc, home="home", **changes):
+        monkeypatch.setenv("P2D_HOME", str(tmp_path / home))
+        run = Run("test", "06_classify")
+        if not (run.folder / "train").exists():
+            cases = [write(run, split, n, disc, split=split) for split, n in (("train", TRAIN), ("test", TEST))]
+            made = write(run, "synthetic", dict.fromkeys(TEST, 12), draw, accepted=True, generator="adapter")
+            pd.concat(cases).to_pickle(run.folder / "cases.pkl")
+            made.to_pickle(run.folder / "made.pkl")
+        cases, made = (pd.read_pickle(run.folder / f"{name}.pkl") for name in ("cases", "made"))
+        settings = {
+            "arms": ["real", "mixed"], "backbone": "tiny_resnet", "seeds": 2, "steps": 40, "batch_size": 16,
+            "learning_rate": 3e-3, "synthetic_share": 0.5, "seed": 0, "device": torch.device("cpu"),
+        }  # fmt: skip
+        return run, cases, protocol.read_by_arms(run, cases, made, **{**settings, **changes})
+
+    return run_it
+
+
+def recall_of_df(cases, readings):
+    df = readings[readings["image_id"].isin(cases.loc[cases["dx"] == "df", "image_id"])]
+    return (df["dx_read"] == "df").groupby(df["arm"]).mean()
+
+
+def test_synthetic_images_of_a_class_that_train_lacks_help_and_noise_does_not(compare):
+    _, cases, readings = compare(disc)
+    informed = recall_of_df(cases, readings)
+    assert informed["real"] == 0
+    assert informed["mixed"] > 0.8
+    _, cases, readings = compare(noise, home="noise")
+    assert recall_of_df(cases, readings)["mixed"] < 0.3
+
+
+def test_only_accepted_images_of_the_adapter_are_trained_on(compare, monkeypatch):
+    seen = []
+    monkeypatch.setattr(classifiers, "fit", lambda model, pool, *_, **__: seen.append(len(pool)))
+    run, cases, _ = compare(steps=1)
+    made = pd.read_pickle(run.folder / "made.pkl")
+    made.loc[:9, "accepted"], made.loc[10:19, "generator"] = False, "base"
+    made.to_pickle(run.folder / "made.pkl")
+    compare(steps=1)
+    n_train = (cases["split"] == "train").sum()
+    assert set(seen[:4]) == {n_train + 60}
+    assert set(seen[4:]) == {n_train + 40}
+
+
+def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(compare, monkeypatch):
+    _, _, whole = compare(home="whole", steps=3)
+    fit, fitted = classifiers.fit, []
+
+    def fit_until_interrupted(*arguments, **keywords):
+        fitted.append(keywords["label"])
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments, **keywords)
+
+    monkeypatch.setattr(classifiers, "fit", fit_until_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(home="broken", steps=3)
+    run, _, resumed = compare(home="broken", steps=3)
+    assert fitted == ["real", "mixed", "real", "real", "mixed"]
+    pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))
+    assert sorted(folder.name for folder in run.path("classifiers").iterdir()) == ["mixed", "real"]
+
+
+def test_a_saved_classifier_reads_as_its_arm_did(compare):
+    run, cases, readings = compare(steps=3)
+    test = cases[cases["split"] == "test"]
+    model = classifiers.load(run.path("classifiers") / "mixed", torch.device("cpu"))
+    p = classifiers.predict(model, run.images(test), torch.device("cpu"))["p"]
+    kept = readings[(readings["arm"] == "mixed") & (readings["seed"] == 0)]
+    np.testing.assert_allclose(kept[[f"p_{dx}" for dx in DX]].to_numpy(), p, atol=1e-6)
