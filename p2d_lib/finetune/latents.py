@@ -35,11 +35,11 @@ def encode(pipe, images: np.ndarray, prompts: Sequence[str], cache: Path) -> Enc
         place = {prompt: i for i, prompt in enumerate(distinct)}
         tensors = {
             "latents": torch.stack(views, dim=1).half(),
-            "embeddings": diffusion.embed_prompts(pipe, [*distinct, ""]).half().cpu().contiguous(),
+            "embeddings": diffusion.embed_prompts(pipe, [*distinct, ""]).half().cpu(),
             "index": torch.tensor([place[prompt] for prompt in prompts]),
         }
         with atomic(path) as partial:
-            save_file(tensors, partial)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
     return Encoded(**load_file(path))
 
 

@@ -192,8 +192,9 @@ def _loss(pipe, latents, words, recipe: Recipe, name: str, weights: np.ndarray |
 def fit_vae(pipe, images: np.ndarray, recipe: Recipe, checkpoints: Path | None = None) -> pd.DataFrame:
     """Fits the autoencoder on random crops of half the side and standardises its latents; returns the log.
 
-    images: uint8 (n, h, w, 3). Loss: absolute error of pixels and of their differences to the neighbours (edges: hair,
-    network), and a small Kullback-Leibler term that keeps latents smooth (Rombach et al., arXiv:2112.10752).
+    images: uint8 (n, h, w, 3). Loss: absolute error of pixels, of their differences to the neighbours (edges: hair,
+    network) and between colours (hue), and a small Kullback-Leibler term that keeps latents smooth (Rombach et al.,
+    arXiv:2112.10752).
     """
     vae = pipe.vae.requires_grad_(True)
     side = max(32, images.shape[1] // 2)
@@ -209,7 +210,7 @@ def fit_vae(pipe, images: np.ndarray, recipe: Recipe, checkpoints: Path | None =
         posterior = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=source).to(posterior.mean)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        edges = sum(F.l1_loss(decoded.diff(dim=axis), pixels.diff(dim=axis)) for axis in (2, 3))
+        edges = sum(F.l1_loss(decoded.diff(dim=axis), pixels.diff(dim=axis)) for axis in (1, 2, 3))
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
         return F.l1_loss(decoded, pixels) + edges + 2e-4 * divergence
 

@@ -26,6 +26,7 @@ from p2d_lib.prompts import SKIN_WORDS
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
+POINTER = "pointer.json"  # stands in a folder for a base that lies elsewhere
 TOKENS = 64  # read of a prompt by the tiny text encoder
 
 logging.set_verbosity_error()  # diffusers warns about the missing safety checker at every load
@@ -99,9 +100,11 @@ def load(
 ) -> StableDiffusionPipeline:
     """A pipeline, in evaluation mode, on `device`.
 
-    base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout or a
-    Hugging Face id. Raises BaseError when there is no such thing.
+    base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout or with a
+    pointer that `leave` wrote, or a Hugging Face id. Raises BaseError when there is no such thing.
     """
+    if (pointer := Path(base) / POINTER).exists():
+        return load(device=device, dtype=dtype, **json.loads(pointer.read_text()))
     if str(base) == "random":
         pipe = tiny_pipeline(seed)
     else:
@@ -125,10 +128,25 @@ def load(
     return pipe
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """The type to sample in: half precision where there is a GPU for it."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
 def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Writes a pipeline in the diffusers layout, weights in half precision as safetensors; `pipe` stays as it is."""
     halves = {name: copy.deepcopy(getattr(pipe, name)).half() for name in ("vae", "unet", "text_encoder")}
     _pipeline(**halves, tokenizer=pipe.tokenizer, scheduler=pipe.scheduler).save_pretrained(folder)
+
+
+def leave(pipe: StableDiffusionPipeline, folder: Path, came_from: str | None, seed: int = 0) -> None:
+    """Writes a pipeline trained here (came_from None), else a pointer to what was loaded: weights are kept once."""
+    if came_from is None:
+        return save(pipe, folder)
+    folder.mkdir(parents=True)
+    here = Path(came_from)
+    base = str(here.resolve()) if here.is_dir() else came_from
+    (folder / POINTER).write_text(json.dumps({"base": base, "seed": seed}) + "\n")
 
 
 @torch.no_grad()
