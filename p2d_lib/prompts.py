@@ -15,17 +15,12 @@ def prompt(dx: str, features: Mapping[str, float], localization: str = "", max_f
     and stays unsaid. localization: a body site, unsaid when empty or "unknown". max_features: how many of the
     present features are said, highest score first (CLIP reads 77 tokens). Raises KeyError for an unknown dx.
     """
-    said = {
-        name: score
-        for name in FEATURES
-        if name != "background_skin_tone" and (score := features.get(name, float("nan"))) >= PRESENT
-    }
-    strongest = sorted(said, key=said.get, reverse=True)[:max_features]
-    colours = [FEATURES[name].phrase for name in FEATURES if name in strongest and _is_plain_colour(name)]
+    strongest = said(features, max_features)
+    colours = [FEATURES[name].phrase for name in strongest if is_plain_colour(name)]
     others = [
-        ("marked " if said[name] >= MARKED and FEATURES[name].kind == "structure" else "") + FEATURES[name].phrase
-        for name in FEATURES
-        if name in strongest and not _is_plain_colour(name)
+        ("marked " if features[name] >= MARKED and FEATURES[name].kind == "structure" else "") + FEATURES[name].phrase
+        for name in strongest
+        if not is_plain_colour(name)
     ]
     parts = [f"dermoscopic image of {DX_NAMES[dx]}", *others]
     if colours:
@@ -38,5 +33,20 @@ def prompt(dx: str, features: Mapping[str, float], localization: str = "", max_f
     return ", ".join(parts)
 
 
-def _is_plain_colour(name: str) -> bool:
+def said(features: Mapping[str, float], at_most: int = len(FEATURES)) -> list[str]:
+    """The features that are present, the highest scores if there are too many, in the vocabulary's order.
+
+    Skin tone is never among them: it is a degree, not a presence.
+    """
+    present = {
+        name: score
+        for name in FEATURES
+        if name != "background_skin_tone" and (score := features.get(name, float("nan"))) >= PRESENT
+    }
+    strongest = sorted(present, key=present.get, reverse=True)[:at_most]
+    return [name for name in FEATURES if name in strongest]
+
+
+def is_plain_colour(name: str) -> bool:
+    """Whether a feature is one of the named colours, which a prompt lists together."""
     return FEATURES[name].kind == "colour" and name != "color_variation"

@@ -57,11 +57,12 @@ MEASUREMENTS = _table(
     {  # what mask and pixels of a real image say; NaN where there is no mask
         "image_id": _text(unique=True),
         "area": _FRACTION,  # of the image
-        "diameter": _number(0, nullable=True),  # px of the published image
-        "asymmetry": _FRACTION,
-        "border_irregularity": _FRACTION,
+        "diameter": _number(0, nullable=True),  # px of the published image, the largest
+        "asymmetry": _FRACTION,  # of the lesion finds no counterpart when folded
+        "border_irregularity": _FRACTION,  # 1 - 4 pi area / perimeter^2
         **{colour: _FRACTION for colour in ("light_brown", "dark_brown", "black", "red", "white", "blue_grey")},
         "n_colors": _number(0, 6, nullable=True),  # colours on at least 5 % of the lesion
+        "color_spread": _number(0, nullable=True),  # Delta E: root of the summed variances of L*, a*, b* on the lesion
         "skin_contrast": _number(0, nullable=True),  # Delta E (CIE76) between lesion and skin
         "skin_lightness": _number(0, 100, nullable=True),  # median L* outside the lesion
     }

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -243,11 +243,16 @@ def _prepare_one(image_size: int, folder: Path, job: tuple[str, File, File | Non
     }
 
 
-def outlined(raw: RawSet, image_id: str, size: int, colour: tuple[int, int, int] = (0, 158, 115)) -> np.ndarray:
-    """An image's central square, uint8 (size, size, 3), with the outline of its mask where there is one."""
-    picture = np.array(images.square(raw.images[image_id].image()[0], size))
-    if image_id in raw.masks:
-        mask = images.square(raw.masks[image_id].image()[0].convert("L"), size, Image.Resampling.BOX)
-        inside = np.asarray(mask) >= 128
-        picture[inside & ~binary_erosion(inside, iterations=max(1, size // 100), border_value=1)] = colour
-    return picture
+def outlined(
+    raw: RawSet, image_ids: Iterable[str], size: int, colour: tuple[int, int, int] = (0, 158, 115)
+) -> np.ndarray:
+    """Central squares, uint8 (n, size, size, 3), with the outline of their masks where there are any."""
+    pictures = []
+    for image_id in image_ids:
+        picture = np.array(images.square(raw.images[image_id].image()[0], size))
+        if image_id in raw.masks:
+            mask = images.square(raw.masks[image_id].image()[0].convert("L"), size, Image.Resampling.BOX)
+            inside = np.asarray(mask) >= 128
+            picture[inside & ~binary_erosion(inside, iterations=max(1, size // 100), border_value=1)] = colour
+        pictures.append(picture)
+    return np.stack(pictures)

@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 from skimage.measure import perimeter_crofton
 
-WIDTH = 200  # px that an image is reduced to before it is measured
+WIDTH = 200  # px that a wider image is reduced to before it is measured
 COLOUR_SHARE = 0.05  # of the lesion: from here on a colour counts as one of its colours
 DARK = 0.02  # of full green light (L* 15): darker than any skin, the corners that a dermatoscope's tube leaves black
 COVER = 0.01  # of the image: with less skin than this nothing is said about the skin
@@ -34,7 +34,7 @@ COLOURS = {
 }
 COLOURS = {name: tuple(tuple(bytes.fromhex(hue)) for hue in hues.split()) for name, hues in COLOURS.items()}
 NAMES = (
-    "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "skin_contrast", "skin_lightness",
+    "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast", "skin_lightness",
 )  # fmt: skip
 
 LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
@@ -70,22 +70,24 @@ def measure(image: Image.Image, mask: Image.Image | None) -> dict[str, float]:
     image: RGB. mask: its lesion, bright inside, of the same shape in any size. Without a mask, or with an empty one,
     everything is NaN: nothing is then known of lesion or skin.
     """
-    size = (WIDTH, max(1, round(WIDTH * image.height / image.width)))
+    width = min(WIDTH, image.width)
+    size = (width, max(1, round(width * image.height / image.width)))
     inside = np.asarray(mask.convert("L").resize(size, Image.Resampling.BOX)) >= 128 if mask else np.zeros(1, bool)
     if not inside.any():
         return dict.fromkeys((*NAMES, "ita"), math.nan)
     pixels = linear(np.asarray(image.resize(size, Image.Resampling.BOX)))
     lesion, skin = pixels[inside], skin_of(pixels[~inside], COVER * inside.size)
-    skin_lab = lab(skin)
+    skin_lab, lesion_lab = lab(skin), lab(lesion)
     shares = colour_shares(lesion, skin)
     return {
         "area": float(inside.mean()),
-        "diameter": diameter(inside) * image.width / WIDTH,
+        "diameter": diameter(inside) * image.width / width,
         "asymmetry": asymmetry(inside),
         "border_irregularity": border_irregularity(inside),
         **shares,
         "n_colors": sum((share >= COLOUR_SHARE) + 0 * share for share in shares.values()),
-        "skin_contrast": float(np.linalg.norm(lab(np.median(lesion, axis=0)) - skin_lab)),
+        "color_spread": float(np.sqrt(lesion_lab.var(axis=0).sum())),
+        "skin_contrast": float(np.linalg.norm(np.median(lesion_lab, axis=0) - skin_lab)),
         "skin_lightness": float(skin_lab[0]),
         "ita": ita(skin_lab),
     }

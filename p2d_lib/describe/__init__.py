@@ -1,0 +1,1 @@
+"""02: real images -> words, in 22 scored features, a sentence and a prompt."""
