@@ -44,7 +44,13 @@ def square(image: Image.Image, size: int, resample=Image.Resampling.LANCZOS) -> 
 
 def load(paths: Iterable[Path]) -> np.ndarray:
     """Images of one size as uint8 (n, h, w, 3). Raises ImageError for one unreadable, ValueError when sizes differ."""
-    return np.stack([read(path) for path in paths])
+    paths = list(paths)
+    images = [read(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            sizes = [f"{i.shape[1]} x {i.shape[0]} px" for i in (image, images[0])]
+            raise ValueError(f"{path} is {sizes[0]}, {paths[0]} is {sizes[1]}: images of one table have one size")
+    return np.stack(images)
 
 
 def save(path: Path, image: np.ndarray) -> None:

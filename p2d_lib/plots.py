@@ -69,8 +69,9 @@ def grid(rows: Sequence[np.ndarray], labels: Sequence[str] = (), titles: Sequenc
     for top, row in zip(tops, rows, strict=True):
         for left, image in zip(lefts, row, strict=False):
             page[top : top + height, left : left + width] = image
-    room = TEXT_WIDTH - 0.06 * max(map(len, labels), default=0)  # inches, beside the labels
-    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, room * page.shape[0] / page.shape[1] + 0.18 * bool(len(titles))))
+    across = TEXT_WIDTH - 0.055 * max(map(len, labels), default=0)  # inches, beside the labels
+    tall = across * page.shape[0] / page.shape[1] + 0.15 + 0.17 * bool(len(titles))  # a strip for the note
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, tall))
     axis.imshow(page)
     centres = [part.mean() + width / 2 for part in np.array_split(lefts, len(titles))] if len(titles) else []
     axis.set_xticks(centres, titles)

@@ -120,7 +120,7 @@ class Run:
         return path
 
     def read(self, artefact: str) -> pd.DataFrame:
-        """A table, checked against its schema. Raises ArtefactError for one that is missing, broken or not as it says."""
+        """A table, checked against its schema. Raises ArtefactError for one that is missing, broken or does not fit."""
         path = self.path(artefact)
         try:
             table = pd.read_parquet(path)
@@ -181,7 +181,7 @@ class Run:
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:
-    """The table in its schema's types. A type may be changed by this, a value may not: 1.5 or "no" is no int or bool."""
+    """The table in its schema's types. This may change a type but no value: 1.5 does not become 1, nor "no" True."""
     try:
         checked = ARTEFACTS[artefact].schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
