@@ -23,7 +23,7 @@ def test_a_square_is_the_centre_of_the_image(tmp_path):
     wide[:, 30:70] = 200  # the central square
     images.save(tmp_path / "wide.png", wide)
     square = images.read(tmp_path / "wide.png", size=20)
-    assert square.shape == (20, 20, 3) and (square[:, 2:-2] == 200).all() and (square > 150).all()
+    assert square.shape == (20, 20, 3) and abs(square[:, 2:-2].astype(int) - 200).max() <= 1 and square.min() > 150
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
