@@ -66,14 +66,18 @@ SKIN = (0.10, 0.47, 0.33, 0.06, 0.025, 0.015)  # Fitzpatrick I..VI: HAM10000 is 
 SKIN_MELANIN = (0.08, 0.25, 0.50, 1.0, 1.8, 2.9)  # extinction in the blue band
 
 # Per RGB band. Melanin falls as wavelength**-3.33 (Jacques); blood absorbs green most and red hardly.
-R0 = np.array([0.86, 0.70, 0.62])  # linear reflectance of skin without pigment and blood
-EXTINCTION = np.array([[0.42, 0.69, 1.0], [0.10, 1.0, 0.62], [1.0, 0.78, 0.40]])  # melanin, blood, deep melanin
-WHITE, KERATIN = np.array([0.84, 0.76, 0.74]), np.array([0.62, 0.41, 0.20])  # scar and scale; yellow horn
+R0 = np.array([0.86, 0.70, 0.62], np.float32)  # linear reflectance of skin without pigment and blood
+EXTINCTION = np.array(
+    [[0.42, 0.69, 1.0], [0.10, 1.0, 0.62], [1.0, 0.76, 0.34]],  # melanin, blood, deep melanin
+    np.float32,
+)
+WHITE, KERATIN = np.array([[0.84, 0.76, 0.74], [0.62, 0.41, 0.20]], np.float32)  # scar and scale; yellow horn
 
-N, HALF = 192, 0.9  # a lesion's maps: N x N px over -HALF..HALF short sides
+N, HALF = 160, 0.8  # a lesion's maps: N x N px over -HALF..HALF short sides
 _Y, _X = np.meshgrid(*[(np.arange(N, dtype=np.float32) + 0.5) / N * 2 * HALF - HALF] * 2, indexing="ij")
 _RHO, _THETA = np.hypot(_X, _Y), np.arctan2(_Y, _X)
-_K = np.hypot(*np.meshgrid(fft.fftfreq(N, 2 * HALF / N), fft.rfftfreq(N, 2 * HALF / N), indexing="ij"))  # cycles/unit
+_K2 = (fft.fftfreq(N, 2 * HALF / N)[:, None] ** 2 + fft.rfftfreq(N, 2 * HALF / N) ** 2).astype(np.float32)
+_K = np.sqrt(_K2)  # spatial frequency, cycles per short side
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,20 @@ OPTICS = {
 
 # ---------------------------------------------------------------------------------------------- fields on the canvas
 def _spectral(rng, transfer: np.ndarray) -> np.ndarray:
-    noise = fft.irfft2(fft.rfft2(rng.standard_normal((N, N), dtype=np.float32)) * transfer.astype(np.float32), s=(N, N))
-    return noise / noise.std()
+    waves = rng.standard_normal((N, N // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    noise = fft.irfft2(waves * transfer, s=(N, N))
+    noise -= noise.mean()
+    return noise / np.sqrt(np.vdot(noise, noise) / noise.size)
 
 
 def _smooth(rng, scale: float) -> np.ndarray:
     """Noise of unit variance whose patches are about `scale` wide."""
-    return _spectral(rng, np.exp(-0.5 * (np.pi * _K * scale) ** 2))
+    return _spectral(rng, np.exp((-0.5 * (np.pi * scale) ** 2) * _K2))
+
+
+def _cloud(rng, scale: float, slope: float = 2.0) -> np.ndarray:
+    """Noise of unit variance with detail at every size below `scale`."""
+    return _spectral(rng, (_K2 + scale**-2) ** (-slope / 2))
 
 
 def _rough(rng, wavelength: float, band: float = 0.25) -> np.ndarray:
@@ -147,35 +158,34 @@ def _rough(rng, wavelength: float, band: float = 0.25) -> np.ndarray:
     return _spectral(rng, np.exp(-0.5 * ((_K * wavelength - 1) / band) ** 2))
 
 
-def _step(value: np.ndarray, width: float) -> np.ndarray:
+def _step(value: np.ndarray, width) -> np.ndarray:
     """0 below -width, 1 above width, smooth between."""
     t = np.clip(value / (2 * width) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _honeycomb(rng, spacing: float, warp: float) -> np.ndarray:
-    """1 on the lines of a honeycomb, 0 in its holes; `warp` in spacings bends it."""
-    angle, k = rng.uniform(0, np.pi), 4 * np.pi / np.sqrt(3) / spacing
-    x = _X + spacing * warp * _smooth(rng, 2.5 * spacing)
-    y = _Y + spacing * warp * _smooth(rng, 2.5 * spacing)
-    waves = sum(np.cos(k * (x * np.cos(a) + y * np.sin(a))) for a in angle + np.arange(3) * np.pi / 3 * 2)
-    return _step(-0.15 - waves, 0.9)
+def _mesh(rng, spacing: float, disorder: float) -> np.ndarray:
+    """1 on the lines of a mesh, 0 in its holes. disorder 0: a bent honeycomb; 1: lines break and holes run together."""
+    k, turn = 4 * np.pi / np.sqrt(3) / spacing, rng.uniform(0, np.pi)
+    bend = spacing * (0.25 + 0.35 * disorder)
+    x, y = _X + bend * _smooth(rng, 2.5 * spacing), _Y + bend * _smooth(rng, 2.5 * spacing)
+    waves = sum(np.cos(k * (x * np.cos(a) + y * np.sin(a))) for a in turn + np.arange(3) * np.pi * 2 / 3)
+    waves += (0.5 + 0.9 * disorder) * _rough(rng, 0.87 * spacing, 0.3)
+    return _step(-0.2 - waves, 1.2)
 
 
-def _spots(rng, where: np.ndarray, count: int, radius: tuple[float, float], stretch: float = 1.0) -> np.ndarray:
-    """Soft discs (0..1) at random places of a bool map; `stretch` > 1 makes ovals."""
-    spots = np.zeros((N, N), np.float32)
-    places = np.flatnonzero(where)
-    if not len(places):
-        return spots
-    for place in rng.choice(places, count):
+def _spots(rng, where: np.ndarray, count: int, radius: tuple[float, float], stretch=1.0, soft=0.5) -> np.ndarray:
+    """Soft discs (0..1, each of its own strength) at random places of a bool map; `stretch` > 1 makes ovals."""
+    spots, places = np.zeros((N, N), np.float32), np.flatnonzero(where)
+    for place in rng.choice(places, count if len(places) else 0):
         cy, cx = divmod(place, N)
-        size, angle = rng.uniform(*radius), rng.uniform(0, np.pi)
-        reach = int(np.ceil(1.5 * size * stretch / (2 * HALF) * N))
+        size, angle, strength = rng.uniform(*radius), rng.uniform(0, np.pi), rng.uniform(0.55, 1)
+        reach = int(np.ceil((1 + soft) * size * stretch / (2 * HALF) * N))
         window = np.s_[max(0, cy - reach) : cy + reach + 1, max(0, cx - reach) : cx + reach + 1]
         x, y = _X[window] - _X[cy, cx], _Y[window] - _Y[cy, cx]
         along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-        spots[window] = np.maximum(spots[window], _step(1 - np.hypot(along / stretch, across) / size, 0.4))
+        disc = strength * _step(1 - np.hypot(along / stretch, across) / size, soft)
+        spots[window] = np.maximum(spots[window], disc)
     return spots
 
 
@@ -184,26 +194,29 @@ def _strokes(lines, shape: tuple[int, int], scale: float, origin=(0.0, 0.0), ove
     sheet = Image.new("L", (shape[1] * over, shape[0] * over))
     pen = ImageDraw.Draw(sheet)
     for points, width in lines:
-        pen.line(
-            [tuple(p) for p in (points + origin) * scale * over], 255, max(1, round(width * scale * over)), "curve"
-        )
+        path = [tuple(p) for p in (points + origin) * scale * over]
+        pen.line(path, 255, max(1, round(width * scale * over)), "curve")
     return np.asarray(sheet.resize(shape[::-1], Image.Resampling.BOX), np.float32) / 255
 
 
-def _curve(rng, start, angle: float, length: float, bend: float, steps: int = 14) -> np.ndarray:
-    """A wandering line, (steps, 2)."""
-    turns = angle + np.cumsum(rng.normal(0, bend / np.sqrt(steps), steps)) + np.linspace(0, rng.normal(0, bend), steps)
+def _canvas_strokes(lines) -> np.ndarray:
+    return _strokes(lines, (N, N), N / (2 * HALF), (HALF, HALF))
+
+
+def _curve(rng, start, angle: float, length: float, bend: float, wander: float, steps: int = 14) -> np.ndarray:
+    """A line that bends by about `bend` radians over its length and wanders by `wander`: (steps, 2)."""
+    turns = angle + np.linspace(-1, 1, steps) * rng.normal(0, bend / 2) + np.cumsum(rng.normal(0, wander, steps))
     return np.asarray(start) + np.cumsum(np.stack([np.cos(turns), np.sin(turns)], 1) * length / steps, 0)
 
 
 def _tree(rng, start, angle: float, length: float, width: float) -> list:
     """A vessel that branches and thins out."""
-    trunk = _curve(rng, start, angle, length, 0.9)
+    trunk = _curve(rng, start, angle, length, 0.9, 0.22)
     lines = [(trunk, width)]
-    if width > 0.010:
-        for at in rng.choice(np.arange(3, 14), 3, replace=False):
+    if width > 0.011:
+        for at in rng.choice(np.arange(3, 14), 2, replace=False):
             turn = rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
-            lines += _tree(rng, trunk[at], angle + turn, length * rng.uniform(0.4, 0.7), width * 0.66)
+            lines += _tree(rng, trunk[at], angle + turn, length * rng.uniform(0.4, 0.7), width * 0.72)
     return lines
 
 
@@ -222,18 +235,18 @@ class _Drawing:
     height: np.ndarray | None = None  # of the outline: 0 on it, 1 at the centre, negative outside
     truth: dict = field(default_factory=dict)
 
-    def outline(self, oval: float, lobes: float, ragged: float, ragged_scale: float = 0.12) -> None:
+    def outline(self, oval: float, lobes: float, ragged: float) -> None:
         """Sets the outline. oval, lobes, ragged: amplitudes relative to the radius."""
         rng, theta = self.rng, _THETA + self.rng.uniform(0, 2 * np.pi)
         r = 1 + oval * np.cos(2 * theta)
         for k in (1, 3, 4, 5):
             r += lobes * rng.normal(0, 0.75 / k**0.5) * np.cos(k * theta + rng.uniform(0, 2 * np.pi))
-        fade = np.clip(1.6 - _RHO / self.radius, 0.2, 1)  # keeps the noise from growing islands far out
-        self.height = 1 - _RHO / (self.radius * np.maximum(r, 0.35)) + ragged * fade * _smooth(rng, ragged_scale)
+        fade = np.clip(1.6 - _RHO / self.radius, 0.1, 1)  # keeps the noise from growing islands far out
+        self.height = 1 - _RHO / (self.radius * np.maximum(r, 0.35)) + ragged * fade * _cloud(rng, 0.14, 2.4)
 
     def inside(self, edge: float) -> np.ndarray:
-        """1 inside, 0 outside, over an edge `edge` radii wide."""
-        return _step(self.height, max(edge, 0.03))
+        """1 inside, 0 outside, over an edge about `edge` radii wide, softer here than there."""
+        return _step(self.height, edge * np.exp(0.5 * _smooth(self.rng, 0.3)) + 0.02)
 
     def chance(self, p: float, low: float = 0.4) -> float:
         """Strength of a structure: 0 with probability 1 - p, else low..1."""
@@ -241,82 +254,80 @@ class _Drawing:
 
 
 def _skin(rng, fitzpatrick: int, radius: float) -> _Drawing:
-    melanin = SKIN_MELANIN[fitzpatrick - 1] * rng.uniform(0.8, 1.2)
-    blood = rng.uniform(0.12, 0.42)
-    furrows = rng.uniform(0.02, 0.05) * _rough(rng, 0.06, 0.35)
-    mottle = _smooth(rng, 0.10)
-    drawing = _Drawing(
+    melanin, blood = SKIN_MELANIN[fitzpatrick - 1] * rng.uniform(0.8, 1.2), rng.uniform(0.12, 0.45)
+    furrows = rng.uniform(0.015, 0.04) * _cloud(rng, 0.03, 1.2)
+    mottle = _cloud(rng, rng.uniform(0.05, 0.2))
+    d = _Drawing(
         rng,
         radius,
-        melanin * (1 + 0.10 * _smooth(rng, 0.25)) + furrows,
-        blood * (1 + rng.uniform(0.10, 0.35) * mottle) + 0.5 * furrows,
+        melanin * (1 + 0.12 * _cloud(rng, 0.3)) + furrows,
+        blood * (1 + rng.uniform(0.08, 0.28) * mottle) + furrows,
     )
-    if rng.random() < 0.25:  # freckled, sun-damaged skin
-        drawing.melanin += rng.uniform(0.2, 0.6) * _step(_smooth(rng, 0.07) - 1.2, 0.5)
-    if rng.random() < 0.2:
-        lines = [(_curve(rng, rng.uniform(-HALF, HALF, 2), rng.uniform(0, 6.3), 0.3, 1.2), 0.008) for _ in range(14)]
-        drawing.blood += rng.uniform(0.15, 0.4) * _canvas_strokes(lines)
-    return drawing
-
-
-def _canvas_strokes(lines) -> np.ndarray:
-    return _strokes(lines, (N, N), N / (2 * HALF), (HALF, HALF))
+    if rng.random() < 0.25:  # freckled, sun-damaged
+        d.melanin += rng.uniform(0.15, 0.5) * _step(_smooth(rng, rng.uniform(0.05, 0.12)) - 1.4, 0.8)
+    if rng.random() < 0.2:  # with vessels of its own
+        starts = rng.uniform(-HALF, HALF, (16, 2))
+        lines = [(_curve(rng, start, rng.uniform(0, 6.3), 0.25, 1.0, 0.3), 0.009) for start in starts]
+        d.blood += rng.uniform(0.1, 0.35) * _canvas_strokes(lines)
+    return d
 
 
 def _nv(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.22), rng.uniform(0.0, 0.07), rng.uniform(0.01, 0.05))
-    body, level = d.inside(rng.uniform(0.10, 0.35)), rng.uniform(0.5, 2.6)
+    d.outline(rng.uniform(0, 0.25), rng.uniform(0.0, 0.09), rng.uniform(0.02, 0.08))
+    body, level = d.inside(rng.uniform(0.10, 0.40)), rng.uniform(0.5, 3.2)
     centre = np.exp(-((_RHO / d.radius) ** 2) * 2) * rng.uniform(-0.35, 0.6)
-    d.melanin += body * level * (0.75 + centre + 0.10 * _smooth(rng, 0.08))
-    d.blood += body * rng.uniform(0, 0.7)
-    pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.5, 0.27, 0.23])
+    d.melanin += body * level * (0.7 + centre + rng.uniform(0.08, 0.22) * _cloud(rng, 0.12))
+    d.blood += body * rng.uniform(0, 1.0) * (1 + 0.2 * _cloud(rng, 0.1))
+    pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.5, 0.25, 0.25])
     if pattern == "network":
         strength = rng.uniform(0.5, 1)
-        lines = _honeycomb(rng, rng.uniform(0.06, 0.08), 0.16)
-        d.melanin += body * strength * (0.5 + 0.6 * level) * (lines - 0.35) * np.clip(0.5 + d.height, 0.4, 1)
+        lines = _mesh(rng, rng.uniform(0.060, 0.080), rng.uniform(0, 0.25)) * (1 + 0.25 * _smooth(rng, 0.15))
+        d.melanin += body * strength * (0.5 + 0.55 * level) * (lines - 0.35) * np.clip(0.6 + d.height, 0.4, 1)
         d.truth["regular_network"] = strength
     elif pattern == "globules":
         strength = rng.uniform(0.5, 1)
-        cells = 1 - _honeycomb(rng, rng.uniform(0.065, 0.09), 0.16)
-        d.melanin += body * strength * (0.4 + 0.55 * level) * (cells - 0.45)
+        cells = 1 - _mesh(rng, rng.uniform(0.065, 0.090), rng.uniform(0.1, 0.4))
+        d.melanin += body * strength * (0.4 + 0.5 * level) * (cells - 0.5)
         d.truth["regular_globules"] = strength
+    if rng.random() < 0.12:  # a few dots are no melanoma yet
+        d.melanin += 1.5 * body * _spots(rng, d.height > 0.2, rng.integers(2, 7), (0.018, 0.03))
+        d.truth["irregular_dots_globules"] = 0.3
 
 
 def _mel(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.3), rng.uniform(0.12, 0.32), rng.uniform(0.06, 0.2), 0.14)
+    d.outline(rng.uniform(0, 0.3), rng.uniform(0.08, 0.30), rng.uniform(0.08, 0.25))
     side = rng.uniform(0, 2 * np.pi)
-    sector = 0.5 + 0.5 * np.cos(_THETA - side)  # one side of the lesion differs from the other
-    body, level = d.inside(rng.uniform(0.05, 0.25)), rng.uniform(0.5, 2.4)
-    patches = _smooth(rng, 0.16)
-    d.melanin += body * level * np.clip(0.75 + 0.35 * patches + 0.4 * (sector - 0.5), 0.15, None)
-    d.blood += body * (rng.uniform(0, 0.5) + d.chance(0.35) * (1 - sector) * 0.9)
+    sector = 0.5 + 0.5 * np.cos(_THETA - side) * np.clip(_RHO / d.radius, 0, 1)  # one side differs from the other
+    body, level = d.inside(rng.uniform(0.06, 0.30)), rng.uniform(0.5, 2.8)
+    d.melanin += body * level * np.clip(0.75 + 0.3 * _cloud(rng, 0.2) + 0.5 * (sector - 0.5), 0.1, None)
+    d.blood += body * (rng.uniform(0, 0.6) + d.chance(0.35) * (1 - sector) * (0.7 + 0.3 * _cloud(rng, 0.1)))
     if network := d.chance(0.65):
-        lines = _honeycomb(rng, rng.uniform(0.07, 0.11), 0.45)
-        broken = _step(_smooth(rng, 0.12) + 0.3, 0.6)
-        d.melanin += body * network * (0.7 + 0.7 * level) * (lines * broken - 0.2)
+        broken = _step(_smooth(rng, 0.14) + 0.3, 0.8)
+        lines = _mesh(rng, rng.uniform(0.07, 0.11), rng.uniform(0.6, 1)) * broken
+        d.melanin += body * network * (0.7 + 0.6 * level) * (lines - 0.2)
     if blotch := d.chance(0.6):
-        d.melanin += body * blotch * 4.5 * _step(_smooth(rng, 0.17) + 1.0 * (sector - 0.5) - 0.8, 0.25)
+        dark = body * blotch * _step(_cloud(rng, 0.25, 2.8) + 1.2 * (sector - 0.5) - 0.7, 0.7)
+        d.melanin += 3.5 * dark
+        d.deep += 1.0 * dark
     if dots := d.chance(0.65):
-        spots = _spots(rng, (d.height > -0.02) & (sector > 0.3), int(6 + 22 * dots), (0.018, 0.042))
-        d.melanin += 3.2 * spots * body.clip(0.4)
+        where = (d.height > -0.03) & (sector + 0.25 * _smooth(rng, 0.15) > 0.55)
+        d.melanin += 3.0 * _spots(rng, where, int(8 + 30 * dots), (0.014, 0.038), 1.2)
     if streaks := d.chance(0.45):
-        angles = side + rng.normal(0, 0.55, int(8 + 12 * streaks))
-        starts = [_rim(d, angle) for angle in angles]
-        lines = [
-            (_curve(rng, 0.8 * s, a + rng.normal(0, 0.15), rng.uniform(0.08, 0.17), 0.2), rng.uniform(0.016, 0.03))
-            for s, a in zip(starts, angles, strict=True)
-        ]
-        d.melanin += (1.2 + 0.8 * level) * _canvas_strokes(lines)
+        lines = []
+        for angle in side + rng.normal(0, 0.6, int(8 + 14 * streaks)):
+            start, length = 0.82 * _rim(d, angle), rng.uniform(0.06, 0.15)
+            lines.append((_curve(rng, start, angle + rng.normal(0, 0.2), length, 0.5, 0.05), rng.uniform(0.014, 0.03)))
+        d.melanin += (1.0 + 0.8 * level) * ndimage.gaussian_filter(_canvas_strokes(lines), 0.8)
     if veil := d.chance(0.5):
-        haze = body * _step(_smooth(rng, 0.2) - 0.6 * (sector - 0.5) - 0.25, 0.5)
+        haze = body * _step(_smooth(rng, 0.22) + 0.2 * _cloud(rng, 0.1) - 0.8 * (sector - 0.5) - 0.2, 1.2)
         d.deep += 1.5 * veil * haze
-        d.white += 0.28 * veil * haze
+        d.white += 0.3 * veil * haze
     if regression := d.chance(0.35):
-        scar = body * _step(_smooth(rng, 0.15) + (0.5 - sector) - 0.35, 0.35)
+        scar = body * _step(_cloud(rng, 0.2, 2.5) + (0.5 - sector) - 0.3, 0.7)
         d.melanin *= 1 - 0.85 * regression * scar
-        d.white += 0.4 * regression * scar
+        d.white += 0.45 * regression * scar
         d.deep += 0.8 * regression * _spots(rng, scar > 0.5, 22, (0.012, 0.022))
     d.truth |= {
         "atypical_pigment_network": network, "irregular_blotches": blotch, "irregular_dots_globules": dots,
@@ -334,49 +345,49 @@ def _rim(d: _Drawing, angle: float) -> np.ndarray:
 
 def _bkl(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.28), rng.uniform(0.02, 0.14), rng.uniform(0.03, 0.12), 0.07)
-    body, level = d.inside(rng.uniform(0.03, 0.09)), rng.uniform(0.4, 2.3)
-    warty = rng.uniform(0.1, 0.4)
-    d.melanin += body * level * np.clip(0.8 + warty * _rough(rng, 0.08, 0.3) + 0.15 * _smooth(rng, 0.15), 0.1, None)
-    d.blood += body * rng.uniform(0, 0.45)
-    d.deep += body * max(0.0, rng.uniform(-0.3, 0.5))
-    d.keratin += body * rng.uniform(0.0, 0.4)
+    d.outline(rng.uniform(0, 0.28), rng.uniform(0.02, 0.15), rng.uniform(0.03, 0.14))
+    body, level = d.inside(rng.uniform(0.03, 0.10)), rng.uniform(0.4, 2.6)
+    warty = rng.uniform(0.08, 0.3) * _rough(rng, 0.08, 0.4)
+    d.melanin += body * level * np.clip(0.8 + warty + 0.22 * _cloud(rng, 0.2), 0.1, None)
+    d.blood += body * rng.uniform(0, 0.6)
+    d.deep += body * max(0.0, rng.uniform(-0.4, 0.5))
+    d.keratin += body * rng.uniform(0.0, 0.4) * (1 + 0.3 * _cloud(rng, 0.1))
     if fissures := d.chance(0.5):
-        creases = _step(0.22 - np.abs(_rough(rng, 0.16, 0.3)), 0.16)
-        d.melanin += body * fissures * (0.6 + 0.6 * level) * creases
+        creases = _step(0.2 - np.abs(_rough(rng, 0.17, 0.35)), 0.25)
+        d.melanin += body * fissures * (0.5 + 0.6 * level) * creases
     if comedo := d.chance(0.55):
-        spots = _spots(rng, d.height > 0.12, int(4 + 12 * comedo), (0.020, 0.040), 1.2)
-        d.melanin += 3.0 * spots
+        spots = _spots(rng, d.height > 0.12, int(4 + 12 * comedo), (0.018, 0.038), 1.25)
+        d.melanin += 2.6 * spots
         d.keratin += 0.25 * spots
     if cysts := d.chance(0.75):
-        spots = _spots(rng, d.height > 0.10, int(5 + 16 * cysts), (0.018, 0.036))
-        d.white = np.maximum(d.white, 0.85 * spots)
+        spots = _spots(rng, d.height > 0.10, int(5 + 16 * cysts), (0.015, 0.034), soft=0.8)
+        d.white = np.maximum(d.white, 0.8 * spots)
     d.truth |= {"milia_cysts": cysts, "comedo_openings": comedo, "fissures": fissures}
 
 
 def _bcc(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.15))
+    d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.2))
     body = d.inside(rng.uniform(0.15, 0.5))
-    d.blood += body * (rng.uniform(0.1, 0.8) + 0.12 * _smooth(rng, 0.1))
-    d.melanin += body * max(0.0, rng.uniform(-0.5, 0.9)) * (0.7 + 0.3 * _smooth(rng, 0.12))
-    d.white += body * rng.uniform(0, 0.3)
+    d.blood += body * (rng.uniform(0.1, 0.9) + 0.18 * _cloud(rng, 0.1))
+    d.melanin += body * max(0.0, rng.uniform(-0.5, 1.2)) * (0.7 + 0.4 * _cloud(rng, 0.15))
+    d.white += body * np.clip(rng.uniform(0, 0.25) + 0.12 * _cloud(rng, 0.1), 0, 1)
     if nests := d.chance(0.75):
-        spots = _spots(rng, d.height > 0.05, int(2 + 7 * nests), (0.03, 0.075), 1.5)
-        d.deep += rng.uniform(1.2, 2.0) * spots
-        d.melanin += rng.uniform(0.2, 1.0) * spots
+        spots = _spots(rng, d.height > 0.05, int(2 + 9 * nests), (0.022, 0.065), 1.5, soft=0.7)
+        d.deep += rng.uniform(1.0, 1.9) * spots
+        d.melanin += rng.uniform(0.2, 1.2) * spots
     if vessels := d.chance(0.8):
         lines = []
-        for angle in rng.uniform(0, 2 * np.pi, int(2 + 3 * vessels)):
-            start = d.radius * rng.uniform(0.7, 1.1) * np.array([np.cos(angle), np.sin(angle)])
-            lines += _tree(rng, start, angle + np.pi + rng.normal(0, 0.5), d.radius * rng.uniform(0.9, 1.5), 0.026)
-        d.blood += 1.5 * _canvas_strokes(lines) * _step(d.height + 0.3, 0.3)
+        for angle in rng.uniform(0, 2 * np.pi, int(1 + 3 * vessels)):
+            start = d.radius * rng.uniform(0.8, 1.2) * np.array([np.cos(angle), np.sin(angle)])
+            lines += _tree(rng, start, angle + np.pi + rng.normal(0, 0.5), d.radius * rng.uniform(0.9, 1.5), 0.023)
+        d.blood += (0.7 + 0.9 * vessels) * _canvas_strokes(lines) * _step(d.height + 0.35, 0.4)
     if ulcer := d.chance(0.35):
-        sore = _spots(rng, d.height > 0.25, int(1 + 2 * ulcer), (0.05, 0.11), 1.3)
-        sore *= np.clip(1 + 0.3 * _smooth(rng, 0.04), 0, 1.5)
-        d.blood += 1.7 * sore
-        d.melanin += 1.1 * sore
-        d.keratin += 0.3 * sore
+        sore = _step(_spots(rng, d.height > 0.25, int(1 + 2 * ulcer), (0.06, 0.13), 1.3, 0.9)
+                     + 0.15 * _cloud(rng, 0.06) - 0.35, 0.2)  # fmt: skip
+        d.blood += 1.5 * sore
+        d.melanin += 1.2 * sore * (1 + 0.5 * _cloud(rng, 0.05))
+        d.keratin += 0.35 * sore
     d.truth |= {
         "blue_grey_nests": nests, "arborising_vessels": vessels, "ulceration": ulcer,
         "atypical_vascular_pattern": vessels,
@@ -385,25 +396,28 @@ def _bcc(d: _Drawing) -> None:
 
 def _akiec(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.25), rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.25), 0.12)
-    body = d.inside(rng.uniform(0.2, 0.5))
-    d.blood += body * (rng.uniform(0.15, 0.5) + 0.15 * _smooth(rng, 0.1))
-    pigment = max(0.0, rng.uniform(-0.6, 1.6))
-    d.melanin += body * pigment * _step(_smooth(rng, 0.12) + 0.2, 0.7)
+    d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.10, 0.30))
+    body = d.inside(rng.uniform(0.2, 0.6))
+    d.blood += body * (rng.uniform(0.2, 0.7) + 0.2 * _cloud(rng, 0.12))
+    pigment = max(0.0, rng.uniform(-0.6, 1.9))
+    d.melanin += body * pigment * _step(_cloud(rng, 0.2) + 0.2, 1.2)
     if strawberry := d.chance(0.8):
-        net = _honeycomb(rng, rng.uniform(0.085, 0.12), 0.25)
-        d.blood += body * strawberry * 1.1 * (net - 0.2)
-        d.white += body * strawberry * 0.55 * _step(0.3 - net, 0.3)
-        d.melanin += body * pigment * 0.6 * net
+        net = _mesh(rng, rng.uniform(0.085, 0.12), rng.uniform(0.2, 0.7))
+        patchy = body * np.clip(0.75 + 0.35 * _smooth(rng, 0.15), 0.1, 1.2)
+        d.blood += patchy * strawberry * (net - 0.2)
+        d.white += patchy * strawberry * 0.42 * _step(0.3 - net, 0.35)
+        d.melanin += patchy * pigment * 0.6 * net
     if scale := d.chance(0.6):
-        flakes = _step(_rough(rng, 0.11, 0.6) + 0.6 * _smooth(rng, 0.25) - 1.0, 0.2)
-        d.white = np.maximum(d.white, 0.85 * scale * flakes * _step(d.height + 0.05, 0.2))
+        flakes = _step(0.8 * _cloud(rng, 0.08) + 0.8 * _smooth(rng, 0.2) - 1.3, 0.4)
+        d.white = np.maximum(d.white, 0.8 * scale * flakes * _step(d.height + 0.05, 0.3))
+        d.keratin += 0.3 * scale * body * _step(_cloud(rng, 0.12) - 0.8, 0.5)
     if rosettes := d.chance(0.35):
-        middle = np.argwhere(_spots(rng, d.height > 0.2, int(3 + 6 * rosettes), (0.008, 0.009)) > 0.8)
-        crossed = np.zeros((N, N), bool)
-        for cy, cx in middle:
-            crossed[[cy - 2, cy + 2, cy, cy], [cx, cx, cx - 2, cx + 2]] = True
-        d.white = np.maximum(d.white, np.clip(2.2 * ndimage.gaussian_filter(crossed.astype(np.float32), 0.9), 0, 0.95))
+        places = np.flatnonzero(d.height > 0.2)
+        petals = np.zeros((N, N), np.float32)
+        for place in rng.choice(places, int(3 + 6 * rosettes) if len(places) else 0):
+            cy, cx = divmod(place, N)
+            petals[[cy - 3, cy + 3, cy, cy], [cx, cx, cx - 3, cx + 3]] = 1
+        d.white = np.maximum(d.white, np.clip(9 * ndimage.gaussian_filter(petals, 1.3), 0, 0.9))
     d.truth |= {
         "strawberry": strawberry, "scale": scale, "rosettes": rosettes, "atypical_vascular_pattern": 0.6 * strawberry,
     }  # fmt: skip
@@ -411,33 +425,36 @@ def _akiec(d: _Drawing) -> None:
 
 def _df(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.18), rng.uniform(0.0, 0.08), rng.uniform(0.02, 0.06))
-    body, level = d.inside(rng.uniform(0.3, 0.6)), rng.uniform(0.4, 1.7)
-    d.melanin += body * level * 0.6
-    d.blood += body * rng.uniform(0, 0.8)
-    size, scar = rng.uniform(0.32, 0.55), rng.uniform(0.5, 1)
-    star = size * (1 + 0.25 * _smooth(rng, 0.06) + 0.12 * np.cos(rng.integers(5, 9) * _THETA))
-    middle = _step(star - _RHO / d.radius, 0.18)
-    lines = _honeycomb(rng, rng.uniform(0.06, 0.075), 0.2)
+    d.outline(rng.uniform(0, 0.2), rng.uniform(0.0, 0.10), rng.uniform(0.03, 0.12))
+    body, level = d.inside(rng.uniform(0.3, 0.7)), rng.uniform(0.3, 2.2)
+    d.melanin += body * level * (0.6 + 0.12 * _cloud(rng, 0.15))
+    d.blood += body * (rng.uniform(0, 0.9) + 0.1 * _cloud(rng, 0.1))
+    scar, network = rng.uniform(0.45, 1), d.chance(0.8)
+    off = rng.normal(0, 0.1, 2) * d.radius
+    reach = rng.uniform(0.30, 0.55) * d.radius * (1 + rng.uniform(0.1, 0.3) * np.cos(2 * _THETA + rng.uniform(0, 6)))
+    middle = _step(1 - np.hypot(_X - off[0], _Y - off[1]) / reach + 0.22 * _cloud(rng, 0.1), 0.55)
     ring = body * (1 - middle)
-    d.melanin += ring * (0.35 + 0.45 * level) * (lines - 0.25)
-    d.melanin *= 1 - 0.7 * scar * middle
-    d.white += 0.65 * scar * middle * np.clip(1 + 0.2 * _rough(rng, 0.07), 0, 1.3)
-    d.truth |= {"scar": scar, "regular_network": rng.uniform(0.3, 0.5)}
+    d.blood += ring * max(0.0, rng.uniform(-0.4, 0.6))
+    if network:
+        lines = _mesh(rng, rng.uniform(0.06, 0.08), rng.uniform(0.1, 0.5)) * (1 + 0.3 * _smooth(rng, 0.12))
+        d.melanin += ring * network * (0.45 + 0.45 * level) * (lines - 0.25)
+    d.melanin *= 1 - 0.75 * scar * middle
+    d.white += 0.6 * scar * middle * np.clip(1 + 0.3 * _cloud(rng, 0.06), 0, 1.4)
+    d.truth |= {"scar": scar, "regular_network": 0.5 * network}
 
 
 def _vasc(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.2), rng.uniform(0.02, 0.12), rng.uniform(0.03, 0.12), 0.1)
-    body, depth = d.inside(rng.uniform(0.04, 0.15)), rng.uniform(0.9, 2.8)
+    d.outline(rng.uniform(0, 0.2), rng.uniform(0.02, 0.12), rng.uniform(0.05, 0.2))
+    body, depth = d.inside(rng.uniform(0.04, 0.2)), rng.uniform(0.8, 3.0)
     bluish = max(0.0, rng.uniform(-0.6, 1.3))
-    cells = 1 - _honeycomb(rng, rng.uniform(0.10, 0.16), 0.35)
+    cells = 1 - _mesh(rng, rng.uniform(0.10, 0.17), rng.uniform(0.2, 0.8))
     lacunae = rng.uniform(0.5, 1)
-    full = np.clip(0.8 + 0.5 * _smooth(rng, 0.13), 0.15, None)  # some hold more blood than others
-    d.blood += body * depth * (1 - lacunae * (1 - cells) * 0.75) * full
-    d.deep += body * bluish * lacunae * cells * full
-    d.melanin += body * d.chance(0.25) * 3.0 * cells * _step(_smooth(rng, 0.15) - 0.6, 0.3)  # thrombosed: black
-    d.white += body * lacunae * rng.uniform(0.05, 0.4) * (1 - cells)
+    full = np.clip(0.85 + 0.4 * _cloud(rng, 0.15), 0.2, None)  # some hold more blood than others
+    d.blood += body * depth * (1 - 0.7 * lacunae * (1 - cells)) * full
+    d.deep += body * bluish * (0.3 + 0.7 * lacunae * cells) * full
+    d.melanin += body * d.chance(0.25) * 3.0 * cells * _step(_smooth(rng, 0.15) - 0.6, 0.4)  # thrombosed: black
+    d.white += body * lacunae * rng.uniform(0.05, 0.35) * (1 - cells)
     d.truth |= {"lacunae": lacunae, "atypical_vascular_pattern": 0.3 * lacunae}
 
 
@@ -500,7 +517,7 @@ def _shape(mask: np.ndarray) -> dict:
 
 def _colours(maps: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> dict:
     """Which colours a neutral camera sees on the lesion; a colour on a quarter of it (black, white: an eighth) = 1."""
-    lab = _lab(maps[:, mask])
+    lab = _lab(maps[:, mask][:, ::3])
     ground = _lab(np.concatenate([skin, np.zeros(3)])[:, None])[0]
     light, a, b = lab.T
     red = (a - ground[1] > 10) & (a > 0.75 * b) & (light > 22)
@@ -525,8 +542,23 @@ def _reflectance(maps: np.ndarray) -> np.ndarray:
     """Linear RGB (..., 3) of maps (5, ...)."""
     rgb = R0 * np.exp(-np.tensordot(maps[:3], EXTINCTION, (0, 0)))
     for opacity, colour in ((maps[4], KERATIN), (maps[3], WHITE)):
-        rgb += opacity[..., None] * (colour * rgb.mean(-1, keepdims=True) ** 0.25 - rgb)
-    return rgb.astype(np.float32)
+        if opacity.any():
+            rgb += opacity[..., None] * (colour * np.sqrt(np.sqrt(rgb[..., 1:2])) - rgb)
+    return rgb
+
+
+def _sample(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Maps (c, N, N) at places in short sides, bilinear, mirrored beyond their edge: (c, *rows.shape)."""
+    indices = []
+    for place in (rows, columns):
+        place = (place + HALF) / (2 * HALF) * N - 0.5
+        place = np.abs((place + N - 1) % (2 * (N - 1)) - (N - 1))
+        low = np.minimum(place.astype(np.int32), N - 2)
+        indices.append((low, place - low))
+    (r, u), (c, v) = indices
+    flat, at = maps.reshape(len(maps), -1), r * N + c
+    top = flat[:, at] * (1 - v) + flat[:, at + 1] * v
+    return top * (1 - u) + (flat[:, at + N] * (1 - v) + flat[:, at + N + 1] * v) * u
 
 
 def _srgb(linear: np.ndarray) -> np.ndarray:
@@ -548,8 +580,8 @@ def draw_view(rng: np.random.Generator, camera: str) -> View:
         exposure=float(np.exp(rng.normal(0.0, 0.12))),
         cast=tuple(np.exp(rng.normal(0, 0.07, 3))),
         slope=tuple(rng.normal(0, 0.07, 2)),
-        corner=rng.uniform(0.25, 1.0),
-        hairs=int(rng.geometric(0.16)) if rng.random() < 0.45 else 0,
+        corner=rng.uniform(0.95, 1.0) if rng.random() < 0.3 else rng.uniform(0.3, 0.7),
+        hairs=int(rng.geometric(0.17)) if rng.random() < 0.4 else 0,
         ruler=bool(rng.random() < 0.12),
         ink=bool(rng.random() < 0.07),
         bubbles=int(rng.integers(1, 7)) if rng.random() < 0.2 else 0,
@@ -561,25 +593,26 @@ def render(lesion: Lesion, view: View, size: tuple[int, int] = (128, 96)) -> tup
     """One image of a lesion. size: (width, height) px. Returns uint8 (h, w, 3) and its mask, bool (h, w)."""
     (w, h), optics = size, OPTICS[view.camera]
     rng, short = np.random.default_rng(view.seed), min(size)
-    y, x = np.meshgrid((np.arange(h) + 0.5 - h / 2) / short, (np.arange(w) + 0.5 - w / 2) / short, indexing="ij")
+    y, x = np.indices((h, w), np.float32)
+    x, y = (x + 0.5 - w / 2) / short, (y + 0.5 - h / 2) / short
 
     cos, sin, zoom = np.cos(view.angle), np.sin(view.angle), view.zoom * optics.zoom
     px, py = (x - view.shift[0]) / zoom, (y - view.shift[1]) / zoom
-    at = np.stack([sin * px + cos * py, (-1 if view.mirror else 1) * (cos * px - sin * py)])
-    at = (at + HALF) / (2 * HALF) * N - 0.5
-    maps = np.stack([ndimage.map_coordinates(m, at, order=1, mode="mirror") for m in lesion.maps])
-    mask = ndimage.map_coordinates(lesion.mask.astype(np.float32), at, order=1) > 0.5
+    rows, columns = sin * px + cos * py, (-1 if view.mirror else 1) * (cos * px - sin * py)
+    *maps, covered = _sample(np.concatenate([lesion.maps, lesion.mask[None]]), rows, columns)
+    mask = covered > 0.5
 
-    rgb = _reflectance(maps)
+    rgb = _reflectance(np.stack(maps))
     if optics.blur:
         rgb = ndimage.gaussian_filter(rgb, (optics.blur * short / 96,) * 2 + (0,))
     rgb = _artefacts(rgb, view, rng, x, y)
     light = view.exposure * (1 + view.slope[0] * x + view.slope[1] * y)
     if optics.vignette:
-        light = light * (1 - 0.9 * view.corner * _step(np.hypot(x, y) - rng.uniform(0.62, 0.72), 0.16))
+        rim = 0.02 if view.corner > 0.8 else 0.25  # a black tube, or light that falls off
+        light = light * (1 - view.corner * _step(np.hypot(x, y) - rng.uniform(0.62, 0.76), rim))
     rgb = _srgb(rgb * light[..., None] * np.array(optics.gain) * view.cast)
     rgb = optics.lift + (1 - optics.lift) * (0.6 + optics.contrast * (rgb - 0.6))
-    rgb += rng.normal(0, 0.008, rgb.shape)
+    rgb += 0.008 * rng.standard_normal(rgb.shape, np.float32)
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8), mask
 
 
@@ -594,7 +627,7 @@ def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -
     if view.ink:
         angle = rng.uniform(0, 2 * np.pi)
         start = rng.uniform(0.5, 0.62) * np.array([np.cos(angle), np.sin(angle)])
-        line = _curve(rng, start, angle + np.pi / 2, 0.5, 0.5)
+        line = _curve(rng, start, angle + np.pi / 2, 0.5, 1.2, 0.02)
         dye = np.array([[1.7, 1.3, 0.35], [1.2, 1.6, 0.5]][rng.integers(2)])
         rgb = rgb * np.exp(-dye * rng.uniform(0.6, 1.1) * strokes([(line, rng.uniform(0.05, 0.09))]))
     if view.ruler:
@@ -605,20 +638,18 @@ def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -
                  for i, t in enumerate(along)]  # fmt: skip
         rgb = rgb * (1 - 0.9 * strokes(ticks))
     for _ in range(view.bubbles):
-        cx, cy, r = rng.uniform(-corner[0], corner[0]), rng.uniform(-0.5, 0.5), rng.uniform(0.02, 0.06)
+        cx, cy, r = rng.uniform(-corner[0], corner[0]), rng.uniform(-0.5, 0.5), rng.uniform(0.012, 0.045)
         distance = np.hypot(x - cx, y - cy) / r
         rim = np.exp(-(((distance - 1) / 0.22) ** 2)) * (0.5 + 0.5 * np.cos(np.arctan2(y - cy, x - cx) - 2.2))
-        rgb = rgb + (0.45 * rim - 0.05 * (distance < 1))[..., None] * (1 - rgb)
+        rgb = rgb + (0.4 * rim - 0.04 * (distance < 1))[..., None] * (1 - rgb)
     if view.hairs:
-        main, lines = rng.uniform(0, 2 * np.pi), []
-        for _ in range(view.hairs):
-            start = rng.uniform(-corner, corner)
-            angle = main + rng.normal(0, 0.5)
-            length = rng.uniform(0.25, 1.0)
-            start = start - 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
-            lines.append((_curve(rng, start, angle, length, 0.45, 20), rng.uniform(0.007, 0.014)))
-        colour = np.array([0.05, 0.03, 0.025]) * rng.uniform(0.5, 2.5)
-        rgb = rgb + 0.9 * strokes(lines) * (colour - rgb)
+        main, bend, lines = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9), []
+        for middle in rng.uniform(-corner, corner, (view.hairs, 2)):
+            angle, length = main + rng.normal(0, 0.45), rng.uniform(0.25, 1.1)
+            start = middle - 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
+            lines.append((_curve(rng, start, angle, length, bend, 0.015, 24), rng.uniform(0.006, 0.013)))
+        colour = np.array([0.06, 0.035, 0.025]) * rng.uniform(0.3, 2.5)
+        rgb = rgb + rng.uniform(0.75, 0.95) * strokes(lines) * (colour - rgb)
     return rgb
 
 
