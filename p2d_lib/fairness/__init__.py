@@ -1,0 +1,1 @@
+"""08: does a reading serve everybody alike?"""
