@@ -58,8 +58,8 @@ def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
 
     - colours: share of the lesion, 1 from a quarter of it on (black, white: an eighth, they are marked sooner);
       blue-whitish veil by its colour alone, the blue-grey share (as Celebi et al., Comput Med Imaging Graph 32, 2008)
-    - asymmetry, border irregularity, variety of colors, contrast to the skin: linear between the 5 % and 95 % quantiles of the train
-      images, for their numbers have no natural scale; a test image never shapes the scale it is read on
+    - asymmetry, border irregularity, variety of colors, contrast to the skin: linear between the 5 % and 95 %
+      quantiles of the train images, for their numbers have no natural scale; a test image never shapes the scale
     - evolving: 0 where the diagnosis rests on follow-up, which in HAM10000 means that nothing changed; else unknown
     - all others are unknown. Skin tone is among them: methods that read it from pixels disagree on HAM10000.
     """
@@ -79,10 +79,8 @@ def _people(cases: pd.DataFrame):
 
 def sentence(dx: str, site: str, age: float, sex: str, features: Mapping[str, float]) -> str:
     """What a reader is told: the diagnosis, where and on whom (unsaid where unknown), what is seen, in which colors."""
-    name = DX_NAMES[dx]
-    where = "" if site == "unknown" else f" on the {site}"
     who = " ".join([f"{age:.0f}-year-old"] * (age == age) + [sex] * (sex != "unknown"))
-    first = f"{'An' if name[0] in 'aeiou' else 'A'} {name}{where}{f' ({who})' if who else ''}."
+    first = ", ".join([DX_NAMES[dx].capitalize(), *[site] * (site != "unknown"), *[who] * bool(who)]) + "."
     groups = {"Seen": [], "Colors": [], "In view": []}
     for feature in said(features):
         groups[_group(feature)].append(FEATURES[feature].phrase)

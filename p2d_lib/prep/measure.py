@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
-from skimage.measure import perimeter_crofton
 
 WIDTH = 200  # px that a wider image is reduced to before it is measured
 COLOUR_SHARE = 0.05  # of the lesion: from here on a colour counts as one of its colours
@@ -34,7 +34,8 @@ COLOURS = {
 }
 COLOURS = {name: tuple(tuple(bytes.fromhex(hue)) for hue in hues.split()) for name, hues in COLOURS.items()}
 NAMES = (
-    "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast", "skin_lightness",
+    "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast",
+    "skin_lightness",
 )  # fmt: skip
 
 LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
@@ -141,9 +142,12 @@ def border_irregularity(inside: np.ndarray) -> float:
     """1 - 4 pi area / perimeter^2: 0 for a disc, towards 1 the more the border winds.
 
     One less the inverse of the irregularity index of Golston, Stoecker, Moss, Dhillon, Comput Med Imaging Graph
-    16(3), 1992; the perimeter by Crofton's formula, which a disc's pixel stairs do not lengthen.
+    16(3), 1992. The perimeter is the total variation of the mask smoothed by one pixel (the co-area formula), which
+    the pixels' stairs do not lengthen in any direction.
     """
-    return float(np.clip(1 - 4 * math.pi * inside.sum() / perimeter_crofton(inside, directions=4) ** 2, 0, 1))
+    soft = gaussian_filter(np.pad(inside, 4).astype(np.float32), 1)
+    perimeter = np.hypot(*np.gradient(soft)).sum()
+    return float(np.clip(1 - 4 * math.pi * inside.sum() / perimeter**2, 0, 1))
 
 
 def colour_shares(lesion: np.ndarray, skin: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2d_lib.describe import template
+from p2d_lib.prep.measure import NAMES
+from p2d_lib.prompts import PRESENT
+from p2d_lib.schemas import DESCRIPTIONS
+from p2d_lib.vocabulary import FEATURES
+
+N = 200
+UNMEASURED = {
+    "atypical_pigment_network", "atypical_vascular_pattern", "irregular_dots_globules", "irregular_streaks",
+    "irregular_blotches", "regression_structures", "lesion_shape_multicomponent", "background_skin_tone",
+    "hair_amount", "ruler_presence", "ink_markings",
+}  # fmt: skip
+
+
+@pytest.fixture
+def cases() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(N)],
+            "dx": np.resize(["mel", "nv"], N),
+            "dx_type": np.resize(["histo", "follow_up"], N),
+            "age": 50.0,
+            "sex": "female",
+            "localization": "back",
+            "split": np.resize(["train", "train", "train", "test"], N),
+        }
+    )
+
+
+@pytest.fixture
+def measurements(cases) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: rng.uniform(0, 0.3, N) for name in NAMES})
+    return table.assign(image_id=cases["image_id"]).iloc[::-1]  # in an order of its own
+
+
+def test_only_what_is_measured_is_known(cases, measurements):
+    known = template.measured(cases, measurements).notna().mean()
+    assert set(known.index[known == 0]) == UNMEASURED
+    assert set(known.index[known < 1]) == UNMEASURED | {"evolving"}
+
+
+def test_scores_rise_with_what_measures_them(cases, measurements):
+    scores = template.measured(cases, measurements)
+    table = measurements.set_index("image_id").loc[cases["image_id"]]
+    for feature, column in {**template.BY_RANK, "light_brown": "light_brown", "blue_whitish_veil": "blue_grey"}.items():
+        ordered = scores[feature].to_numpy()[np.argsort(table[column].to_numpy())]
+        assert (np.diff(ordered) >= 0).all()
+        assert ordered.min() < 0.01
+        assert ordered.max() == 1
+
+
+def test_a_colour_on_a_quarter_of_the_lesion_scores_one_and_none_scores_nothing(cases, measurements):
+    measurements.loc[[0, 1, 2], "red"] = [0.0, 0.125, 0.6]
+    assert template.measured(cases, measurements)["red"][:3].tolist() == [0, 0.5, 1]
+
+
+def test_test_images_do_not_shape_the_scale(cases, measurements):
+    before = template.measured(cases, measurements)
+    test = measurements["image_id"].isin(cases.loc[cases["split"] == "test", "image_id"])
+    measurements.loc[test, list(template.BY_RANK.values())] *= 10
+    after = template.measured(cases, measurements)
+    train = cases["split"] == "train"
+    pd.testing.assert_frame_equal(before[train], after[train])
+
+
+def test_a_lesion_without_mask_stays_unknown_and_its_prompt_says_the_diagnosis_only(cases, measurements):
+    measurements.loc[0, list(NAMES)] = math.nan
+    first = template.describe(cases, measurements, 8).iloc[0]
+    assert first[list(FEATURES)].isna().all()
+    assert first["prompt"] == "dermoscopic image of melanoma, back"
+    assert first["text"] == "Melanoma, back, 50-year-old female."
+
+
+def test_follow_up_means_that_nothing_evolved_and_other_proofs_say_nothing_of_it(cases, measurements):
+    evolving = template.measured(cases, measurements)["evolving"]
+    assert (evolving[cases["dx_type"] == "follow_up"] == 0).all()
+    assert evolving[cases["dx_type"] == "histo"].isna().all()
+
+
+def test_truth_is_said_where_the_data_carry_it(cases, measurements):
+    known = cases.assign(true_irregular_streaks=np.resize([0.9, 0.0], N), true_scale=1.0)
+    found = template.describe(known, measurements, 8)
+    assert (found["describer"] == "truth").all()
+    assert found["irregular_streaks"].tolist() == known["true_irregular_streaks"].tolist()
+    assert found["asymmetry"].isna().all()
+    assert found["prompt"][0] == "dermoscopic image of melanoma, marked irregular streaks, back"
+    assert found["text"][0] == "Melanoma, back, 50-year-old female. Seen: irregular streaks."
+    assert (template.describe(cases, measurements, 8)["describer"] == "measured").all()
+
+
+def test_descriptions_keep_to_their_schema_and_say_what_they_score(cases, measurements):
+    found = DESCRIPTIONS.validate(template.describe(cases, measurements, 22))
+    assert found["image_id"].tolist() == cases["image_id"].tolist()
+    for name in ("red", "border_irregularity"):
+        present, phrase = found[name] >= PRESENT, FEATURES[name].phrase
+        assert (found["prompt"].str.contains(phrase) == present).all()
+        assert (found["text"].str.contains(phrase) == present).all()
+
+
+def test_a_sentence_leaves_out_what_is_unknown():
+    assert template.sentence("akiec", "unknown", math.nan, "unknown", {}) == "Actinic keratosis."
+    text = template.sentence("bcc", "face", 71.0, "male", {"red": 0.5, "white": 0.5, "black": 0.4, "hair_amount": 1.0})
+    assert text == "Basal cell carcinoma, face, 71-year-old male. Colors: black, red and white. In view: hair."
