@@ -85,6 +85,7 @@ class Classify(_Notebook):
 
 class Readers(_Notebook):
     n_images: Annotated[int, Field(ge=14, multiple_of=14)]
+    sheets: str  # folder of filled sheets; "" is study_filled of the run, or the shipped example where there is none
 
 
 class Fairness(_Notebook):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 
-from p2d_lib import stats, tables
+from p2d_lib import stats
 from p2d_lib.run import derive
 from p2d_lib.vocabulary import DX, DX_NAMES, MALIGNANT
 
@@ -27,7 +27,6 @@ SITES = {
 SKIN_TYPES = {1: "I–II", 2: "I–II", 3: "III–IV", 4: "III–IV", 5: "V–VI", 6: "V–VI"}
 LESION_TYPE = ("malignancy", "lesion type")  # classes, not patients: within them only accuracy says something
 CHANGE = "change"  # the arm of `gaps` that holds second minus first
-TOO_SMALL = "n too small"
 
 
 def attributes(cases: pd.DataFrame) -> pd.DataFrame:
@@ -52,12 +51,12 @@ def attributes(cases: pd.DataFrame) -> pd.DataFrame:
 def by_group(
     readings: pd.DataFrame, cases: pd.DataFrame, min_n: int, n_resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per attribute, group, arm and metric: n_images, n_lesions, estimate, low, high (0..1).
+    """One row per attribute, group, arm and metric: n_images, n_lesions, n_counted, estimate, low, high (0..1).
 
     readings: schemas.READINGS of one reader per arm and seed, all of the same images. cases: their rows at least.
-    Estimates are fairlearn's MetricFrame, averaged over training seeds; intervals resample lesions and seeds. A metric
-    whose denominator holds fewer than min_n lesions of a group is NaN. Balanced accuracy is over the classes that
-    occur in the group. Raises ValueError when readings lack an image, a case or a seed.
+    Estimates are fairlearn's MetricFrame, averaged over training seeds; intervals resample lesions and seeds. n_counted
+    is the lesions in the metric's denominator: with fewer than min_n the metric is NaN. Balanced accuracy is over the
+    classes that occur in the group. Raises ValueError when readings lack an image, a case or a seed.
     """
     read, rows = _aligned(readings, cases)
     weights = stats.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
@@ -70,13 +69,25 @@ def by_group(
             size = {"n_images": int(inside.sum()), "n_lesions": rows["lesion_id"][inside].nunique()}
             for arm in estimates:
                 for metric in METRICS:
+                    counted = inside & (_strata(metric, rows["dx"].to_numpy(object)) >= 0)
+                    size["n_counted"] = rows["lesion_id"][counted].nunique()
                     at = {"attribute": attribute, "group": name, "arm": arm, "metric": metric, **size}
                     if drawn := draws.get((name, metric)):
                         _, low, high = stats.summarise(drawn[arm])
                         at |= {"estimate": estimates[arm].loc[name, metric], "low": low, "high": high}
                     table.append(at)
-    columns = ["attribute", "group", "arm", "metric", "n_images", "n_lesions", "estimate", "low", "high"]
+    columns = ["attribute", "group", "arm", "metric", "n_images", "n_lesions", "n_counted"]
+    columns += ["estimate", "low", "high"]
     return pd.DataFrame(table, columns=columns)
+
+
+def compared(readings: pd.DataFrame) -> tuple[str, str]:
+    """The arms that say what synthetic images change: "real" and "mixed", else the first and the last there are."""
+    there = list(readings["arm"].unique())
+    if len(there) < 2:
+        raise ValueError(f"there are readings of arm {there[0]!r} only: run 06_classify with two arms at least")
+    first = "real" if "real" in there else there[0]
+    return first, "mixed" if "mixed" in there else next(arm for arm in reversed(there) if arm != first)
 
 
 def gaps(
@@ -126,41 +137,6 @@ def gaps(
     return result
 
 
-def readable(table: pd.DataFrame, metrics: Sequence[str], arms: Sequence[str], digits: int = 2) -> pd.DataFrame:
-    """A table of `by_group` for people: a row per group, a column per metric and arm, "n too small" where it is."""
-    table = table[table["metric"].isin(metrics) & table["arm"].isin(arms)]
-    said = [
-        tables.interval(row.estimate, row.low, row.high, digits) if row.estimate == row.estimate else TOO_SMALL
-        for row in table.itertuples()
-    ]
-    keys = ["attribute", "group", "n_lesions"]
-    wide = table.assign(said=said).pivot_table(
-        index=keys, columns=["metric", "arm"], values="said", aggfunc="first", sort=False
-    )
-    wide = wide[[(metric, arm) for metric in metrics for arm in arms]]
-    wide.columns = [f"{metric}, {arm}" for metric, arm in wide]
-    wide = wide.reset_index().rename(columns={"n_lesions": "lesions"})
-    return wide.assign(attribute=wide["attribute"].where(~wide["attribute"].duplicated(), ""))
-
-
-def lines(table: pd.DataFrame, metric: str, arms: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]]:
-    """A table of `by_group` as `plots.forest` takes it: labels (n,) and per arm (n, 3): estimate, low, high.
-
-    An attribute's name is a line of its own, before its groups.
-    """
-    of_metric = table[table["metric"] == metric].set_index(["attribute", "group", "arm"])
-    labels, series = [], {arm: [] for arm in arms}
-    for attribute, part in of_metric.groupby(level="attribute", sort=False):
-        labels.append(attribute.upper())
-        for arm in arms:
-            series[arm].append((np.nan,) * 3)
-        for group in part.index.unique("group"):
-            labels.append(f"{group} ({part.loc[(attribute, group), 'n_lesions'].iloc[0]})")
-            for arm in arms:
-                series[arm].append(tuple(part.loc[(attribute, group, arm), ["estimate", "low", "high"]]))
-    return labels, {arm: np.array(values, float) for arm, values in series.items()}
-
-
 def _ordered(values: Sequence, order: Sequence[str]) -> pd.Categorical:
     values = pd.Series(np.asarray(values, object))
     order = list(dict.fromkeys(order))
@@ -185,21 +161,28 @@ def _aligned(readings: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame,
     return read, cases.set_index("image_id").loc[read.index].reset_index()
 
 
-def _counted(metric: str, dx: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which readings (n, k) a metric counts as right, and the stratum of each row (n,), -1 where it is not counted."""
-    malignant = np.isin(dx, MALIGNANT)
+def _strata(metric: str, dx: np.ndarray) -> np.ndarray:
+    """The stratum of each row (n,) that a metric averages over, -1 where the row is not counted."""
+    if metric == "balanced accuracy":
+        return pd.Categorical(dx, categories=DX).codes
+    if metric == "accuracy":
+        return np.zeros(len(dx), int)
+    return np.where(np.isin(dx, MALIGNANT) == (metric == "malignant sensitivity"), 0, -1)
+
+
+def _right(metric: str, dx: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Which readings (n, k) a metric counts as right."""
     if metric.startswith("malignant"):
-        wanted = metric == "malignant sensitivity"
-        return np.isin(read, MALIGNANT) == wanted, np.where(malignant == wanted, 0, -1)
-    strata = pd.Categorical(dx, categories=DX).codes if metric == "balanced accuracy" else np.zeros(len(dx), int)
-    return read == dx[:, None], strata
+        return np.isin(read, MALIGNANT) == (metric == "malignant sensitivity")
+    return read == dx[:, None]
 
 
 def _draws(read: pd.DataFrame, rows: pd.DataFrame, group: pd.Series, weights: np.ndarray, min_n: int) -> dict:
     """Resampled metrics of the groups large enough: {(group, metric): {arm: (n_seeds, 1 + n_resamples)}}."""
     result = {}
     for metric in METRICS:
-        right, strata = _counted(metric, rows["dx"].to_numpy(object), read.to_numpy(object))
+        dx = rows["dx"].to_numpy(object)
+        right, strata = _right(metric, dx, read.to_numpy(object)), _strata(metric, dx)
         for name in group.cat.categories:
             inside = np.flatnonzero((group == name).to_numpy() & (strata >= 0))
             if rows["lesion_id"].iloc[inside].nunique() < min_n:
@@ -227,7 +210,8 @@ def _permuted(
     read: pd.DataFrame, rows: pd.DataFrame, group: pd.Series, metric: str, n: int, seed: int
 ) -> dict[str, float]:
     """Per arm, the share of n permutations of groups among a stratum's lesions with as large a gap as is seen."""
-    right, strata = _counted(metric, rows["dx"].to_numpy(object), read.to_numpy(object))
+    dx = rows["dx"].to_numpy(object)
+    right, strata = _right(metric, dx, read.to_numpy(object)), _strata(metric, dx)
     by_arm = pd.DataFrame(right.astype(float), columns=read.columns).T.groupby(level="arm", sort=False).mean().T
     counted = pd.DataFrame({"lesion": rows["lesion_id"], "stratum": strata, "group": group.to_numpy(object), "n": 1.0})
     counted = pd.concat([counted, by_arm], axis=1)[(strata >= 0) & group.notna().to_numpy()]

@@ -18,27 +18,30 @@ from p2d_lib.stats import Interval
 from p2d_lib.vocabulary import DX
 
 NOTHING = Interval(np.nan, np.nan, np.nan)
+SAW_SYNTHETIC = ("synthetic", "mixed")  # arms of 06 that were trained on the synthetic images they would read here
 
 
 def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """One row per reader: kind, arm, n, and as `stats.Interval`s dx_real, dx_synthetic, detection, auc; p, p_holm.
 
     readings: schemas.READINGS. key: of the study, or of several put together. dx_*: share of right diagnoses, with
-    Wilson's interval (JASA 1927); NaN without such images. detection: share of right answers to "real or synthetic?", a
-    probability from 0.5 on being "synthetic"; auc: of that probability, with a bootstrap interval over images; both
-    NaN where the reader was not asked. p: two-sided binomial test of detection against a coin; p_holm over readers.
-    Raises ValueError for a reading of an image that the key does not know.
+    Wilson's interval (JASA 1927); NaN without such images, and for SAW_SYNTHETIC on synthetic ones. detection: share of
+    right answers to "real or synthetic?", a probability from 0.5 on being "synthetic"; auc: of that probability, with a
+    bootstrap interval over images; both NaN where the reader was not asked. p: two-sided binomial test of detection
+    against a coin; p_holm over readers. Raises ValueError for a reading of an image that the key does not know.
     """
     rows = []
     for reader, read in _with_truth(readings, key).groupby("reader", sort=False):
+        arm = read["arm"].iloc[0]
         right = read["dx_read"] == read["dx"]
+        right = right[~((read["source"] == "synthetic") & (arm in SAW_SYNTHETIC))]
         asked = read[read["is_synthetic_read"].notna()]
         found = (asked["is_synthetic_read"] >= 0.5) == (asked["source"] == "synthetic")
         rows.append(
             {
                 "reader": reader,
                 "kind": read["kind"].iloc[0],
-                "arm": read["arm"].iloc[0],
+                "arm": arm,
                 "n": len(read),
                 **{f"dx_{source}": _wilson(right[read["source"] == source]) for source in SOURCES},
                 "detection": _wilson(found),

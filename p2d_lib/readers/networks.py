@@ -9,20 +9,23 @@ from sklearn.preprocessing import StandardScaler
 from p2d_lib.vocabulary import DX
 
 
-def detector(real: np.ndarray, synthetic: np.ndarray, dx_real: np.ndarray, dx_synthetic: np.ndarray) -> Pipeline:
+def detector(features: np.ndarray, is_synthetic: np.ndarray, dx: np.ndarray) -> Pipeline:
     """The classifier two-sample test of Lopez-Paz, Oquab (ICLR 2017): logistic regression, synthetic against real.
 
-    real, synthetic: features (n, dim) of images outside the study. dx_*: their diagnoses; each source and class weighs
-    the same, so that class frequencies (long-tailed against balanced) give nothing away. Its `predict_proba` gives
-    P(synthetic) in the second column. Raises ValueError when one source has no image.
+    features: (n, dim) of images outside the study; is_synthetic: bool (n,); dx: their diagnoses (n,). Each source and
+    class weighs the same, so that class frequencies (long-tailed against balanced) give nothing away. Its
+    `predict_proba` gives P(synthetic) in the second column. Raises ValueError when one source has no image.
     """
-    if not (len(real) and len(synthetic)):
-        raise ValueError(f"{len(real)} real and {len(synthetic)} synthetic images outside the study: both are needed")
-    is_synthetic = np.repeat([0, 1], [len(real), len(synthetic)])
-    cell = pd.Series(is_synthetic).astype(str) + np.concatenate([dx_real, dx_synthetic])
+    is_synthetic = np.asarray(is_synthetic, bool)
+    if is_synthetic.all() or not is_synthetic.any():
+        raise ValueError(
+            f"of {len(is_synthetic)} images outside the study {is_synthetic.sum()} are synthetic: both sources are "
+            "needed to learn the difference; draw more images per class in 04_sample than the study shows"
+        )
+    cell = pd.Series(is_synthetic.astype(str)) + np.asarray(dx, object)
     weight = len(cell) / cell.nunique() / cell.map(cell.value_counts()).to_numpy()  # 1 on average
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    return model.fit(np.concatenate([real, synthetic]), is_synthetic, logisticregression__sample_weight=weight)
+    return model.fit(features, is_synthetic, logisticregression__sample_weight=weight)
 
 
 def readings(

@@ -195,20 +195,28 @@ def read_sheet(path: Path, key: pd.DataFrame) -> Filled:
     return Filled(reader, readings, grades, missing)
 
 
-def read_sheets(folder: Path, key: pd.DataFrame) -> list[Filled]:
-    """All filled sheets (*.xlsx) of a folder, by file name. Raises SheetError when two bear one reader's name."""
-    filled: dict[str, Path] = {}
-    sheets = []
-    for path in sorted(p for p in folder.glob("*.xlsx") if not p.name.startswith("~$")):  # ~$: open in Excel
+def read_sheets(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+    """All filled sheets (*.xlsx) of a folder, by file name, and the key they were read with.
+
+    key: the run's; a key.csv that lies beside the sheets is taken instead, so that answers outlive the run that made
+    the study. Raises SheetError for a folder without sheets, and when two bear one reader's name.
+    """
+    paths = sorted(p for p in folder.glob("*.xlsx") if not p.name.startswith("~$"))  # ~$: open in Excel
+    if not paths:
+        raise SheetError(f"{folder}: there is no filled sheet (*.xlsx) here")
+    if (folder / "key.csv").exists():
+        key = read_key(folder / "key.csv")
+    sheets, names = [], {}
+    for path in paths:
         sheet = read_sheet(path, key)
-        if sheet.reader in filled:
+        if sheet.reader in names:
             raise SheetError(
-                f"{path.name} and {filled[sheet.reader].name} both say reader {sheet.reader!r} in cell {_NAME_CELL} "
-                "of sheet Instructions: give each reader a name of their own"
+                f"{path.name} and {names[sheet.reader]} both say reader {sheet.reader!r} in cell {_NAME_CELL} of sheet "
+                "Instructions: give each reader a name of their own"
             )
-        filled[sheet.reader] = path
+        names[sheet.reader] = path.name
         sheets.append(sheet)
-    return sheets
+    return sheets, key
 
 
 def fill(blank: Path, filled: Path, reader: str, answers: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from p2d_lib.fairness import groups
+from p2d_lib.fairness import groups, report
 from p2d_lib.vocabulary import DX, HAM10000_LESIONS
 
 
@@ -129,11 +129,12 @@ def test_few_lesions_read_n_too_small_and_take_no_part():
     table = groups.by_group(readings, cases, min_n=10, n_resamples=100)
     small = table[table["group"] == "genital"]
     assert (small["n_lesions"] == 4).all() and small["estimate"].isna().all()
-    shown = groups.readable(table, ["accuracy"], ["real"])
+    shown = report.groups_table(table, ["real"], ["accuracy", "malignant sensitivity"])
     assert shown.loc[shown["group"] == "genital", "accuracy, real"].item() == "n too small"
     assert "genital" not in set(groups.gaps(readings, cases, 10, n_resamples=50)["smallest"])
     benign = _row(table, group="benign", metric="malignant sensitivity", arm="real")
-    assert np.isnan(benign["estimate"]), "no malignant lesion among the benign"
+    assert np.isnan(benign["estimate"]) and benign["n_counted"] == 0
+    assert shown.loc[shown["group"] == "benign", "malignant sensitivity, real"].item() == "–"
 
 
 def test_estimates_of_fairlearn_are_the_middle_of_what_is_resampled():

@@ -169,6 +169,15 @@ def test_two_sheets_of_one_name_are_refused(filled, key, tmp_path):
         study.read_sheets(tmp_path, key)
 
 
+def test_sheets_are_read_with_the_key_that_lies_beside_them(filled, built, key, tmp_path):
+    (tmp_path / "key.csv").write_bytes((built / "key" / "key.csv").read_bytes())
+    (sheet,), used = study.read_sheets(tmp_path, key.assign(study="another run"))
+    pd.testing.assert_frame_equal(used, key)
+    assert len(sheet.readings) == len(key)
+    with pytest.raises(study.SheetError, match="no filled sheet"):
+        study.read_sheets(built / "key", key)
+
+
 def _oracle(key, p_synthetic, name="oracle"):
     return readings(key["image_id"].to_numpy(), name, np.eye(7)[key["dx"].map(DX.index)], p_synthetic=p_synthetic)
 
@@ -186,6 +195,11 @@ def test_a_perfect_reader_is_perfect_and_a_blind_one_is_at_chance(key):
     for name in ("detection", "auc"):
         assert blind[name].low < 0.5 < blind[name].high
     assert blind["p"] > 0.05
+
+
+def test_an_arm_trained_on_the_synthetic_images_is_not_credited_for_them(key):
+    result = analysis.analyse(_oracle(key, None).assign(arm="mixed"), key).iloc[0]
+    assert result["dx_real"].estimate == 1 and np.isnan(result["dx_synthetic"].estimate)
 
 
 def test_who_was_not_asked_has_no_detection_and_is_no_test(key):
@@ -231,11 +245,14 @@ def test_the_detector_finds_a_planted_shift_and_nothing_where_there_is_none():
     new = np.repeat(DX, 60)
     found = {}
     for shift in (0.0, 0.6):
-        model = detector(features(dx_real, 0), features(dx_synthetic, shift), dx_real, dx_synthetic)
+        known = np.concatenate([features(dx_real, 0), features(dx_synthetic, shift)])
+        model = detector(known, np.arange(len(known)) >= 600, np.concatenate([dx_real, dx_synthetic]))
         p = [model.predict_proba(features(new, s))[:, 1] >= 0.5 for s in (0, shift)]
         found[shift] = (np.mean(~p[0]) + np.mean(p[1])) / 2
     assert abs(found[0.0] - 0.5) < 0.06
     assert found[0.6] > 0.9
+    with pytest.raises(ValueError, match="of 600 images outside the study 0 are synthetic"):
+        detector(known[:600], np.zeros(600, bool), dx_real)
 
 
 def test_the_shipped_example_is_what_its_recipe_makes(tmp_path):
