@@ -128,8 +128,8 @@ def lock(path: Path):
 def end_children(mark: str) -> None:
     """Kills every process that belongs to this run: its environment says P2D_RUN_MARK=<mark>.
 
-    Called by the holder of the run's lock only: what is alive besides it is its own child or a leftover of a driver
-    that was killed (kernels start their own sessions, so no process group has them all).
+    For the holder of the run's lock, to whom all these are children or what a killed driver has left, and for a
+    notebook's process that has lost its driver. (Kernels start their own sessions: no process group has them all.)
     """
     import psutil
 

@@ -9,17 +9,20 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import papermill
 import psutil
+from drive import end_children
 from jupyter_client.kernelspec import find_kernel_specs
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
 def main(notebook: str) -> int:
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    if "P2D_DRIVER" in os.environ:
+        threading.Thread(target=_end_with_driver, daemon=True).start()
     stage, error = Path("stages", f"{notebook}.json"), Path("stages", f"{notebook}.error")
     for folder in ("stages", "notebooks"):
         Path(folder).mkdir(exist_ok=True)
@@ -65,12 +68,12 @@ def _made(kind: str, notebook: str, begun: float) -> list[str]:
 
 
 def _end_with_driver() -> None:
-    """Ends kernel and self when the driver is gone (kill -9), so that nothing writes behind its back."""
-    driver = int(os.environ.get("P2D_DRIVER") or 0)
-    while not driver or psutil.pid_exists(driver):
-        time.sleep(1)
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
+    """Ends Snakemake, kernel and self when the driver is gone (kill -9), so that nothing writes behind its back."""
+    with suppress(psutil.NoSuchProcess):
+        driver = psutil.Process(int(os.environ["P2D_DRIVER"]))
+        while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1)
+    end_children(os.environ["P2D_RUN_MARK"])
     os._exit(1)
 
 

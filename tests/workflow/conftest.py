@@ -1,0 +1,143 @@
+"""A clone of the workflow with eight tiny notebooks that write every artefact in milliseconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from p2d_lib import params
+from p2d_lib.schemas import ARTEFACTS, NOTEBOOKS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+NOTEBOOK = """
+import json, os, sys, time
+from pathlib import Path
+home, name = Path(os.environ["P2D_HOME"]), "{notebook}"
+folder = home / "data" / "runs" / run
+with (home / "ran.txt").open("a") as ran:
+    ran.write(name + "\\n")
+for path in {artefacts}:
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix:
+        target.write_text(name)
+    else:
+        target.mkdir()
+        (target / "part").write_text(name)
+for kind, file in (("tables", "t_" + name + ".csv"), ("figures", "f_" + name + ".png")):
+    for place in (folder / kind, home / kind / run):
+        place.mkdir(parents=True, exist_ok=True)
+    (home / kind / run / file).write_text("a\\n1.23456\\n")
+    (folder / kind / (file + ".provenance.json")).write_text(json.dumps(dict(notebook=name)))
+if os.environ.get("STUB_FAIL") == name:
+    raise ValueError("row 3 of planted.csv is 7, expected 8")
+if os.environ.get("STUB_HANG") == name:
+    (home / "hanging").write_text(str(os.getpid()))
+    time.sleep(120)
+"""
+
+# execute.py without papermill and kernels: the graph and the driver are under test, not Jupyter
+FAST_EXECUTE = """
+import json, sys
+from pathlib import Path
+name = sys.argv[1]
+source = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
+for folder in ("stages", "notebooks"):
+    Path(folder).mkdir(exist_ok=True)
+Path("notebooks", f"{name}.ipynb").write_text(source.read_text())
+values = json.loads(Path("parameters.json").read_text())[name]
+Path("stages", f"{name}.error").unlink(missing_ok=True)
+try:
+    exec("".join(json.loads(source.read_text())["cells"][-1]["source"]), values)
+except ValueError as error:
+    Path("stages", f"{name}.error").write_text(f"ValueError: {error}")
+    sys.exit(1)
+made = dict(tables=[f"t_{name}.csv"], figures=[f"f_{name}.png"])
+Path("stages", f"{name}.json").write_text(json.dumps(dict(notebook=name, seconds=0.1, **made)))
+"""
+FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
+
+
+class Clone:
+    """A checkout at `folder` (also its P2D_HOME) whose driver the tests call as a user would."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("P2D_")}
+        return subprocess.Popen(
+            [sys.executable, str(self.folder / "workflow" / "drive.py"), *arguments],
+            cwd=self.folder.parent,
+            env={**inherited, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, **environment)
+        said, _ = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def ran(self) -> list[str]:
+        """The notebooks executed since the last call."""
+        path = self.folder / "ran.txt"
+        names = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return names
+
+    def with_kernels(self) -> "Clone":
+        """The same with the real execute.py and report.py."""
+        for name in ("execute.py", "report.py"):
+            shutil.copy(REPOSITORY / "workflow" / name, self.folder / "workflow")
+        return self
+
+
+def _notebook(notebook: str) -> dict:
+    artefacts = [artefact.path for artefact in ARTEFACTS.values() if artefact.made_by == notebook]
+    code = NOTEBOOK.format(notebook=notebook, artefacts=artefacts)
+    values = "\n".join(f"{name} = {value!r}" for name, value in params.profile("smoke")[notebook].items())
+    cells = [
+        {"cell_type": "code", "source": values, "metadata": {"tags": ["parameters"]}},
+        {"cell_type": "code", "source": f"from p2d_lib.{notebook[3:]} import planted", "metadata": {}},
+        {"cell_type": "code", "source": code, "metadata": {}},
+    ]
+    for number, cell in enumerate(cells):
+        cell |= {"id": f"cell-{number}", "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Clone:
+    """A clone, with a space in its path, in which the smoke run has been made. Not to be changed: see `clone`."""
+    folder = tmp_path_factory.mktemp("finished") / "a clone"
+    shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "params", folder / "params")
+    (folder / "p2d_lib").mkdir()
+    for path in (REPOSITORY / "p2d_lib").glob("*.py"):
+        shutil.copy(path, folder / "p2d_lib")
+    (folder / "notebooks").mkdir()
+    for notebook in NOTEBOOKS:
+        (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
+        (folder / "p2d_lib" / notebook[3:]).mkdir()
+        (folder / "p2d_lib" / notebook[3:] / "planted.py").write_text("VALUE = 1\n")
+    (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
+    (folder / "workflow" / "report.py").write_text(FAST_REPORT)
+    clone = Clone(folder)
+    code, said = clone.run()
+    assert code == 0, said
+    assert clone.ran() == list(NOTEBOOKS)
+    return clone
+
+
+@pytest.fixture
+def clone(finished, tmp_path) -> Clone:
+    """The finished clone, moved: paths inside a run are relative, so nothing has to run again for that."""
+    return Clone(shutil.copytree(finished.folder, tmp_path / "b clone"))

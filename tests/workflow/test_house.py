@@ -1,0 +1,55 @@
+"""The layers of the design hold: rooms know the ground floor and the models, never one another."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _lint(folder: Path) -> subprocess.CompletedProcess:
+    lint = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(lint, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_no_room_imports_another_and_nothing_below_imports_a_room():
+    linted = _lint(REPOSITORY)
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "breach"),
+    [
+        ("classify/planted.py", "from p2d_lib.sample import planted"),
+        ("models/planted.py", "def lazily():\n    from p2d_lib.sample import planted\n"),
+        ("stats.py", "import p2d_lib.models.planted"),
+        ("unplaced.py", "VALUE = 1"),
+    ],
+)
+def test_a_planted_breach_is_caught(tmp_path, module, breach):
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    shutil.copytree(REPOSITORY / "p2d_lib", tmp_path / "p2d_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("sample", "classify", "models"):
+        (tmp_path / "p2d_lib" / room / "planted.py").write_text("")
+    (tmp_path / "p2d_lib" / module).write_text(breach)
+    linted = _lint(tmp_path)
+    assert linted.returncode == 1
+    assert "BROKEN" in linted.stdout or "unplaced" in linted.stdout, linted.stdout
+
+
+def test_rooms_that_compute_without_networks_load_no_torch():
+    names = [
+        f"p2d_lib.{path.parent.name}.{path.stem}"
+        for room in ("prep", "fairness")
+        for path in (REPOSITORY / "p2d_lib" / room).glob("[a-z]*.py")
+    ]
+    loads = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {names}]; assert 'torch' not in sys.modules"
+    )
+    imported = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True)
+    assert imported.returncode == 0, imported.stderr

@@ -1,0 +1,58 @@
+"""pyproject.toml, requirements.lock and env.yml say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+LOCK = (REPOSITORY / "requirements.lock").read_text()
+PINS = [Requirement(line.rstrip(" \\")) for line in LOCK.splitlines() if re.match(r"\w", line)]
+PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
+
+
+def _name(requirement: Requirement) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.name).lower()
+
+
+def _pinned(requirement: Requirement, python: str, platform: str) -> set[str]:
+    here = {"python_full_version": python, "python_version": python[:4], "sys_platform": platform, "os_name": "posix"}
+    pins = [pin for pin in PINS if _name(pin) == _name(requirement)]
+    return {str(pin.specifier).removeprefix("==") for pin in pins if not pin.marker or pin.marker.evaluate(here)}
+
+
+def test_every_dependency_has_one_pin_within_its_range_on_every_python_and_system():
+    for requirement in map(Requirement, PROJECT["dependencies"]):
+        for python in PYTHONS:
+            for platform in ("linux", "darwin"):
+                pinned = _pinned(requirement, python, platform)
+                assert len(pinned) == 1, f"{requirement} has pins {pinned or 'nowhere'} on {python}, {platform}"
+                assert requirement.specifier.contains(*pinned), f"{requirement}, but requirements.lock pins {pinned}"
+
+
+def test_every_pin_is_exact_and_hashed_and_names_no_index():
+    entries = re.split(r"\n(?=\w)", LOCK)
+    assert len(entries) == len(PINS)
+    for entry, pin in zip(entries, PINS, strict=True):
+        assert re.fullmatch(r"==[^*,]+", str(pin.specifier)), f"{pin} is no exact pin"
+        assert "--hash=sha256:" in entry, f"{pin} has no hash"
+    assert "index-url" not in LOCK and "http" not in re.sub(r"#.*|httpx?\S*==\S*|http\S*core\S*", "", LOCK)
+
+
+def test_conda_users_get_the_same_pins_on_the_same_pythons():
+    environment = yaml.safe_load((REPOSITORY / "env.yml").read_text())
+    python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python"))
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert SpecifierSet(python.removeprefix("python")) == SpecifierSet(PROJECT["requires-python"])
+    assert pip == ["-r requirements.lock"]
+
+
+def test_set_up_takes_the_pythons_that_the_project_requires():
+    setup = (REPOSITORY / "workflow" / "setup.sh").read_text()
+    low, high = re.search(r"\((\d, \d+)\) <= sys.version_info\[:2\] < \((\d, \d+)\)", setup).groups()
+    required = f">={low.replace(', ', '.')},<{high.replace(', ', '.')}"
+    assert SpecifierSet(required) == SpecifierSet(PROJECT["requires-python"])

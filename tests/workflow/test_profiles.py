@@ -1,0 +1,53 @@
+"""params/*.yaml: complete, valid, and checked before anything runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from p2d_lib import params
+from p2d_lib.schemas import NOTEBOOKS
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "params").glob("*.yaml"))
+
+
+def test_the_three_profiles_are_there_and_valid_and_name_their_run():
+    assert [path.stem for path in FILES] == ["mini", "paper", "smoke"]
+    for path in FILES:
+        values = params.profile(path.stem)
+        assert tuple(values) == NOTEBOOKS
+        assert {given["run"] for given in values.values()} == {path.stem}
+
+
+def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
+    smoke = yaml.safe_load(FILES[2].read_text())
+    for notebook, model in params.MODELS.items():
+        assert set(smoke[notebook]) | {"run", "seed"} == set(model.model_fields), notebook
+    for path in FILES[:2]:
+        given = yaml.safe_load(path.read_text())
+        assert given.pop("extends") == "smoke"
+        same = [f"{n}.{p}" for n in given for p, value in given[n].items() if smoke[n].get(p) == value]
+        assert not same, f"{path.name} repeats smoke's {same}"
+
+
+def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
+    for name in ("mini", "paper"):
+        values = params.profile(name)
+        assert values["01_prep"]["source"] == "ham10000"
+        assert values["06_classify"]["seeds"] >= 5
+        split = {key: values["01_prep"][key] for key in ("test_size", "val_size", "split_seed")}
+        assert split == {"test_size": 0.2, "val_size": 1 / 9, "split_seed": 42}
+
+
+def test_an_exponent_that_yaml_reads_as_text_is_refused_by_name():
+    with pytest.raises(params.ParameterError, match=r"06_classify\.learning_rate: '5e-4'"):
+        params.profile("smoke", overrides=("06_classify.learning_rate=5e-4",))
+    values = params.profile("smoke", overrides=("06_classify.learning_rate=5.0e-4",))
+    assert values["06_classify"]["learning_rate"] == 0.0005
+
+
+def test_a_parameter_that_papermill_injects_and_nobody_knows_is_refused():
+    values = params.profile("smoke")["08_fairness"]
+    notebook = {**values, "min_m": 3, "In": ["", "# Parameters\nmin_m = 3\n"]}
+    with pytest.raises(params.ParameterError, match="min_m: there is no such parameter: did you mean 'min_n'"):
+        params.of_notebook("08_fairness", notebook)
