@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
+from tqdm import tqdm
 
 from p2d_lib.run import derive
 
@@ -108,7 +109,7 @@ def compare(
     if not sizes:
         raise ValueError(f"no class has two images in each of {', '.join(labels)}: sample more a class")
     rows = []
-    for draw in range(draws):
+    for draw in tqdm(range(draws), desc="distances", unit="draw", leave=False, mininterval=1):
         drawn = {name: _draw(labels[name], sizes, derive(seed, "fidelity", name, draw)) for name in labels}
         for name in sorted(set(labels) - {reference}):
             for dx in (*sizes, "all"):
@@ -117,6 +118,14 @@ def compare(
                 row |= {"fid": frechet(real, other), "kid": kid(real, other)}
                 rows.append(row | (prdc(real, other) if dx == "all" and len(real) > NEIGHBOURS else {}))
     return pd.DataFrame(rows, columns=["draw", "dx", "set", "n", "fid", "kid", *PRDC])
+
+
+def summarise(found: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Mean of `compare`'s draws and what `level` of them hold: columns mean, low, high by (metric, set, dx)."""
+    tall = found.melt(["dx", "set", "draw", "n"], var_name="metric").dropna()
+    draws = tall.groupby(["metric", "set", "dx"], sort=False)["value"]
+    tail = (1 - level) / 2
+    return pd.DataFrame({"mean": draws.mean(), "low": draws.quantile(tail), "high": draws.quantile(1 - tail)})
 
 
 def _draw(labels: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:

@@ -129,3 +129,14 @@ def test_too_few_images_are_refused_with_the_sets_named():
         distances.compare(features, labels, ("mel", "nv"))
     with pytest.raises(ValueError, match="two images or more, there are 1"):
         distances.frechet(normal(1, 3, 0), normal(5, 3, 0))
+
+
+def test_the_summary_is_the_mean_of_the_draws_and_what_most_of_them_hold():
+    found = distances.compare(*sets(30), ("mel", "nv"), draws=20)
+    summary = distances.summarise(found)
+    draws = found.query("set == 'base' and dx == 'mel'")["fid"]
+    assert summary.loc["fid", "base", "mel"]["mean"] == pytest.approx(draws.mean())
+    assert ((summary["low"] <= summary["mean"]) & (summary["mean"] <= summary["high"])).all()
+    assert draws.between(*summary.loc["fid", "base", "mel"][["low", "high"]]).mean() == pytest.approx(0.9, abs=0.06)
+    assert list(summary.loc["fid", "base"].index) == ["mel", "nv", "all"]
+    assert list(summary.loc["coverage", "base"].index) == ["all"]
