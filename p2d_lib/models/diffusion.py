@@ -108,7 +108,7 @@ def load(
     if str(base) == "random":
         pipe = tiny_pipeline(seed)
     else:
-        source = TINY if str(base) == "tiny" else base
+        source = str(TINY if str(base) == "tiny" else base)
         try:
             pipe = StableDiffusionPipeline.from_pretrained(
                 source, dtype=dtype, safety_checker=None, feature_extractor=None, requires_safety_checker=False
