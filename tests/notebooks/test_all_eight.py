@@ -1,0 +1,107 @@
+"""The paper at a micro size: all eight notebooks through the driver that ./run_all.sh calls."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from p2d_lib.schemas import ARTEFACTS, NOTEBOOKS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MICRO = (
+    "01_prep.n_images=280", "01_prep.tail=0.2",
+    "03_finetune.lora_steps=3", "03_finetune.scout_steps=6", "03_finetune.alignment_steps=4",
+    "04_sample.per_class=4", "04_sample.base_per_class=2", "04_sample.num_inference_steps=2",
+    "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",
+)  # fmt: skip
+
+
+class Paper:
+    """A run of the paper in its own home."""
+
+    def __init__(self, home: Path):
+        self.home, self.folder = home, home / "data" / "runs" / "micro"
+
+    def run(self, *more: str) -> str:
+        settings = [word for setting in MICRO for word in ("--set", setting)]
+        driver = [sys.executable, str(REPOSITORY / "workflow" / "drive.py"), "--run", "micro", *settings, *more]
+        environment = {**os.environ, "P2D_HOME": str(self.home)}
+        done = subprocess.run(driver, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stderr
+
+    def made(self, notebook: str) -> dict:
+        return json.loads((self.folder / "stages" / f"{notebook}.json").read_text())
+
+    def times(self) -> dict[str, int]:
+        return {name: (self.folder / "stages" / f"{name}.json").stat().st_mtime_ns for name in NOTEBOOKS}
+
+    def contents(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.home)): path.read_bytes()
+            for kind in ("tables", "figures")
+            for path in (self.home / kind).rglob("*.*")
+        }
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Paper:
+    paper = Paper(tmp_path_factory.mktemp("paper"))
+    paper.run()
+    return paper
+
+
+def test_every_artefact_is_there_with_its_provenance(paper):
+    for artefact in ARTEFACTS.values():
+        path = paper.folder / artefact.path
+        assert path.exists(), artefact.path
+        origin = json.loads(path.with_name(f"{path.name}.provenance.json").read_text())
+        assert origin["notebook"] == artefact.made_by
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_leaves_tables_and_figures_shows_each_figure_once_and_speaks_of_what_it_found(paper, notebook):
+    made = paper.made(notebook)
+    tables, figures = {Path(name).stem for name in made["tables"]}, {Path(name).stem for name in made["figures"]}
+    number = int(notebook[:2])
+    assert tables and all(name.startswith(f"t{number}_") for name in tables)
+    assert figures and all(name.startswith(f"f{number}_") for name in figures)
+    for names, kind, suffixes in ((tables, "tables", ("csv", "tex")), (figures, "figures", ("pdf", "png"))):
+        for name in names:
+            for suffix in suffixes:
+                assert (paper.home / kind / "micro" / f"{name}.{suffix}").stat().st_size > 0
+    for name in tables:
+        assert "hantom data" in (paper.home / "tables" / "micro" / f"{name}.tex").read_text(), (
+            f"{name} hides its source"
+        )
+    executed = json.loads((paper.folder / "notebooks" / f"{notebook}.ipynb").read_text())
+    outputs = [output for cell in executed["cells"] for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == len(figures)
+    findings = "".join("".join(output["data"].get("text/markdown", "")) for output in executed["cells"][-1]["outputs"])
+    assert len(findings.split()) > 10
+    assert "nan" not in findings.lower().split()
+
+
+def test_the_page_of_the_run_shows_every_table_and_figure(paper):
+    page = (paper.folder / "index.html").read_text()
+    for notebook in NOTEBOOKS:
+        made = paper.made(notebook)
+        for kind in ("tables", "figures"):
+            for name in made[kind]:
+                assert f"../../../{kind}/micro/{name}" in page
+        assert (paper.folder / "notebooks" / f"{notebook}.html").exists()
+
+
+def test_again_nothing_runs_a_parameter_reruns_what_depends_on_it_and_a_repeat_gives_the_same_bytes(paper):
+    before, contents = paper.times(), paper.contents()
+    assert "unchanged" in paper.run()
+    assert paper.times() == before
+    paper.run("--from", "07_readers")
+    assert paper.contents() == contents, "the same run gave other bytes"
+    before = paper.times()
+    paper.run("--set", "08_fairness.min_n=4")
+    after = paper.times()
+    assert [name for name in NOTEBOOKS if after[name] != before[name]] == ["08_fairness"]
