@@ -85,6 +85,8 @@ def _remove(path: Path) -> None:
 
 @cache
 def _commit() -> str:
+    if not shutil.which("git"):
+        return "unknown"
     git = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
     )
