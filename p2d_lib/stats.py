@@ -76,13 +76,15 @@ def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.nda
     return np.vstack([np.ones(len(codes), drawn.dtype), drawn[:, codes]])
 
 
-def summarise(draws: ArrayLike, level: float = 0.95, seed: int = 0) -> Interval:
-    """The interval of a resampled statistic.
+def summarise(
+    draws: ArrayLike, level: float = 0.95, seed: int = 0, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
+    """The interval of a resampled statistic that lies within bounds.
 
     draws: (1 + n_resamples,), or (n_seeds, 1 + n_resamples) of paired training seeds, on the same resamples. Then the
     estimate is the mean over seeds and the seeds are resampled too, crossed with the lesions.
     """
-    draws = _over_seeds(np.asarray(draws, float), seed)
+    draws = _over_seeds(np.asarray(draws, float), seed).clip(*bounds)
     return Interval(float(draws[0]), *_percentiles(draws[1:], level))
 
 

@@ -38,7 +38,7 @@ def draws(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resamples: i
 def arms_table(drawn: Draws) -> pd.DataFrame:
     """One row per arm: each score as the mean over seeds with its 95 % interval over lesions and seeds."""
     return pd.DataFrame(
-        {NAMES[score]: interval(*stats.summarise(of_arm[score])) for score in stats.SCORES} for of_arm in drawn.values()
+        {NAMES[score]: interval(*_summary(of_arm[score])) for score in stats.SCORES} for of_arm in drawn.values()
     ).set_axis(pd.Index(drawn, name="arm"))
 
 
@@ -81,7 +81,7 @@ def classes_table(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resa
                 part = part.sort_values("image_id")
                 weights = stats.resample(part["lesion_id"], n_resamples, derive(seed, "class", dx) % 2**32)
                 recalls.append(weights @ (part["dx_read"] == dx).to_numpy() / weights.sum(1))
-            row[arm] = interval(*stats.summarise(np.stack(recalls)), digits=2)
+            row[arm] = interval(*_summary(np.stack(recalls)), digits=2)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -93,11 +93,11 @@ def standard_error(drawn: Draws, arm: str, score: str = PRIMARY) -> float:
 
 def findings(drawn: Draws, differences: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     """What the primary score says, in sentences. test: the rows of cases that were read."""
-    summary = {arm: stats.summarise(of_arm[PRIMARY]) for arm, of_arm in drawn.items()}
-    best = max(summary, key=lambda arm: summary[arm].estimate)
+    summary = {arm: _summary(of_arm[PRIMARY]) for arm, of_arm in drawn.items()}
+    best, worst = (pick(summary, key=lambda arm: summary[arm].estimate) for pick in (max, min))
     lines = [
-        f"Highest {NAMES[PRIMARY]}: **{best}**, {interval(*summary[best])}; lowest: "
-        f"{min(summary.values()).estimate:.3f}; guessing gives {1 / test['dx'].nunique():.3f}."
+        f"Highest {NAMES[PRIMARY]}: **{best}**, {interval(*summary[best])}; lowest: {worst}, "
+        f"{summary[worst].estimate:.3f}; guessing gives {1 / test['dx'].nunique():.3f}."
     ]
     for row in differences[differences["score"] == PRIMARY].itertuples():
         verdict = "no difference is shown" if row.holm > 0.05 else "higher" if row.difference > 0 else "**lower**"
@@ -119,14 +119,17 @@ def arms_figure(drawn: Draws) -> Figure:
     figure, axes = plt.subplots(1, len(stats.SCORES), figsize=(TEXT_WIDTH, 0.6 + 0.3 * len(drawn)), sharey=True)
     for axis, score in zip(axes, stats.SCORES, strict=True):
         for line, of_arm in enumerate(drawn.values()):
-            estimate, low, high = stats.summarise(of_arm[score])
-            axis.errorbar(estimate, line, xerr=[[estimate - low], [high - estimate]], fmt="o", color=OKABE_ITO[line])
+            estimate, low, high = _summary(of_arm[score])
+            axis.errorbar(
+                estimate, line, xerr=[[estimate - low], [high - estimate]], fmt="o", ms=4, color=OKABE_ITO[line]
+            )
             of_seeds = of_arm[score][:, 0]
             axis.plot(of_seeds, np.full(len(of_seeds), line + 0.25), "o", mfc="none", ms=3, color=OKABE_ITO[line])
         axis.set_title(NAMES[score])
         axis.grid(axis="x", color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
-        axis.locator_params(axis="x", nbins=4)
+        axis.locator_params(axis="x", nbins=3)
+        axis.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(drawn)), drawn)
     axes[0].set_ylim(len(drawn) - 0.5, -0.5)
     return figure
@@ -153,9 +156,15 @@ def confusion_figure(readings: pd.DataFrame, cases: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(DX)), DX)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-    figure.supxlabel("read as", fontsize=8)
-    figure.supylabel("is", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("read as")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("is")
     return figure
+
+
+def _summary(draws: np.ndarray) -> stats.Interval:
+    return stats.summarise(draws, bounds=(0, 1))
 
 
 def _with_truth(readings: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

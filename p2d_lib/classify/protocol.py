@@ -52,10 +52,10 @@ def read_by_arms(
     )
     pool = test_images = None
     todo = [(index, arm) for index in range(seeds) for arm in arms]
-    bar = tqdm(todo, desc="arms x seeds", unit="classifier")
-    for index, arm in bar:
-        bar.set_postfix_str(f"{arm}, seed {index}")
-        if (finished / f"{arm}-{index}.parquet").exists():
+    done = {(index, arm) for index, arm in todo if (finished / f"{arm}-{index}.parquet").exists()}
+    bar = tqdm(total=len(todo) * steps, initial=len(done) * steps, desc="all arms", unit="step", mininterval=1)
+    for index, arm in todo:
+        if (index, arm) in done:
             continue
         if pool is None:
             pool = np.concatenate([run.images(table) for table in (train, made) if len(table)])
@@ -65,7 +65,7 @@ def read_by_arms(
         drawn = plan.draws(arm, real_dx, made_dx, **budget, share=synthetic_share, seed=address)
         classifiers.fit(
             model, pool, np.concatenate([real_dx, made_dx]), **budget, learning_rate=learning_rate, seed=address,
-            device=device, draws=drawn, label=arm,
+            device=device, draws=drawn, on_step=lambda *_: bar.update(), progress=False,
         )  # fmt: skip
         started = time.perf_counter()
         p = classifiers.predict(model, test_images, device)["p"]
@@ -75,6 +75,7 @@ def read_by_arms(
         with atomic(finished / f"{arm}-{index}.parquet") as partial:
             seconds = (time.perf_counter() - started) / len(test)
             _readings(test, p, backbone, arm, index, seconds).to_parquet(partial, index=False)
+    bar.close()
     readings = pd.concat(pd.read_parquet(finished / f"{arm}-{index}.parquet") for index, arm in todo)
     with run.writing("classifiers") as partial:
         for arm in arms:

@@ -79,7 +79,7 @@ def fit(
     features: np.ndarray | None = None,
     draws: np.ndarray | None = None,
     on_step: Callable[[int, dict], None] | None = None,
-    label: str = "classifier",
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Trains in place (AdamW, one-cycle rate) and gives the log: step, loss, learning_rate.
 
@@ -94,7 +94,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
     log = []
-    for step, rows in enumerate(tqdm(draws, desc=label, unit="step", leave=False, mininterval=1)):
+    for step, rows in enumerate(tqdm(draws, desc="classifier", unit="step", mininterval=1, disable=not progress)):
         pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step))
         dx, feature_logits, _ = model(pixels)
         loss = F.cross_entropy(dx, torch.as_tensor(labels[rows], dtype=torch.long, device=device))
@@ -211,7 +211,7 @@ class _Residual(nn.Module):
 
 
 def _tiny_resnet() -> nn.Module:
-    """He et al. 2016 at a fortieth of ResNet-18's size: two stages of one block, after a stem that quarters the sides."""
+    """He et al. 2016 at a fortieth of ResNet-18's size: a stem that quarters the sides, two stages of one block."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 7, 4, 3, bias=False),
         nn.BatchNorm2d(32),

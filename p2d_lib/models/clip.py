@@ -74,7 +74,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(steps, 2))
     log = []
-    for step in tqdm(range(steps), desc="alignment", unit="step", leave=False, mininterval=1):
+    for step in tqdm(range(steps), desc="alignment", unit="step", mininterval=1):
         rows = np.random.default_rng(derive(seed, "batch", step)).choice(
             len(images), min(batch_size, len(images)), False
         )
