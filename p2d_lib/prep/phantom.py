@@ -102,6 +102,7 @@ class View:
     zoom: float = 1.0  # image px per skin px, before the camera's own
     exposure: float = 1.0
     cast: tuple[float, float, float] = (1.0, 1.0, 1.0)  # gain per band, on top of the camera's
+    focus: float = 0.0  # blur, px of a 96 px image, on top of the camera's
     slope: tuple[float, float] = (0.0, 0.0)  # brightness gradient across the image, x and y
     corner: float = 0.0  # how dark the corners go, where the camera has a vignette
     hairs: int = 0
@@ -126,7 +127,7 @@ class _Optics:
     lift: float
     zoom: float
     vignette: bool
-    blur: float  # px at 96 px
+    blur: float  # standard deviation, px of a 96 px image
 
 
 OPTICS = {
@@ -248,9 +249,13 @@ class _Drawing:
         """1 inside, 0 outside, over an edge about `edge` radii wide, softer here than there."""
         return _step(self.height, edge * np.exp(0.5 * _smooth(self.rng, 0.3)) + 0.02)
 
-    def chance(self, p: float, low: float = 0.4) -> float:
+    def chance(self, p: float, low: float = 0.25) -> float:
         """Strength of a structure: 0 with probability 1 - p, else low..1."""
         return float(self.rng.uniform(low, 1)) if self.rng.random() < p else 0.0
+
+    def seen(self, strength: float, where: np.ndarray) -> float:
+        """Strength of what was drawn on a map 0..1: in full from a tenth of the lesion on, less below."""
+        return strength * min(1.0, float(where[self.height > 0].mean()) / 0.1)
 
 
 def _skin(rng, fitzpatrick: int, radius: float) -> _Drawing:
@@ -264,7 +269,7 @@ def _skin(rng, fitzpatrick: int, radius: float) -> _Drawing:
         blood * (1 + rng.uniform(0.08, 0.28) * mottle) + furrows,
     )
     if rng.random() < 0.25:  # freckled, sun-damaged
-        d.melanin += rng.uniform(0.15, 0.5) * _step(_smooth(rng, rng.uniform(0.05, 0.12)) - 1.4, 0.8)
+        d.melanin += rng.uniform(0.15, 0.5) * _step(_smooth(rng, rng.uniform(0.09, 0.18)) - 1.4, 1.0)
     if rng.random() < 0.2:  # with vessels of its own
         starts = rng.uniform(-HALF, HALF, (16, 2))
         lines = [(_curve(rng, start, rng.uniform(0, 6.3), 0.25, 1.0, 0.3), 0.009) for start in starts]
@@ -274,61 +279,69 @@ def _skin(rng, fitzpatrick: int, radius: float) -> _Drawing:
 
 def _nv(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.25), rng.uniform(0.0, 0.09), rng.uniform(0.02, 0.08))
+    dysplastic = rng.random() < 0.2
+    d.outline(rng.uniform(0, 0.25), rng.uniform(0.0, 0.18 if dysplastic else 0.09), rng.uniform(0.02, 0.08))
     body, level = d.inside(rng.uniform(0.10, 0.40)), rng.uniform(0.5, 3.2)
     centre = np.exp(-((_RHO / d.radius) ** 2) * 2) * rng.uniform(-0.35, 0.6)
     d.melanin += body * level * (0.7 + centre + rng.uniform(0.08, 0.22) * _cloud(rng, 0.12))
     d.blood += body * rng.uniform(0, 1.0) * (1 + 0.2 * _cloud(rng, 0.1))
     pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.5, 0.25, 0.25])
     if pattern == "network":
-        strength = rng.uniform(0.5, 1)
-        lines = _mesh(rng, rng.uniform(0.060, 0.080), rng.uniform(0, 0.25)) * (1 + 0.25 * _smooth(rng, 0.15))
+        strength = rng.uniform(0.35, 1)
+        lines = _mesh(rng, rng.uniform(0.060, 0.080), rng.uniform(0, 0.6 if dysplastic else 0.25))
+        lines *= 1 + 0.25 * _smooth(rng, 0.15)
         d.melanin += body * strength * (0.5 + 0.55 * level) * (lines - 0.35) * np.clip(0.6 + d.height, 0.4, 1)
         d.truth["regular_network"] = strength
     elif pattern == "globules":
-        strength = rng.uniform(0.5, 1)
+        strength = rng.uniform(0.35, 1)
         cells = 1 - _mesh(rng, rng.uniform(0.065, 0.090), rng.uniform(0.1, 0.4))
         d.melanin += body * strength * (0.4 + 0.5 * level) * (cells - 0.5)
         d.truth["regular_globules"] = strength
-    if rng.random() < 0.12:  # a few dots are no melanoma yet
+    if cysts := d.chance(0.08):  # as in some dermal nevi
+        d.white = np.maximum(d.white, 0.8 * _spots(rng, d.height > 0.1, 6, (0.015, 0.03), soft=0.8) * cysts)
+        d.truth["milia_cysts"] = cysts
+    if dysplastic and rng.random() < 0.5:  # a few dots are no melanoma yet
         d.melanin += 1.5 * body * _spots(rng, d.height > 0.2, rng.integers(2, 7), (0.018, 0.03))
         d.truth["irregular_dots_globules"] = 0.3
 
 
 def _mel(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.3), rng.uniform(0.08, 0.30), rng.uniform(0.08, 0.25))
+    d.outline(rng.uniform(0, 0.3), rng.uniform(0.03, 0.30), rng.uniform(0.05, 0.22))
     side = rng.uniform(0, 2 * np.pi)
     sector = 0.5 + 0.5 * np.cos(_THETA - side) * np.clip(_RHO / d.radius, 0, 1)  # one side differs from the other
     body, level = d.inside(rng.uniform(0.06, 0.30)), rng.uniform(0.5, 2.8)
     d.melanin += body * level * np.clip(0.75 + 0.3 * _cloud(rng, 0.2) + 0.5 * (sector - 0.5), 0.1, None)
     d.blood += body * (rng.uniform(0, 0.6) + d.chance(0.35) * (1 - sector) * (0.7 + 0.3 * _cloud(rng, 0.1)))
-    if network := d.chance(0.65):
+    if network := d.chance(0.55):
         broken = _step(_smooth(rng, 0.14) + 0.3, 0.8)
         lines = _mesh(rng, rng.uniform(0.07, 0.11), rng.uniform(0.6, 1)) * broken
         d.melanin += body * network * (0.7 + 0.6 * level) * (lines - 0.2)
-    if blotch := d.chance(0.6):
+    if blotch := d.chance(0.45):
         dark = body * blotch * _step(_cloud(rng, 0.25, 2.8) + 1.2 * (sector - 0.5) - 0.7, 0.7)
         d.melanin += 3.5 * dark
         d.deep += 1.0 * dark
-    if dots := d.chance(0.65):
+        blotch = d.seen(blotch, dark / blotch)
+    if dots := d.chance(0.5):
         where = (d.height > -0.03) & (sector + 0.25 * _smooth(rng, 0.15) > 0.55)
         d.melanin += 3.0 * _spots(rng, where, int(8 + 30 * dots), (0.014, 0.038), 1.2)
-    if streaks := d.chance(0.45):
+    if streaks := d.chance(0.35):
         lines = []
         for angle in side + rng.normal(0, 0.6, int(8 + 14 * streaks)):
             start, length = 0.82 * _rim(d, angle), rng.uniform(0.06, 0.15)
             lines.append((_curve(rng, start, angle + rng.normal(0, 0.2), length, 0.5, 0.05), rng.uniform(0.014, 0.03)))
         d.melanin += (1.0 + 0.8 * level) * ndimage.gaussian_filter(_canvas_strokes(lines), 0.8)
-    if veil := d.chance(0.5):
+    if veil := d.chance(0.4):
         haze = body * _step(_smooth(rng, 0.22) + 0.2 * _cloud(rng, 0.1) - 0.8 * (sector - 0.5) - 0.2, 1.2)
         d.deep += 1.5 * veil * haze
         d.white += 0.3 * veil * haze
-    if regression := d.chance(0.35):
+        veil = d.seen(veil, haze)
+    if regression := d.chance(0.3):
         scar = body * _step(_cloud(rng, 0.2, 2.5) + (0.5 - sector) - 0.3, 0.7)
         d.melanin *= 1 - 0.85 * regression * scar
         d.white += 0.45 * regression * scar
         d.deep += 0.8 * regression * _spots(rng, scar > 0.5, 22, (0.012, 0.022))
+        regression = d.seen(regression, scar)
     d.truth |= {
         "atypical_pigment_network": network, "irregular_blotches": blotch, "irregular_dots_globules": dots,
         "irregular_streaks": streaks, "blue_whitish_veil": veil, "regression_structures": regression,
@@ -352,17 +365,20 @@ def _bkl(d: _Drawing) -> None:
     d.blood += body * rng.uniform(0, 0.6)
     d.deep += body * max(0.0, rng.uniform(-0.4, 0.5))
     d.keratin += body * rng.uniform(0.0, 0.4) * (1 + 0.3 * _cloud(rng, 0.1))
-    if fissures := d.chance(0.5):
+    if network := d.chance(0.2):  # a solar lentigo may look like a nevus
+        lines = _mesh(rng, rng.uniform(0.060, 0.090), rng.uniform(0.2, 0.7))
+        d.melanin += body * network * (0.3 + 0.4 * level) * (lines - 0.35)
+    if fissures := d.chance(0.4):
         creases = _step(0.2 - np.abs(_rough(rng, 0.17, 0.35)), 0.25)
         d.melanin += body * fissures * (0.5 + 0.6 * level) * creases
-    if comedo := d.chance(0.55):
+    if comedo := d.chance(0.45):
         spots = _spots(rng, d.height > 0.12, int(4 + 12 * comedo), (0.018, 0.038), 1.25)
         d.melanin += 2.6 * spots
         d.keratin += 0.25 * spots
-    if cysts := d.chance(0.75):
+    if cysts := d.chance(0.55):
         spots = _spots(rng, d.height > 0.10, int(5 + 16 * cysts), (0.015, 0.034), soft=0.8)
         d.white = np.maximum(d.white, 0.8 * spots)
-    d.truth |= {"milia_cysts": cysts, "comedo_openings": comedo, "fissures": fissures}
+    d.truth |= {"milia_cysts": cysts, "comedo_openings": comedo, "fissures": fissures, "regular_network": network}
 
 
 def _bcc(d: _Drawing) -> None:
@@ -372,19 +388,19 @@ def _bcc(d: _Drawing) -> None:
     d.blood += body * (rng.uniform(0.1, 0.9) + 0.18 * _cloud(rng, 0.1))
     d.melanin += body * max(0.0, rng.uniform(-0.5, 1.2)) * (0.7 + 0.4 * _cloud(rng, 0.15))
     d.white += body * np.clip(rng.uniform(0, 0.25) + 0.12 * _cloud(rng, 0.1), 0, 1)
-    if nests := d.chance(0.75):
+    if nests := d.chance(0.65):
         spots = _spots(rng, d.height > 0.05, int(2 + 9 * nests), (0.022, 0.065), 1.5, soft=0.7)
         d.deep += rng.uniform(1.0, 1.9) * spots
         d.melanin += rng.uniform(0.2, 1.2) * spots
-    if vessels := d.chance(0.8):
+    if vessels := d.chance(0.7):
         lines = []
         for angle in rng.uniform(0, 2 * np.pi, int(1 + 3 * vessels)):
             start = d.radius * rng.uniform(0.8, 1.2) * np.array([np.cos(angle), np.sin(angle)])
             lines += _tree(rng, start, angle + np.pi + rng.normal(0, 0.5), d.radius * rng.uniform(0.9, 1.5), 0.023)
         d.blood += (0.7 + 0.9 * vessels) * _canvas_strokes(lines) * _step(d.height + 0.35, 0.4)
     if ulcer := d.chance(0.35):
-        sore = _step(_spots(rng, d.height > 0.25, int(1 + 2 * ulcer), (0.06, 0.13), 1.3, 0.9)
-                     + 0.15 * _cloud(rng, 0.06) - 0.35, 0.2)  # fmt: skip
+        sore = _spots(rng, d.height > 0.25, int(1 + 2 * ulcer), (0.06, 0.13), 1.3, 0.9)
+        sore = _step(sore * (1 + 0.4 * _cloud(rng, 0.06)) - 0.35, 0.2)
         d.blood += 1.5 * sore
         d.melanin += 1.2 * sore * (1 + 0.5 * _cloud(rng, 0.05))
         d.keratin += 0.35 * sore
@@ -396,21 +412,22 @@ def _bcc(d: _Drawing) -> None:
 
 def _akiec(d: _Drawing) -> None:
     rng = d.rng
-    d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.10, 0.30))
+    d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.06, 0.20))
     body = d.inside(rng.uniform(0.2, 0.6))
     d.blood += body * (rng.uniform(0.2, 0.7) + 0.2 * _cloud(rng, 0.12))
     pigment = max(0.0, rng.uniform(-0.6, 1.9))
     d.melanin += body * pigment * _step(_cloud(rng, 0.2) + 0.2, 1.2)
-    if strawberry := d.chance(0.8):
+    if strawberry := d.chance(0.65):
         net = _mesh(rng, rng.uniform(0.085, 0.12), rng.uniform(0.2, 0.7))
         patchy = body * np.clip(0.75 + 0.35 * _smooth(rng, 0.15), 0.1, 1.2)
         d.blood += patchy * strawberry * (net - 0.2)
         d.white += patchy * strawberry * 0.42 * _step(0.3 - net, 0.35)
         d.melanin += patchy * pigment * 0.6 * net
-    if scale := d.chance(0.6):
+    if scale := d.chance(0.5):
         flakes = _step(0.8 * _cloud(rng, 0.08) + 0.8 * _smooth(rng, 0.2) - 1.3, 0.4)
         d.white = np.maximum(d.white, 0.8 * scale * flakes * _step(d.height + 0.05, 0.3))
         d.keratin += 0.3 * scale * body * _step(_cloud(rng, 0.12) - 0.8, 0.5)
+        scale = d.seen(scale, flakes)
     if rosettes := d.chance(0.35):
         places = np.flatnonzero(d.height > 0.2)
         petals = np.zeros((N, N), np.float32)
@@ -429,7 +446,7 @@ def _df(d: _Drawing) -> None:
     body, level = d.inside(rng.uniform(0.3, 0.7)), rng.uniform(0.3, 2.2)
     d.melanin += body * level * (0.6 + 0.12 * _cloud(rng, 0.15))
     d.blood += body * (rng.uniform(0, 0.9) + 0.1 * _cloud(rng, 0.1))
-    scar, network = rng.uniform(0.45, 1), d.chance(0.8)
+    scar, network = rng.uniform(0.2, 1), d.chance(0.8)
     off = rng.normal(0, 0.1, 2) * d.radius
     reach = rng.uniform(0.30, 0.55) * d.radius * (1 + rng.uniform(0.1, 0.3) * np.cos(2 * _THETA + rng.uniform(0, 6)))
     middle = _step(1 - np.hypot(_X - off[0], _Y - off[1]) / reach + 0.22 * _cloud(rng, 0.1), 0.55)
@@ -446,10 +463,10 @@ def _df(d: _Drawing) -> None:
 def _vasc(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.2), rng.uniform(0.02, 0.12), rng.uniform(0.05, 0.2))
-    body, depth = d.inside(rng.uniform(0.04, 0.2)), rng.uniform(0.8, 3.0)
+    body, depth = d.inside(rng.uniform(0.04, 0.2)), rng.uniform(0.6, 3.0)
     bluish = max(0.0, rng.uniform(-0.6, 1.3))
     cells = 1 - _mesh(rng, rng.uniform(0.10, 0.17), rng.uniform(0.2, 0.8))
-    lacunae = rng.uniform(0.5, 1)
+    lacunae = rng.uniform(0.2, 1)
     full = np.clip(0.85 + 0.4 * _cloud(rng, 0.15), 0.2, None)  # some hold more blood than others
     d.blood += body * depth * (1 - 0.7 * lacunae * (1 - cells)) * full
     d.deep += body * bluish * (0.3 + 0.7 * lacunae * cells) * full
@@ -497,8 +514,8 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _shape(mask: np.ndarray) -> dict:
-    """Asymmetry: share that does not fold onto itself, over both principal axes (Stoecker et al. 1992), 0.35 and
-    more = 1. Border: perimeter**2 / (4 pi area), 1 for a disc; 2.2 and more = 1."""
+    """Asymmetry: share that does not fold onto itself, over both principal axes (Stoecker et al. 1992), 0.25 and
+    more = 1. Border: perimeter**2 / (4 pi area), 1 for a disc; 2.5 and more = 1."""
     x, y = _X[mask], _Y[mask]
     x, y = x - x.mean(), y - y.mean()
     axes = np.linalg.eigh(np.cov(x, y))[1]
@@ -510,27 +527,27 @@ def _shape(mask: np.ndarray) -> dict:
     perimeter = np.hypot(*np.gradient(soft)).sum()  # the total variation of an indicator is its perimeter
     compactness = perimeter**2 / (4 * np.pi * mask.sum())
     return {
-        "true_asymmetry": float(min(1, folded / 0.35)),
-        "true_border_irregularity": float(np.clip((compactness - 1) / 1.2, 0, 1)),
+        "true_asymmetry": float(min(1, folded / 0.25)),
+        "true_border_irregularity": float(np.clip((compactness - 1) / 1.5, 0, 1)),
     }
 
 
 def _colours(maps: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> dict:
-    """Which colours a neutral camera sees on the lesion; a colour on a quarter of it (black, white: an eighth) = 1."""
+    """What a neutral camera sees; 1: the colour fills half the lesion (blue-grey, black a quarter, white an eighth)."""
     lab = _lab(maps[:, mask][:, ::3])
     ground = _lab(np.concatenate([skin, np.zeros(3)])[:, None])[0]
     light, a, b = lab.T
-    red = (a - ground[1] > 10) & (a > 0.75 * b) & (light > 22)
+    red = (a - ground[1] > 12) & (a > 1.1 * b) & (light > 22)
     white = (light > ground[0] - 2) & (np.hypot(a, b) < np.hypot(*ground[1:]) - 2)
     blue = (b < 4) & (light < 62) & ~red
     brown = ~red & ~white & ~blue
     shares = {
-        "red": red.mean() / 0.25,
+        "red": red.mean() / 0.5,
         "white": white.mean() / 0.125,
         "blue_grey": blue.mean() / 0.25,
-        "black": (light <= 26).mean() / 0.125,
-        "dark_brown": (brown & (light > 26) & (light <= 46)).mean() / 0.25,
-        "light_brown": (brown & (light > 46) & (np.hypot(*(lab - ground).T) > 8)).mean() / 0.25,
+        "black": (light <= 26).mean() / 0.25,
+        "dark_brown": (brown & (light > 26) & (light <= 46)).mean() / 0.5,
+        "light_brown": (brown & (light > 46) & (np.linalg.norm(lab - ground, axis=1) > 12)).mean() / 0.5,
         "color_variation": np.sqrt(lab.var(0).sum()) / 28,
         "background_skin_contrast": np.linalg.norm(np.median(lab, 0) - ground) / 45,
     }
@@ -578,9 +595,10 @@ def draw_view(rng: np.random.Generator, camera: str) -> View:
         shift=tuple(rng.normal(0, 0.035, 2)),
         zoom=float(np.exp(rng.normal(0, 0.08))),
         exposure=float(np.exp(rng.normal(0.0, 0.12))),
+        focus=rng.uniform(0, 1.0) if rng.random() < 0.5 else 0.0,
         cast=tuple(np.exp(rng.normal(0, 0.07, 3))),
         slope=tuple(rng.normal(0, 0.07, 2)),
-        corner=rng.uniform(0.95, 1.0) if rng.random() < 0.3 else rng.uniform(0.3, 0.7),
+        corner=rng.uniform(0.95, 1.0) if rng.random() < 0.2 else rng.uniform(0.3, 0.7),
         hairs=int(rng.geometric(0.17)) if rng.random() < 0.4 else 0,
         ruler=bool(rng.random() < 0.12),
         ink=bool(rng.random() < 0.07),
@@ -603,8 +621,7 @@ def render(lesion: Lesion, view: View, size: tuple[int, int] = (128, 96)) -> tup
     mask = covered > 0.5
 
     rgb = _reflectance(np.stack(maps))
-    if optics.blur:
-        rgb = ndimage.gaussian_filter(rgb, (optics.blur * short / 96,) * 2 + (0,))
+    rgb = ndimage.gaussian_filter(rgb, (np.hypot(optics.blur, view.focus) * short / 96,) * 2 + (0,), truncate=3)
     rgb = _artefacts(rgb, view, rng, x, y)
     light = view.exposure * (1 + view.slope[0] * x + view.slope[1] * y)
     if optics.vignette:
@@ -626,14 +643,15 @@ def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -
 
     if view.ink:
         angle = rng.uniform(0, 2 * np.pi)
-        start = rng.uniform(0.5, 0.62) * np.array([np.cos(angle), np.sin(angle)])
-        line = _curve(rng, start, angle + np.pi / 2, 0.5, 1.2, 0.02)
+        u = np.array([np.cos(angle), np.sin(angle)])
+        start = rng.uniform(0.38, 0.46) * u + 0.25 * np.array([u[1], -u[0]])
+        line = _curve(rng, start, angle + np.pi / 2, 0.5, 0.8, 0.02)
         dye = np.array([[1.7, 1.3, 0.35], [1.2, 1.6, 0.5]][rng.integers(2)])
         rgb = rgb * np.exp(-dye * rng.uniform(0.6, 1.1) * strokes([(line, rng.uniform(0.05, 0.09))]))
     if view.ruler:
         angle, along = rng.choice(4) * np.pi / 2 + rng.normal(0, 0.25), np.arange(-0.9, 0.9, 0.06)
         u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        edge = rng.uniform(0.40, 0.47) * (corner @ np.abs(v)) / 0.5 * v
+        edge = rng.uniform(0.36, 0.43) * v  # within the central square
         ticks = [(np.stack([edge + t * u, edge + t * u + (0.09 if i % 5 == 0 else 0.05) * v]), 0.010)
                  for i, t in enumerate(along)]  # fmt: skip
         rgb = rgb * (1 - 0.9 * strokes(ticks))
