@@ -40,18 +40,18 @@ def attributes(cases: pd.DataFrame) -> pd.DataFrame:
         "sex": _ordered(cases["sex"].where(cases["sex"] != "unknown"), ["female", "male"]),
         "age": pd.cut(cases["age"].to_numpy(), [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS)),
         "site": _ordered(site, SITES.values()),
-        "malignancy": _ordered(malignant, ["benign", "malignant"]),
-        "lesion type": _ordered(cases["dx"].map(DX_NAMES), DX_NAMES.values()),
     }
     if "true_fitzpatrick" in cases:
         groups["skin type"] = _ordered(cases["true_fitzpatrick"].map(SKIN_TYPES), SKIN_TYPES.values())
+    groups["malignancy"] = _ordered(malignant, ["benign", "malignant"])
+    groups["lesion type"] = _ordered(cases["dx"].map(DX_NAMES), DX_NAMES.values())
     return pd.DataFrame(groups, index=pd.Index(cases["image_id"]))
 
 
 def by_group(
     readings: pd.DataFrame, cases: pd.DataFrame, min_n: int, n_resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per attribute, group, arm and metric: n_images, n_lesions, n_counted, estimate, low, high (0..1).
+    """One row per attribute, group, metric and arm: n_images, n_lesions, n_counted, estimate, low, high (0..1).
 
     readings: schemas.READINGS of one reader per arm and seed, all of the same images. cases: their rows at least.
     Estimates are fairlearn's MetricFrame, averaged over training seeds; intervals resample lesions and seeds. n_counted
@@ -64,21 +64,20 @@ def by_group(
     for attribute, group in attributes(rows).items():
         estimates = {arm: _estimates(rows["dx"], read[arm], group) for arm in read.columns.unique("arm")}
         draws = _draws(read, rows, group, weights, min_n)
-        for name in group.cat.categories:
+        for name in group.cat.remove_unused_categories().cat.categories:
             inside = (group == name).to_numpy()
             size = {"n_images": int(inside.sum()), "n_lesions": rows["lesion_id"][inside].nunique()}
-            for arm in estimates:
-                for metric in METRICS:
-                    counted = inside & (_strata(metric, rows["dx"].to_numpy(object)) >= 0)
-                    size["n_counted"] = rows["lesion_id"][counted].nunique()
-                    at = {"attribute": attribute, "group": name, "arm": arm, "metric": metric, **size}
+            for metric in METRICS:
+                counted = inside & (_strata(metric, rows["dx"].to_numpy(object)) >= 0)
+                size["n_counted"] = rows["lesion_id"][counted].nunique()
+                for arm in estimates:
+                    at = {"attribute": attribute, "group": name, "metric": metric, "arm": arm, **size}
                     if drawn := draws.get((name, metric)):
                         _, low, high = stats.summarise(drawn[arm])
-                        at |= {"estimate": estimates[arm].loc[name, metric], "low": low, "high": high}
+                        at |= {"estimate": estimates[arm].loc[name, metric], "low": max(low, 0), "high": min(high, 1)}
                     table.append(at)
-    columns = ["attribute", "group", "arm", "metric", "n_images", "n_lesions", "n_counted"]
-    columns += ["estimate", "low", "high"]
-    return pd.DataFrame(table, columns=columns)
+    columns = ["attribute", "group", "metric", "arm", "n_images", "n_lesions", "n_counted"]
+    return pd.DataFrame(table, columns=[*columns, "estimate", "low", "high"])
 
 
 def compared(readings: pd.DataFrame) -> tuple[str, str]:
@@ -104,8 +103,8 @@ def gaps(
     the gap is in the second arm. Intervals resample lesions and seeds, the groups held fixed. p of an arm: groups
     permuted among the lesions of a class (malignant or benign ones, all; as the metric counts), the largest difference
     anew each time, so that having picked the extremes costs what it should, and case mix is not mistaken for a gap;
-    p of the change: bootstrap. p_holm: over the attributes of an arm and metric. NaN where fewer than two groups are
-    large enough.
+    p of the change: bootstrap, conservative where both gaps are small. p_holm: over the attributes of an arm and
+    metric. NaN where fewer than two groups are large enough.
     """
     read, rows = _aligned(readings[readings["arm"].isin(arms)], cases)
     if lacking := [arm for arm in arms if arm not in read.columns.unique("arm")]:

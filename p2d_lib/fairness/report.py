@@ -26,19 +26,17 @@ def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str
     )
     wide = wide[[(metric, arm) for metric in metrics for arm in arms]]
     wide.columns = [f"{metric}, {arm}" for metric, arm in wide]
-    wide = wide.reset_index().rename(columns={"n_images": "images", "n_lesions": "lesions"})
-    return wide.assign(attribute=wide["attribute"].where(~wide["attribute"].duplicated(), ""))
+    return wide.reset_index().rename(columns={"n_images": "images", "n_lesions": "lesions"})
 
 
 def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
     """`groups.gaps` as it is printed: three rows per attribute and metric, the arms and the change."""
     gaps = _shown(gaps)
     between = gaps["largest"].fillna("") + " over " + gaps["smallest"].fillna("")
-    again = gaps.duplicated(["attribute", "metric"])
     return pd.DataFrame(
         {
-            "attribute": gaps["attribute"].where(~again, ""),
-            "metric": gaps["metric"].where(~again, ""),
+            "attribute": gaps["attribute"],
+            "metric": gaps["metric"],
             "arm": gaps["arm"],
             "groups": between.where(gaps["largest"].notna(), ""),
             "gap": [tables.interval(*row, 2) for row in gaps[["gap", "low", "high"]].itertuples(index=False)],
@@ -78,10 +76,10 @@ def findings(table: pd.DataFrame, gaps: pd.DataFrame, arms: tuple[str, str], min
     for arm in arms:
         of_arm = gaps[(gaps["arm"] == arm) & gaps["p_holm"].notna()]
         clear = of_arm[of_arm["p_holm"] < 0.05]
-        verb = "is" if len(clear) == 1 else "are"
+        exceeds = "exceeds" if len(clear) == 1 else "exceed"
         lines.append(
-            f"Arm **{arm}**: {len(clear)} of {len(of_arm)} gaps {verb} larger than chance "
-            "alone makes a gap (Holm over attributes)" + "".join(f"; {_gap(row)}" for row in clear.itertuples()) + "."
+            f"Arm **{arm}**: {len(clear)} of {len(of_arm)} gaps {exceeds} what chance makes (p < 0.05 by permutation, "
+            "Holm over attributes)" + "".join(f"; {_gap(row)}" for row in clear.itertuples()) + "."
         )
     change = gaps[(gaps["arm"] == CHANGE) & gaps["p_holm"].notna()]
     moved = change[change["p_holm"] < 0.05]
