@@ -5,26 +5,26 @@ same way and read by the same code; what it knows lies beside in truth.csv.
 """
 
 import difflib
-import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from p2d_lib import images
-from p2d_lib.prep.measure import NAMES, measure
+from p2d_lib.prep.measure import NAMES
+from p2d_lib.prep.pixels import DataError, File, open_zip, prepare_one
 from p2d_lib.schemas import ARTEFACTS, SPLITS
 from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
 
@@ -32,29 +32,6 @@ COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 MAX_AGE = 120  # years
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-class DataError(Exception):
-    """A raw set that cannot be used as it is; the message says where, what and what to do."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A file on disk, or a member of a zip."""
-
-    path: Path
-    member: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
-
-    def image(self) -> tuple[Image.Image, bytes]:
-        """The RGB image and the bytes it was read from. Raises images.ImageError."""
-        try:
-            data = _zip(self.path).read(self.member) if self.member else self.path.read_bytes()
-        except (OSError, BadZipFile) as error:
-            raise images.ImageError(f"{self}: cannot be read ({error}); replace the file") from None
-        return images.decode(data, self), data
 
 
 @dataclass(frozen=True)
@@ -155,20 +132,12 @@ def _files(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tu
         if place.is_dir():
             found = ((path.name, File(path)) for path in sorted(place.rglob("*")))
         elif place.suffix == ".zip":
-            found = ((name, File(place, name)) for name in _zip(place).namelist())
+            found = ((name, File(place, name)) for name in open_zip(place).namelist())
         else:
             continue
         for name, file in found:
             if name.lower().endswith(suffixes) and not PurePosixPath(name).name.startswith("._"):  # macOS's shadows
                 yield name, file
-
-
-@cache
-def _zip(path: Path) -> ZipFile:
-    try:
-        return ZipFile(path)
-    except (OSError, BadZipFile) as error:
-        raise DataError(f"{path}: not a readable zip ({error}); download it again") from None
 
 
 def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:
@@ -215,32 +184,19 @@ def prepare(raw: RawSet, split: pd.Series, image_size: int, folder: Path) -> tup
     """
     folder.mkdir(parents=True)
     jobs = [(name, raw.images[name], raw.masks.get(name)) for name in raw.metadata["image_id"]]
-    work = partial(_prepare_one, image_size, folder)
+    work = partial(prepare_one, image_size, folder)
     progress = partial(tqdm, total=len(jobs), desc="images", unit="image", mininterval=1)
     processes = int(os.environ.get("P2D_THREADS") or os.cpu_count())
     if processes == 1:
-        rows = list(progress(map(work, jobs)))
-    else:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        with threadpool_limits(1):
+            rows = list(progress(map(work, jobs)))
+    else:  # each with one thread of linear algebra: more would spin against each other
+        with ProcessPoolExecutor(processes, get_context("spawn"), threadpool_limits, (1,)) as pool:
             rows = list(progress(pool.map(work, jobs, chunksize=16)))
     pixels = pd.DataFrame(rows, index=raw.metadata.index)
-    cases = raw.metadata.assign(split=split).join(pixels.drop(columns=["image_id", *NAMES]))
-    return cases, pixels[["image_id", *NAMES]]
-
-
-def _prepare_one(image_size: int, folder: Path, job: tuple[str, File, File | None]) -> dict:
-    name, file, mask_file = job
-    image, data = file.image()
-    images.save(folder / f"{name}.png", np.asarray(images.square(image, image_size)))
-    return {
-        "image_id": name,
-        "path": f"{ARTEFACTS['images'].path}/{name}.png",
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "width": image.width,
-        "height": image.height,
-        "entropy": image.convert("L").entropy(),  # Shannon's, of the 256-bin histogram
-        **measure(image, mask_file.image()[0] if mask_file else None),
-    }
+    paths = f"{ARTEFACTS['images'].path}/" + raw.metadata["image_id"] + ".png"
+    cases = raw.metadata.assign(split=split, path=paths).join(pixels.drop(columns=list(NAMES)))
+    return cases, raw.metadata[["image_id"]].join(pixels[list(NAMES)])
 
 
 def outlined(
