@@ -49,7 +49,6 @@ class Describe(_Notebook):
 
 class Finetune(_Notebook):
     base: str  # "tiny" (shipped), "random" (tiny, untrained), a folder or a Hugging Face id
-    vae_steps: CountOrNone
     base_steps: CountOrNone
     base_learning_rate: Rate
     lora_rank: Count

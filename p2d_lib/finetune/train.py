@@ -1,4 +1,4 @@
-"""Fitting the diffusion model: autoencoder, whole denoiser with its text encoder, or low-rank adapter.
+"""Fitting the diffusion model: the whole denoiser with its text encoder, or a low-rank adapter to it.
 
 One loop serves base and adapter. Every random number is addressed by (seed, step), so a run that was stopped and
 resumed from its checkpoint ends, on a CPU, with the same bits as one that was not.
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
@@ -187,54 +186,6 @@ def _loss(pipe, latents, words, recipe: Recipe, name: str, weights: np.ndarray |
             return denoising_loss(pipe, batch, words(chosen, dropped), source, recipe.snr_gamma)
 
     return loss
-
-
-def fit_vae(pipe, images: np.ndarray, recipe: Recipe, checkpoints: Path | None = None) -> pd.DataFrame:
-    """Fits the autoencoder on random crops of half the side and standardises its latents; returns the log.
-
-    images: uint8 (n, h, w, 3). Loss: absolute error of pixels, of their differences to the neighbours (edges: hair,
-    network) and between colours (hue), and a small Kullback-Leibler term that keeps latents smooth (Rombach et al.,
-    arXiv:2112.10752).
-    """
-    vae = pipe.vae.requires_grad_(True)
-    side = max(32, images.shape[1] // 2)
-    bound = images.shape[1] - side + 1
-
-    def loss(step: int) -> torch.Tensor:
-        source = generator(derive(recipe.seed, "vae", step))
-        chosen = torch.randint(len(images), (recipe.batch_size,), generator=source)
-        corners = torch.randint(bound, (recipe.batch_size, 2), generator=source).tolist()
-        crops = [images[i, y : y + side, x : x + side] for i, (y, x) in zip(chosen.tolist(), corners, strict=True)]
-        turns = int(torch.randint(4, (1,), generator=source))
-        pixels = torch.rot90(diffusion.to_pixels(np.stack(crops), vae), turns, (2, 3))
-        posterior = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=source).to(posterior.mean)
-        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        edges = sum(F.l1_loss(decoded.diff(dim=axis), pixels.diff(dim=axis)) for axis in (1, 2, 3))
-        divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
-        return F.l1_loss(decoded, pixels) + edges + 2e-4 * divergence
-
-    log = fit(vae.parameters(), loss, recipe, "vae", checkpoints, key=_digest(torch.from_numpy(images)))
-    vae.requires_grad_(False)
-    standardise(pipe, images[:512])
-    return log
-
-
-@torch.no_grad()
-def standardise(pipe, images: np.ndarray) -> None:
-    """Shifts and scales each latent channel to mean 0 and standard deviation 1 over `images`; decoding stays the same.
-
-    The affine map goes into the 1 x 1 convolutions on both sides of the latents; the scaling factor becomes 1.
-    """
-    vae = pipe.vae
-    latents = diffusion.encode_images(pipe, images) / vae.config.scaling_factor
-    mean, std = (f(latents, dim=(0, 2, 3)).to(vae.device) for f in (torch.mean, torch.std))
-    into, out = vae.quant_conv, vae.post_quant_conv
-    into.bias.copy_(torch.cat([(into.bias[: len(mean)] - mean) / std, into.bias[len(mean) :] - 2 * std.log()]))
-    into.weight[: len(mean)] /= std[:, None, None, None]
-    out.bias.add_(out.weight[:, :, 0, 0] @ mean)
-    out.weight.mul_(std[None, :, None, None])
-    vae.register_to_config(scaling_factor=1.0)
 
 
 def _digest(*tensors: torch.Tensor) -> str:

@@ -1,8 +1,8 @@
 """Latent diffusion in the Stable Diffusion architecture: a tiny one of our own, and any that diffusers can load.
 
-The tiny one is meant for two CPU cores: 64 px images, an autoencoder that halves them twice, a denoiser that attends to
-words where its maps are small, a word-level text encoder. Prediction is v (Salimans, Ho, arXiv:2202.00512) on a noise
-schedule that ends in pure noise (Lin et al., arXiv:2305.08891), so brightness and skin tone are free.
+The tiny one is meant for two CPU cores: 64 px images, a linear autoencoder of 4 x 4 px patches, a denoiser that
+attends to words where its maps are small, a word-level text encoder. Prediction is v (Salimans, Ho, arXiv:2202.00512)
+on a noise schedule that ends in pure noise (Lin et al., arXiv:2305.08891), so brightness and skin tone are free.
 Everything here takes Stable Diffusion 1.5 and 2.1 in the same way.
 """
 
@@ -14,7 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.utils import logging
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -38,17 +42,64 @@ class BaseError(Exception):
     """A base that cannot be loaded; the message names it."""
 
 
+class PatchAutoencoder(ModelMixin, ConfigMixin):
+    """Latents as principal components of patches: the linear autoencoder of least error, fitted in closed form.
+
+    Stands in a pipeline where AutoencoderKL does. Within minutes of CPU time a convolutional one stays blurred (29 dB
+    on the phantom after 400 steps), this one keeps pigment networks and hair (37 dB with 8 channels) at no cost.
+    """
+
+    @register_to_config
+    def __init__(self, patch: int = 4, latent_channels: int = 8, scaling_factor: float = 1.0):
+        super().__init__()
+        self.encoder = torch.nn.Conv2d(3, latent_channels, patch, stride=patch)
+        self.decoder = torch.nn.ConvTranspose2d(latent_channels, 3, patch, stride=patch)
+        self.register_to_config(
+            block_out_channels=[0] * patch.bit_length()
+        )  # whose length diffusers halves the side by
+
+    def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
+        """(n, 3, h, w) in -1..1 -> latents (n, latent_channels, h / patch, w / patch), without spread."""
+        mean = self.encoder(pixels)
+        return AutoencoderKLOutput(DiagonalGaussianDistribution(torch.cat([mean, torch.full_like(mean, -30)], dim=1)))
+
+    def decode(self, latents: torch.Tensor, return_dict: bool = True, generator=None) -> DecoderOutput | tuple:
+        """Latents -> (n, 3, h, w)."""
+        pixels = self.decoder(latents)
+        return DecoderOutput(pixels) if return_dict else (pixels,)
+
+    @torch.no_grad()
+    def fit(self, images: np.ndarray) -> "PatchAutoencoder":
+        """Sets the weights to the principal components of the patches of images, uint8 (n, h, w, 3).
+
+        A component of variance v gets the variance sqrt(v / v_1): whitened, the finest would weigh as much in the
+        denoiser's loss as the coarsest; as they are, it would hardly see them.
+        """
+        side, channels = self.config.patch, self.config.latent_channels
+        patches = torch.nn.functional.unfold(
+            to_pixels(images, self).cpu(), side, stride=side
+        )  # (n, 3 * side^2, places)
+        patches = patches.transpose(1, 2).flatten(0, 1).double()
+        mean = patches.mean(0)
+        variance, components = torch.linalg.eigh(torch.cov(patches.T))
+        variance, components = variance.flip(0)[:channels], components.flip(1)[:, :channels].T  # largest first
+        components *= components.sum(1, keepdim=True).sign()  # an eigenvector's sign is arbitrary
+        scale = ((variance / variance[0]).pow(0.25) / variance.sqrt())[:, None]
+        self.encoder.weight.copy_((components * scale).reshape(self.encoder.weight.shape))
+        self.encoder.bias.copy_(-(components * scale) @ mean)
+        self.decoder.weight.copy_((components / scale).reshape(self.decoder.weight.shape))
+        self.decoder.bias.copy_(mean.reshape(3, -1).mean(1))
+        return self
+
+
 def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
-    """The tiny pipeline with random weights: autoencoder 0.6 M, denoiser 4.8 M, text encoder 0.3 M parameters."""
+    """The tiny pipeline with random weights: denoiser 4.0 M, text encoder 0.3 M parameters, autoencoder 768."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = AutoencoderKL(
-            block_out_channels=(16, 32, 64), layers_per_block=1, norm_num_groups=8, latent_channels=4, sample_size=64,
-            down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-            mid_block_add_attention=False,
-        )  # fmt: skip
+        vae = PatchAutoencoder()
         unet = UNet2DConditionModel(
-            block_out_channels=(48, 96, 128), layers_per_block=1, norm_num_groups=16, sample_size=16,
+            in_channels=vae.config.latent_channels, out_channels=vae.config.latent_channels, sample_size=16,
+            block_out_channels=(32, 64, 128), layers_per_block=1, norm_num_groups=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
             cross_attention_dim=96, attention_head_dim=32,

@@ -23,34 +23,26 @@ def blots():
 
 @pytest.fixture(scope="module")
 def fitted(blots, tmp_path_factory):
-    """The tiny pipeline, its autoencoder and its denoiser fitted to the blots; and both logs."""
+    """The tiny pipeline fitted to the blots, what it was fitted on, and the log."""
     pixels, prompts = blots
     pipe = diffusion.load("random")
-    vae = train.fit_vae(pipe, pixels, train.Recipe(steps=60, batch_size=8, learning_rate=4e-3, seed=0))
+    pipe.vae.fit(pixels)
     encoded = latents.encode(pipe, pixels, prompts, tmp_path_factory.mktemp("latents"))
-    base = train.fit_base(pipe, encoded, prompts, train.Recipe(steps=120, batch_size=16, learning_rate=2e-3, seed=0))
-    return pipe, encoded, vae, base
+    log = train.fit_base(pipe, encoded, prompts, train.Recipe(steps=160, batch_size=8, learning_rate=1e-3, seed=0))
+    return pipe, encoded, log
 
 
-def test_the_losses_fall(fitted):
-    for log in fitted[2:]:
-        assert log.loss.tail(10).mean() < 0.6 * log.loss.head(10).mean()
-
-
-def test_after_fitting_latents_are_standardised_and_decode_to_their_images(fitted, blots):
-    pipe, pixels = fitted[0], blots[0]
-    encoded = diffusion.encode_images(pipe, pixels)
-    assert torch.allclose(encoded.mean((0, 2, 3)), torch.zeros(1), atol=1e-3)
-    assert torch.allclose(encoded.std((0, 2, 3)), torch.ones(1), atol=1e-3)
-    assert np.abs(diffusion.decode_latents(pipe, encoded).astype(float) - pixels).mean() < 20
+def test_the_loss_falls(fitted):
+    loss = fitted[2].loss
+    assert loss.tail(10).mean() < 0.6 * loss.head(10).mean()
 
 
 def test_images_take_the_colour_their_prompt_names(fitted):
     drawn = diffusion.sample(fitted[0], WORDS * 4, range(8), guidance_scale=2, num_inference_steps=10, size=32)
     centre = drawn[:, 12:20, 12:20].mean((1, 2))  # RGB
     redness = centre[:, 0] - centre[:, 1:].mean(1)
-    assert (redness[::2] > 60).all()
-    assert (redness[1::2] < 40).all()
+    assert (redness[::2] > 80).all()
+    assert (redness[1::2] < 60).all()
 
 
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(fitted, tmp_path, monkeypatch):
@@ -97,7 +89,7 @@ def test_an_adapter_travels_in_the_diffusers_layout_and_vanishes_at_scale_zero(f
     ask = {"prompts": WORDS, "seeds": [0, 1], "num_inference_steps": 4, "size": 32}
     plain = diffusion.sample(pipe, **ask)
     swapped = latents.Encoded(encoded.latents, encoded.embeddings, 1 - encoded.index)  # red is black now
-    recipe = train.Recipe(steps=15, batch_size=8, learning_rate=5e-3, seed=0)
+    recipe = train.Recipe(steps=30, batch_size=8, learning_rate=2e-2, seed=0)
     log = train.fit_adapter(pipe, swapped, recipe, rank=4)
     adapted = diffusion.sample(pipe, **ask)
     train.save_adapter(pipe, tmp_path / "adapter", log, {"rank": 4})
@@ -122,7 +114,7 @@ def test_the_adapter_is_all_that_its_fit_changes(fitted, tmp_path):
 def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(fitted, prediction):
     pipe = diffusion.load("random")
     pipe.scheduler.register_to_config(prediction_type=prediction)
-    clean = torch.randn(4, 4, 8, 8, generator=generator(0))
+    clean = torch.randn(4, 8, 8, 8, generator=generator(0))
 
     class Oracle:
         def __call__(self, noisy, steps, _):

@@ -78,6 +78,29 @@ def test_words_never_seen_are_spelt_not_lost():
     assert tokenizer.unk_token_id not in tokenizer("Spitz, é?", add_special_tokens=False).input_ids
 
 
+def test_the_patch_autoencoder_loses_nothing_that_its_components_span():
+    rng = np.random.default_rng(0)
+    basis = rng.uniform(-6, 6, (7, 4, 4, 3))  # seven patterns and a mean: eight components hold them
+    mixed = np.einsum("nyxk,kabc->nyaxbc", rng.uniform(-3, 3, (6, 8, 8, 7)), basis).reshape(6, 32, 32, 3) + 128
+    images = mixed.clip(0, 255).round().astype(np.uint8)
+    pipe = diffusion.load("random")
+    pipe.vae.fit(images)
+    kept = diffusion.decode_latents(pipe, diffusion.encode_images(pipe, images))
+    assert np.abs(kept.astype(int) - images).max() <= 3  # of rounding
+
+
+def test_latents_are_centred_and_finer_components_have_less_variance():
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    images = (images + 2.0 * images.mean((1, 2, 3), keepdims=True)).astype(np.uint8)
+    pipe = diffusion.load("random")
+    pipe.vae.fit(images)
+    latents = diffusion.encode_images(pipe, images)
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-3
+    spread = latents.std((0, 2, 3))
+    assert spread[0] == pytest.approx(1, abs=0.01)
+    assert (spread.diff() <= 1e-4).all()
+
+
 def test_latents_decode_to_the_size_they_came_from(pipe):
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     latents = diffusion.encode_images(pipe, images, batch_size=2)
