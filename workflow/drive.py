@@ -72,8 +72,11 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
         overrides.append(f"01_prep.data={json.dumps(given.data)}")
     try:
         values = params.profile(given.profile, given.run, tuple(overrides))
-    except (params.ParameterError, yaml.YAMLError) as error:
+    except params.ParameterError as error:
         raise Refused(" ".join(str(error).split())) from None
+    except yaml.YAMLError as error:
+        where = " ".join([f"params/{given.profile}.yaml", *(f"--set {override}" for override in overrides)])
+        raise Refused(f"a value that YAML cannot read in {where}: {getattr(error, 'problem', error)}") from None
     prep = values["01_prep"]
     if prep["source"] != "ham10000":
         if given.data:
@@ -173,6 +176,8 @@ def environment(mark: str) -> dict[str, str]:
     }
     if os.environ.get("P2D_HAM10000"):
         there["P2D_HAM10000"] = str(Path(os.environ["P2D_HAM10000"]).expanduser().resolve())
+    # diffusers and peft import the notebook variant of tqdm, which complains of missing widgets
+    there["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"]))
     if not sys.stderr.isatty():
         there["TQDM_MININTERVAL"] = "20"  # a log file needs no ten bars a second
     return {**os.environ, **there}

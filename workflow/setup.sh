@@ -77,8 +77,8 @@ fi
 
 trap 'fail "set-up interrupted: run the same command again, it starts over"' INT TERM HUP
 started=$SECONDS
-say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
 rm -f "$stamp"
+say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
 if ! trouble="$("$python" -m venv --clear .venv 2>&1)"; then
     fail "'$python -m venv .venv' failed (${trouble##*$'\n'}): make room on the disk or install Python's venv, and run the same command again"
 fi

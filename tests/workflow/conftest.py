@@ -93,9 +93,8 @@ class Clone:
         return names
 
     def with_kernels(self) -> "Clone":
-        """The same with the real execute.py and report.py."""
-        for name in ("execute.py", "report.py"):
-            shutil.copy(REPOSITORY / "workflow" / name, self.folder / "workflow")
+        """The same with the real execute.py."""
+        shutil.copy(REPOSITORY / "workflow" / "execute.py", self.folder / "workflow")
         return self
 
 

