@@ -1,8 +1,11 @@
 """Where torch computes, and how repeatably."""
 
 import os
+import warnings
 
 import torch
+
+warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm.auto, of every library that imports it
 
 
 def set_up() -> torch.device:
