@@ -246,10 +246,10 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def last_timings(profile: str, notebooks: list[str]) -> dict[str, float]:
-    """Seconds a notebook of this profile takes: as last measured here, else as expected on two cores."""
+def last_timings(profile: str, run: str, notebooks: list[str]) -> dict[str, float]:
+    """Seconds a notebook takes: as measured in this run, else in the profile's own, else as expected on two cores."""
     known = dict(zip(notebooks, EXPECTED.get(profile, ()), strict=False))
-    for path in sorted(RUNS.glob("*/timings.json"), key=lambda path: path.stat().st_mtime):
+    for path in filter(Path.exists, (RUNS / name / "timings.json" for name in (profile, run))):
         timings = json.loads(path.read_text())
         if timings["profile"] == profile:
             known.update(timings["seconds"])
@@ -257,11 +257,14 @@ def last_timings(profile: str, notebooks: list[str]) -> dict[str, float]:
 
 
 def save_timings(folder: Path, profile: str) -> dict[str, float]:
-    stages = [json.loads(path.read_text()) for path in sorted(folder.glob("stages/*.json"))]
-    seconds = {stage["notebook"]: stage["seconds"] for stage in stages}
+    timings = folder / "timings.json"
+    seconds = json.loads(timings.read_text())["seconds"] if timings.exists() else {}
+    for stage in sorted(folder.glob("stages/*.json")):
+        made = json.loads(stage.read_text())
+        seconds[made["notebook"]] = made["seconds"]
     partial = folder / ".timings.json.partial"
     partial.write_text(json.dumps({"profile": profile, "seconds": seconds}, indent=1) + "\n")
-    partial.replace(folder / "timings.json")
+    partial.replace(timings)
     return seconds
 
 
@@ -317,7 +320,7 @@ def run_paper(given: argparse.Namespace, argv: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "parameters.json").write_text(json.dumps(values, indent=1) + "\n")
     forced = sorted({*forced, *incomplete(folder, run)} & set(targets))
-    progress = Progress(notebooks, last_timings(given.profile, notebooks))
+    progress = Progress(notebooks, last_timings(given.profile, run, notebooks))
     log = folder / "snakemake.log"
     started = time.time()
     process = subprocess.Popen(

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MICRO = (
     "01_prep.n_images=280", "01_prep.tail=0.2",
     "03_finetune.lora_steps=3", "03_finetune.scout_steps=40", "03_finetune.alignment_steps=4",
-    "04_sample.per_class=8", "04_sample.base_per_class=4", "04_sample.num_inference_steps=2",
+    "04_sample.per_class=8", "04_sample.base_per_class=4", "04_sample.num_inference_steps=6",
     "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",
 )  # fmt: skip
 
