@@ -54,12 +54,13 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
 
 
 def report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
-    """Precision, recall, F1 (0..1) and support of one reader's diagnoses: a row per class, then their plain mean."""
+    """Precision, recall, F1 (0..1) and n of diagnoses: a row per class, then their plain mean."""
     read = _with_truth(readings, key)
     result = metrics.classification_report(
         read["dx"], read["dx_read"], labels=DX, output_dict=True, zero_division=np.nan
     )
-    return pd.DataFrame({name: result[name] for name in (*DX, "macro avg")}).T.astype({"support": int})
+    table = pd.DataFrame({name: result[name] for name in (*DX, "macro avg")}).T.astype({"support": int})
+    return table.rename(columns={"f1-score": "F1", "support": "n"}, index={"macro avg": "mean"})
 
 
 def confusion(readings: pd.DataFrame, key: pd.DataFrame, source: str) -> np.ndarray:

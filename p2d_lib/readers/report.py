@@ -43,14 +43,14 @@ def readers_table(result: pd.DataFrame, simulated: bool) -> pd.DataFrame:
 def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) -> Figure:
     """Receiver operating characteristic of "this image is synthetic", one line a reader, its area in the legend."""
     area = result.set_index("reader")["auc"]
-    figure, axis = plt.subplots(figsize=(3.0, 3.0))
+    figure, axis = plt.subplots(figsize=(plots.TEXT_WIDTH, 2.9))
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     styles = ("-", "--", "-.", (0, (1, 1)))
     for i, (reader, (false, true)) in enumerate(analysis.roc(readings, key).items()):
         axis.plot(false, true, linestyle=styles[i % 4], label=f"{reader}\nAUC {tables.interval(*area[reader], 2)}")
     axis.set(xlabel="real images called synthetic", ylabel="synthetic images called synthetic", aspect="equal")
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axis.legend(loc="lower right")
+    figure.legend(loc="outside right center")
     return figure
 
 
@@ -80,8 +80,8 @@ def findings(result: pd.DataFrame, key: pd.DataFrame, short: str, simulated: boo
     """What the numbers say, a sentence per question; key: of the run's own study."""
     per_source = key["source"].value_counts()
     lines = [
-        f"The study shows {len(key)} images, {per_source.min()} real and as many synthetic, "
-        f"each of another lesion. {short}".strip()
+        f"The study shows {len(key)} images: {per_source.min()} real ones, each of another lesion, and as many "
+        f"synthetic ones. {short}".strip()
     ]
     for row in result.itertuples():
         example = " (the shipped example, not a person)" if simulated and row.kind == "person" else ""
