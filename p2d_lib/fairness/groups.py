@@ -222,10 +222,11 @@ def _permuted(
     for _, part in lesions.groupby(level="stratum"):
         labels = np.tile(part["group"].map(names.index).to_numpy(np.int8), (1 + n, 1))
         labels[1:] = rng.permuted(labels[1:], axis=1)
+        images, right_images = part[["n"]].to_numpy(), part[list(by_arm)].to_numpy()
         for k in range(len(names)):
             inside = (labels == k).astype(float)
-            size = inside @ part["n"].to_numpy()[:, None]
-            total[k] += inside @ part[list(by_arm)].to_numpy() / np.maximum(size, 1)
+            size = inside @ images
+            total[k] += inside @ right_images / np.maximum(size, 1)
             drawn[k] += size[0] > 0  # permuting keeps how many lesions of a stratum a group has
     gap = np.ptp(total / drawn, axis=0)
     p = (1 + (gap[1:] >= gap[0] - 1e-12).sum(0)) / (1 + n)

@@ -96,13 +96,14 @@ def test_an_arm_that_closes_a_gap_shows_as_a_change():
 def test_without_any_gap_the_test_errs_as_rarely_as_it_says():
     """Of the five age bands the best and the worst are compared: the permutation pays for having picked them."""
     p = {"accuracy": [], "balanced accuracy": []}
-    for trial in range(60):
+    for trial in range(100):
         cases = _cases(150, seed=trial)
         read, rows = groups._aligned(_readings(cases, np.full(len(cases), 0.7), ["real"], 2, trial), cases)
+        age = groups.attributes(rows)["age"]
         for metric in p:
-            p[metric].append(groups._permuted(read, rows, groups.attributes(rows)["age"], metric, 99, trial)["real"])
+            p[metric].append(groups._permuted(read, rows, age, metric, 99, trial)["real"])
     for metric, values in p.items():
-        assert np.mean(np.array(values) <= 0.1) <= 0.2, metric
+        assert np.mean(np.array(values) <= 0.1) <= 0.18, metric
         assert 0.4 < np.mean(values) < 0.6, metric
 
 
