@@ -94,16 +94,16 @@ def _said_before(name: str, notebook) -> str:
     said = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            said = cell.source.strip().split("\n\n")[-1]
+            said = re.sub(r"^#.*\n?", "", cell.source, flags=re.M).strip().split("\n\n")[-1]
         elif re.search(rf"[\"']{re.escape(name)}[\"']", cell.source):
-            return re.sub(r"</?(p|h\d)>", "", mistune.html(said)).strip()
+            return re.sub(r"</?p>", "", mistune.html(said)).strip()
     return ""
 
 
 def _table(name: str, folder: Path, home: Path) -> str:
     path = home / "tables" / folder.name / name
     latex = path.with_suffix(".tex")
-    caption = re.search(r"\\caption\{(.+)\}", latex.read_text()) if latex.exists() else None
+    caption = re.search(r"\\caption\{(.+?)\}(?=\\label|$)", latex.read_text(), re.M) if latex.exists() else None
     link = os.path.relpath(path, folder)
     with path.open(newline="", encoding="utf-8") as stream:
         head, *rows = csv.reader(stream)
@@ -117,7 +117,7 @@ def _table(name: str, folder: Path, home: Path) -> str:
 
 
 def _plain(latex: str) -> str:
-    return re.sub(r"\\([%&_#$])", r"\1", latex).replace("--", "–")
+    return re.sub(r"\\([%&_#$])", r"\1", latex).replace("--", "–").replace("``", "“").replace("''", "”")
 
 
 def _number(value: str) -> str:
