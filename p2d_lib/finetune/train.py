@@ -23,7 +23,11 @@ from p2d_lib.finetune.latents import Encoded
 from p2d_lib.models import diffusion
 from p2d_lib.run import atomic, derive
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # what the adapter changes (Hu et al., arXiv:2106.09685)
+# What the adapter changes: attention (Hu et al., arXiv:2106.09685) and, since optics and colours differ, convolutions.
+TARGETS = (
+    "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "time_emb_proj",
+    "conv_in", "conv1", "conv2", "conv_shortcut", "conv", "conv_out",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def fit_adapter(
     weights: np.ndarray | None = None,
     checkpoints: Path | None = None,
 ) -> pd.DataFrame:
-    """Adds a low-rank adapter to the denoiser's attention and fits it; returns the log.
+    """Adds a low-rank adapter to the denoiser and fits it; returns the log.
 
     weights: how often each image is drawn, relative to the others; default equally often.
     """
@@ -141,7 +145,7 @@ def fit_adapter(
     pipe.unet.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "adapter"))
-        pipe.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(ATTENTION)))
+        pipe.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)))
     parameters = [p for p in pipe.unet.parameters() if p.requires_grad]
     embeddings, index = encoded.embeddings.to(pipe.device), encoded.index
 
@@ -197,11 +201,10 @@ def _digest(*tensors: torch.Tensor) -> str:
 
 def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict) -> None:
     """Writes the adapter in the diffusers layout (`pipe.load_lora_weights(folder)`), its log and its parameters."""
-    from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipe.unet))
-    pipe.save_lora_weights(folder, unet_lora_layers=state)
+    # peft's own names: diffusers would rename attention alone, and drop it when it reads the mixture
+    pipe.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
     log.to_parquet(folder / "log.parquet", index=False)
     (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
