@@ -11,12 +11,22 @@ from pandas.io.formats.style import Styler
 from p2d_lib.run import Run, atomic
 
 TEXT_WIDTH = 347.1  # pt: 12.2 cm, the text width of Springer's LNCS
-SIZES = (("small", 0.925, 6.0), ("footnotesize", 0.85, 4.0), ("footnotesize", 0.85, 2.5), ("scriptsize", 0.8, 2.0))
+LAYOUTS = (  # tried in turn: size, its scale, half the gap between columns (pt), what is broken into lines
+    ("small", 0.925, 6.0, ()),
+    ("small", 0.925, 6.0, ("headings",)),
+    ("footnotesize", 0.85, 4.0, ("headings",)),
+    ("footnotesize", 0.85, 2.5, ("headings",)),
+    ("footnotesize", 0.85, 4.0, ("headings", "intervals")),
+    ("footnotesize", 0.85, 2.5, ("headings", "intervals")),
+    ("scriptsize", 0.8, 2.0, ("headings", "intervals")),
+)
 WRAPPED = 24  # characters: texts longer than this may be broken into lines
 _POINTS = (  # what a character takes in 10 pt Computer Modern; 5.2 pt where it is not listed
     dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ", 7.4)
     | dict.fromkeys("mwMW%&@±×≥≤≠≈→Δ+=−", 8.3)
-    | dict.fromkeys("ijltfrI.,:;'|![]()- ", 3.3)
+    | dict.fromkeys("0123456789–", 5.0)
+    | dict.fromkeys("ftrI()- ", 3.6)
+    | dict.fromkeys("ijl.,:;'|![]", 2.9)
 )
 _LATEX = str.maketrans(
     {character: rf"\{character}" for character in "&%$#_{}"}
@@ -57,7 +67,7 @@ def save(
     | "max"} sets the column's best in bold, {(column, column): ...} the best of these in each row; texts like "0.712
     [0.688, 0.735]" count by their first number, and what reads the same shares the bold. digits: after the point, for
     all columns or {column: digits} (3 where not given).
-    The LaTeX keeps to LNCS's text width by headings in two lines, smaller type and, if need be, wrapped texts.
+    The LaTeX keeps to LNCS's text width by smaller type, headings and intervals in lines, and wrapped texts.
     """
     caption = f"{caption} {run.note.capitalize()}." if run.note else caption
     flat = (table if isinstance(table.index, pd.RangeIndex) else table.reset_index()).rename(columns=str)
@@ -110,40 +120,37 @@ def _styled(shown: pd.DataFrame, bold: pd.DataFrame) -> Styler:
 
 
 def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str) -> str:
-    """A LaTeX table as wide as the text at most: first headings go in two lines, then type shrinks, then texts wrap."""
-    cells = shown.map(_width).max() * np.where(bold.any(), 1.15, 1)  # bold is wider
-    heads = {column: [column] for column in shown}
-    numeric = _leading(shown).notna().mean() > 0.5
-    texts = shown.columns[~numeric & (shown.map(len).max() > WRAPPED)]
-    for size, scale, gap in SIZES:
-        widths = pd.Series({column: max(cells[column], *map(_width, lines)) for column, lines in heads.items()})
+    """A LaTeX table as wide as the text at most: the first of LAYOUTS that fits, else with texts wrapped."""
+    numeric = shown.apply(lambda cells: cells[cells != "–"].str.match(r"[<−]? ?\d").mean() > 0.5)
+    texts = shown.columns[~numeric & (shown.map(lambda text: len(text) * (" " in text)).max() > WRAPPED)]
+    for size, scale, gap, broken in LAYOUTS:
+        cells = shown.map(lambda text: re.split(r" (?=\[)", text) if "intervals" in broken else [text])  # noqa: B023
+        needed = cells.map(_widest).max() * np.where(bold.any(), 1.15, 1)  # bold is wider
+        heads = {c: _fold(c, needed[c]) if "headings" in broken else [c] for c in shown}
+        widths = needed.combine(pd.Series(heads).map(_widest), max)
         excess = widths.sum() - (TEXT_WIDTH - 2 * gap * len(widths)) / scale
         setting = rf"\{size}\setlength{{\tabcolsep}}{{{gap}pt}}"
         if excess <= 0 or (len(texts) and size == "footnotesize"):
             break
-        heads = {column: _in_two(column) if _width(column) > cells[column] else [column] for column in shown}
     kept = 1 - max(excess, 0) / widths[texts].sum() if len(texts) else 1  # of each text's natural width
     boxes = {column: f"p{{{scale * kept * widths[column]:.0f}pt}}" for column in texts if kept < 1}
     sides = {column: "r" if numeric[column] else "l" for column in shown}
 
     def cell(row: int, column: str) -> str:
         ragged, strong = r"\raggedright " * (column in boxes), r"\bfseries " * bool(bold.at[row, column])
-        return ragged + strong + latex(shown.at[row, column])
-
-    def head(column: str) -> str:
-        lines = [latex(line) for line in heads[column]]
-        return lines[0] if len(lines) == 1 else rf"\shortstack[{sides[column]}]{{{lines[0]}\\{lines[1]}}}"
+        return ragged + strong + _stack(cells.at[row, column], f"[t]{{@{{}}{sides[column]}@{{}}}}")
 
     end = r" \tabularnewline"  # \\ means a new line of the text in a wrapped cell
+    apart = "[2pt]" if cells.map(len).max(axis=None) > 1 else ""
     return "\n".join(
         [
             rf"\begin{{table}}[t]\centering\caption{{{latex(caption)}}}\label{{{label}}}",
             setting,
             rf"\begin{{tabular}}{{{''.join((sides | boxes).values())}}}",
             r"\toprule",
-            " & ".join(map(head, shown)) + end,
+            " & ".join(_stack(heads[column], f"[b]{{@{{}}{sides[column]}@{{}}}}") for column in shown) + end,
             r"\midrule",
-            *(" & ".join(cell(row, column) for column in shown) + end for row in shown.index),
+            *(" & ".join(cell(row, column) for column in shown) + end + apart for row in shown.index),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -152,12 +159,27 @@ def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str)
     )
 
 
+def _stack(lines: list[str], layout: str) -> str:
+    """One line as it is, several above each other in a table of their own."""
+    text = r"\\{}".join(map(latex, lines))  # {}: a line may start with a bracket
+    return text if len(lines) == 1 else rf"\begin{{tabular}}{layout}{text}\end{{tabular}}"
+
+
 def _width(text: str) -> float:
     return sum(_POINTS.get(character, 5.2) for character in text)
 
 
-def _in_two(head: str) -> list[str]:
-    """A heading broken at the space that leaves its longer half shortest."""
+def _widest(lines: list[str]) -> float:
+    return max(map(_width, lines))
+
+
+def _fold(head: str, width: float) -> list[str]:
+    """A heading in lines no wider than `width` (points at 10 pt), or than its longest word."""
     words = head.split(" ")
-    breaks = [[" ".join(words[:i]), " ".join(words[i:])] for i in range(1, len(words))]
-    return min(breaks, key=lambda lines: max(map(_width, lines)), default=[head])
+    room, lines = max(width, _widest(words)), words[:1]
+    for word in words[1:]:
+        if _width(f"{lines[-1]} {word}") <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

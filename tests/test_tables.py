@@ -41,7 +41,7 @@ def saved(run, frame, caption="A caption.", **options):
 def body(tex):
     """The cells of the rows below the rule."""
     rows = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().split("\n")
-    return [row.removesuffix(r" \tabularnewline").split(" & ") for row in rows]
+    return [row.split(r" \tabularnewline")[0].split(" & ") for row in rows]
 
 
 def compiled(tex, folder):
@@ -75,12 +75,15 @@ def papers_tables():
         | {"balanced accuracy of the group": band, "difference to the rest": ["−0.1 ± 0.2"] * 7, "p (Holm)": 0.0123}
         | {"images of the group": 120, "lesions of the group": 80}
     )
+    many = pd.DataFrame({"attribute": "site", "group": ["lower extremity"] * 3 + ["ear"] * 4, "n": 118, "lesions": 78})
+    for head in ("balanced accuracy, real", "balanced accuracy, mixed", "sensitivity, real", "sensitivity, mixed"):
+        many[head] = [*band[:6], "n too small"]
     prompt = "dermoscopic image of melanoma, marked atypical pigment network, irregular streaks, black and white colors"
     texts = pd.DataFrame({"image_id": ["HAM_0000001"] * 3, "dx": "mel", "prompt": prompt, "description": prompt[::-1]})
     signs = pd.DataFrame(
         {"Δ": ["2 × 10³ µm²", "κ ≈ 0.5", "a → b"], "°": ["“x”", "…", "<|>"], "é ö ń": [1.0, -2.0, None]}
     )
-    return {"fidelity": fidelity, "arms": arms, "groups": groups, "texts": texts, "signs": signs}
+    return {"fidelity": fidelity, "arms": arms, "groups": groups, "many": many, "texts": texts, "signs": signs}
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed: the LaTeX is not compiled")
@@ -102,6 +105,12 @@ def test_a_table_has_booktabs_rules_and_as_many_cells_in_each_row_as_columns(run
 def test_narrow_tables_keep_the_larger_type_and_wide_ones_shrink(run):
     assert r"\small" in saved(run, pd.DataFrame({"a": [1]}))
     assert r"\footnotesize" in saved(run, papers_tables()["fidelity"])
+
+
+def test_intervals_too_many_for_the_width_stand_below_their_estimates(run):
+    tex = saved(run, papers_tables()["many"])
+    assert tex.count(r"\\{}[") == 4 * 6
+    assert r"\\{}[" not in saved(run, papers_tables()["groups"])
 
 
 def test_captions_and_cells_are_escaped(run):
