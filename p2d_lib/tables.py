@@ -123,14 +123,14 @@ def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str)
     """A LaTeX table as wide as the text at most: the first of LAYOUTS that fits, else with texts wrapped."""
     numeric = shown.apply(lambda cells: cells[cells != "–"].str.match(r"[<−]? ?\d").mean() > 0.5)
     texts = shown.columns[~numeric & (shown.map(lambda text: len(text) * (" " in text)).max() > WRAPPED)]
-    for size, scale, gap, broken in LAYOUTS:
+    for size, scale, gap, broken in LAYOUTS[:4] if len(texts) else LAYOUTS:  # texts wrap before intervals break
         cells = shown.map(lambda text: re.split(r" (?=\[)", text) if "intervals" in broken else [text])  # noqa: B023
         needed = cells.map(_widest).max() * np.where(bold.any(), 1.15, 1)  # bold is wider
         heads = {c: _fold(c, needed[c]) if "headings" in broken else [c] for c in shown}
         widths = needed.combine(pd.Series(heads).map(_widest), max)
         excess = widths.sum() - (TEXT_WIDTH - 2 * gap * len(widths)) / scale
         setting = rf"\{size}\setlength{{\tabcolsep}}{{{gap}pt}}"
-        if excess <= 0 or (len(texts) and size == "footnotesize"):
+        if excess <= 0:
             break
     kept = 1 - max(excess, 0) / widths[texts].sum() if len(texts) else 1  # of each text's natural width
     boxes = {column: f"p{{{scale * kept * widths[column]:.0f}pt}}" for column in texts if kept < 1}
