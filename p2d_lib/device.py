@@ -19,7 +19,8 @@ def set_up() -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
     torch.use_deterministic_algorithms(True, warn_only=True)
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return torch.device(os.environ.get("P2D_DEVICE") or best)
+    os.environ["P2D_DEVICE"] = os.environ.get("P2D_DEVICE") or best  # for provenance
+    return torch.device(os.environ["P2D_DEVICE"])
 
 
 def generator(seed: int) -> torch.Generator:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 PROFILES = Path(__file__).resolve().parents[1] / "params"
 
@@ -18,6 +18,12 @@ Count = Annotated[int, Field(gt=0)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be named only once")
+    return values
 
 
 class ParameterError(Exception):
@@ -73,7 +79,9 @@ class Fidelity(_Notebook):
 
 
 class Classify(_Notebook):
-    arms: list[Literal["real", "real+replay", "synthetic", "mixed"]]
+    arms: Annotated[
+        list[Literal["real", "real+replay", "synthetic", "mixed"]], Field(min_length=2), AfterValidator(_distinct)
+    ]
     backbone: str
     seeds: Annotated[int, Field(ge=2)]
     steps: Count
@@ -123,10 +131,17 @@ def profile(name: str, run: str = "", overrides: tuple[str, ...] = ()) -> dict[s
         common["run"] = run
     if unknown := set(given) - set(MODELS):
         raise ParameterError(f"params/{name}.yaml: no notebook {min(unknown)!r}{_nearest(min(unknown), MODELS)}")
-    return {
+    values = {
         notebook: check(notebook, {**common, **given.get(notebook, {})}, f"params/{name}.yaml").model_dump()
         for notebook in MODELS
     }
+    drawn, shown = values["04_sample"]["per_class"], values["07_readers"]["n_images"] // 14
+    if drawn <= shown:
+        raise ParameterError(
+            f"params/{name}.yaml: 04_sample.per_class: {drawn}: 07_readers.n_images shows {shown} of a class, "
+            "and some must be left for the network that learns the difference"
+        )
+    return values
 
 
 def _load(name: str) -> dict:

@@ -152,6 +152,10 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def discard(self, name: str) -> None:
+        """Removes a scratch folder whose work is finished, so that the same work asked for again is done again."""
+        _remove(self.scratch(name))
+
     def provenance(self, path: Path, beside: Path) -> None:
         """Writes `<beside>.provenance.json`: what `path` is made of."""
         record = {
@@ -162,7 +166,7 @@ class Run:
             "inputs": self._inputs,
             "commit": _commit(),
             "packages": {package: version(package) for package in PACKAGES},
-            "device": os.environ.get("P2D_DEVICE", "auto"),
+            "device": os.environ.get("P2D_DEVICE", "cpu"),
             "seconds": round(time.monotonic() - self._started, 1),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -179,6 +183,10 @@ class Run:
         """The images of a cases or synthetic table: uint8 (n, height, width, 3), in the table's order."""
         from p2d_lib.images import load
 
+        folders = {path.split("/")[0] for path in table["path"]}
+        for name, artefact in ARTEFACTS.items():
+            if artefact.path in folders:
+                self.path(name)  # which says what to run where it is missing, and notes it as an input
         return load(self.folder / path for path in table["path"])
 
 

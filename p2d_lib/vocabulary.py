@@ -27,7 +27,6 @@ SITES = (
 )  # fmt: skip
 SEXES = ("female", "male", "unknown")
 DX_TYPES = ("histo", "follow_up", "consensus", "confocal")
-FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
 
 
 @dataclass(frozen=True)

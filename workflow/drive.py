@@ -77,6 +77,9 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
     except yaml.YAMLError as error:
         where = " ".join([f"params/{given.profile}.yaml", *(f"--set {override}" for override in overrides)])
         raise Refused(f"a value that YAML cannot read in {where}: {getattr(error, 'problem', error)}") from None
+    for notebook, name in (("03_finetune", "base"), ("05_fidelity", "extractor")):
+        if "/" in values[notebook][name] and Path(values[notebook][name]).exists():  # kernels run elsewhere
+            values[notebook][name] = str(Path(values[notebook][name]).resolve())
     prep = values["01_prep"]
     if prep["source"] != "ham10000":
         if given.data:

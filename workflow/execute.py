@@ -48,7 +48,9 @@ def main(notebook: str) -> int:
         return 1
     made = {kind: _made(kind, notebook, begun) for kind in ("tables", "figures")}
     record = {"notebook": notebook, "seconds": round(time.time() - begun, 1), **made}
-    stage.write_text(json.dumps(record, indent=1) + "\n")
+    partial = stage.with_suffix(".partial")  # drive.py reads it whatever became of this process
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(stage)
     return 0
 
 

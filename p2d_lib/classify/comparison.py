@@ -15,7 +15,7 @@ from p2d_lib.tables import interval
 from p2d_lib.vocabulary import DX
 
 NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
-PAIRS = (("mixed", "real"), ("mixed", "real+replay"), ("synthetic", "real"))
+PAIRS = (("mixed", "real"), ("mixed", "real+replay"), ("real+replay", "real"), ("synthetic", "real"))
 PRIMARY = "balanced_accuracy"
 
 Draws = dict[str, dict[str, np.ndarray]]  # arm -> score -> (seeds, 1 + resamples): the sample itself comes first

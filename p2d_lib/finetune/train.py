@@ -39,19 +39,17 @@ class Recipe:
     learning_rate: float
     seed: int
     warmup: float = 0.05  # of the steps, linear
-    schedule: str = "cosine"  # to zero, or "constant"
     weight_decay: float = 0.01
     clip: float = 1.0  # gradient norm
-    ema: float = 0.999  # decay of the averaged weights, with the warm-up of Karras et al. (arXiv:2312.02696, app. C)
+    ema: float = 0.999  # decay of the averaged weights, less at first: (step + 1) / (step + 10) as in TensorFlow
     snr_gamma: float = 5.0  # min-SNR weighting (Hang et al., arXiv:2303.09556)
     caption_dropout: float = 0.1  # for classifier-free guidance
     checkpoint_every: int = 100  # steps
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step."""
+        """The learning rate at a step: up in a line, down to zero in half a cosine."""
         rise = min(1.0, (step + 1) / max(1.0, self.warmup * self.steps))
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-        return self.learning_rate * rise * fall
+        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 def fit(
@@ -153,7 +151,9 @@ def fit_adapter(
         return embeddings[torch.where(dropped, len(embeddings) - 1, index[chosen])].float()
 
     loss = _loss(pipe, encoded.latents, words, recipe, "adapter", weights)
-    return fit(parameters, loss, recipe, "adapter", checkpoints, key=_digest(*vars(encoded).values()))
+    drawn = torch.as_tensor([] if weights is None else weights)
+    key = _digest(*pipe.unet.state_dict().values(), *vars(encoded).values(), drawn)
+    return fit(parameters, loss, recipe, "adapter", checkpoints, key)
 
 
 def fit_base(
@@ -168,7 +168,7 @@ def fit_base(
         return pipe.text_encoder(ids[torch.where(dropped, len(ids) - 1, chosen)])[0]
 
     loss = _loss(pipe, encoded.latents, words, recipe, "base", None)
-    log = fit(parameters, loss, recipe, "base", checkpoints, key=_digest(encoded.latents, ids))
+    log = fit(parameters, loss, recipe, "base", checkpoints, _digest(*parameters, encoded.latents, ids))
     for part in parts:
         part.requires_grad_(False)
     return log
@@ -195,7 +195,7 @@ def _loss(pipe, latents, words, recipe: Recipe, name: str, weights: np.ndarray |
 def _digest(*tensors: torch.Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()
 
 

@@ -57,7 +57,6 @@ def fit(
     batch_size: int,
     seed: int,
     device: torch.device,
-    on_step: Callable[[int, dict], None] | None = None,
 ) -> tuple[Clip, pd.DataFrame]:
     """Fits a tiny CLIP from scratch; gives it and the log: step, loss, learning_rate.
 
@@ -88,8 +87,6 @@ def fit(
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, np.log(100))  # Radford et al. 2021, sec. 2.5
-        if on_step:
-            on_step(step, log[-1])
     model.eval()
     return clip, pd.DataFrame(log)
 

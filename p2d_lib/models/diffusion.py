@@ -83,7 +83,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         mean = patches.mean(0)
         variance, components = torch.linalg.eigh(torch.cov(patches.T))
         variance, components = variance.flip(0)[:channels], components.flip(1)[:, :channels].T  # largest first
-        components *= components.sum(1, keepdim=True).sign()  # an eigenvector's sign is arbitrary
+        components *= components.gather(1, components.abs().argmax(1, keepdim=True)).sign()  # which is arbitrary
         scale = ((variance / variance[0]).pow(0.25) / variance.sqrt())[:, None]
         self.encoder.weight.copy_((components * scale).reshape(self.encoder.weight.shape))
         self.encoder.bias.copy_(-(components * scale) @ mean)
@@ -190,14 +190,14 @@ def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
     _pipeline(**halves, tokenizer=pipe.tokenizer, scheduler=pipe.scheduler).save_pretrained(folder)
 
 
-def leave(pipe: StableDiffusionPipeline, folder: Path, came_from: str | None, seed: int = 0) -> None:
+def leave(pipe: StableDiffusionPipeline, folder: Path, came_from: str | None) -> None:
     """Writes a pipeline trained here (came_from None), else a pointer to what was loaded: weights are kept once."""
     if came_from is None:
         return save(pipe, folder)
     folder.mkdir(parents=True)
     here = Path(came_from)
     base = str(here.resolve()) if here.is_dir() else came_from
-    (folder / POINTER).write_text(json.dumps({"base": base, "seed": seed}) + "\n")
+    (folder / POINTER).write_text(json.dumps({"base": base}) + "\n")
 
 
 @torch.no_grad()

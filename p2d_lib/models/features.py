@@ -41,7 +41,7 @@ def extract(
     name = identity(extractor)
     if cache is None or hashes is None:
         return _compute(extractor, images, device)
-    path = cache / f"{name}.npz"
+    path = cache / f"{name}-{images.shape[1]}.npz"  # the hash is of the published image, not of its resized square
     known: dict[str, np.ndarray] = {}
     if path.exists():
         with np.load(path) as stored:
