@@ -23,8 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.run.home(), without its imports
 RUNS = HOME / "data" / "runs"
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed
-    "smoke": (45, 90, 150, 120, 90, 150, 120, 30),
-    "mini": (300, 300, 2400, 900, 300, 1800, 600, 60),
+    "smoke": (47, 10, 144, 82, 17, 82, 17, 12),
+    "mini": (180, 15, 1500, 180, 60, 500, 60, 30),
 }
 
 sys.path.insert(0, str(REPOSITORY))

@@ -151,7 +151,7 @@ def fit_adapter(
         return embeddings[torch.where(dropped, len(embeddings) - 1, index[chosen])].float()
 
     loss = _loss(pipe, encoded.latents, words, recipe, "adapter", weights)
-    drawn = torch.as_tensor([] if weights is None else weights)
+    drawn = torch.tensor([] if weights is None else weights)
     key = _digest(*pipe.unet.state_dict().values(), *vars(encoded).values(), drawn)
     return fit(parameters, loss, recipe, "adapter", checkpoints, key)
 
@@ -176,7 +176,7 @@ def fit_base(
 
 def _loss(pipe, latents, words, recipe: Recipe, name: str, weights: np.ndarray | None) -> Callable[[int], torch.Tensor]:
     """loss(step): which images, mirrored or not, with or without their words, at which times, with which noise."""
-    chance = torch.ones(len(latents)) if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+    chance = torch.ones(len(latents)) if weights is None else torch.tensor(weights, dtype=torch.float32)
     b, device = recipe.batch_size, pipe.device
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
 

@@ -28,7 +28,7 @@ def fitted(blots, tmp_path_factory):
     pipe = diffusion.load("random")
     pipe.vae.fit(pixels)
     encoded = latents.encode(pipe, pixels, prompts, tmp_path_factory.mktemp("latents"))
-    log = train.fit_base(pipe, encoded, prompts, train.Recipe(steps=160, batch_size=8, learning_rate=1e-3, seed=0))
+    log = train.fit_base(pipe, encoded, prompts, train.Recipe(steps=140, batch_size=16, learning_rate=2e-3, seed=0))
     return pipe, encoded, log
 
 
