@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,10 @@ Path("stages", f"{name}.json").write_text(json.dumps(dict(notebook=name, seconds
 FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
 
 
+def _as_in_the_foreground() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background inherit an ignored one
+
+
 class Clone:
     """A checkout at `folder` (also its P2D_HOME) whose driver the tests call as a user would."""
 
@@ -78,6 +83,7 @@ class Clone:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_as_in_the_foreground,
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
