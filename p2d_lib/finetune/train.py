@@ -121,8 +121,8 @@ def denoising_loss(
     velocity = pipe.scheduler.config.prediction_type == "v_prediction"
     target = a * noise - s * latents if velocity else noise
     predicted = pipe.unet(a * latents + s * noise, steps.to(latents.device), embeddings).sample
-    snr = alpha / (1 - alpha)
-    weight = snr.clamp(max=snr_gamma) / (snr + 1 if velocity else snr)
+    power = alpha / (1 - alpha) + velocity  # v carries signal and noise: it weighs something at pure noise too
+    weight = power.clamp(max=snr_gamma) / power
     return ((predicted.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
 
 

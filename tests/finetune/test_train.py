@@ -127,3 +127,20 @@ def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(fitted, prediction
     pipe.__dict__["unet"] = Oracle()
     source = generator(1)
     assert train.denoising_loss(pipe, clean, None, source, snr_gamma=5.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_velocity_wrong_at_pure_noise_costs_as_much_as_at_any_noisy_time():
+    pipe = diffusion.load("random")
+    lost = []
+    for wrong in (torch.tensor([999]), torch.arange(900, 999)):
+
+        class Denoiser:
+            def __call__(self, noisy, steps, _, wrong=wrong):
+                alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
+                # of an image that is all zero the velocity is a * noise = a / s * noisy
+                error = torch.isin(steps, wrong).float()[:, None, None, None]
+                return type("Out", (), {"sample": alpha.sqrt() / (1 - alpha).sqrt() * noisy + error})
+
+        pipe.__dict__["unet"] = Denoiser()
+        lost.append(train.denoising_loss(pipe, torch.zeros(1000, 8, 8, 8), None, generator(1), 5.0).item() / len(wrong))
+    assert lost[0] == pytest.approx(lost[1], rel=0.02)
