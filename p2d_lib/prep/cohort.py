@@ -3,7 +3,6 @@
 import math
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -43,24 +42,6 @@ def _row(name: str, group: pd.DataFrame) -> dict:
         "% female": 100 * (lesions["sex"] == "female").sum() / max(1, (lesions["sex"] != "unknown").sum()),
         "% histology": 100 * (lesions["dx_type"] == "histo").mean(),
     }
-
-
-def shared_lesions(cases: pd.DataFrame) -> int:
-    """How many lesions have images in more than one split: 0, or the split leaks."""
-    return int((cases.groupby("lesion_id")["split"].nunique() > 1).sum())
-
-
-def leak_of_image_split(cases: pd.DataFrame, test_size: float) -> pd.Series:
-    """Per dx and for "all": the share of test images whose lesion is also in train, were images split at random.
-
-    The exact expectation, not a draw: a lesion's k images escape only if its other k - 1 fall into test as well,
-    prod_{j=1..k-1} (n_test - j) / (n - j).
-    """
-    n, n_test = len(cases), math.ceil(test_size * len(cases))
-    siblings = cases.groupby("lesion_id")["image_id"].transform("size") - 1
-    escapes = np.cumprod([1, *((n_test - j) / (n - j) for j in range(1, siblings.max() + 1))])
-    leaks = 1 - pd.Series(escapes[siblings], cases.index)
-    return pd.concat([leaks.groupby(cases["dx"]).mean(), pd.Series({"all": leaks.mean()})])
 
 
 def boxes(cases: pd.DataFrame, measurements: pd.DataFrame) -> Figure:

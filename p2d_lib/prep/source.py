@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 from p2d_lib.params import Prep
-from p2d_lib.prep import ham10000, phantom
+from p2d_lib.prep import phantom, raw
 from p2d_lib.run import Run, sha256
 
 
 def raw_folder(run: Run, p: Prep) -> Path:
     """The folder of the raw set that the parameters of 01_prep name; both kinds are laid out alike.
 
-    A phantom that the same parameters and code drew before is taken as it is. Raises ham10000.DataError.
+    A phantom that the same parameters and code drew before is taken as it is. Raises DataError.
     """
     if p.source == "ham10000":
-        return ham10000.find(p.data)
+        return raw.find(p.data)
     place = run.folder / "phantom"
     size = (2 * p.image_size, 3 * p.image_size // 2)  # twice what is needed: squares are cut from 4:3 and reduced
     wanted = {"n_images": p.n_images, "seed": p.seed, "tail": p.tail, "camera": p.camera, "size": size}

@@ -5,27 +5,14 @@ same way and read by the same code; what it knows lies beside in truth.csv.
 """
 
 import difflib
-import math
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
-from PIL import Image
-from scipy.ndimage import binary_erosion
-from sklearn.model_selection import train_test_split
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from p2d_lib import images
-from p2d_lib.prep.measure import NAMES
-from p2d_lib.prep.pixels import DataError, File, open_zip, prepare_one
-from p2d_lib.schemas import ARTEFACTS, SPLITS
+from p2d_lib.prep.pixels import DataError, File, open_zip
 from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
@@ -149,66 +136,3 @@ def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:
         raise DataError(f"{path}: it does not know every image of the metadata; write the phantom again")
     truth = truth.set_index("image_id").filter(regex="^true_")
     return truth.loc[image_id].set_axis(image_id.index)
-
-
-def split(metadata: pd.DataFrame, test_size: float, val_size: float, seed: int) -> pd.Series:
-    """train, val or test of each row, by lesion and stratified by dx; index and order are the metadata's.
-
-    test_size: share of the lesions, val_size: share of those that are left. The first row of a lesion stands for it,
-    in file order: with 0.2, 1/9 and seed 42 this is the published split of HAM10000, 7,130 / 890 / 1,995 images.
-    Raises DataError, naming the class, where one has too few lesions for the three parts.
-    """
-    lesions = metadata.drop_duplicates("lesion_id").set_index("lesion_id")["dx"]
-    try:
-        rest, test = train_test_split(lesions, test_size=test_size, stratify=lesions, random_state=seed)
-        train, val = train_test_split(rest, test_size=val_size, stratify=rest, random_state=seed)
-    except ValueError:  # scikit-learn does not name the class
-        train = val = test = lesions[:0]
-    counts = lesions.value_counts()
-    for dx in counts.index[::-1]:
-        if not all((part == dx).any() for part in (train, val, test)):
-            needed = math.ceil(1 / min(test_size, (1 - test_size) * val_size))
-            raise DataError(
-                f"dx {dx!r} has {counts[dx]} lesions, too few for train, val and test: give it about {needed} "
-                "(more images, 01_prep.n_images; a flatter phantom, 01_prep.tail; a larger val_size)"
-            )
-    part_of = pd.concat([pd.Series(name, part.index) for name, part in zip(SPLITS, (train, val, test), strict=True)])
-    return metadata["lesion_id"].map(part_of).rename("split")
-
-
-def prepare(raw: RawSet, split: pd.Series, image_size: int, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes each image's central square as folder/<image_id>.png; returns the tables cases and measurements.
-
-    image_size: px of the squares. `P2D_THREADS` processes share the work (default: one per core); the result does not
-    depend on their number. Raises images.ImageError at the first unreadable image or mask.
-    """
-    folder.mkdir(parents=True)
-    jobs = [(name, raw.images[name], raw.masks.get(name)) for name in raw.metadata["image_id"]]
-    work = partial(prepare_one, image_size, folder)
-    progress = partial(tqdm, total=len(jobs), desc="images", unit="image", mininterval=1)
-    processes = int(os.environ.get("P2D_THREADS") or os.cpu_count())
-    if processes == 1:
-        with threadpool_limits(1):
-            rows = list(progress(map(work, jobs)))
-    else:  # each with one thread of linear algebra: more would spin against each other
-        with ProcessPoolExecutor(processes, get_context("spawn"), threadpool_limits, (1,)) as pool:
-            rows = list(progress(pool.map(work, jobs, chunksize=16)))
-    pixels = pd.DataFrame(rows, index=raw.metadata.index)
-    paths = f"{ARTEFACTS['images'].path}/" + raw.metadata["image_id"] + ".png"
-    cases = raw.metadata.assign(split=split, path=paths).join(pixels.drop(columns=list(NAMES)))
-    return cases, raw.metadata[["image_id"]].join(pixels[list(NAMES)])
-
-
-def outlined(
-    raw: RawSet, image_ids: Iterable[str], size: int, colour: tuple[int, int, int] = (0, 158, 115)
-) -> np.ndarray:
-    """Central squares, uint8 (n, size, size, 3), with the outline of their masks where there are any."""
-    pictures = []
-    for image_id in image_ids:
-        picture = np.array(images.square(raw.images[image_id].image()[0], size))
-        if image_id in raw.masks:
-            mask = images.square(raw.masks[image_id].image()[0].convert("L"), size, Image.Resampling.BOX)
-            inside = np.asarray(mask) >= 128
-            picture[inside & ~binary_erosion(inside, iterations=max(1, size // 100), border_value=1)] = colour
-        pictures.append(picture)
-    return np.stack(pictures)

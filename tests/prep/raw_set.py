@@ -1,0 +1,41 @@
+"""What the tests of 01 do to a raw set in the authors' layout."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib.prep import prepare as preparing
+from p2d_lib.prep.raw import read
+from p2d_lib.run import Run
+
+PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+MASKS = "HAM10000_segmentations_lesion_tschandl"
+LESIONS = 3  # of each dx, each with two images
+
+
+def edit(folder: Path, change) -> None:
+    path = folder / "HAM10000_metadata.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    change(table).to_csv(path, index=False)
+
+
+def put(folder: Path, row: int, column: str, value: str) -> None:
+    def change(table):
+        table.loc[row, column] = value
+        return table
+
+    edit(folder, change)
+
+
+def prepare(folder: Path, run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """01 as its notebook does it, with a split that is made up."""
+    raw = read(folder)
+    split = pd.Series(np.resize(["train", "train", "val", "val", "test", "test"], len(raw.metadata)))
+    with run.writing("images") as images:
+        cases, measurements = preparing.prepare(raw, split, 32, images)
+    return run.write("cases", cases), run.write("measurements", measurements)
+
+
+def left(run: Run) -> list[str]:
+    return sorted(path.name for path in run.folder.rglob("*")) if run.folder.exists() else []

@@ -1,0 +1,96 @@
+import hashlib
+from zipfile import ZipFile
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from raw_set import MASKS, PARTS, left, prepare
+
+from p2d_lib.images import ImageError
+from p2d_lib.prep.pixels import DataError
+from p2d_lib.run import ArtefactError, Run
+
+
+def test_what_is_written_is_what_the_set_says(folder):
+    run = Run("t", "01_prep")
+    cases, measurements = prepare(folder, run)
+    first = folder / PARTS[0] / "ISIC_0000000.jpg"
+    assert list(cases["image_id"]) == [f"ISIC_{k:07d}" for k in range(42)]
+    assert cases["sha256"][0] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert (cases["width"] == 40).all()
+    assert (cases["height"] == 30).all()
+    assert run.images(cases).shape == (42, 32, 32, 3)
+    assert (measurements["area"] == 100 / 1200).all()
+    assert np.abs(run.images(cases)[0, 16, 16].astype(int) - (100, 60, 40)).max() < 8  # its centre is the lesion's
+
+
+def test_entropy_is_in_bits(folder):
+    grey = np.full((30, 40, 3), 128, np.uint8)
+    Image.fromarray(grey).save(folder / PARTS[0] / "ISIC_0000000.jpg", quality=100)
+    grey[:, :16] = 40  # along the blocks of JPEG, which so keeps two exact values
+    Image.fromarray(grey).save(folder / PARTS[1] / "ISIC_0000001.jpg", quality=100)
+    cases, _ = prepare(folder, Run("t", "01_prep"))
+    assert cases["entropy"][0] == 0
+    assert cases["entropy"][1] == pytest.approx(-0.4 * np.log2(0.4) - 0.6 * np.log2(0.6), abs=0.01)
+
+
+def test_zips_and_a_tab_separated_table_are_read_as_folders_and_csv_are(folder, tmp_path):
+    zipped = tmp_path / "zipped"
+    zipped.mkdir()
+    for place, inside in zip((*PARTS, MASKS), ("", "", f"{MASKS}/"), strict=True):
+        with ZipFile(zipped / f"{place}.zip", "w") as archive:
+            for file in sorted((folder / place).iterdir()):
+                archive.write(file, inside + file.name)
+                archive.writestr(f"__MACOSX/._{file.name}", b"a shadow")
+    pd.read_csv(folder / "HAM10000_metadata.csv").to_csv(zipped / "HAM10000_metadata.tab", sep="\t", index=False)
+    for ours, theirs in zip(prepare(folder, Run("a", "01_prep")), prepare(zipped, Run("b", "01_prep")), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_the_number_of_processes_changes_nothing(folder, monkeypatch):
+    one = prepare(folder, Run("a", "01_prep"))
+    monkeypatch.setenv("P2D_THREADS", "2")
+    two = prepare(folder, Run("b", "01_prep"))
+    for ours, theirs in zip(one, two, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_a_missing_mask_leaves_its_image_unmeasured_and_the_others_not(folder):
+    (folder / MASKS / "ISIC_0000003_segmentation.png").unlink()
+    cases, measurements = prepare(folder, Run("t", "01_prep"))
+    assert measurements["area"].isna().to_numpy().nonzero()[0].tolist() == [3]
+    assert np.isnan(cases["ita"][3])
+
+
+def test_a_removed_image_is_one_sentence_and_leaves_nothing(folder):
+    (folder / PARTS[1] / "ISIC_0000005.jpg").unlink()
+    run = Run("t", "01_prep")
+    with pytest.raises(DataError, match=r"ISIC_0000005\.jpg .*HAM10000_metadata\.csv, line 7.*1 of 42.*put it"):
+        prepare(folder, run)
+    assert left(run) == []
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_truncated_image_is_one_sentence_and_leaves_nothing(folder, monkeypatch, threads):
+    monkeypatch.setenv("P2D_THREADS", threads)
+    path = folder / PARTS[0] / "ISIC_0000040.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    run = Run("t", "01_prep")
+    with pytest.raises(ImageError, match=r"ISIC_0000040\.jpg: not a readable image .*truncated.*replace the file"):
+        prepare(folder, run)
+    assert left(run) == []
+    with pytest.raises(ArtefactError, match="01_prep"):
+        run.read("cases")
+
+
+def test_a_truncated_image_leaves_an_earlier_run_as_it_was(folder):
+    run = Run("t", "01_prep")
+    before, _ = prepare(folder, run)
+    files = left(run)
+    path = folder / PARTS[0] / "ISIC_0000040.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ImageError):
+        prepare(folder, run)
+    assert left(run) == files
+    pd.testing.assert_frame_equal(run.read("cases"), before)
