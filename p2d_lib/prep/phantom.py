@@ -6,10 +6,11 @@ the parametrisation of S-SYNTH (Kim et al., MICCAI 2024, arXiv 2408.00191). A le
 on a closed outline; its structures follow pattern analysis (Kittler et al., J Am Acad Dermatol 2016). A view is a
 camera looking at that lesion: rotation, shift, zoom, light, hair, ruler, ink, gel bubbles.
 
-Lengths are in units of an image's short side. No structure is finer than 0.05 of it, 3 px of a 64 px image.
+Lengths are in units of an image's short side. No network is finer than 0.046 of it, 3 px of a 64 px image.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,21 +74,18 @@ EXTINCTION = np.array(
 )
 WHITE, KERATIN = np.array([[0.84, 0.76, 0.74], [0.62, 0.41, 0.20]], np.float32)  # scar and scale; yellow horn
 
-N, HALF = 160, 0.8  # a lesion's maps: N x N px over -HALF..HALF short sides
-_Y, _X = np.meshgrid(*[(np.arange(N, dtype=np.float32) + 0.5) / N * 2 * HALF - HALF] * 2, indexing="ij")
-_RHO, _THETA = np.hypot(_X, _Y), np.arctan2(_Y, _X)
-_K2 = (fft.fftfreq(N, 2 * HALF / N)[:, None] ** 2 + fft.rfftfreq(N, 2 * HALF / N) ** 2).astype(np.float32)
-_K = np.sqrt(_K2)  # spatial frequency, cycles per short side
+HALF = 0.8  # a lesion's maps lie over -HALF..HALF short sides
+COARSE = 160  # px of the maps of an image of up to 192 px; larger images get multiples of it
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion on a patch of skin, before any camera: maps are float32 (5, N, N) over -HALF..HALF short sides."""
+    """A lesion on a patch of skin, before any camera: maps are float32 (n, n, 5) over -HALF..HALF short sides."""
 
     dx: str
     fitzpatrick: int  # 1..6
     maps: np.ndarray  # amounts of melanin, blood, deep melanin (>= 0); opacity of white, of keratin (0..1)
-    mask: np.ndarray  # bool (N, N): inside the outline
+    mask: np.ndarray  # bool (n, n): inside the outline
     truth: dict  # true_<name> -> 0..1, as drawn
 
 
@@ -109,7 +107,8 @@ class View:
     ruler: bool = False
     ink: bool = False
     bubbles: int = 0
-    seed: int = 0  # of where hairs, ruler, ink, bubbles and sensor noise fall
+    glints: int = 0
+    seed: int = 0  # of where hairs, ruler, ink, bubbles, glints and sensor noise fall
 
     @property
     def truth(self) -> dict:
@@ -128,66 +127,41 @@ class _Optics:
     zoom: float
     vignette: bool
     blur: float  # standard deviation, px of a 96 px image
+    sharpness: float  # how much of what is finer than a px of a 96 px image is added once more
 
 
 OPTICS = {
-    "clinic": _Optics(gain=(1.05, 0.97, 0.90), contrast=1.12, lift=0.0, zoom=1.1, vignette=True, blur=0.3),
-    "atlas": _Optics(gain=(0.93, 0.98, 1.10), contrast=0.82, lift=0.09, zoom=0.85, vignette=False, blur=0.5),
+    "clinic": _Optics(
+        gain=(1.05, 0.98, 0.94), contrast=1.2, lift=0.0, zoom=1.1, vignette=True, blur=0.3, sharpness=0.8
+    ),
+    "atlas": _Optics(
+        gain=(0.92, 0.98, 1.1), contrast=0.85, lift=0.08, zoom=0.85, vignette=False, blur=0.5, sharpness=0.2
+    ),
 }
 
 
 # ---------------------------------------------------------------------------------------------- fields on the canvas
-def _spectral(rng, transfer: np.ndarray) -> np.ndarray:
-    waves = rng.standard_normal((N, N // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    noise = fft.irfft2(waves * transfer, s=(N, N))
-    noise -= noise.mean()
-    return noise / np.sqrt(np.vdot(noise, noise) / noise.size)
+class _Canvas:
+    """Where each of n x n px lies: x and y (short sides), rho and theta; k2: squared frequencies of a field on it."""
+
+    def __init__(self, n: int):
+        self.n = n
+        self.y, self.x = np.meshgrid(*[(np.arange(n, dtype=np.float32) + 0.5) / n * 2 * HALF - HALF] * 2, indexing="ij")
+        self.rho, self.theta = np.hypot(self.x, self.y), np.arctan2(self.y, self.x)
+        ky, kx = np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n)
+        self.k2 = ((ky**2 + kx**2) / (2 * HALF) ** 2).astype(np.float32)
+        ky, kx = np.broadcast_arrays(ky, kx)
+        # waves from long to short: a finer canvas has those of a coarser one and more
+        self.order = np.lexsort((kx.ravel(), ky.ravel(), np.maximum(abs(ky), kx).ravel()))
 
 
-def _smooth(rng, scale: float) -> np.ndarray:
-    """Noise of unit variance whose patches are about `scale` wide."""
-    return _spectral(rng, np.exp((-0.5 * (np.pi * scale) ** 2) * _K2))
-
-
-def _cloud(rng, scale: float, slope: float = 2.0) -> np.ndarray:
-    """Noise of unit variance with detail at every size below `scale`."""
-    return _spectral(rng, (_K2 + scale**-2) ** (-slope / 2))
-
-
-def _rough(rng, wavelength: float, band: float = 0.25) -> np.ndarray:
-    """Noise of unit variance that repeats about every `wavelength`: ridges, cobbles, furrows."""
-    return _spectral(rng, np.exp(-0.5 * ((_K * wavelength - 1) / band) ** 2))
+_canvas = cache(_Canvas)
 
 
 def _step(value: np.ndarray, width) -> np.ndarray:
     """0 below -width, 1 above width, smooth between."""
     t = np.clip(value / (2 * width) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
-
-
-def _mesh(rng, spacing: float, disorder: float) -> np.ndarray:
-    """1 on the lines of a mesh, 0 in its holes. disorder 0: a bent honeycomb; 1: lines break and holes run together."""
-    k, turn = 4 * np.pi / np.sqrt(3) / spacing, rng.uniform(0, np.pi)
-    bend = spacing * (0.25 + 0.35 * disorder)
-    x, y = _X + bend * _smooth(rng, 2.5 * spacing), _Y + bend * _smooth(rng, 2.5 * spacing)
-    waves = sum(np.cos(k * (x * np.cos(a) + y * np.sin(a))) for a in turn + np.arange(3) * np.pi * 2 / 3)
-    waves += (0.5 + 0.9 * disorder) * _rough(rng, 0.87 * spacing, 0.3)
-    return _step(-0.2 - waves, 1.2)
-
-
-def _spots(rng, where: np.ndarray, count: int, radius: tuple[float, float], stretch=1.0, soft=0.5) -> np.ndarray:
-    """Soft discs (0..1, each of its own strength) at random places of a bool map; `stretch` > 1 makes ovals."""
-    spots, places = np.zeros((N, N), np.float32), np.flatnonzero(where)
-    for place in rng.choice(places, count if len(places) else 0):
-        cy, cx = divmod(place, N)
-        size, angle, strength = rng.uniform(*radius), rng.uniform(0, np.pi), rng.uniform(0.55, 1)
-        reach = int(np.ceil((1 + soft) * size * stretch / (2 * HALF) * N))
-        window = np.s_[max(0, cy - reach) : cy + reach + 1, max(0, cx - reach) : cx + reach + 1]
-        x, y = _X[window] - _X[cy, cx], _Y[window] - _Y[cy, cx]
-        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-        disc = strength * _step(1 - np.hypot(along / stretch, across) / size, soft)
-        spots[window] = np.maximum(spots[window], disc)
-    return spots
 
 
 def _strokes(lines, shape: tuple[int, int], scale: float, origin=(0.0, 0.0), over: int = 2) -> np.ndarray:
@@ -200,10 +174,6 @@ def _strokes(lines, shape: tuple[int, int], scale: float, origin=(0.0, 0.0), ove
     return np.asarray(sheet.resize(shape[::-1], Image.Resampling.BOX), np.float32) / 255
 
 
-def _canvas_strokes(lines) -> np.ndarray:
-    return _strokes(lines, (N, N), N / (2 * HALF), (HALF, HALF))
-
-
 def _curve(rng, start, angle: float, length: float, bend: float, wander: float, steps: int = 14) -> np.ndarray:
     """A line that bends by about `bend` radians over its length and wanders by `wander`: (steps, 2)."""
     turns = angle + np.linspace(-1, 1, steps) * rng.normal(0, bend / 2) + np.cumsum(rng.normal(0, wander, steps))
@@ -214,7 +184,7 @@ def _tree(rng, start, angle: float, length: float, width: float) -> list:
     """A vessel that branches and thins out."""
     trunk = _curve(rng, start, angle, length, 0.9, 0.22)
     lines = [(trunk, width)]
-    if width > 0.011:
+    if width > 0.009:
         for at in rng.choice(np.arange(3, 14), 2, replace=False):
             turn = rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
             lines += _tree(rng, trunk[at], angle + turn, length * rng.uniform(0.4, 0.7), width * 0.72)
@@ -222,32 +192,79 @@ def _tree(rng, start, angle: float, length: float, width: float) -> list:
 
 
 # --------------------------------------------------------------------------------------------------------- lesions
-@dataclass
 class _Drawing:
     """A lesion while it is drawn: skin first, then its class adds to the maps and notes what it added."""
 
-    rng: np.random.Generator
-    radius: float
-    melanin: np.ndarray
-    blood: np.ndarray
-    deep: np.ndarray = field(default_factory=lambda: np.zeros((N, N), np.float32))
-    white: np.ndarray = field(default_factory=lambda: np.zeros((N, N), np.float32))
-    keratin: np.ndarray = field(default_factory=lambda: np.zeros((N, N), np.float32))
-    height: np.ndarray | None = None  # of the outline: 0 on it, 1 at the centre, negative outside
-    truth: dict = field(default_factory=dict)
+    def __init__(self, rng: np.random.Generator, n: int, radius: float):
+        self.rng, self.canvas, self.radius = rng, _canvas(n), radius
+        # height: of the outline: 0 on it, 1 at the centre, negative outside
+        self.melanin, self.blood, self.deep, self.white, self.keratin, self.height = np.zeros((6, n, n), np.float32)
+        self.truth = {}
+
+    # fields of unit variance
+    def field(self, transfer: np.ndarray) -> np.ndarray:
+        waves, n = np.empty(transfer.size, np.complex64), self.canvas.n
+        own = np.random.default_rng(self.rng.integers(2**63))  # what follows does not depend on n
+        waves[self.canvas.order] = own.standard_normal((waves.size, 2), np.float32).view(np.complex64)[:, 0]
+        noise = fft.irfft2(waves.reshape(transfer.shape) * transfer, s=(n, n))
+        noise -= noise.mean()
+        return noise / np.sqrt(np.vdot(noise, noise) / noise.size)
+
+    def smooth(self, scale: float) -> np.ndarray:
+        """Patches about `scale` wide."""
+        return self.field(np.exp((-0.5 * (np.pi * scale) ** 2) * self.canvas.k2))
+
+    def cloud(self, scale: float, slope: float = 2.0) -> np.ndarray:
+        """Detail at every size below `scale`."""
+        return self.field((self.canvas.k2 + scale**-2) ** (-slope / 2))
+
+    def rough(self, wavelength: float, band: float = 0.25) -> np.ndarray:
+        """What repeats about every `wavelength`: ridges, cobbles, furrows."""
+        return self.field(np.exp(-0.5 * ((np.sqrt(self.canvas.k2) * wavelength - 1) / band) ** 2))
+
+    # structures, 0..1
+    def mesh(self, spacing: float, disorder: float) -> np.ndarray:
+        """1 on the lines of a mesh, 0 in its holes. disorder 0: a bent honeycomb; 1: broken lines, holes that merge."""
+        k, turn = 4 * np.pi / np.sqrt(3) / spacing, self.rng.uniform(0, np.pi)
+        bend = spacing * (0.25 + 0.35 * disorder)
+        x, y = (place + bend * self.smooth(2.5 * spacing) for place in (self.canvas.x, self.canvas.y))
+        waves = sum(np.cos(k * (x * np.cos(a) + y * np.sin(a))) for a in turn + np.arange(3) * np.pi * 2 / 3)
+        waves += (0.5 + 0.9 * disorder) * self.rough(0.87 * spacing, 0.3)
+        return _step(-0.2 - waves, 1.2)
+
+    def places(self, where: np.ndarray, count: int) -> np.ndarray:
+        """Up to `count` random px of a bool map, (k, 2) of row and column."""
+        tried = (self.rng.random((40 * count + 40, 2)) * self.canvas.n).astype(int)
+        return tried[where[tuple(tried.T)]][:count]
+
+    def spots(self, where: np.ndarray, count: int, radius: tuple[float, float], stretch=1.0, soft=0.5) -> np.ndarray:
+        """Soft discs, each of its own strength, at random places of a bool map; `stretch` > 1 makes ovals."""
+        canvas, spots = self.canvas, np.zeros_like(self.melanin)
+        for cy, cx in self.places(where, count):
+            size, angle, strength = self.rng.uniform(*radius), self.rng.uniform(0, np.pi), self.rng.uniform(0.55, 1)
+            reach = int(np.ceil((1 + soft) * size * stretch / (2 * HALF) * canvas.n))
+            window = np.s_[max(0, cy - reach) : cy + reach + 1, max(0, cx - reach) : cx + reach + 1]
+            x, y = canvas.x[window] - canvas.x[cy, cx], canvas.y[window] - canvas.y[cy, cx]
+            along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+            disc = strength * _step(1 - np.hypot(along / stretch, across) / size, soft)
+            spots[window] = np.maximum(spots[window], disc)
+        return spots
+
+    def strokes(self, lines) -> np.ndarray:
+        return _strokes(lines, (self.canvas.n,) * 2, self.canvas.n / (2 * HALF), (HALF, HALF))
 
     def outline(self, oval: float, lobes: float, ragged: float) -> None:
         """Sets the outline. oval, lobes, ragged: amplitudes relative to the radius."""
-        rng, theta = self.rng, _THETA + self.rng.uniform(0, 2 * np.pi)
+        rng, theta = self.rng, self.canvas.theta + self.rng.uniform(0, 2 * np.pi)
         r = 1 + oval * np.cos(2 * theta)
         for k in (1, 3, 4, 5):
             r += lobes * rng.normal(0, 0.75 / k**0.5) * np.cos(k * theta + rng.uniform(0, 2 * np.pi))
-        fade = np.clip(1.6 - _RHO / self.radius, 0.1, 1)  # keeps the noise from growing islands far out
-        self.height = 1 - _RHO / (self.radius * np.maximum(r, 0.35)) + ragged * fade * _cloud(rng, 0.14, 2.4)
+        fade = np.clip(1.6 - self.canvas.rho / self.radius, 0.1, 1)  # keeps the noise from growing islands far out
+        self.height = 1 - self.canvas.rho / (self.radius * np.maximum(r, 0.35)) + ragged * fade * self.cloud(0.14, 2.4)
 
     def inside(self, edge: float) -> np.ndarray:
         """1 inside, 0 outside, over an edge about `edge` radii wide, softer here than there."""
-        return _step(self.height, edge * np.exp(0.5 * _smooth(self.rng, 0.3)) + 0.02)
+        return _step(self.height, edge * np.exp(0.5 * self.smooth(0.3)) + 0.02)
 
     def chance(self, p: float, low: float = 0.25) -> float:
         """Strength of a structure: 0 with probability 1 - p, else low..1."""
@@ -258,22 +275,21 @@ class _Drawing:
         return strength * min(1.0, float(where[self.height > 0].mean()) / 0.1)
 
 
-def _skin(rng, fitzpatrick: int, radius: float) -> _Drawing:
+def _skin(rng, n: int, fitzpatrick: int, radius: float) -> _Drawing:
+    d = _Drawing(rng, n, radius)
     melanin, blood = SKIN_MELANIN[fitzpatrick - 1] * rng.uniform(0.8, 1.2), rng.uniform(0.12, 0.45)
-    furrows = rng.uniform(0.015, 0.04) * _cloud(rng, 0.03, 1.2)
-    mottle = _cloud(rng, rng.uniform(0.05, 0.2))
-    d = _Drawing(
-        rng,
-        radius,
-        melanin * (1 + 0.12 * _cloud(rng, 0.3)) + furrows,
-        blood * (1 + rng.uniform(0.08, 0.28) * mottle) + furrows,
-    )
-    if rng.random() < 0.25:  # freckled, sun-damaged
-        d.melanin += rng.uniform(0.15, 0.5) * _step(_smooth(rng, rng.uniform(0.09, 0.18)) - 1.4, 1.0)
+    creases = _step(0.15 - abs(d.rough(rng.uniform(0.022, 0.045), 0.4)), 0.25)  # the skin's own lines
+    furrows = rng.uniform(0.015, 0.04) * d.cloud(0.03, 1.2) + rng.uniform(-0.02, 0.08) * (creases - 0.3)
+    d.melanin += melanin * (1 + 0.12 * d.cloud(0.3)) + furrows
+    d.blood += blood * (1 + rng.uniform(0.08, 0.28) * d.cloud(rng.uniform(0.05, 0.2))) + furrows
+    if rng.random() < 0.3:  # freckled, sun-damaged
+        d.melanin += rng.uniform(0.15, 0.6) * _step(d.smooth(rng.uniform(0.07, 0.2)) - 1.4, 1.0)
+    if rng.random() < 0.15:  # follicles, each with a paler or a darker ring
+        d.melanin += rng.uniform(-0.25, 0.35) * d.spots(d.canvas.rho < 2, 160, (0.012, 0.024))
     if rng.random() < 0.2:  # with vessels of its own
         starts = rng.uniform(-HALF, HALF, (16, 2))
         lines = [(_curve(rng, start, rng.uniform(0, 6.3), 0.25, 1.0, 0.3), 0.009) for start in starts]
-        d.blood += rng.uniform(0.1, 0.35) * _canvas_strokes(lines)
+        d.blood += rng.uniform(0.1, 0.35) * d.strokes(lines)
     return d
 
 
@@ -282,26 +298,29 @@ def _nv(d: _Drawing) -> None:
     dysplastic = rng.random() < 0.2
     d.outline(rng.uniform(0, 0.25), rng.uniform(0.0, 0.18 if dysplastic else 0.09), rng.uniform(0.02, 0.08))
     body, level = d.inside(rng.uniform(0.10, 0.40)), rng.uniform(0.5, 3.2)
-    centre = np.exp(-((_RHO / d.radius) ** 2) * 2) * rng.uniform(-0.35, 0.6)
-    d.melanin += body * level * (0.7 + centre + rng.uniform(0.08, 0.22) * _cloud(rng, 0.12))
-    d.blood += body * rng.uniform(0, 1.0) * (1 + 0.2 * _cloud(rng, 0.1))
-    pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.5, 0.25, 0.25])
+    centre = np.exp(-((d.canvas.rho / d.radius) ** 2) * 2) * rng.uniform(-0.35, 0.6)
+    d.melanin += body * level * (0.7 + centre + rng.uniform(0.08, 0.22) * d.cloud(0.12))
+    d.blood += body * rng.uniform(0, 0.7) * (1 + 0.2 * d.cloud(0.1))
+    pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.55, 0.25, 0.2])
+    reach = np.clip(
+        rng.uniform(0.3, 1.1) + rng.uniform(-0.8, 0.8) * d.height, 0.2, 1
+    )  # all over, or ring or centre only
     if pattern == "network":
         strength = rng.uniform(0.35, 1)
-        lines = _mesh(rng, rng.uniform(0.060, 0.080), rng.uniform(0, 0.6 if dysplastic else 0.25))
-        lines *= 1 + 0.25 * _smooth(rng, 0.15)
-        d.melanin += body * strength * (0.5 + 0.55 * level) * (lines - 0.35) * np.clip(0.6 + d.height, 0.4, 1)
+        lines = d.mesh(rng.uniform(0.046, 0.068), rng.uniform(0.1, 0.6 if dysplastic else 0.35))
+        lines *= 1 + 0.3 * d.smooth(0.15)
+        d.melanin += body * strength * (0.45 + 0.5 * level) * (lines - 0.35) * reach
         d.truth["regular_network"] = strength
     elif pattern == "globules":
         strength = rng.uniform(0.35, 1)
-        cells = 1 - _mesh(rng, rng.uniform(0.065, 0.090), rng.uniform(0.1, 0.4))
-        d.melanin += body * strength * (0.4 + 0.5 * level) * (cells - 0.5)
+        cells = 1 - d.mesh(rng.uniform(0.050, 0.078), rng.uniform(0.2, 0.5))
+        d.melanin += body * strength * (0.35 + 0.45 * level) * (cells - 0.5) * reach
         d.truth["regular_globules"] = strength
     if cysts := d.chance(0.08):  # as in some dermal nevi
-        d.white = np.maximum(d.white, 0.8 * _spots(rng, d.height > 0.1, 6, (0.015, 0.03), soft=0.8) * cysts)
+        d.white = np.maximum(d.white, 0.8 * d.spots(d.height > 0.1, 6, (0.015, 0.03), soft=0.8) * cysts)
         d.truth["milia_cysts"] = cysts
     if dysplastic and rng.random() < 0.5:  # a few dots are no melanoma yet
-        d.melanin += 1.5 * body * _spots(rng, d.height > 0.2, rng.integers(2, 7), (0.018, 0.03))
+        d.melanin += 1.5 * body * d.spots(d.height > 0.2, rng.integers(2, 7), (0.018, 0.03))
         d.truth["irregular_dots_globules"] = 0.3
 
 
@@ -309,38 +328,40 @@ def _mel(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.3), rng.uniform(0.03, 0.30), rng.uniform(0.05, 0.22))
     side = rng.uniform(0, 2 * np.pi)
-    sector = 0.5 + 0.5 * np.cos(_THETA - side) * np.clip(_RHO / d.radius, 0, 1)  # one side differs from the other
+    sector = 0.5 + 0.5 * np.cos(d.canvas.theta - side) * np.clip(
+        d.canvas.rho / d.radius, 0, 1
+    )  # one side differs from the other
     body, level = d.inside(rng.uniform(0.06, 0.30)), rng.uniform(0.5, 2.8)
-    d.melanin += body * level * np.clip(0.75 + 0.3 * _cloud(rng, 0.2) + 0.5 * (sector - 0.5), 0.1, None)
-    d.blood += body * (rng.uniform(0, 0.6) + d.chance(0.35) * (1 - sector) * (0.7 + 0.3 * _cloud(rng, 0.1)))
+    d.melanin += body * level * np.clip(0.75 + 0.3 * d.cloud(0.2) + 0.5 * (sector - 0.5), 0.1, None)
+    d.blood += body * (rng.uniform(0, 0.6) + d.chance(0.35) * (1 - sector) * (0.7 + 0.3 * d.cloud(0.1)))
     if network := d.chance(0.55):
-        broken = _step(_smooth(rng, 0.14) + 0.3, 0.8)
-        lines = _mesh(rng, rng.uniform(0.07, 0.11), rng.uniform(0.6, 1)) * broken
+        broken = _step(d.smooth(0.14) + 0.3, 0.8)
+        lines = d.mesh(rng.uniform(0.055, 0.10), rng.uniform(0.6, 1)) * broken
         d.melanin += body * network * (0.7 + 0.6 * level) * (lines - 0.2)
     if blotch := d.chance(0.45):
-        dark = body * blotch * _step(_cloud(rng, 0.25, 2.8) + 1.2 * (sector - 0.5) - 0.7, 0.7)
+        dark = body * blotch * _step(d.cloud(0.25, 2.8) + 1.2 * (sector - 0.5) - 0.7, 0.7)
         d.melanin += 3.5 * dark
         d.deep += 1.0 * dark
         blotch = d.seen(blotch, dark / blotch)
     if dots := d.chance(0.5):
-        where = (d.height > -0.03) & (sector + 0.25 * _smooth(rng, 0.15) > 0.55)
-        d.melanin += 3.0 * _spots(rng, where, int(8 + 30 * dots), (0.014, 0.038), 1.2)
+        where = (d.height > -0.03) & (sector + 0.25 * d.smooth(0.15) > 0.55)
+        d.melanin += 3.0 * d.spots(where, int(8 + 30 * dots), (0.011, 0.032), 1.2)
     if streaks := d.chance(0.35):
         lines = []
         for angle in side + rng.normal(0, 0.6, int(8 + 14 * streaks)):
             start, length = 0.82 * _rim(d, angle), rng.uniform(0.06, 0.15)
             lines.append((_curve(rng, start, angle + rng.normal(0, 0.2), length, 0.5, 0.05), rng.uniform(0.014, 0.03)))
-        d.melanin += (1.0 + 0.8 * level) * ndimage.gaussian_filter(_canvas_strokes(lines), 0.8)
+        d.melanin += (1.0 + 0.8 * level) * ndimage.gaussian_filter(d.strokes(lines), 0.8 * d.canvas.n / COARSE)
     if veil := d.chance(0.4):
-        haze = body * _step(_smooth(rng, 0.22) + 0.2 * _cloud(rng, 0.1) - 0.8 * (sector - 0.5) - 0.2, 1.2)
+        haze = body * _step(d.smooth(0.22) + 0.2 * d.cloud(0.1) - 0.8 * (sector - 0.5) - 0.2, 1.2)
         d.deep += 1.5 * veil * haze
         d.white += 0.3 * veil * haze
         veil = d.seen(veil, haze)
     if regression := d.chance(0.3):
-        scar = body * _step(_cloud(rng, 0.2, 2.5) + (0.5 - sector) - 0.3, 0.7)
+        scar = body * _step(d.cloud(0.2, 2.5) + (0.5 - sector) - 0.3, 0.7)
         d.melanin *= 1 - 0.85 * regression * scar
         d.white += 0.45 * regression * scar
-        d.deep += 0.8 * regression * _spots(rng, scar > 0.5, 22, (0.012, 0.022))
+        d.deep += 0.8 * regression * d.spots(scar > 0.5, 22, (0.012, 0.022))
         regression = d.seen(regression, scar)
     d.truth |= {
         "atypical_pigment_network": network, "irregular_blotches": blotch, "irregular_dots_globules": dots,
@@ -351,7 +372,7 @@ def _mel(d: _Drawing) -> None:
 def _rim(d: _Drawing, angle: float) -> np.ndarray:
     """Where a ray from the centre last leaves the lesion: (x, y)."""
     r = np.linspace(0.05, 0.8, 60)
-    columns, rows = ((r * f(angle) + HALF) / (2 * HALF) * N for f in (np.cos, np.sin))
+    columns, rows = ((r * f(angle) + HALF) / (2 * HALF) * d.canvas.n for f in (np.cos, np.sin))
     within = d.height[rows.astype(int), columns.astype(int)] > 0
     return r[within][-1] * np.array([np.cos(angle), np.sin(angle)]) if within.any() else np.zeros(2)
 
@@ -360,23 +381,23 @@ def _bkl(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.28), rng.uniform(0.02, 0.15), rng.uniform(0.03, 0.14))
     body, level = d.inside(rng.uniform(0.03, 0.10)), rng.uniform(0.4, 2.6)
-    warty = rng.uniform(0.08, 0.3) * _rough(rng, 0.08, 0.4)
-    d.melanin += body * level * np.clip(0.8 + warty + 0.22 * _cloud(rng, 0.2), 0.1, None)
+    warty = rng.uniform(0.08, 0.3) * d.rough(0.08, 0.4)
+    d.melanin += body * level * np.clip(0.8 + warty + 0.22 * d.cloud(0.2), 0.1, None)
     d.blood += body * rng.uniform(0, 0.6)
     d.deep += body * max(0.0, rng.uniform(-0.4, 0.5))
-    d.keratin += body * rng.uniform(0.0, 0.4) * (1 + 0.3 * _cloud(rng, 0.1))
+    d.keratin += body * rng.uniform(0.0, 0.4) * (1 + 0.3 * d.cloud(0.1))
     if network := d.chance(0.2):  # a solar lentigo may look like a nevus
-        lines = _mesh(rng, rng.uniform(0.060, 0.090), rng.uniform(0.2, 0.7))
+        lines = d.mesh(rng.uniform(0.050, 0.080), rng.uniform(0.2, 0.7))
         d.melanin += body * network * (0.3 + 0.4 * level) * (lines - 0.35)
     if fissures := d.chance(0.4):
-        creases = _step(0.2 - np.abs(_rough(rng, 0.17, 0.35)), 0.25)
+        creases = _step(0.2 - np.abs(d.rough(0.17, 0.35)), 0.25)
         d.melanin += body * fissures * (0.5 + 0.6 * level) * creases
     if comedo := d.chance(0.45):
-        spots = _spots(rng, d.height > 0.12, int(4 + 12 * comedo), (0.018, 0.038), 1.25)
+        spots = d.spots(d.height > 0.12, int(4 + 12 * comedo), (0.018, 0.038), 1.25)
         d.melanin += 2.6 * spots
         d.keratin += 0.25 * spots
     if cysts := d.chance(0.55):
-        spots = _spots(rng, d.height > 0.10, int(5 + 16 * cysts), (0.015, 0.034), soft=0.8)
+        spots = d.spots(d.height > 0.10, int(5 + 16 * cysts), (0.015, 0.034), soft=0.8)
         d.white = np.maximum(d.white, 0.8 * spots)
     d.truth |= {"milia_cysts": cysts, "comedo_openings": comedo, "fissures": fissures, "regular_network": network}
 
@@ -385,24 +406,24 @@ def _bcc(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.2))
     body = d.inside(rng.uniform(0.15, 0.5))
-    d.blood += body * (rng.uniform(0.1, 0.9) + 0.18 * _cloud(rng, 0.1))
-    d.melanin += body * max(0.0, rng.uniform(-0.5, 1.2)) * (0.7 + 0.4 * _cloud(rng, 0.15))
-    d.white += body * np.clip(rng.uniform(0, 0.25) + 0.12 * _cloud(rng, 0.1), 0, 1)
+    d.blood += body * (rng.uniform(0.1, 0.9) + 0.18 * d.cloud(0.1))
+    d.melanin += body * max(0.0, rng.uniform(-0.5, 1.2)) * (0.7 + 0.4 * d.cloud(0.15))
+    d.white += body * np.clip(rng.uniform(0, 0.25) + 0.12 * d.cloud(0.1), 0, 1)
     if nests := d.chance(0.65):
-        spots = _spots(rng, d.height > 0.05, int(2 + 9 * nests), (0.022, 0.065), 1.5, soft=0.7)
+        spots = d.spots(d.height > 0.05, int(2 + 9 * nests), (0.022, 0.065), 1.5, soft=0.7)
         d.deep += rng.uniform(1.0, 1.9) * spots
         d.melanin += rng.uniform(0.2, 1.2) * spots
-    if vessels := d.chance(0.7):
+    if vessels := d.chance(0.7 if nests else 1):
         lines = []
         for angle in rng.uniform(0, 2 * np.pi, int(1 + 3 * vessels)):
             start = d.radius * rng.uniform(0.8, 1.2) * np.array([np.cos(angle), np.sin(angle)])
             lines += _tree(rng, start, angle + np.pi + rng.normal(0, 0.5), d.radius * rng.uniform(0.9, 1.5), 0.023)
-        d.blood += (0.7 + 0.9 * vessels) * _canvas_strokes(lines) * _step(d.height + 0.35, 0.4)
+        d.blood += (0.7 + 0.9 * vessels) * d.strokes(lines) * _step(d.height + 0.35, 0.4)
     if ulcer := d.chance(0.35):
-        sore = _spots(rng, d.height > 0.25, int(1 + 2 * ulcer), (0.06, 0.13), 1.3, 0.9)
-        sore = _step(sore * (1 + 0.4 * _cloud(rng, 0.06)) - 0.35, 0.2)
+        sore = d.spots(d.height > 0.25, int(1 + 2 * ulcer), (0.06, 0.13), 1.3, 0.9)
+        sore = _step(sore * (1 + 0.4 * d.cloud(0.06)) - 0.35, 0.2)
         d.blood += 1.5 * sore
-        d.melanin += 1.2 * sore * (1 + 0.5 * _cloud(rng, 0.05))
+        d.melanin += 1.2 * sore * (1 + 0.5 * d.cloud(0.05))
         d.keratin += 0.35 * sore
     d.truth |= {
         "blue_grey_nests": nests, "arborising_vessels": vessels, "ulceration": ulcer,
@@ -414,27 +435,26 @@ def _akiec(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.25), rng.uniform(0.05, 0.2), rng.uniform(0.06, 0.20))
     body = d.inside(rng.uniform(0.2, 0.6))
-    d.blood += body * (rng.uniform(0.2, 0.7) + 0.2 * _cloud(rng, 0.12))
+    d.blood += body * (rng.uniform(0.2, 0.7) + 0.2 * d.cloud(0.12))
     pigment = max(0.0, rng.uniform(-0.6, 1.9))
-    d.melanin += body * pigment * _step(_cloud(rng, 0.2) + 0.2, 1.2)
+    d.melanin += body * pigment * _step(d.cloud(0.2) + 0.2, 1.2)
     if strawberry := d.chance(0.65):
-        net = _mesh(rng, rng.uniform(0.085, 0.12), rng.uniform(0.2, 0.7))
-        patchy = body * np.clip(0.75 + 0.35 * _smooth(rng, 0.15), 0.1, 1.2)
+        net = d.mesh(rng.uniform(0.055, 0.09), rng.uniform(0.1, 0.4))
+        patchy = body * np.clip(0.75 + 0.35 * d.smooth(0.15), 0.1, 1.2)
         d.blood += patchy * strawberry * (net - 0.2)
-        d.white += patchy * strawberry * 0.42 * _step(0.3 - net, 0.35)
+        d.white += patchy * strawberry * 0.5 * _step(0.2 - net, 0.3)
         d.melanin += patchy * pigment * 0.6 * net
     if scale := d.chance(0.5):
-        flakes = _step(0.8 * _cloud(rng, 0.08) + 0.8 * _smooth(rng, 0.2) - 1.3, 0.4)
+        flakes = _step(0.8 * d.cloud(0.08) + 0.8 * d.smooth(0.2) - 1.3, 0.4)
         d.white = np.maximum(d.white, 0.8 * scale * flakes * _step(d.height + 0.05, 0.3))
-        d.keratin += 0.3 * scale * body * _step(_cloud(rng, 0.12) - 0.8, 0.5)
+        d.keratin += 0.3 * scale * body * _step(d.cloud(0.12) - 0.8, 0.5)
         scale = d.seen(scale, flakes)
     if rosettes := d.chance(0.35):
-        places = np.flatnonzero(d.height > 0.2)
-        petals = np.zeros((N, N), np.float32)
-        for place in rng.choice(places, int(3 + 6 * rosettes) if len(places) else 0):
-            cy, cx = divmod(place, N)
-            petals[[cy - 3, cy + 3, cy, cy], [cx, cx, cx - 3, cx + 3]] = 1
-        d.white = np.maximum(d.white, np.clip(9 * ndimage.gaussian_filter(petals, 1.3), 0, 0.9))
+        petals, arm = np.zeros_like(d.white), 3 * d.canvas.n // COARSE
+        for cy, cx in d.places(d.height > 0.2, int(3 + 6 * rosettes)):
+            petals[[cy - arm, cy + arm, cy, cy], [cx, cx, cx - arm, cx + arm]] = 1
+        bright = 9 * ndimage.gaussian_filter(petals, 1.3 * arm / 3) * (arm / 3) ** 2
+        d.white = np.maximum(d.white, np.clip(bright, 0, 0.9))
     d.truth |= {
         "strawberry": strawberry, "scale": scale, "rosettes": rosettes, "atypical_vascular_pattern": 0.6 * strawberry,
     }  # fmt: skip
@@ -444,19 +464,23 @@ def _df(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.2), rng.uniform(0.0, 0.10), rng.uniform(0.03, 0.12))
     body, level = d.inside(rng.uniform(0.3, 0.7)), rng.uniform(0.3, 2.2)
-    d.melanin += body * level * (0.6 + 0.12 * _cloud(rng, 0.15))
-    d.blood += body * (rng.uniform(0, 0.9) + 0.1 * _cloud(rng, 0.1))
-    scar, network = rng.uniform(0.2, 1), d.chance(0.8)
+    d.melanin += body * level * (0.6 + 0.12 * d.cloud(0.15))
+    d.blood += body * (rng.uniform(0, 0.9) + 0.1 * d.cloud(0.1))
+    scar, network = d.chance(0.88, 0.2), d.chance(0.8)
     off = rng.normal(0, 0.1, 2) * d.radius
-    reach = rng.uniform(0.30, 0.55) * d.radius * (1 + rng.uniform(0.1, 0.3) * np.cos(2 * _THETA + rng.uniform(0, 6)))
-    middle = _step(1 - np.hypot(_X - off[0], _Y - off[1]) / reach + 0.22 * _cloud(rng, 0.1), 0.55)
+    reach = (
+        rng.uniform(0.30, 0.55)
+        * d.radius
+        * (1 + rng.uniform(0.1, 0.3) * np.cos(2 * d.canvas.theta + rng.uniform(0, 6)))
+    )
+    middle = _step(1 - np.hypot(d.canvas.x - off[0], d.canvas.y - off[1]) / reach + 0.22 * d.cloud(0.1), 0.55)
     ring = body * (1 - middle)
     d.blood += ring * max(0.0, rng.uniform(-0.4, 0.6))
     if network:
-        lines = _mesh(rng, rng.uniform(0.06, 0.08), rng.uniform(0.1, 0.5)) * (1 + 0.3 * _smooth(rng, 0.12))
+        lines = d.mesh(rng.uniform(0.046, 0.068), rng.uniform(0.1, 0.5)) * (1 + 0.3 * d.smooth(0.12))
         d.melanin += ring * network * (0.45 + 0.45 * level) * (lines - 0.25)
     d.melanin *= 1 - 0.75 * scar * middle
-    d.white += 0.6 * scar * middle * np.clip(1 + 0.3 * _cloud(rng, 0.06), 0, 1.4)
+    d.white += 0.6 * scar * middle * np.clip(1 + 0.3 * d.cloud(0.06), 0, 1.4)
     d.truth |= {"scar": scar, "regular_network": 0.5 * network}
 
 
@@ -465,37 +489,38 @@ def _vasc(d: _Drawing) -> None:
     d.outline(rng.uniform(0, 0.2), rng.uniform(0.02, 0.12), rng.uniform(0.05, 0.2))
     body, depth = d.inside(rng.uniform(0.04, 0.2)), rng.uniform(0.6, 3.0)
     bluish = max(0.0, rng.uniform(-0.6, 1.3))
-    cells = 1 - _mesh(rng, rng.uniform(0.10, 0.17), rng.uniform(0.2, 0.8))
-    lacunae = rng.uniform(0.2, 1)
-    full = np.clip(0.85 + 0.4 * _cloud(rng, 0.15), 0.2, None)  # some hold more blood than others
+    cells = 1 - d.mesh(rng.uniform(0.10, 0.17), rng.uniform(0.2, 0.8))
+    lacunae = d.chance(0.88, 0.2)
+    full = np.clip(0.85 + 0.4 * d.cloud(0.15), 0.2, None)  # some hold more blood than others
     d.blood += body * depth * (1 - 0.7 * lacunae * (1 - cells)) * full
     d.deep += body * bluish * (0.3 + 0.7 * lacunae * cells) * full
-    d.melanin += body * d.chance(0.25) * 3.0 * cells * _step(_smooth(rng, 0.15) - 0.6, 0.4)  # thrombosed: black
+    d.melanin += body * d.chance(0.25) * 3.0 * cells * _step(d.smooth(0.15) - 0.6, 0.4)  # thrombosed: black
     d.white += body * lacunae * rng.uniform(0.05, 0.35) * (1 - cells)
     d.truth |= {"lacunae": lacunae, "atypical_vascular_pattern": 0.3 * lacunae}
 
 
 _CLASSES = {"akiec": _akiec, "bcc": _bcc, "bkl": _bkl, "df": _df, "mel": _mel, "nv": _nv, "vasc": _vasc}
 RADIUS = {  # smallest and largest, short sides
-    "akiec": (0.20, 0.40), "bcc": (0.16, 0.40), "bkl": (0.19, 0.40), "df": (0.20, 0.36), "mel": (0.22, 0.42),
-    "nv": (0.15, 0.36), "vasc": (0.15, 0.36),
+    "akiec": (0.16, 0.44), "bcc": (0.12, 0.44), "bkl": (0.14, 0.44), "df": (0.15, 0.40), "mel": (0.15, 0.46),
+    "nv": (0.11, 0.40), "vasc": (0.11, 0.40),
 }  # fmt: skip
 
 
-def draw_lesion(rng: np.random.Generator, dx: str, fitzpatrick: int | None = None) -> Lesion:
+def draw_lesion(rng: np.random.Generator, dx: str, fitzpatrick: int | None = None, n: int = COARSE) -> Lesion:
     """One lesion of class `dx` on skin of type `fitzpatrick` (1..6; drawn with HAM10000-like frequencies if None).
 
-    Raises KeyError for an unknown dx.
+    n: px of its maps; more of them show the same lesion in more detail. Raises KeyError for an unknown dx.
     """
     draw = _CLASSES[dx]
-    fitzpatrick = fitzpatrick or int(rng.choice(6, p=SKIN)) + 1
-    d = _skin(rng, fitzpatrick, rng.uniform(*RADIUS[dx]))
-    skin = np.stack([d.melanin, d.blood]).mean((1, 2))
+    drawn = int(rng.choice(6, p=SKIN)) + 1
+    fitzpatrick = fitzpatrick or drawn
+    d = _skin(rng, n, fitzpatrick, rng.uniform(*RADIUS[dx]))
+    skin = np.array([d.melanin.mean(), d.blood.mean(), 0, 0, 0], np.float32)
     draw(d)
     mask = _largest(d.height > 0)
-    maps = np.stack([d.melanin, d.blood, d.deep, d.white, d.keratin]).astype(np.float32)
+    maps = np.stack([d.melanin, d.blood, d.deep, d.white, d.keratin], -1)
     np.maximum(maps, 0, out=maps)
-    np.minimum(maps[3:], 0.92, out=maps[3:])
+    np.minimum(maps[..., 3:], 0.92, out=maps[..., 3:])
     truth = dict.fromkeys(TRUTH, 0.0) | {f"true_{name}": float(value) for name, value in d.truth.items()}
     truth |= _shape(mask) | _colours(maps, mask, skin)
     zones = sum(truth[f"true_{name}"] > 0.3 for name in (
@@ -516,14 +541,15 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 def _shape(mask: np.ndarray) -> dict:
     """Asymmetry: share that does not fold onto itself, over both principal axes (Stoecker et al. 1992), 0.25 and
     more = 1. Border: perimeter**2 / (4 pi area), 1 for a disc; 2.5 and more = 1."""
-    x, y = _X[mask], _Y[mask]
+    n = len(mask)
+    x, y = _canvas(n).x[mask], _canvas(n).y[mask]
     x, y = x - x.mean(), y - y.mean()
     axes = np.linalg.eigh(np.cov(x, y))[1]
     grid = np.stack([x, y], 1) @ axes
     bins = np.linspace(-1.2, 1.2, 61)
     plan = np.histogram2d(*grid.T, bins)[0] > 0
     folded = np.mean([np.mean(plan[plan] != np.flip(plan, axis)[plan]) for axis in (0, 1)])
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), 1.0)
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), n / COARSE)
     perimeter = np.hypot(*np.gradient(soft)).sum()  # the total variation of an indicator is its perimeter
     compactness = perimeter**2 / (4 * np.pi * mask.sum())
     return {
@@ -534,8 +560,7 @@ def _shape(mask: np.ndarray) -> dict:
 
 def _colours(maps: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> dict:
     """What a neutral camera sees; 1: the colour fills half the lesion (blue-grey, black a quarter, white an eighth)."""
-    lab = _lab(maps[:, mask][:, ::3])
-    ground = _lab(np.concatenate([skin, np.zeros(3)])[:, None])[0]
+    lab, ground = _lab(maps[mask][:: max(1, mask.sum() // 1500)]), _lab(skin)
     light, a, b = lab.T
     red = (a - ground[1] > 12) & (a > 1.1 * b) & (light > 22)
     white = (light > ground[0] - 2) & (np.hypot(a, b) < np.hypot(*ground[1:]) - 2)
@@ -556,26 +581,26 @@ def _colours(maps: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> dict:
 
 # ------------------------------------------------------------------------------------------------------ the camera
 def _reflectance(maps: np.ndarray) -> np.ndarray:
-    """Linear RGB (..., 3) of maps (5, ...)."""
-    rgb = R0 * np.exp(-np.tensordot(maps[:3], EXTINCTION, (0, 0)))
-    for opacity, colour in ((maps[4], KERATIN), (maps[3], WHITE)):
-        if opacity.any():
-            rgb += opacity[..., None] * (colour * np.sqrt(np.sqrt(rgb[..., 1:2])) - rgb)
+    """Linear RGB (..., 3) of maps (..., 5)."""
+    rgb = R0 * np.exp(-(maps[..., :3] @ EXTINCTION))
+    for layer, colour in ((4, KERATIN), (3, WHITE)):
+        if (opacity := maps[..., layer, None]).any():
+            rgb += opacity * (colour * np.sqrt(np.sqrt(rgb[..., 1:2])) - rgb)
     return rgb
 
 
 def _sample(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Maps (c, N, N) at places in short sides, bilinear, mirrored beyond their edge: (c, *rows.shape)."""
-    indices = []
+    """Maps (n, n, c) at places in short sides, bilinear, mirrored beyond their edge: (*rows.shape, c)."""
+    n, indices = len(maps), []
     for place in (rows, columns):
-        place = (place + HALF) / (2 * HALF) * N - 0.5
-        place = np.abs((place + N - 1) % (2 * (N - 1)) - (N - 1))
-        low = np.minimum(place.astype(np.int32), N - 2)
-        indices.append((low, place - low))
+        place = (place + HALF) / (2 * HALF) * n - 0.5
+        place = np.abs((place + n - 1) % (2 * (n - 1)) - (n - 1))
+        low = np.minimum(place.astype(np.int32), n - 2)
+        indices.append((low, (place - low)[..., None]))
     (r, u), (c, v) = indices
-    flat, at = maps.reshape(len(maps), -1), r * N + c
-    top = flat[:, at] * (1 - v) + flat[:, at + 1] * v
-    return top * (1 - u) + (flat[:, at + N] * (1 - v) + flat[:, at + N + 1] * v) * u
+    flat, at = maps.reshape(n * n, -1), r * n + c
+    top = flat[at] * (1 - v) + flat[at + 1] * v
+    return top * (1 - u) + (flat[at + n] * (1 - v) + flat[at + n + 1] * v) * u
 
 
 def _srgb(linear: np.ndarray) -> np.ndarray:
@@ -583,7 +608,7 @@ def _srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def _lab(maps: np.ndarray) -> np.ndarray:
-    return rgb2lab(_srgb(_reflectance(maps))[:, None])[:, 0]
+    return rgb2lab(_srgb(_reflectance(maps)))
 
 
 def draw_view(rng: np.random.Generator, camera: str) -> View:
@@ -594,15 +619,16 @@ def draw_view(rng: np.random.Generator, camera: str) -> View:
         mirror=bool(rng.random() < 0.5),
         shift=tuple(rng.normal(0, 0.035, 2)),
         zoom=float(np.exp(rng.normal(0, 0.08))),
-        exposure=float(np.exp(rng.normal(0.0, 0.12))),
+        exposure=float(np.exp(rng.normal(0.1, 0.15))),
         focus=rng.uniform(0, 1.0) if rng.random() < 0.5 else 0.0,
-        cast=tuple(np.exp(rng.normal(0, 0.07, 3))),
+        cast=tuple(np.exp(rng.normal(0, 0.08, 3))),
         slope=tuple(rng.normal(0, 0.07, 2)),
         corner=rng.uniform(0.95, 1.0) if rng.random() < 0.2 else rng.uniform(0.3, 0.7),
         hairs=int(rng.geometric(0.17)) if rng.random() < 0.4 else 0,
         ruler=bool(rng.random() < 0.12),
         ink=bool(rng.random() < 0.07),
         bubbles=int(rng.integers(1, 7)) if rng.random() < 0.2 else 0,
+        glints=int(rng.geometric(0.03)) if rng.random() < 0.3 else 0,
         seed=int(rng.integers(2**62)),
     )
 
@@ -617,24 +643,25 @@ def render(lesion: Lesion, view: View, size: tuple[int, int] = (128, 96)) -> tup
     cos, sin, zoom = np.cos(view.angle), np.sin(view.angle), view.zoom * optics.zoom
     px, py = (x - view.shift[0]) / zoom, (y - view.shift[1]) / zoom
     rows, columns = sin * px + cos * py, (-1 if view.mirror else 1) * (cos * px - sin * py)
-    *maps, covered = _sample(np.concatenate([lesion.maps, lesion.mask[None]]), rows, columns)
-    mask = covered > 0.5
+    sampled = _sample(np.concatenate([lesion.maps, lesion.mask[..., None]], -1, dtype=np.float32), rows, columns)
+    mask = sampled[..., 5] > 0.5
 
-    rgb = _reflectance(np.stack(maps))
-    rgb = ndimage.gaussian_filter(rgb, (np.hypot(optics.blur, view.focus) * short / 96,) * 2 + (0,), truncate=3)
-    rgb = _artefacts(rgb, view, rng, x, y)
+    rgb = _artefacts(_reflectance(sampled[..., :5]), view, rng, x, y)
+    pixel = short / 96
+    rgb = ndimage.gaussian_filter(rgb, (np.hypot(optics.blur, view.focus) * pixel,) * 2 + (0,), truncate=3)
+    rgb += optics.sharpness * (rgb - ndimage.gaussian_filter(rgb, (pixel, pixel, 0), truncate=2))
     light = view.exposure * (1 + view.slope[0] * x + view.slope[1] * y)
     if optics.vignette:
         rim = 0.02 if view.corner > 0.8 else 0.25  # a black tube, or light that falls off
         light = light * (1 - view.corner * _step(np.hypot(x, y) - rng.uniform(0.62, 0.76), rim))
-    rgb = _srgb(rgb * light[..., None] * np.array(optics.gain) * view.cast)
+    rgb = _srgb(rgb * light[..., None] * np.array(optics.gain, np.float32) * np.array(view.cast, np.float32))
     rgb = optics.lift + (1 - optics.lift) * (0.6 + optics.contrast * (rgb - 0.6))
     rgb += 0.008 * rng.standard_normal(rgb.shape, np.float32)
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8), mask
 
 
 def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Ink, ruler, gel bubbles and hair on linear RGB (h, w, 3)."""
+    """Ink, gel bubbles, hair, glints and the ruler on linear RGB (h, w, 3)."""
     h, w, _ = rgb.shape
     short, corner = min(h, w), np.array([w, h]) / min(h, w) / 2
 
@@ -646,15 +673,11 @@ def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -
         u = np.array([np.cos(angle), np.sin(angle)])
         start = rng.uniform(0.38, 0.46) * u + 0.25 * np.array([u[1], -u[0]])
         line = _curve(rng, start, angle + np.pi / 2, 0.5, 0.8, 0.02)
-        dye = np.array([[1.7, 1.3, 0.35], [1.2, 1.6, 0.5]][rng.integers(2)])
-        rgb = rgb * np.exp(-dye * rng.uniform(0.6, 1.1) * strokes([(line, rng.uniform(0.05, 0.09))]))
-    if view.ruler:
-        angle, along = rng.choice(4) * np.pi / 2 + rng.normal(0, 0.25), np.arange(-0.9, 0.9, 0.06)
-        u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        edge = rng.uniform(0.36, 0.43) * v  # within the central square
-        ticks = [(np.stack([edge + t * u, edge + t * u + (0.09 if i % 5 == 0 else 0.05) * v]), 0.010)
-                 for i, t in enumerate(along)]  # fmt: skip
-        rgb = rgb * (1 - 0.9 * strokes(ticks))
+        dye = np.array([[1.7, 1.3, 0.35], [1.2, 1.6, 0.5]])[rng.integers(2)]
+        thick = ndimage.gaussian_filter(strokes([(line, rng.uniform(0.05, 0.09))]), (0.012 * short,) * 2 + (0,))
+        grain = ndimage.gaussian_filter(rng.standard_normal((h, w)), 0.012 * short)  # it runs into the skin's furrows
+        thick = _step(thick - 0.5 + 0.1 * (grain / grain.std())[..., None], 0.22)
+        rgb = rgb * np.exp(-dye * rng.uniform(0.7, 1.5) * thick)
     for _ in range(view.bubbles):
         cx, cy, r = rng.uniform(-corner[0], corner[0]), rng.uniform(-0.5, 0.5), rng.uniform(0.012, 0.045)
         distance = np.hypot(x - cx, y - cy) / r
@@ -665,9 +688,23 @@ def _artefacts(rgb: np.ndarray, view: View, rng, x: np.ndarray, y: np.ndarray) -
         for middle in rng.uniform(-corner, corner, (view.hairs, 2)):
             angle, length = main + rng.normal(0, 0.45), rng.uniform(0.25, 1.1)
             start = middle - 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
-            lines.append((_curve(rng, start, angle, length, bend, 0.015, 24), rng.uniform(0.006, 0.013)))
+            curve, width = _curve(rng, start, angle, length, bend, 0.015, 24), rng.uniform(0.006, 0.014)
+            lines += [(curve[:12], width), (curve[11:19], 0.75 * width), (curve[18:], 0.45 * width)]  # root to tip
         colour = np.array([0.06, 0.035, 0.025]) * rng.uniform(0.3, 2.5)
         rgb = rgb + rng.uniform(0.75, 0.95) * strokes(lines) * (colour - rgb)
+    if view.glints:  # the lamp's reflections on scale, wet skin and fine pale hair
+        where, angle = rng.normal(0, 0.14, 2), rng.uniform(0, np.pi)
+        lines = []
+        for at in where + rng.normal(0, 0.16, (view.glints, 2)):
+            lines.append((_curve(rng, at, angle + rng.normal(0, 0.5), rng.exponential(0.02), 0.8, 0.1, 5), 0.005))
+        rgb = rgb + rng.uniform(0.25, 0.8) * strokes(lines) * (0.9 - rgb)
+    if view.ruler:
+        angle, along = rng.choice(4) * np.pi / 2 + rng.normal(0, 0.25), np.arange(-0.9, 0.9, 0.06)
+        u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        edge = rng.uniform(0.36, 0.43) * v  # within the central square
+        ticks = [(np.stack([edge + t * u, edge + t * u + (0.09 if i % 5 == 0 else 0.05) * v]), 0.010)
+                 for i, t in enumerate(along)]  # fmt: skip
+        rgb = rgb * (1 - 0.9 * strokes(ticks))
     return rgb
 
 
@@ -695,6 +732,12 @@ def draw_patient(rng: np.random.Generator, dx: str) -> dict:
     }
 
 
+def _dark(seed: int, lesion_index: int, dx: str, tone_effect: float) -> int | None:
+    """A dark skin type for this share of the melanomas, None (as skin types are spread) for the others."""
+    rng = np.random.default_rng(derive(seed, "tone", lesion_index))
+    return int(rng.integers(5, 7)) if dx == "mel" and rng.random() < tone_effect else None
+
+
 def write(
     folder: Path,
     n_images: int,
@@ -702,12 +745,15 @@ def write(
     tail: float,
     camera: str,
     size: tuple[int, int] = (128, 96),
+    tone_effect: float = 0.0,
     progress: bool = True,
 ) -> None:
     """Lays a phantom data set out as HAM10000 is, with truth.csv beside; replaces `folder` in one step.
 
-    tail: see `class_shares`. camera: clinic | atlas. size: (width, height) px. Lesion k is the same whatever n_images;
-    the last lesion may show fewer views than it has. Raises ValueError for an unknown camera or n_images < 1.
+    tail: see `class_shares`. camera: clinic | atlas. size: (width, height) px. tone_effect: chance that a melanoma is
+    on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an effect for audits to find. Lesion k is the
+    same whatever n_images; the last lesion may show fewer views than it has. Raises ValueError for an unknown camera or
+    n_images < 1.
     """
     if camera not in CAMERAS:
         raise ValueError(f"camera is {camera!r}; the phantom has {CAMERAS}")
@@ -719,12 +765,13 @@ def write(
         masks = partial / "HAM10000_segmentations_lesion_tschandl"
         for place in (*parts, masks):
             place.mkdir(parents=True)
-        lesion_index = 0
+        lesion_index, n = 0, COARSE * max(1, round(min(size) / 128))
         while len(metadata) < n_images:
             rng = np.random.default_rng(derive(seed, "phantom", lesion_index))
             dx = _draw(rng, shares)
             views = 1 + rng.choice(6, p=VIEWS[dx])
-            patient, lesion = draw_patient(rng, dx), draw_lesion(rng, dx)
+            patient = draw_patient(rng, dx)
+            lesion = draw_lesion(rng, dx, _dark(seed, lesion_index, dx, tone_effect), n)
             for view_index in range(min(views, n_images - len(metadata))):
                 view_rng = np.random.default_rng(derive(seed, "phantom", lesion_index, view_index))
                 view = draw_view(view_rng, camera)

@@ -126,7 +126,8 @@ def test_more_hair_means_more_dark_thin_pixels():
         image, _ = phantom.render(lesion("nv"), replace(view, hairs=hairs))
         grey = image.mean(-1)
         thin.append(np.sum(ndimage.grey_closing(grey, 5) - grey > 40))
-    assert thin[0] < 40 and thin[2] > 2 * thin[1] > 4 * thin[0]
+    few, many = np.subtract(thin[1:], thin[0])
+    assert many > 2 * few > 100
 
 
 @pytest.mark.parametrize("mark", [{"ruler": True}, {"ink": True}])
@@ -177,8 +178,9 @@ def test_the_two_cameras_see_the_same_lesion_through_different_optics():
     assert near.sum() > 1.4 * far.sum()  # magnification
     warmth = [np.mean(image[..., 0].astype(float) - image[..., 2]) for image in (clinic, atlas)]
     assert warmth[0] > warmth[1] + 15
-    corner, middle = (slice(0, 8), slice(0, 8)), (slice(0, 8), slice(56, 72))
-    assert clinic[corner].mean() < 0.85 * clinic[middle].mean() and atlas[corner].mean() > 0.95 * atlas[middle].mean()
+    even = [phantom.render(one, phantom.View(camera))[0] for camera in phantom.CAMERAS]
+    corners = [seen[:8, :8].mean() / full[:8, :8].mean() for seen, full in zip((clinic, atlas), even, strict=True)]
+    assert corners[0] < 0.85 and corners[1] == 1  # one has a vignette
 
 
 @pytest.mark.parametrize(("camera", "n_images", "word"), [("phone", 5, "phone"), ("clinic", 0, "at least 1")])
