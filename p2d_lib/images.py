@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+MAX_PIXELS = 64_000_000
+
 
 class ImageError(Exception):
     """A file that is not a readable image; the message names it."""
@@ -25,14 +27,40 @@ def read(path: Path, size: int | None = None) -> np.ndarray:
     return np.asarray(square(image, size) if size else image)
 
 
-def decode(data: bytes, name: object) -> Image.Image:
-    """The RGB image that a file's bytes hold. Raises ImageError, with the file's name, when they hold none."""
+def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
+    """The RGB image that a file's bytes hold.
+
+    at_least: px that the shorter side needs; a larger JPEG may then come at 1/2, 1/4 or 1/8 of its size, which is
+    decoded in a fraction of the time. Raises ImageError, with the file's name, for what is no image, is cut short, or
+    would not be shown as it was taken: CMYK, more than 8 bits a channel, an EXIF note to rotate it, more than
+    MAX_PIXELS.
+    """
+    if not data:
+        raise ImageError(f"{name}: is empty (0 bytes); replace the file")
     try:
         with Image.open(BytesIO(data)) as image:
+            if problem := _unfit(image):
+                raise ImageError(f"{name}: {problem}")
+            if at_least:
+                image.draft("RGB", (at_least, at_least))
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         problem = "no known format" if isinstance(error, UnidentifiedImageError) else error
         raise ImageError(f"{name}: not a readable image ({problem}); replace the file") from None
+
+
+def _unfit(image: Image.Image) -> str:
+    """What is wrong with a picture that could be opened and would not be shown as it was taken; "" for nothing."""
+    if image.width * image.height > MAX_PIXELS:
+        return f"has {image.width} x {image.height} px, more than {MAX_PIXELS / 1e6:.0f} million; reduce it"
+    if image.mode == "CMYK":
+        return "is in CMYK, which is for print; convert it to RGB with its colour profile"
+    raw = str(image.tile[0].args) if image.tile else ""
+    if image.mode.startswith(("I", "F")) or "16" in raw:
+        return "has more than 8 bits a channel; convert it to 8 bits"
+    if (turn := image.getexif().get(0x0112, 1)) != 1:
+        return f"asks in its EXIF data to be turned (orientation {turn}), which its mask is not; save it upright"
+    return ""
 
 
 def square(image: Image.Image, size: int, resample=Image.Resampling.LANCZOS) -> Image.Image:
@@ -55,4 +83,4 @@ def load(paths: Iterable[Path]) -> np.ndarray:
 
 def save(path: Path, image: np.ndarray) -> None:
     """Writes uint8 (h, w, 3) as PNG."""
-    Image.fromarray(image).save(path, format="PNG", compress_level=1)
+    Image.fromarray(image).save(path, format="PNG", compress_level=1, compress_type=2)  # Huffman only: small and fast

@@ -49,9 +49,23 @@ CASES = _table(
         "width": _number(1, dtype=int),  # px, as published
         "height": _number(1, dtype=int),  # px, as published
         "entropy": _number(0, 8),  # bits, of the grey histogram
-        "ita": _number(-180, 180, nullable=True),  # degrees, of the skin outside the lesion; descriptive only
+        # how the picture is; descriptive only (prep/measure.py says how)
+        "sharpness": _number(0),  # variance of the Laplacian, grey levels 0..255
+        "hair": _number(0, 1),  # of the image is under hair
+        "ruler": _number(0),  # ticks in a row: from about 7 on, a ruler
+        "ita": _number(-180, 180, nullable=True),  # degrees, of all skin outside the lesion
+        "ita_patches": _number(-180, 180, nullable=True),  # degrees, of the lightest of eight patches along the edges
     },
-    strict=False,  # the phantom adds what it knows as true_* columns
+    strict=False,  # the phantom adds what it knows as true_* columns, some sets a fitzpatrick column (1..6)
+)
+QUARANTINE = _table(
+    {  # what a raw set holds and the run leaves out
+        "image_id": _text(),
+        "file": _text(),
+        "row": _number(0, dtype=int),  # line of the metadata, 0 where it is not about one
+        "stage": _text(isin=("metadata", "image", "mask")),
+        "reason": _text(),
+    }
 )
 MEASUREMENTS = _table(
     {  # what mask and pixels of a real image say; NaN where there is no mask
@@ -125,6 +139,7 @@ ARTEFACTS = {
     "images": Artefact("images", "01_prep"),  # resized real images, <image_id>.png
     "cases": Artefact("cases.parquet", "01_prep", CASES),
     "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
+    "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
     "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),

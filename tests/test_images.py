@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,19 +29,71 @@ def test_a_square_is_the_centre_of_the_image(tmp_path):
     assert square.shape == (20, 20, 3) and abs(square[:, 2:-2].astype(int) - 200).max() <= 1 and square.min() > 150
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_every_colour_mode_is_read_as_rgb(tmp_path, mode):
-    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+@pytest.mark.parametrize("mode", ["1", "L", "RGBA", "P"])
+def test_every_colour_mode_of_a_screen_is_read_as_rgb(tmp_path, mode):
+    path = tmp_path / "x.png"
     Image.new("RGB", (8, 8), (102, 102, 102)).convert(mode).save(path)
     assert images.read(path).shape == (8, 8, 3)
-    assert abs(images.read(path).astype(int) - 102).max() <= 2
+    assert mode == "1" or abs(images.read(path).astype(int) - 102).max() <= 2
+
+
+def tilted(image: Image.Image) -> dict:
+    exif = image.getexif()
+    exif[0x0112] = 6  # orientation: turn it by 90 degrees
+    return {"exif": exif}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "how", "problem"),
+    [
+        ("print.jpg", Image.new("CMYK", (8, 8)), lambda _: {}, "is in CMYK.*convert it to RGB"),
+        ("deep.png", Image.new("I;16", (8, 8)), lambda _: {}, "more than 8 bits a channel; convert it"),
+        ("float.tif", Image.new("F", (8, 8)), lambda _: {}, "more than 8 bits a channel; convert it"),
+        ("tilted.jpg", Image.new("RGB", (8, 8)), tilted, "orientation 6.*save it upright"),
+        ("poster.png", Image.new("RGB", (300, 200)), lambda _: {}, "has 300 x 200 px, more than 0 million; reduce it"),
+    ],
+)
+def test_what_would_not_be_shown_as_it_was_taken_is_refused(tmp_path, monkeypatch, name, image, how, problem):
+    monkeypatch.setattr(images, "MAX_PIXELS", 50_000)
+    image.save(tmp_path / name, **how(image))
+    with pytest.raises(images.ImageError, match=rf"{name}: .*{problem}"):
+        images.read(tmp_path / name)
+
+
+def test_16_bits_a_channel_in_colour_are_refused_too():  # a PNG of 4 x 4 px, which Pillow cannot write
+    rows = b"".join(
+        b"\0" + bytes(range(24)) for _ in range(4)
+    )
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    with pytest.raises(images.ImageError, match="more than 8 bits a channel"):
+        images.decode(data, "deep.png")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch, jpeg):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(images.ImageError, match=r"photo\.jpg: not a readable image"):
+        images.read(jpeg)
+
+
+def test_a_jpeg_decoded_small_is_the_same_picture(tmp_path):
+    y, x = np.mgrid[0:1:480j, 0:1:640j]
+    picture = np.stack([200 * x, 200 * y, 100 + 80 * np.sin(12 * x)], -1).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "big.jpg", quality=95)
+    data = (tmp_path / "big.jpg").read_bytes()
+    small, full = images.decode(data, "big", at_least=64), images.decode(data, "big")
+    assert (small.size, full.size) == ((80, 60), (640, 480)) or small.size == (160, 120)
+    difference = np.subtract(*(np.asarray(images.square(image, 56), int) for image in (small, full)))
+    assert abs(difference).mean() < 2
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, 0.5, 0.95])
 def test_a_truncated_jpeg_is_an_error_that_names_it(jpeg, keep):
     data = jpeg.read_bytes()
     jpeg.write_bytes(data[: keep if keep == 0 or keep > 1 else int(keep * len(data))])
-    with pytest.raises(images.ImageError, match=r"photo\.jpg: not a readable image .*; replace the file"):
+    with pytest.raises(images.ImageError, match=r"photo\.jpg: (is empty|not a readable image).*; replace the file"):
         images.read(jpeg)
 
 

@@ -1,4 +1,5 @@
-"""What a lesion's mask and pixels measure: size, asymmetry, border, colours, contrast to the skin, skin tone.
+"""What mask and pixels measure: of the lesion its size, asymmetry, border, colours and contrast to the skin; of the
+skin its tone; of the picture its entropy, sharpness, hair and ruler.
 
 Everything is measured at one working width, so that numbers from images of different sizes compare.
 """
@@ -7,6 +8,7 @@ import math
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
@@ -37,7 +39,9 @@ NAMES = (
     "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast",
     "skin_lightness",
 )  # fmt: skip
+QUALITY = ("entropy", "sharpness", "hair", "ruler")
 
+PATCH = 20 / 256  # of the image's sides: the patches of Bevan & Atapour-Abarghouei
 LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
 
 _LINEAR = np.array(
@@ -66,16 +70,15 @@ _SKIN = linear(np.array(LIGHT_SKIN, np.uint8))
 
 
 def measure(image: Image.Image, mask: Image.Image | None) -> dict[str, float]:
-    """The columns of `schemas.MEASUREMENTS` (but image_id), and `ita`, of one image; how is said below.
+    """The columns of `schemas.MEASUREMENTS` (but image_id), `ita` and `ita_patches` of one image; how is said below.
 
     image: RGB. mask: its lesion, bright inside, of the same shape in any size. Without a mask, or with an empty one,
     everything is NaN: nothing is then known of lesion or skin.
     """
-    width = min(WIDTH, image.width)
-    size = (width, max(1, round(width * image.height / image.width)))
+    size = width, _ = _working_size(image)
     inside = np.asarray(mask.convert("L").resize(size, Image.Resampling.BOX)) >= 128 if mask else np.zeros(1, bool)
     if not inside.any():
-        return dict.fromkeys((*NAMES, "ita"), math.nan)
+        return dict.fromkeys((*NAMES, "ita", "ita_patches"), math.nan)
     pixels = linear(np.asarray(image.resize(size, Image.Resampling.BOX)))
     lesion, skin = pixels[inside], skin_of(pixels[~inside], COVER * inside.size)
     skin_lab, lesion_lab = lab(skin), lab(lesion)
@@ -91,7 +94,58 @@ def measure(image: Image.Image, mask: Image.Image | None) -> dict[str, float]:
         "skin_contrast": float(np.linalg.norm(np.median(lesion_lab, axis=0) - skin_lab)),
         "skin_lightness": float(skin_lab[0]),
         "ita": ita(skin_lab),
+        "ita_patches": ita_patches(pixels),
     }
+
+
+def _working_size(image: Image.Image) -> tuple[int, int]:
+    width = min(WIDTH, image.width)
+    return width, max(1, round(width * image.height / image.width))
+
+
+def quality(image: Image.Image) -> dict[str, float]:
+    """What the whole picture, RGB, is like, the columns QUALITY.
+
+    entropy: Shannon's, of the 256-bin grey histogram, bits. sharpness: variance of the Laplacian of the grey levels
+    0..255 (Pech-Pacheco et al., ICPR 2000). hair: share of the picture, 0..1, under long thin dark structures, found
+    by closing as in DullRazor (Lee et al., Comput Biol Med 27(6), 1997). ruler: how many short dark strokes stand in
+    one row and in parallel, as a scale's ticks do; from about 7 on there is one.
+    """
+    grey = image.convert("L")
+    levels = np.asarray(grey.resize(_working_size(image), Image.Resampling.BOX), np.float32)
+    return {
+        "entropy": grey.entropy(),
+        "sharpness": float(ndimage.laplace(levels).var()),
+        **dict(zip(("hair", "ruler"), _dark_strokes(levels), strict=True)),
+    }
+
+
+def _dark_strokes(levels: np.ndarray) -> tuple[float, float]:
+    """Share of the image under hair, and the largest number of ticks in one row; levels: grey, 0..255, (h, w)."""
+    width = levels.shape[1]
+    depth = ndimage.grey_closing(levels, (7, 7)) - levels
+    labels, n = ndimage.label(depth > np.maximum(14, 0.12 * ndimage.uniform_filter(levels, 31)), np.ones((3, 3)))
+    if not n:
+        return 0.0, 0.0
+    rows, columns = np.nonzero(labels)
+    of = labels[rows, columns] - 1
+    area = np.bincount(of)
+    y, x, yy, xx, xy = (
+        np.bincount(of, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
+    )
+    yy, xx, xy = yy - y * y, xx - x * x, xy - x * y  # second moments: each structure's length, width and direction
+    spread = np.hypot(xx - yy, 2 * xy)
+    long, wide = (np.sqrt(6 * np.maximum(yy + xx + sign * spread, 0) + 1) for sign in (1, -1))
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy)
+    hair = (long > 0.09 * width) & (long**2 > 5 * area) & (long > 3 * wide)
+    tick = np.flatnonzero((long > 0.015 * width) & (long < 0.13 * width) & (wide < 0.025 * width) & (long > 2 * wide))
+    if not len(tick):
+        return float(area[hair].sum() / levels.size), 0.0
+    y, x, angle = y[tick], x[tick], angle[tick]
+    turned = np.abs((angle[:, None] - angle + np.pi / 2) % np.pi - np.pi / 2)
+    aside = np.abs((x[:, None] - x) * np.cos(angle)[:, None] + (y[:, None] - y) * np.sin(angle)[:, None])
+    in_row = (turned < 0.25) & (aside < 0.03 * width)
+    return float(area[hair].sum() / levels.size), float(in_row.sum(axis=1).max())
 
 
 def skin_of(outside: np.ndarray, at_least: float) -> np.ndarray:
@@ -106,9 +160,34 @@ def skin_of(outside: np.ndarray, at_least: float) -> np.ndarray:
 def ita(skin: np.ndarray) -> float:
     """Individual typology angle of a skin's CIELAB (3,), degrees: atan((L* - 50) / b*) (Chardon et al., 1991).
 
-    From the camera's pixels, not from a colorimeter: descriptive only.
+    Of all skin outside the lesion, as Kinyanjui et al. (MICCAI 2020) take it. From the camera's pixels, not from a
+    colorimeter: descriptive only.
     """
     return math.degrees(math.atan2(skin[0] - 50, skin[2]))
+
+
+def ita_patches(pixels: np.ndarray) -> float:
+    """ITA, degrees, of the lightest of eight patches along the edges: Bevan & Atapour-Abarghouei, DART 2022.
+
+    pixels: linear (h, w, 3). Each patch's median stands for the hair removal of the source. Descriptive only.
+    """
+    h, w, _ = pixels.shape
+    tall, wide = max(1, round(PATCH * h)), max(1, round(PATCH * w))
+    angles = []
+    for row, column in (
+        (0.05, 0.5),
+        (0.95, 0.5),
+        (0.5, 0.05),
+        (0.5, 0.95),
+        (0.1, 0.1),
+        (0.1, 0.9),
+        (0.9, 0.1),
+        (0.9, 0.9),
+    ):
+        top, left = (round(at * size - side / 2) for at, size, side in ((row, h, tall), (column, w, wide)))
+        patch = pixels[max(0, top) : top + tall, max(0, left) : left + wide].reshape(-1, 3)
+        angles.append(ita(lab(np.median(patch, axis=0))))
+    return max(angles)
 
 
 def diameter(inside: np.ndarray) -> float:

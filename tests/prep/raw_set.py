@@ -28,14 +28,18 @@ def put(folder: Path, row: int, column: str, value: str) -> None:
     edit(folder, change)
 
 
-def prepare(folder: Path, run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+def prepare(folder: Path, run: Run, on_bad: str = "fail") -> tuple[pd.DataFrame, pd.DataFrame]:
     """01 as its notebook does it, with a split that is made up."""
-    raw = read(folder)
-    split = pd.Series(np.resize(["train", "train", "val", "val", "test", "test"], len(raw.metadata)))
+    raw = read(folder, on_bad=on_bad)
+    parts = ["train", "train", "val", "val", "test", "test"]
+    split = pd.Series(np.resize(parts, len(raw.metadata)), raw.metadata.index)
     with run.writing("images") as images:
-        cases, measurements = preparing.prepare(raw, split, 32, images)
+        cases, measurements, bad = preparing.prepare(raw, split, 32, images, run.scratch("images"), on_bad)
+    run.discard("images")
+    run.write("quarantine", bad)
     return run.write("cases", cases), run.write("measurements", measurements)
 
 
 def left(run: Run) -> list[str]:
-    return sorted(path.name for path in run.folder.rglob("*")) if run.folder.exists() else []
+    """What lies in a run's folder, unfinished work aside."""
+    return sorted(path.name for path in run.folder.rglob("*") if "scratch" not in path.parts)

@@ -1,8 +1,10 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
 from p2d_lib.prep import measure
@@ -152,3 +154,46 @@ def test_without_skin_the_colours_stay_unknown_and_the_shape_does_not():
     found = measure.measure(image, Image.new("L", (200, 100), 255))
     assert found["area"] == 1
     assert all(math.isnan(found[name]) for name in (*measure.COLOURS, "n_colors", "skin_contrast", "ita"))
+
+
+def noise(blur: float, size=(200, 150)) -> Image.Image:
+    grain = np.random.default_rng(0).normal(0, 40, (*size[::-1], 1)) * np.ones(3)
+    return Image.fromarray(np.clip(150 + gaussian_filter(grain, (blur, blur, 0)) * (1 + blur), 0, 255).astype(np.uint8))
+
+
+def test_a_blurred_image_is_less_sharp_and_a_flat_one_not_at_all():
+    sharpness = [measure.quality(noise(blur))["sharpness"] for blur in (0, 1, 2, 4)]
+    assert all(a > 3 * b for a, b in pairwise(sharpness))
+    assert measure.quality(Image.new("RGB", (200, 150), SKIN))["sharpness"] == 0
+
+
+def test_hair_is_the_share_of_the_image_under_long_dark_lines():
+    plain, hairy = Image.new("RGB", (200, 150), SKIN), Image.new("RGB", (200, 150), SKIN)
+    pen = ImageDraw.Draw(hairy)
+    for k in range(4):
+        pen.line((10, 20 + 30 * k, 190, 40 + 30 * k), (40, 30, 25), 2)
+    under = np.mean(np.asarray(hairy.convert("L")) < 100)
+    pen.ellipse((90, 5, 110, 12), (40, 30, 25))  # a globule is no hair
+    assert measure.quality(plain)["hair"] == 0
+    assert measure.quality(hairy)["hair"] == pytest.approx(under, rel=0.02)
+
+
+@pytest.mark.parametrize("turn", [0, 20, 90])
+def test_a_ruler_is_counted_by_its_ticks_however_it_lies(turn):
+    image = Image.new("RGB", (200, 150), SKIN)
+    pen = ImageDraw.Draw(image)
+    c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    for k in range(-6, 6):
+        x, y = 100 + 11 * k * c, 75 + 11 * k * s
+        pen.line((x, y, x - 8 * s, y + 8 * c), (20, 20, 20), 2)
+    assert 9 <= measure.quality(image)["ruler"] <= 12
+    assert measure.quality(Image.fromarray(np.uint8(np.asarray(image) * 0 + 150)))["ruler"] == 0
+
+
+def test_the_two_angles_of_skin_tone_agree_on_even_skin_and_part_under_a_shadow():
+    image, mask = picture([(90, 60, 40)])
+    even = measure.measure(image, mask)
+    assert even["ita"] == pytest.approx(even["ita_patches"], abs=0.1)
+    shaded = np.asarray(image) * np.linspace(0.5, 1, 200)[:, None]
+    dark = measure.measure(Image.fromarray(shaded.astype(np.uint8)), mask)
+    assert dark["ita_patches"] > dark["ita"] + 10

@@ -1,4 +1,6 @@
 import hashlib
+import re
+from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
@@ -8,7 +10,10 @@ from PIL import Image
 from raw_set import MASKS, PARTS, left, prepare
 
 from p2d_lib.images import ImageError
+from p2d_lib.prep import pixels
+from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.pixels import DataError
+from p2d_lib.prep.raw import read
 from p2d_lib.run import ArtefactError, Run
 
 
@@ -94,3 +99,88 @@ def test_a_truncated_image_leaves_an_earlier_run_as_it_was(folder):
         prepare(folder, run)
     assert left(run) == files
     pd.testing.assert_frame_equal(run.read("cases"), before)
+
+
+def break_one(folder: Path, k: int, how: str) -> Path:
+    path = folder / PARTS[k % 2] / f"ISIC_{k:07d}.jpg"
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "print":
+        Image.new("CMYK", (40, 30)).save(path)
+    elif how == "text":
+        path.write_text("<html>404</html>")
+    elif how == "mask":
+        Image.new("L", (30, 40)).save(folder / MASKS / f"ISIC_{k:07d}_segmentation.png")
+    return path
+
+
+BROKEN = {
+    "truncated": "truncated.*replace the file", "empty": "is empty.*replace the file", "print": "CMYK.*convert it",
+    "text": "no known format", "mask": "30 x 40 px do not fit .*ISIC_.*40 x 30 px; replace the mask",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_an_unfit_image_stops_the_run_or_is_listed_and_left_out(folder, how):
+    break_one(folder, 7, how)
+    with pytest.raises(ImageError, match=rf"ISIC_0000007.*{BROKEN[how]}"):
+        prepare(folder, Run("a", "01_prep"))
+    run = Run("b", "01_prep")
+    cases, measurements = prepare(folder, run, "quarantine")
+    kept = [f"ISIC_{k:07d}" for k in range(42) if k != 7]
+    assert list(cases["image_id"]) == list(measurements["image_id"]) == kept
+    assert sorted(path.stem for path in run.path("images").iterdir()) == kept
+    (bad,) = run.read("quarantine").itertuples()
+    assert bad.image_id == "ISIC_0000007"
+    assert bad.stage == ("mask" if how == "mask" else "image")
+    assert bad.file.startswith(MASKS if how == "mask" else PARTS[1])
+    assert re.search(BROKEN[how], bad.reason)
+
+
+def test_nothing_is_listed_of_a_sound_set(folder):
+    run = Run("t", "01_prep")
+    prepare(folder, run, "quarantine")
+    assert run.read("quarantine").empty
+
+
+@pytest.mark.parametrize("stage", ["measure_one", "write_square"])
+def test_work_that_was_interrupted_goes_on_where_it_stopped(folder, monkeypatch, stage):
+    whole = prepare(folder, Run("whole", "01_prep"))
+    monkeypatch.setattr(preparing, "SHARD", 5)
+    work, seen = getattr(pixels, stage), []
+
+    def interrupted(*given):
+        seen.append(given[-1][0])
+        if len(seen) == 23:
+            raise KeyboardInterrupt
+        return work(*given)
+
+    monkeypatch.setattr(pixels, stage, interrupted)
+    run = Run("t", "01_prep")
+    with pytest.raises(KeyboardInterrupt):
+        prepare(folder, run)
+    assert left(run) == []
+    resumed = prepare(folder, run)
+    assert seen[23:] == seen[20:22] + [f"ISIC_{k:07d}" for k in range(22, 42)]  # the shard it was in, and the rest
+    for ours, theirs in zip(resumed, whole, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_unfinished_work_on_other_files_is_not_taken_up(folder, monkeypatch):
+    run = Run("t", "01_prep")
+    raw = read(folder)
+    first = preparing._key([(name, raw.images[name], None) for name in raw.images], 32)
+    path = folder / PARTS[0] / "ISIC_0000000.jpg"
+    Image.new("RGB", (44, 33)).save(path)
+    assert preparing._key([(name, raw.images[name], None) for name in raw.images], 32) != first
+    cases, _ = prepare(folder, run)
+    assert cases["width"][0] == 44
+
+
+def test_a_set_without_one_image_that_can_be_used_is_refused(folder):
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(ImageError, match=r"not one of 42 images can be used; the first: .*is empty"):
+        prepare(folder, Run("t", "01_prep"), "quarantine")
