@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 PROFILES = Path(__file__).resolve().parents[1] / "params"
+LAYOUTS = Path(__file__).parent / "prep" / "layouts"
 
 Count = Annotated[int, Field(gt=0)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -24,6 +25,13 @@ def _distinct(values: list) -> list:
     if len(set(values)) < len(values):
         raise ValueError("each may be named only once")
     return values
+
+
+def _source(name: str) -> str:
+    sources = ["phantom", *sorted(path.stem for path in LAYOUTS.glob("*.yaml"))]
+    if name not in sources and not name.endswith((".yaml", ".yml")):
+        raise ValueError(f"no such source{_nearest(name, sources)}; there are {', '.join(sources)}, or your own .yaml")
+    return name
 
 
 class ParameterError(Exception):
@@ -38,11 +46,15 @@ class _Notebook(BaseModel):
 
 
 class Prep(_Notebook):
-    source: Literal["phantom", "ham10000"]
-    data: str  # HAM10000's folder; "" asks P2D_HAM10000
+    source: Annotated[str, AfterValidator(_source)]  # "phantom", a layout's name or the .yaml file of your own
+    data: str  # the set's folder; "" asks P2D_HAM10000, for ham10000
+    on_bad: Literal["fail", "quarantine"]  # what cannot be used stops the run, or is listed and left out
+    min_entropy: Annotated[float, Field(ge=0, le=8)]  # bits of the grey histogram; train images below are left out
     n_images: Count  # of the phantom
     tail: Annotated[float, Field(ge=0, le=1)]  # class counts ~ HAM10000's ** tail: 1 its long tail, 0 balanced
     camera: Literal["clinic", "atlas"]  # the phantom's optics
+    tone_effect: Annotated[float, Field(ge=0, le=1)]  # of the phantom: share of melanomas that are moved to dark skin
+    plants: dict[Literal["duplicated_lesions", "near_duplicates", "mislabelled", "blurred", "empty"], Count]
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=8)]  # px, of the resized squares
     test_size: Fraction  # of lesions
     val_size: Fraction  # of the lesions that are left
@@ -51,6 +63,7 @@ class Prep(_Notebook):
 
 class Describe(_Notebook):
     max_features: Annotated[int, Field(ge=1, le=22)]
+    top_concepts: Annotated[int, Field(ge=1, le=22)]  # the most frequent in train images are said, the others dropped
 
 
 class Finetune(_Notebook):
@@ -169,7 +182,8 @@ def check(notebook: str, values: dict, where: str = "parameters") -> _Notebook:
         elif first["type"] == "missing":
             problem = "it is missing"
         else:
-            problem = f"{first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+            said = first["msg"].removeprefix("Value error, ")
+            problem = f"{first['input']!r}: {said[0].lower()}{said[1:]}"
         raise ParameterError(f"{where}: {notebook}.{name}: {problem}") from None
 
 

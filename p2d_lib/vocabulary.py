@@ -3,9 +3,13 @@
 Diagnoses and their long tail: HAM10000 (Tschandl, Rosendahl, Kittler, Sci Data 2018, doi:10.1038/sdata.2018.161).
 Features: the 22 scores that the original prompt2derm asked a multimodal LLM for, each in 0..1
 (0 = absent or lightest, 1 = marked or darkest).
+Codes: vocabulary_codes.csv, beside this file, each with the public file that states it.
 """
 
+import csv
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 DX_NAMES = {
@@ -26,7 +30,8 @@ SITES = (
     "neck", "scalp", "trunk", "unknown", "upper extremity",
 )  # fmt: skip
 SEXES = ("female", "male", "unknown")
-DX_TYPES = ("histo", "follow_up", "consensus", "confocal")
+FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
+DX_TYPES = ("histo", "follow_up", "consensus", "confocal", "unknown")
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,22 @@ _FEATURES = (
     Feature("ink_markings", "ink_markings", "artefact", "ink markings"),
 )
 FEATURES = {feature.name: feature for feature in _FEATURES}
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a concept is called in UMLS and SNOMED CT; "" where no code was found, and `note` says so."""
+
+    concept: str  # a dx, a feature, a site, a sex, a Fitzpatrick type
+    kind: str  # dx | feature | site | sex | fitzpatrick
+    umls_cui: str
+    snomed_ct: str
+    source: str  # what states the codes
+    note: str  # how far the code's meaning is from the concept's, where it is not the same
+
+
+@cache
+def codes() -> dict[tuple[str, str], Code]:
+    """The codes of every concept, by (kind, concept): "unknown" is a site and a sex."""
+    with Path(__file__).with_name("vocabulary_codes.csv").open(encoding="utf-8", newline="") as table:
+        return {(row["kind"], row["concept"]): Code(**row) for row in csv.DictReader(table)}

@@ -24,7 +24,7 @@ HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.ru
 RUNS = HOME / "data" / "runs"
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed
     "smoke": (47, 10, 144, 82, 17, 82, 17, 12),
-    "mini": (180, 15, 1500, 180, 60, 500, 60, 30),
+    "mini": (122, 8, 1285, 121, 20, 572, 25, 12),
 }
 
 sys.path.insert(0, str(REPOSITORY))
@@ -46,7 +46,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--profile", default="smoke", help="smoke (phantom, minutes; default), mini (HAM10000) or paper (a GPU)"
     )
     parser.add_argument("--run", default="", metavar="NAME", help="name of the run's folders (default: the profile's)")
-    parser.add_argument("--data", default="", metavar="DIR", help="HAM10000 as its authors publish it")
+    parser.add_argument("--data", default="", metavar="DIR", help="HAM10000, or another set, as its authors publish it")
     parser.add_argument(
         "--set", action="append", default=[], metavar="P=VALUE", help="e.g. 06_classify.seeds=5; repeatable"
     )
@@ -81,25 +81,28 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
         if "/" in values[notebook][name] and Path(values[notebook][name]).exists():  # kernels run elsewhere
             values[notebook][name] = str(Path(values[notebook][name]).resolve())
     prep = values["01_prep"]
-    if prep["source"] != "ham10000":
+    source = prep["source"]
+    if source == "phantom":
         if given.data:
             raise Refused(
-                f"--data is for HAM10000, and profile {given.profile} draws the phantom: "
+                f"--data names a set of images, and profile {given.profile} draws the phantom: "
                 "add --profile mini (or --set 01_prep.source=ham10000)"
             )
         return values
-    folder = prep["data"] or os.environ.get("P2D_HAM10000", "")
+    if source.endswith((".yaml", ".yml")):
+        prep["source"] = str(Path(source).expanduser().resolve())
+    folder = prep["data"] or (os.environ.get("P2D_HAM10000", "") if source == "ham10000" else "")
     if folder:
         prep["data"] = str(Path(folder).expanduser().resolve())
     if given.dry_run:
         return values
     if not folder:
         raise Refused(
-            f"profile {given.profile} reads HAM10000: give its folder with --data DIR or P2D_HAM10000=DIR "
-            "(README.md says where to get it)"
+            f"source {source} is a set of images: give its folder with --data DIR"
+            f"{' or P2D_HAM10000=DIR' if source == 'ham10000' else ''} (README.md says where to get it)"
         )
     if not Path(prep["data"]).is_dir():
-        raise Refused(f"there is no folder {prep['data']} (HAM10000, from --data, 01_prep.data or P2D_HAM10000)")
+        raise Refused(f"there is no folder {prep['data']} ({source}, from --data, 01_prep.data or P2D_HAM10000)")
     return values
 
 

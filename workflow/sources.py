@@ -22,6 +22,7 @@ def sources(repository: Path, notebook: str) -> list[Path]:
             pending |= _imported(repository, module.read_text(encoding="utf-8"), module)
     rooms = {module.parent for module in found} - {repository / "p2d_lib"}
     shipped = {file for room in rooms for file in room.rglob("*") if file.is_file() and _is_data(file)}
+    shipped |= {file for module in found for file in module.parent.glob(f"{module.stem}_*.csv")}
     return [path, *sorted(found | shipped)]
 
 

@@ -1,26 +1,41 @@
-"""Which raw set a run works on: HAM10000 where its user keeps it, or the phantom, drawn into the run's folder."""
+"""Which raw set a run works on: one that its user keeps, or the phantom, drawn into the run's folder."""
 
 import json
 from pathlib import Path
 
+import numpy as np
+
 from p2d_lib.params import Prep
-from p2d_lib.prep import phantom, raw
-from p2d_lib.run import Run, sha256
+from p2d_lib.prep import phantom, plants, raw
+from p2d_lib.run import Run, derive, sha256
 
 
-def raw_folder(run: Run, p: Prep) -> Path:
-    """The folder of the raw set that the parameters of 01_prep name; both kinds are laid out alike.
+def raw_set(run: Run, p: Prep) -> raw.RawSet:
+    """The raw set that the parameters of 01_prep name. Raises DataError.
 
-    A phantom that the same parameters and code drew before is taken as it is. Raises DataError.
+    A phantom that the same parameters and code drew before is taken as it is.
     """
-    if p.source == "ham10000":
-        return raw.find(p.data)
+    if p.source != "phantom":
+        return raw.read(raw.find(p.data, p.source), p.source, p.on_bad)
     place = run.folder / "phantom"
     size = (2 * p.image_size, 3 * p.image_size // 2)  # twice what is needed: squares are cut from 4:3 and reduced
-    wanted = {"n_images": p.n_images, "seed": p.seed, "tail": p.tail, "camera": p.camera, "size": size}
-    made_of = json.dumps(wanted | {"code": sha256(Path(phantom.__file__))})
+    wanted = {name: getattr(p, name) for name in ("n_images", "seed", "tail", "camera", "tone_effect")} | {"size": size}
+    code = [sha256(Path(module.__file__)) for module in (phantom, plants)]
+    made_of = json.dumps(wanted | {"plants": p.plants, "code": code})
     label = place / "made_of.json"
     if not (label.exists() and label.read_text() == made_of):
         phantom.write(place, **wanted)
+        if p.plants:
+            plants.plant(place, p.seed, **p.plants)
         label.write_text(made_of)
-    return place
+    return raw.read(place, on_bad=p.on_bad)
+
+
+def phantoms(dx: str, n: int, size: int) -> np.ndarray:
+    """A few phantoms of one class, uint8 (n, size, size, 3), to be looked at beside real images; always the same."""
+    pictures = []
+    for k in range(n):
+        rng = np.random.default_rng(derive(0, "look", dx, k))
+        image, _ = phantom.render(phantom.draw_lesion(rng, dx), phantom.draw_view(rng, "clinic"), (size, size))
+        pictures.append(image)
+    return np.stack(pictures)

@@ -1,0 +1,92 @@
+"""How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from p2d_lib.prep.pixels import DataError
+from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
+
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
+WORDS = {
+    "dx": DX,
+    "dx_type": DX_TYPES,
+    "sex": SEXES,
+    "localization": SITES,
+    "fitzpatrick": ("1", "2", "3", "4", "5", "6", "unknown"),
+}
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+Column = Literal[(*COLUMNS, "fitzpatrick")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Files(_Model):
+    """Pictures: those with one of `names` (globs, in any case) in `places` (globs of folders and zips)."""
+
+    places: list[str]
+    names: list[str]
+    ending: str = ""  # of a picture's stem, after the image_id
+
+
+class Values(_Model):
+    """Their words -> ours; "*" is any other of theirs. A dx of null is none of ours: its rows are not used."""
+
+    dx: dict[str, Literal[WORDS["dx"]] | None] = {}
+    dx_type: dict[str, Literal[WORDS["dx_type"]]] = {}
+    sex: dict[str, Literal[WORDS["sex"]]] = {}
+    localization: dict[str, Literal[WORDS["localization"]]] = {}
+    fitzpatrick: dict[str, Literal[WORDS["fitzpatrick"]]] = {}
+
+
+class Layout(_Model):
+    """How a published set lies on disk. A column of ours that is in neither columns nor constants is unknown."""
+
+    source: str  # where to get the set
+    metadata: list[str]  # the table; of several names the first that is there
+    separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
+    joined: list[str] = []  # further tables with one row per image, under the same column of image ids
+    columns: dict[Column, str]  # ours -> theirs; "{this}_{that}" is both, "this or that" the first that is not empty
+    constants: dict[Column, str] = {}  # ours -> the same word for all
+    one_hot: list[str] = []  # columns of which the one that is 1 names the dx
+    values: Values = Values()
+    images: Files
+    masks: Files | None = None
+
+    @model_validator(mode="after")
+    def _says_what_is_needed(self) -> "Layout":
+        said = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
+        if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in said]:
+            raise ValueError(f"neither columns nor constants say what {absent[0]} is")
+        return self
+
+
+def load(layout: str | Path) -> Layout:
+    """A shipped layout by its name, or one of your own by the path of its .yaml. Raises DataError."""
+    shipped = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+    own = (Path(layout).expanduser(), REPOSITORY / layout) if str(layout).endswith((".yaml", ".yml")) else ()
+    path = shipped.get(str(layout)) or next((path for path in own if path.is_file()), None)
+    if path is None:
+        there = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
+        raise DataError(f"no layout {str(layout)!r}{nearest(str(layout), shipped)}; {there}")
+    try:
+        return Layout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = ["layout", *map(str, first["loc"])]
+        near = nearest(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
+        raise DataError(f"{path}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{near}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (is it {near[0]!r}?)" if near else ""
