@@ -1,0 +1,120 @@
+"""Faults of known number, planted into a raw set on disk: an audit is trusted only when it finds them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance, ImageFilter
+
+from p2d_lib.run import atomic, derive
+
+KINDS = ("duplicated_lesions", "near_duplicates", "mislabelled", "blurred", "empty")
+TURNS = tuple(Image.Transpose)  # the seven quarter turns and mirrorings that change an image
+DEFOCUS = 0.04  # standard deviation of the blur, of the short side
+SKIN = (205, 160, 140)  # sRGB of an empty image: light skin, or, for every other one, the darkness under a lens cap
+
+
+def plant(
+    folder: Path,
+    seed: int,
+    *,
+    duplicated_lesions: int = 0,
+    near_duplicates: int = 0,
+    mislabelled: int = 0,
+    blurred: int = 0,
+    empty: int = 0,
+) -> pd.DataFrame:
+    """Edits a raw set in the authors' layout (unzipped) in one step and says what was done, also in its plants.csv.
+
+    duplicated_lesions: images copied byte by byte under a new image_id and a new lesion_id. near_duplicates: likewise,
+    but turned or mirrored, 1-3 % cropped and enlarged, exposed by up to 7 % otherwise, saved with a JPEG quality of
+    60..90; the mask follows. mislabelled: lesions that get another dx of the set, in all their rows. blurred: images
+    out of focus. empty: images of nothing but skin or black, with an empty mask. No lesion is used twice.
+    Returns image_id, lesion_id, plant (one of KINDS) and source (the image_id copied, the true dx, or ""), one row per
+    image; each kind has exactly as many lesion_ids as asked for. Deterministic in seed. Raises ValueError when the
+    lesions do not suffice, or when the set has plants already.
+    """
+    folder, counts = Path(folder), (duplicated_lesions, near_duplicates, mislabelled, blurred, empty)
+    if (folder / "plants.csv").exists():
+        raise ValueError(f"{folder / 'plants.csv'}: this set has plants already; write the set again")
+    metadata = pd.read_csv(folder / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
+    rng = np.random.default_rng(derive(seed, "plants"))
+    lesions, left = rng.permutation(metadata["lesion_id"].unique()), metadata["lesion_id"].nunique()
+    kind_of = {}
+    for kind, count in zip(KINDS, counts, strict=True):
+        if not 0 <= count <= left:
+            raise ValueError(f"{kind} is {count}, but {left} of {len(lesions)} lesions are left; plant fewer")
+        kind_of |= dict.fromkeys(lesions[len(lesions) - left :][:count], kind)
+        left -= count
+    rows = metadata.assign(plant=metadata["lesion_id"].map(kind_of)).dropna(subset="plant")
+    once = rows.sample(frac=1, random_state=rng).drop_duplicates("lesion_id").sort_index()  # one image of each lesion
+    copied = once[once["plant"].isin(KINDS[:2])]
+    new = copied.assign(source=copied["image_id"])
+    for column in ("image_id", "lesion_id"):
+        new[column] = _next(metadata[column], len(new))
+    wrong = rows[rows["plant"] == "mislabelled"].assign(source=lambda table: table["dx"])
+    classes = sorted(set(metadata["dx"]))
+    given = {
+        row.lesion_id: str(rng.choice([dx for dx in classes if dx != row.dx]))
+        for row in wrong.drop_duplicates("lesion_id").itertuples()
+    }
+    spoilt = once[once["plant"].isin(("blurred", "empty"))].assign(source="")
+    planted = pd.concat([new, wrong, spoilt])[["image_id", "lesion_id", "plant", "source"]].reset_index(drop=True)
+    with atomic(folder) as partial:
+        shutil.copytree(folder, partial)
+        for row in planted[planted["plant"] != "mislabelled"].itertuples():
+            _draw(partial, row, np.random.default_rng(derive(seed, "plants", row.image_id)))
+        metadata["dx"] = [given.get(row.lesion_id, row.dx) for row in metadata.itertuples()]
+        table = pd.concat([metadata, new[list(metadata)]])
+        table.to_csv(partial / "HAM10000_metadata.csv", index=False)
+        if (partial / "truth.csv").exists():
+            truth = pd.read_csv(partial / "truth.csv", dtype=str).set_index("image_id")
+            bare = spoilt.loc[spoilt["plant"] == "empty", "image_id"]
+            truth.loc[bare, truth.columns.drop("true_fitzpatrick", errors="ignore")] = "0.0000"
+            copies = truth.loc[new["source"]].set_axis(pd.Index(new["image_id"], name="image_id"))
+            pd.concat([truth, copies]).to_csv(partial / "truth.csv")
+        planted.to_csv(partial / "plants.csv", index=False)
+    return planted
+
+
+def _next(names: pd.Series, n: int) -> list[str]:
+    """The n names after the last: ISIC_0000009 -> ISIC_0000010, ..."""
+    prefix, number = names.max().rsplit("_", 1)
+    return [f"{prefix}_{int(number) + 1 + k:0{len(number)}d}" for k in range(n)]
+
+
+def _draw(folder: Path, row, rng: np.random.Generator) -> None:
+    """Writes the picture and the mask of one plant."""
+    origin = row.source or row.image_id
+    old = next(folder.glob(f"HAM10000_images*/{origin}.jpg"))
+    place = next(folder.glob("HAM10000_segmentations*"))
+    picture, mask = old.with_name(f"{row.image_id}.jpg"), place / f"{row.image_id}_segmentation.png"
+    old_mask = place / f"{origin}_segmentation.png"
+    if row.plant == "duplicated_lesions":
+        shutil.copyfile(old, picture)
+        if old_mask.exists():
+            shutil.copyfile(old_mask, mask)
+        return
+    with Image.open(old) as image:
+        image = image.convert("RGB")
+    quality = 95
+    if row.plant == "near_duplicates":
+        turn, quality, kept = TURNS[rng.integers(len(TURNS))], int(rng.integers(60, 91)), 1 - rng.uniform(0.01, 0.03)
+        left, top = rng.uniform(0, 1 - kept, 2) * image.size
+        box = (left, top, left + kept * image.width, top + kept * image.height)
+        if old_mask.exists():
+            with Image.open(old_mask) as inside:
+                size = (inside.width / image.width, inside.height / image.height) * 2
+                inside = inside.resize(inside.size, Image.Resampling.NEAREST, box=tuple(np.multiply(box, size)))
+            inside.transpose(turn).save(mask)
+        image = image.resize(image.size, Image.Resampling.BICUBIC, box=box).transpose(turn)
+        image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.93, 1.07))
+    elif row.plant == "blurred":
+        image = image.filter(ImageFilter.GaussianBlur(DEFOCUS * min(image.size)))
+    else:
+        colour = SKIN if rng.random() < 0.5 else (4, 4, 4)
+        noise = rng.normal(0, 1.5, (image.height, image.width, 3))
+        image = Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+        Image.new("L", image.size).save(mask)
+    image.save(picture, quality=quality)

@@ -1,0 +1,361 @@
+"""Each audit finds what was planted for it, as much of it as there is, and stays silent where there is nothing."""
+
+import shutil
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from p2d_lib import images, tables
+from p2d_lib.prep import audit, phantom, plants, splits
+from p2d_lib.prep.pixels import DataError, measure_one
+from p2d_lib.prep.raw import find, read
+from p2d_lib.schemas import MEASUREMENTS, QUARANTINE
+from p2d_lib.vocabulary import DX
+
+COUNTS = {"duplicated_lesions": 12, "near_duplicates": 40, "mislabelled": 14, "blurred": 12, "empty": 6}
+SIZE = 64
+
+
+def prepared(folder) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+    """cases, images (n, 64, 64, 3) and measurements of a raw set, as 01 leaves them."""
+    raw = read(folder)
+    files = [(name, raw.images[name], raw.masks.get(name)) for name in raw.metadata["image_id"]]
+    squares = np.stack([np.asarray(images.square(file.image(), SIZE)) for _, file, _ in files])
+    pixels = pd.DataFrame(map(measure_one, files))
+    cases = raw.metadata.assign(split=splits.split(raw.metadata, 0.25, 0.2, 42)).join(pixels)
+    return cases, squares, cases[list(MEASUREMENTS.columns)]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A phantom of 330 images without plants: (folder, cases, images, measurements)."""
+    folder = tmp_path_factory.mktemp("sound") / "set"
+    phantom.write(folder, 330, seed=4, tail=0.3, camera="clinic", progress=False)
+    return folder, *prepared(folder)
+
+
+@pytest.fixture(scope="module")
+def planted(sound, tmp_path_factory):
+    """(cases, images, measurements, plants) of the same set with COUNTS faults."""
+    folder = tmp_path_factory.mktemp("planted") / "set"
+    shutil.copytree(sound[0], folder)
+    table = plants.plant(folder, 7, **COUNTS)
+    return *prepared(folder), table
+
+
+@pytest.fixture(scope="module")
+def pairs(planted):
+    return audit.duplicates(planted[0], planted[1])
+
+
+def found(pairs: pd.DataFrame) -> set[frozenset]:
+    return set(map(frozenset, zip(pairs["image_a"], pairs["image_b"], strict=True)))
+
+
+def pairs_of(table: pd.DataFrame, kind: str) -> set[frozenset]:
+    rows = table[table["plant"] == kind]
+    return set(map(frozenset, zip(rows["image_id"], rows["source"], strict=True)))
+
+
+def lesions_confused(pairs: pd.DataFrame, planted) -> pd.DataFrame:
+    """Pairs of lesions that are not one before planting: a copy belongs to the lesion of its source."""
+    cases, _, _, table = planted
+    lesion = cases.set_index("image_id")["lesion_id"]
+    origin = table[table["source"].isin(lesion.index)].set_index("image_id")["source"]
+    truly = lesion.index.to_series().replace(origin).map(lesion)
+    return pairs[truly[pairs["image_a"]].to_numpy() != truly[pairs["image_b"]].to_numpy()]
+
+
+def turns(image: np.ndarray) -> list[np.ndarray]:
+    """The eight ways to turn and mirror a square image (h, w, 3)."""
+    return [np.rot90(side, k) for side in (image, image[:, ::-1]) for k in range(4)]
+
+
+# ------------------------------------------------------------------------------------------------------------- copies
+def test_every_copied_file_is_found_and_nothing_else_is_called_identical(planted, pairs):
+    assert found(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
+    assert (pairs.loc[pairs["kind"] == "bytes", "distance"] == 0).all()
+
+
+def test_near_duplicates_are_found_and_nothing_else_between_lesions(planted, pairs):
+    near, wanted = pairs[pairs["kind"] == "perceptual"], pairs_of(planted[3], "near_duplicates")
+    assert len(wanted & found(near)) >= 0.9 * len(wanted)
+    assert len(lesions_confused(near, planted)) == 0
+
+
+def test_no_two_lesions_are_as_close_as_any_near_duplicate_is_to_its_source(planted):
+    wanted, wider = pairs_of(planted[3], "near_duplicates"), audit.duplicates(*planted[:2], near=0.2)
+    true = np.array([frozenset(pair) in wanted for pair in zip(wider["image_a"], wider["image_b"], strict=True)])
+    assert true.sum() == COUNTS["near_duplicates"]
+    assert len(lesions_confused(wider[wider["distance"] <= wider.loc[true, "distance"].max()], planted)) <= 1
+
+
+def test_a_set_without_plants_has_no_pair_between_lesions(sound):
+    pairs = audit.duplicates(sound[1], sound[2])
+    assert pairs["same_lesion"].all()
+    assert not (pairs["kind"] == "bytes").any()
+
+
+def test_a_pair_says_whether_lesion_dx_and_split_are_the_same(planted, pairs):
+    cases = planted[0].set_index("image_id")
+    for row in pairs.itertuples():
+        a, b = cases.loc[row.image_a], cases.loc[row.image_b]
+        assert row.same_lesion == (a["lesion_id"] == b["lesion_id"])
+        assert row.same_dx == (a["dx"] == b["dx"])
+        assert row.same_split == (a["split"] == b["split"])
+        assert sorted(row.splits.split("–")) == sorted([a["split"], b["split"]])
+    assert pairs["distance"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_a_turned_or_mirrored_image_is_the_same_picture(turn):
+    rng = np.random.default_rng(0)
+    squares = np.kron(rng.integers(40, 220, (30, 8, 8, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
+    cases, others = (pd.DataFrame({"image_id": [f"{side}{k}" for k in range(30)]}) for side in "ab")
+    pairs = audit.duplicates(cases, squares, others, np.stack([turns(image)[turn] for image in squares]))
+    assert found(pairs) == {frozenset({f"a{k}", f"b{k}"}) for k in range(30)}
+    assert pairs["distance"].max() < 1e-4
+    assert (pairs["kind"] == ("bytes" if turn == 0 else "perceptual")).all()
+
+
+def test_the_best_of_eight_turns_is_that_of_comparing_all_eight(planted):
+    squares = planted[1][:40]
+    prints = audit.fingerprint(squares)
+    turned = np.stack([audit.fingerprint(np.stack(side)) for side in zip(*map(turns, squares), strict=True)])
+    one_by_one = np.einsum("taxyz,bxyz->tab", turned, prints).max(axis=0)
+    np.testing.assert_allclose(audit._correlation(prints, prints), one_by_one, atol=1e-5)
+
+
+def test_exposure_and_white_balance_do_not_hide_a_copy(planted):
+    cases, squares, _, table = planted
+    chosen = ~cases["image_id"].isin(table["image_id"])
+    tinted = (squares[chosen] * np.array([0.9, 0.8, 0.75])).astype(np.uint8)
+    others = pd.DataFrame({"image_id": "tinted " + cases.loc[chosen, "image_id"]})
+    pairs = audit.duplicates(cases, squares, others, tinted, near=0.02)
+    assert {frozenset({name, f"tinted {name}"}) for name in cases.loc[chosen, "image_id"]} <= found(pairs)
+
+
+def test_an_exact_copy_of_a_training_image_among_synthetic_ones_is_found(planted):
+    cases, squares, _, table = planted
+    used = {*table["image_id"], *table["source"]}
+    train = cases[(cases["split"] == "train") & ~cases["image_id"].isin(used)].drop_duplicates("lesion_id").index
+    lesions = [phantom.draw_lesion(np.random.default_rng(k), "mel") for k in range(20)]
+    drawn = np.stack([phantom.render(lesion, phantom.View("clinic"), (SIZE, SIZE))[0] for lesion in lesions])
+    drawn[3], drawn[11] = squares[train[0]], np.rot90(squares[train[1]])
+    synthetic = pd.DataFrame({"image_id": [f"syn{k}" for k in range(20)], "dx": "mel"})
+    pairs = audit.duplicates(cases.loc[train], squares[train], synthetic, drawn)
+    assert found(pairs) == {frozenset({cases["image_id"][train[k]], f"syn{n}"}) for k, n in ((0, 3), (1, 11))}
+    assert pairs["kind"].tolist() == ["bytes", "perceptual"]
+    assert pairs["splits"].tolist() == ["train", "train"]
+    assert not pairs[["same_lesion", "same_split"]].any(axis=None)
+
+
+def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, pairs):
+    cases, _, _, table = planted
+    split = cases.set_index("image_id")["split"]
+    across = sum(split[a] != split[b] for a, b in map(tuple, pairs_of(table, "duplicated_lesions")))
+    rows = audit.leakage(cases, pairs).set_index("check")["found"]
+    copies = COUNTS["duplicated_lesions"]
+    assert rows["lesions in more than one split"] == "0"
+    assert rows["identical pairs (of these, of different lesions)"] == f"{copies} ({copies})"
+    assert rows["identical pairs across splits (of these, of different lesions)"] == f"{across} ({across})"
+    assert 0 < across < copies
+    expected = splits.leak_of_image_split(cases, (cases["split"] == "test").mean())["all"]
+    assert rows["test images that a split by images would leak"] == f"{expected:.1%}"
+    mixed = cases.assign(split=np.resize(["train", "test"], len(cases)))
+    several = (cases.groupby("lesion_id").size() > 1).sum()
+    assert audit.leakage(mixed, pairs)["found"][0] == str(several)
+
+
+def test_the_two_identical_pairs_of_ham10000_are_found(ham):
+    twins = {frozenset({"ISIC_0024366", "ISIC_0029861"}), frozenset({"ISIC_0024777", "ISIC_0029938"})}
+    raw = read(find())
+    some = ham[ham["image_id"].isin(set().union(*twins)) | (ham.index % 40 == 0)].reset_index(drop=True)
+    pictures = [raw.images[name].image(at_least=SIZE) for name in some["image_id"]]
+    pairs = audit.duplicates(some, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
+    assert found(pairs[pairs["kind"] == "bytes"]) == twins
+    assert pairs["same_lesion"].all()
+
+
+def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
+    raw, some = read(find()), ham.drop_duplicates("lesion_id").iloc[::90].drop(columns="age")
+    for place in ("HAM10000_images_part_1", "HAM10000_segmentations_lesion_tschandl"):
+        (tmp_path / place).mkdir()
+    for name in some["image_id"]:
+        (tmp_path / "HAM10000_images_part_1" / f"{name}.jpg").write_bytes(raw.images[name].data())
+        mask = tmp_path / "HAM10000_segmentations_lesion_tschandl" / f"{name}_segmentation.png"
+        mask.write_bytes(raw.masks[name].data())
+    some.assign(age="").to_csv(tmp_path / "HAM10000_metadata.csv", index=False)
+    table = plants.plant(tmp_path, 0, near_duplicates=len(some))
+    metadata = pd.read_csv(tmp_path / "HAM10000_metadata.csv")
+    squares = [images.read(tmp_path / "HAM10000_images_part_1" / f"{name}.jpg", SIZE) for name in metadata["image_id"]]
+    assert found(audit.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
+
+
+# ------------------------------------------------------------------------------------------------------------- labels
+def test_planted_mislabels_are_those_least_believed(sound):
+    _, cases, squares, measurements = sound
+    features, lesions = audit.cheap_features(squares, measurements), cases.drop_duplicates("lesion_id")
+    believed, flagged, falsely, blind = [], [], [], []
+    for seed in range(8):
+        swapped = lesions.sample(15, random_state=seed).set_index("lesion_id")["dx"]
+        other = {lesion: DX[(DX.index(dx) + 1 + seed % 6) % 7] for lesion, dx in swapped.items()}
+        wrong, dx = cases["lesion_id"].isin(other), cases["lesion_id"].map(other).fillna(cases["dx"])
+        doubts = audit.suspect_labels(features, dx, cases["lesion_id"], seed)
+        assert (doubts["dx"] == dx).all()
+        believed.append(roc_auc_score(wrong, -doubts["self_confidence"]))
+        flagged.append(doubts.loc[wrong, "flagged"].mean())
+        falsely.append(doubts.loc[~wrong, "flagged"].mean())
+        shuffled = features.sample(frac=1, random_state=seed).set_axis(features.index)
+        doubts = audit.suspect_labels(shuffled, dx, cases["lesion_id"], seed)
+        blind.append(roc_auc_score(wrong, -doubts["self_confidence"]))
+    assert np.mean(believed) > 0.93
+    assert np.mean(flagged) > 0.75
+    assert np.mean(falsely) < 0.2
+    assert np.mean(blind) == pytest.approx(0.5, abs=0.12)
+
+
+def test_doubts_point_to_what_was_planted_on_disk(planted):
+    cases, squares, measurements, table = planted
+    truth = table[table["plant"] == "mislabelled"].set_index("image_id")["source"]
+    doubts = audit.suspect_labels(
+        audit.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0
+    ).set_index(cases["image_id"])
+    assert (doubts.loc[truth.index, "suggested"] == truth).mean() > 0.3  # one in seven by chance
+    assert doubts.loc[truth.index, "flagged"].mean() > 2 * doubts["flagged"].mean()
+
+
+def test_a_label_is_judged_by_a_model_that_has_not_seen_the_lesion():
+    rng = np.random.default_rng(0)
+    lesions = np.repeat(np.arange(100), 3)
+    features = pd.DataFrame(rng.normal(size=(100, 60))[lesions])  # a lesion's images are alike, and say nothing of dx
+    dx = np.array(["mel", "nv"])[rng.integers(0, 2, 100)][lesions]
+    doubts = audit.suspect_labels(features, dx, lesions, 0)
+    assert 0.3 < (doubts["self_confidence"] > 0.5).mean() < 0.7
+    assert (doubts.groupby(lesions)["flagged"].nunique() == 1).all()
+
+
+def test_without_masks_labels_are_doubted_all_the_same(planted):
+    cases, squares, measurements, _ = planted
+    bare = measurements.assign(**dict.fromkeys(measurements.columns[1:], np.nan))
+    doubts = audit.suspect_labels(audit.cheap_features(squares, bare), cases["dx"], cases["lesion_id"], 0)
+    assert doubts["self_confidence"].between(0, 1).all()
+
+
+def test_a_dx_with_one_lesion_cannot_be_judged_and_is_named():
+    dx = ["nv"] * 8 + ["df"] * 2
+    with pytest.raises(ValueError, match="dx 'df' has one lesion"):
+        audit.suspect_labels(pd.DataFrame({"x": np.arange(10.0)}), dx, [*range(8), 8, 8], 0)
+
+
+# ---------------------------------------------------------------------------------------------------------- skin tone
+LESIONS = {"nv": 60, "mel": 25, "bkl": 25, "bcc": 15, "akiec": 12, "df": 7, "vasc": 6}
+
+
+def tones(seed: int, effect: float, times: int = 1) -> pd.DataFrame:
+    """Lesions whose tone is normal, melanomas' shifted by so many standard deviations."""
+    dx = np.repeat(list(LESIONS), [times * n for n in LESIONS.values()])
+    tone = np.random.default_rng(seed).normal(size=len(dx)) + effect * (dx == "mel")
+    return pd.DataFrame({"lesion_id": [f"L{k}" for k in range(len(dx))], "dx": dx, "ita": tone})
+
+
+def test_without_a_tie_to_skin_tone_the_alarm_goes_off_as_rarely_as_it_should():
+    alarms = [audit.tone_association(tones(k, 0), n_resamples=99, seed=k).p <= 0.05 for k in range(200)]
+    assert 2 <= sum(alarms) <= 20  # 10 expected; both ends are beyond 1 in 300
+
+
+@pytest.mark.parametrize("effect", [1.0, 2.0])
+def test_a_planted_tie_to_skin_tone_is_recovered(effect):
+    in_truth = audit.tone_association(tones(0, effect, times=300), n_resamples=2).epsilon2.estimate
+    results = [audit.tone_association(tones(k, effect), n_resamples=200, seed=k) for k in range(1, 41)]
+    assert np.mean([r.epsilon2.low <= in_truth <= r.epsilon2.high for r in results]) >= 0.85
+    assert np.mean([r.epsilon2.estimate for r in results]) == pytest.approx(in_truth, rel=0.2)
+    assert np.mean([r.p < 0.05 for r in results]) > 0.8
+    assert results[0].medians["median"].idxmax() == "mel"
+
+
+def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_path):
+    phantom.write(tmp_path / "tied", 150, 4, 0.3, "clinic", size=(32, 24), tone_effect=0.9, progress=False)
+    tied = read(tmp_path / "tied").metadata
+    assert audit.tone_association(sound[1], "true_fitzpatrick").p > 0.05
+    result = audit.tone_association(tied, "true_fitzpatrick")
+    assert result.p < 0.01 and result.epsilon2.low > 0
+    assert result.medians["median"]["mel"] >= 5 > result.medians["median"].drop("mel").max()
+
+
+def test_tone_is_counted_by_lesion_and_unknown_tones_do_not_count():
+    once = tones(3, 1.0)
+    often = pd.concat([once, once[once["dx"] == "mel"], once.assign(ita=np.nan)], ignore_index=True)
+    assert audit.tone_association(often).epsilon2.estimate == audit.tone_association(once).epsilon2.estimate
+    assert audit.tone_association(often).medians["lesions"].to_dict() == dict(sorted(LESIONS.items()))
+
+
+def test_an_association_needs_two_dx_with_a_known_tone():
+    with pytest.raises(ValueError, match="ita is known of 1 dx"):
+        audit.tone_association(tones(0, 0).query("dx == 'nv'"))
+
+
+def test_two_readings_of_ita_are_compared_by_category_and_by_limits_of_agreement():
+    edges = pd.Series([60.0, 55, 41, 28, 10, -30])
+    assert audit.ita_category(edges).tolist() == ["very light", "light", "intermediate", "tan", "brown", "dark"]
+    cases = pd.DataFrame({"ita": [60.0, 50, 30, 20, np.nan], "ita_patches": [62.0, 56, 34, 24, 10]})
+    agreement = audit.ita_disagreement(cases)
+    assert agreement["images"] == 4
+    assert agreement["other_category"] == 0.25
+    assert agreement["mean_difference"] == 4
+    half = 1.96 * np.std([2, 6, 4, 4], ddof=1)
+    assert agreement[["low_limit", "high_limit"]].tolist() == pytest.approx([4 - half, 4 + half])
+
+
+# ----------------------------------------------------------------------------------------------------------- pictures
+def test_exactly_the_empty_and_the_blurred_pictures_are_flagged(planted):
+    cases, _, _, table = planted
+    flags = audit.quality(cases).set_index(cases["image_id"])
+    for kind in ("empty", "blurred"):
+        wanted = set(table.loc[table["plant"] == kind, "image_id"])
+        assert set(flags.index[flags[kind]]) == wanted
+
+
+def test_hardly_a_picture_of_a_sound_set_is_flagged(sound):
+    assert audit.quality(sound[1]).sum().tolist() == [0, 0]
+
+
+ENTROPY = pd.DataFrame({"dx": ["nv", "nv", "nv", "mel"], "entropy": [3.0, 5.0, 6.0, 5.5]})
+
+
+def test_the_entropy_filter_counts_what_each_threshold_keeps():
+    kept = audit.entropy_filter(ENTROPY, [0, 5, 5.6])
+    assert list(kept) == ["mel", "nv", "all"] and list(kept.index) == [0, 5, 5.6]
+    assert kept.to_numpy().tolist() == [[1, 3, 4], [1, 2, 3], [0, 1, 1]]
+
+
+def test_flat_train_images_go_to_quarantine_with_their_reason_and_no_others():
+    cases = pd.DataFrame({"image_id": list("abcd"), "split": ["train", "train", "test", "val"], "dx": "nv"})
+    cases["path"], cases["entropy"] = "images/" + cases["image_id"] + ".png", [2.0, 5.0, 2.0, 2.0]
+    none = pd.DataFrame({name: [] for name in QUARANTINE.columns})
+    leave = partial(audit.leave_out_flat, cases, cases[["image_id"]], none)
+    kept, measured, out = leave(3.0)
+    assert kept["image_id"].tolist() == measured["image_id"].tolist() == ["b", "c", "d"]
+    assert kept.index.tolist() == [0, 1, 2]
+    rows = QUARANTINE.validate(out)
+    assert rows["image_id"].tolist() == ["a"]
+    assert rows["reason"].tolist() == ["entropy 2.00 bits is below min_entropy 3.0"]
+    assert len(leave(0.0)[0]) == 4
+    with pytest.raises(DataError, match=r"min_entropy 6\.0 bits leaves no train image of 'nv'"):
+        leave(6.0)
+
+
+def test_the_summary_says_what_was_planted(planted, pairs):
+    cases, squares, measurements, _ = planted
+    doubts = audit.suspect_labels(audit.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0)
+    tone = audit.tone_association(cases, n_resamples=50)
+    rows = audit.summary(cases, pairs, audit.quality(cases), doubts, tone).set_index("check")["found"]
+    assert rows["empty pictures"] == str(COUNTS["empty"])
+    assert rows["blurred pictures"] == str(COUNTS["blurred"])
+    assert rows["labels doubted"].startswith(f"{doubts['flagged'].sum()} (")
+    assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
+    assert len(audit.summary(cases, pairs, audit.quality(cases), doubts)) == len(rows) - 1
+    assert set(doubts["suggested"]) <= set(DX)
