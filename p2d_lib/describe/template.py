@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from p2d_lib.prompts import is_plain_colour, prompt, said
+from p2d_lib.describe.concepts import captions, keep_top
+from p2d_lib.prompts import is_plain_colour, said
 from p2d_lib.vocabulary import DX_NAMES, FEATURES
 
 FULL_SHARE = {"light_brown": 0.25, "dark_brown": 0.25, "red": 0.25, "black": 0.125, "white": 0.125, "blue_grey": 0.25}
@@ -22,28 +23,31 @@ BY_RANK = {  # feature: what measures it; only its order among the train images 
 LOWEST, HIGHEST = 0.05, 0.95  # quantiles of the train images that score 0 and 1
 
 
-def describe(cases: pd.DataFrame, measurements: pd.DataFrame, max_features: int) -> pd.DataFrame:
+def describe(
+    cases: pd.DataFrame, measurements: pd.DataFrame, max_features: int, top_concepts: int = len(FEATURES)
+) -> pd.DataFrame:
     """The artefact descriptions, one row per case: describer "truth" where the cases carry true_* columns, else
-    "measured". max_features: how many features a prompt says at most."""
+    "measured". max_features: how many features a prompt says at most; top_concepts: of how many, the most frequent in
+    train images (see concepts.py)."""
     known = any(column.startswith("true_") for column in cases)
     features = truth(cases) if known else measured(cases, measurements)
     rows = features.to_dict("records")
-    return pd.DataFrame(
+    descriptions = pd.DataFrame(
         {
             "image_id": cases["image_id"].to_numpy(),
             "describer": "truth" if known else "measured",
             "text": [sentence(*case, row) for case, row in zip(_people(cases), rows, strict=True)],
             **{name: features[name].to_numpy() for name in FEATURES},
-            "prompt": [
-                prompt(dx, row, site, max_features)
-                for dx, site, row in zip(cases["dx"], cases["localization"], rows, strict=True)
-            ],
             "valid": True,
             "reviewer": "",
             "seconds": 0.0,
             "cost": 0.0,
         }
     )
+    spoken = descriptions
+    if top_concepts < len(FEATURES):
+        spoken = keep_top(descriptions, top_concepts, descriptions[(cases["split"] == "train").to_numpy()])
+    return descriptions.assign(prompt=captions(spoken, cases, max_features))
 
 
 def truth(cases: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,68 @@
+"""Concept filtering: the k most frequent concepts of the vocabulary are said in prompts, the others are not.
+
+Of a word that is hardly ever said, a text-to-image model learns nothing. Radiology counts the UMLS concepts (CUIs) that
+its captions come with, as those of ROCOv2 do (Rückert et al., arXiv:2405.10004); here the concepts are the vocabulary's
+features, and `vocabulary.codes` names them in UMLS and SNOMED CT where that can be done.
+"""
+
+import math
+
+import pandas as pd
+
+from p2d_lib.prompts import PRESENT, prompt
+from p2d_lib.vocabulary import DX, FEATURES, codes
+
+
+def frequency(descriptions: pd.DataFrame, present_from: float = PRESENT, dx: pd.Series | None = None) -> pd.DataFrame:
+    """How often each concept is said, the most frequent first; equal shares keep the vocabulary's order.
+
+    descriptions: a row per image, as `schemas.DESCRIPTIONS`; give those of train images, so that no other image shapes
+    what is said. present_from: the score (0..1) from which a feature is said; an unknown one (NaN) is not, and skin
+    tone, a degree, is said wherever it is known. dx: the diagnosis of each row, in their order.
+    Columns: concept, umls_cui, snomed_ct ("" where there is none), share (of the rows, 0..1) and, with dx, one column
+    per diagnosis: the share of its rows, NaN where it has none. Raises ValueError where there is no row to count.
+    """
+    if descriptions.empty:
+        raise ValueError("descriptions: no rows to count concepts on; give those of the train images")
+    said = descriptions[list(FEATURES)] >= present_from
+    said["background_skin_tone"] = descriptions["background_skin_tone"].notna()
+    named = [codes()["feature", name] for name in FEATURES]
+    table = pd.DataFrame(
+        {
+            "concept": list(FEATURES),
+            "umls_cui": [code.umls_cui for code in named],
+            "snomed_ct": [code.snomed_ct for code in named],
+            "share": said.mean().to_numpy(),
+        }
+    )
+    if dx is not None:
+        by_dx = said.groupby(dx.to_numpy()).mean().reindex(DX).T
+        table = table.join(by_dx, on="concept")
+    return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
+
+
+def keep_top(
+    descriptions: pd.DataFrame, k: int, counted_on: pd.DataFrame, present_from: float = PRESENT
+) -> pd.DataFrame:
+    """The descriptions with all but the k most frequent features unknown (NaN), so that no prompt says them.
+
+    counted_on: the rows, of the same table, that `frequency` counts: those of train images. k: 1..22; 22 changes
+    nothing. `prompt` and `text` stay as they were: `captions` says them anew. Raises ValueError for another k.
+    """
+    if not 1 <= k <= len(FEATURES):
+        raise ValueError(f"top_concepts: {k}: the vocabulary has {len(FEATURES)} concepts; keep 1 to {len(FEATURES)}")
+    dropped = frequency(counted_on, present_from)["concept"].iloc[k:]
+    return descriptions.assign(**dict.fromkeys(dropped, math.nan))
+
+
+def captions(descriptions: pd.DataFrame, cases: pd.DataFrame, max_features: int) -> list[str]:
+    """The prompt of each description from its features, as the template describer words it.
+
+    Raises KeyError for an image that is not among the cases.
+    """
+    about = cases.set_index("image_id").loc[descriptions["image_id"], ["dx", "localization"]]
+    features = descriptions[list(FEATURES)].to_dict("records")
+    return [
+        prompt(dx, row, site, max_features)
+        for dx, site, row in zip(about["dx"], about["localization"], features, strict=True)
+    ]

@@ -1,0 +1,105 @@
+import math
+
+import pandas as pd
+import pytest
+
+from p2d_lib.describe import concepts, template
+from p2d_lib.prompts import PRESENT
+from p2d_lib.schemas import DESCRIPTIONS
+from p2d_lib.vocabulary import DX_NAMES, FEATURES, codes
+
+TRAIN = 8
+
+
+@pytest.fixture
+def cases() -> pd.DataFrame:
+    """Eight train images, of which 8, 6, 4 and 2 show one concept each, and four test images full of streaks."""
+    shown = {"red": 8, "asymmetry": 6, "white": 4, "irregular_streaks": 2}
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(12)],
+            "dx": ["mel", "nv"] * 6,
+            "localization": "back",
+            "age": 50.0,
+            "sex": "female",
+            "split": ["train"] * TRAIN + ["test"] * 4,
+            "true_background_skin_tone": [0.1] * 5 + [math.nan] * 7,
+            "true_black": 0.2,  # known everywhere, present nowhere
+            **{f"true_{name}": [0.6 * (k < n) for k in range(TRAIN)] + [0.0] * 4 for name, n in shown.items()},
+        }
+    ).assign(true_irregular_streaks=[0.6, 0.6] + [0.0] * 6 + [0.9] * 4)
+
+
+@pytest.fixture
+def described(cases) -> pd.DataFrame:
+    return DESCRIPTIONS.validate(template.describe(cases, pd.DataFrame(), 8))
+
+
+def test_shares_are_those_planted_most_frequent_first(described):
+    found = concepts.frequency(described[:TRAIN])
+    assert found["concept"][:5].tolist() == ["red", "asymmetry", "background_skin_tone", "white", "irregular_streaks"]
+    assert found["share"][:6].tolist() == pytest.approx([1, 6 / 8, 5 / 8, 4 / 8, 2 / 8, 0])
+    assert sorted(found["concept"]) == sorted(FEATURES)
+
+
+def test_a_concept_is_counted_where_and_only_where_the_prompt_says_it(described):
+    found = concepts.frequency(described).set_index("concept")["share"]
+    for name in ("red", "white", "asymmetry", "irregular_streaks", "black"):
+        assert found[name] == described["prompt"].str.contains(FEATURES[name].phrase).mean()
+    assert found["background_skin_tone"] == described["prompt"].str.contains(" skin,").mean()
+
+
+def test_a_score_below_the_threshold_is_not_said_and_one_on_it_is(described):
+    described["black"] = PRESENT
+    assert concepts.frequency(described).set_index("concept")["share"]["black"] == 1
+    assert concepts.frequency(described, PRESENT + 0.01).set_index("concept")["share"]["black"] == 0
+
+
+def test_shares_by_diagnosis_average_to_the_share(cases, described):
+    found = concepts.frequency(described, dx=cases["dx"]).set_index("concept")
+    assert found.loc["asymmetry", ["mel", "nv"]].tolist() == [3 / 6, 3 / 6]
+    assert found.loc["background_skin_tone", ["mel", "nv"]].tolist() == pytest.approx([3 / 6, 2 / 6])
+    assert found[["mel", "nv"]].mean(axis=1).to_numpy() == pytest.approx(found["share"].to_numpy())
+    assert found["akiec"].isna().all()
+
+
+def test_concepts_carry_their_codes(described):
+    found = concepts.frequency(described).set_index("concept")
+    assert found.loc["red", ["umls_cui", "snomed_ct"]].tolist() == ["C1260956", "371240000"]
+    assert found.loc["blue_whitish_veil", ["umls_cui", "snomed_ct"]].tolist() == ["", ""]
+    assert (found["umls_cui"] == [codes()["feature", name].umls_cui for name in found.index]).all()
+
+
+def test_only_the_most_frequent_stay_known(described):
+    kept = DESCRIPTIONS.validate(concepts.keep_top(described, 2, described[:TRAIN]))
+    known = kept[list(FEATURES)].notna().any()
+    assert set(known.index[known]) == {"red", "asymmetry"}
+    pd.testing.assert_frame_equal(kept[["red", "asymmetry"]], described[["red", "asymmetry"]])
+
+
+def test_what_is_frequent_in_test_images_alone_does_not_stay(described):
+    kept = concepts.keep_top(described, 4, described[:TRAIN])
+    assert kept["irregular_streaks"].isna().all()
+    assert concepts.keep_top(described, 4, described)["irregular_streaks"].notna().all()
+
+
+def test_all_concepts_kept_change_nothing(cases, described):
+    kept = concepts.keep_top(described, 22, described[:TRAIN])
+    pd.testing.assert_frame_equal(kept, described)
+    assert concepts.captions(kept, cases, 8) == described["prompt"].tolist()
+
+
+def test_captions_made_afterwards_say_no_dropped_concept_and_all_else(cases, described):
+    kept = concepts.keep_top(described, 2, described[:TRAIN]).iloc[::-1]  # in an order of its own
+    said = dict(zip(kept["image_id"], concepts.captions(kept, cases, 8), strict=True))
+    for case in cases.itertuples():
+        seen = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
+        assert said[case.image_id] == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *seen, "back"])
+
+
+def test_nothing_to_count_on_and_an_impossible_number_are_refused(described):
+    with pytest.raises(ValueError, match="descriptions: no rows to count concepts on; give those of the train images"):
+        concepts.frequency(described[:0])
+    for k in (0, 23):
+        with pytest.raises(ValueError, match=f"top_concepts: {k}: the vocabulary has 22 concepts; keep 1 to 22"):
+            concepts.keep_top(described, k, described)
