@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -188,6 +188,14 @@ class Run:
             if artefact.path in folders:
                 self.path(name)  # which says what to run where it is missing, and notes it as an input
         return load(self.folder / path for path in table["path"])
+
+
+    def in_parts(
+        self, table: pd.DataFrame, measure: Callable[[np.ndarray, pd.DataFrame], np.ndarray], size: int = 512
+    ) -> np.ndarray:
+        """measure(images, rows) of a table's images, `size` at a time since all might fill the memory, joined."""
+        parts = (table.iloc[start : start + size] for start in range(0, len(table), size))
+        return np.concatenate([measure(self.images(part), part) for part in parts])
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:

@@ -181,8 +181,16 @@ def test_images_of_a_table_come_in_its_order(run):
     folder.mkdir(parents=True)
     for i in range(3):
         images.save(folder / f"{i}.png", np.full((8, 8, 3), 10 * i, np.uint8))
-    shown = run.images(synthetic(3).iloc[::-1])
+    table = synthetic(3).iloc[::-1]
+    shown = run.images(table)
     assert shown.shape == (3, 8, 8, 3) and shown[:, 0, 0, 0].tolist() == [20, 10, 0]
+    sizes = []
+
+    def grey(pixels, rows):
+        sizes.append((len(pixels), len(rows)))
+        return pixels[:, 0, 0, 0]
+
+    assert run.in_parts(table, grey, size=2).tolist() == [20, 10, 0] and sizes == [(2, 2), (1, 1)]
 
 
 def test_unfinished_work_survives_and_lies_apart_by_notebook(run):

@@ -44,13 +44,16 @@ def encode(pipe, images: np.ndarray, prompts: Sequence[str], cache: Path) -> Enc
 
 
 def key(pipe, images: np.ndarray, prompts: Sequence[str]) -> str:
-    """Hex digest of what the encoding depends on."""
-    digest = hashlib.sha256()
-    for part in (pipe.vae, pipe.text_encoder):
-        for name, value in part.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    digest.update(repr(pipe.vae.config.scaling_factor).encode())
-    digest.update(np.ascontiguousarray(images).tobytes())
-    digest.update("\n".join(prompts).encode())
-    return digest.hexdigest()[:24]
+    """What the encoding depends on, as a hex digest."""
+    weights = [value for part in (pipe.vae, pipe.text_encoder) for item in part.state_dict().items() for value in item]
+    return digest(*weights, repr(pipe.vae.config.scaling_factor), images, "\n".join(prompts))[:24]
+
+
+def digest(*parts: torch.Tensor | np.ndarray | str) -> str:
+    """SHA-256, in hex, of tensors, arrays and texts."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            part = part.detach().float().cpu().numpy()
+        found.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part))
+    return found.hexdigest()

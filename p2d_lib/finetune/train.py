@@ -5,7 +5,6 @@ resumed from its checkpoint ends, on a CPU, with the same bits as one that was n
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import time
@@ -19,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from p2d_lib.device import generator
-from p2d_lib.finetune.latents import Encoded
+from p2d_lib.finetune.latents import Encoded, digest
 from p2d_lib.models import diffusion
 from p2d_lib.run import atomic, derive
 
@@ -66,7 +65,7 @@ def fit(
     it holds for the same recipe and `key` (what else the result depends on). Returns the log: step, loss, lr, seconds.
     """
     parameters = list(parameters)
-    key = hashlib.sha256(json.dumps([asdict(recipe), [list(p.shape) for p in parameters], key]).encode()).hexdigest()
+    key = digest(json.dumps([asdict(recipe), [list(p.shape) for p in parameters], key]))
     path = checkpoints / f"{name}.pt" if checkpoints else None
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     average = [p.detach().clone() for p in parameters]
@@ -152,7 +151,7 @@ def fit_adapter(
 
     loss = _loss(pipe, encoded.latents, words, recipe, "adapter", weights)
     drawn = torch.tensor([] if weights is None else weights)
-    key = _digest(*pipe.unet.state_dict().values(), *vars(encoded).values(), drawn)
+    key = digest(*pipe.unet.state_dict().values(), *vars(encoded).values(), drawn)
     return fit(parameters, loss, recipe, "adapter", checkpoints, key)
 
 
@@ -168,7 +167,7 @@ def fit_base(
         return pipe.text_encoder(ids[torch.where(dropped, len(ids) - 1, chosen)])[0]
 
     loss = _loss(pipe, encoded.latents, words, recipe, "base", None)
-    log = fit(parameters, loss, recipe, "base", checkpoints, _digest(*parameters, encoded.latents, ids))
+    log = fit(parameters, loss, recipe, "base", checkpoints, digest(*parameters, encoded.latents, ids))
     for part in parts:
         part.requires_grad_(False)
     return log
@@ -190,13 +189,6 @@ def _loss(pipe, latents, words, recipe: Recipe, name: str, weights: np.ndarray |
             return denoising_loss(pipe, batch, words(chosen, dropped), source, recipe.snr_gamma)
 
     return loss
-
-
-def _digest(*tensors: torch.Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().float().cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict) -> None:

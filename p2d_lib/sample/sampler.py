@@ -71,8 +71,7 @@ def collect(plan: pd.DataFrame, drawn: Path, folder: Path) -> None:
 
 def embed(scout, run: Run, table: pd.DataFrame, device) -> np.ndarray:
     """Scout embeddings (n, d) of the images of a cases or synthetic table."""
-    shards = (table.iloc[start : start + SHARD] for start in range(0, len(table), SHARD))
-    return np.concatenate([classifiers.predict(scout, run.images(shard), device)["embedding"] for shard in shards])
+    return run.in_parts(table, lambda pixels, _: classifiers.predict(scout, pixels, device)["embedding"])
 
 
 def measure(
