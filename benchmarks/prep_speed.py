@@ -1,0 +1,71 @@
+"""Resizing a raw set: a plain Pillow loop (open, convert, resize, save) against p2d_lib.prep.
+
+    python benchmarks/prep_speed.py path/to/ham10000 [--size 64] [--rounds 3]
+
+Both write one PNG a picture, the central square by Lanczos, in turn, on the same files; the median of the rounds
+counts. Also says the peak memory of a worker and whether one and several workers write the same bytes.
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from p2d_lib.prep import pixels, raw  # noqa: E402
+from p2d_lib.prep.prepare import in_shards  # noqa: E402
+from p2d_lib.run import sha256  # noqa: E402
+
+
+def plain(jobs, size: int, folder: Path) -> None:
+    for name, file, _ in jobs:
+        image = Image.open(file.path).convert("RGB")
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+        image.resize((size, size), Image.Resampling.LANCZOS, box=box).save(folder / f"{name}.png")
+
+
+def ours(jobs, size: int, folder: Path) -> None:
+    in_shards(partial(pixels.write_square, size, folder), jobs, folder.with_name(f"{folder.name}-state"), "", "fail")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="HAM10000 in its authors' layout, unzipped")
+    parser.add_argument("--size", type=int, default=64, help="px of the squares")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    found = raw.read(given.folder)
+    jobs = [(name, found.images[name], None) for name in found.metadata["image_id"]]
+    seconds = {"plain": [], "ours": []}
+    with tempfile.TemporaryDirectory() as place:
+        for k in range(given.rounds):
+            for name, resize in (("plain", plain), ("ours", ours)):
+                folder = Path(place) / f"{name}{k}"
+                folder.mkdir()
+                started = time.perf_counter()
+                resize(jobs, given.size, folder)
+                seconds[name].append(time.perf_counter() - started)
+                print(f"{name}: {seconds[name][-1]:.1f} s for {len(jobs)} images", flush=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        os.environ["P2D_THREADS"] = "1"
+        alone = Path(place) / "alone"
+        alone.mkdir()
+        ours(jobs, given.size, alone)
+        print(f"peak memory of a worker {peak:.0f} MB; one worker writes the same bytes: "
+              f"{sha256(alone) == sha256(Path(place) / 'ours0')}")  # fmt: skip
+    print(f"ratio {statistics.median(seconds['plain']) / statistics.median(seconds['ours']):.2f}")
+
+
+if __name__ == "__main__":
+    main()
