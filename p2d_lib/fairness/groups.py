@@ -17,7 +17,7 @@ from p2d_lib.vocabulary import DX, DX_NAMES, MALIGNANT
 
 METRICS = ("accuracy", "balanced accuracy", "malignant sensitivity", "malignant specificity")
 AGE_BANDS = {"under 30": 0, "30–44": 30, "45–59": 45, "60–74": 60, "75 and over": 75}  # from this year on
-SITES = {
+REGIONS = {
     **dict.fromkeys(("ear", "face", "neck", "scalp"), "head and neck"),
     **dict.fromkeys(("abdomen", "back", "chest", "trunk"), "trunk"),
     **dict.fromkeys(("upper extremity", "hand"), "upper extremity"),
@@ -30,19 +30,20 @@ CHANGE = "change"  # the arm of `gaps` that holds second minus first
 
 
 def attributes(cases: pd.DataFrame) -> pd.DataFrame:
-    """The group of each image (index image_id) by sex, age, site, true skin type where known, malignancy, lesion type.
+    """The group of each image (index image_id) by sex, age, site, skin type where people or the phantom tell it, malignancy, lesion type.
 
     Ordered categories; NaN where sex, age or site is unknown: such an image is in no group of that attribute.
     """
     malignant = np.where(cases["dx"].isin(MALIGNANT), "malignant", "benign")
-    site = cases["localization"].replace(SITES).where(cases["localization"] != "unknown")
+    site = cases["localization"].replace(REGIONS).where(cases["localization"] != "unknown")
     groups = {
         "sex": _ordered(cases["sex"].where(cases["sex"] != "unknown"), ["female", "male"]),
         "age": pd.cut(cases["age"].to_numpy(), [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS)),
-        "site": _ordered(site, SITES.values()),
+        "site": _ordered(site, REGIONS.values()),
     }
-    if "true_fitzpatrick" in cases:
-        groups["skin type"] = _ordered(cases["true_fitzpatrick"].map(SKIN_TYPES), SKIN_TYPES.values())
+    for column in ("fitzpatrick", "true_fitzpatrick"):  # judged by people, drawn by the phantom; never read from pixels
+        if column in cases:
+            groups["skin type"] = _ordered(cases[column].map(SKIN_TYPES), SKIN_TYPES.values())
     groups["malignancy"] = _ordered(malignant, ["benign", "malignant"])
     groups["lesion type"] = _ordered(cases["dx"].map(DX_NAMES), DX_NAMES.values())
     return pd.DataFrame(groups, index=pd.Index(cases["image_id"]))

@@ -65,6 +65,8 @@ def test_groups_are_what_the_cases_say():
     assert got["site"].tolist() == ["upper extremity", None, "head and neck", "oral"]
     assert got["malignancy"].tolist() == ["malignant", "benign", "malignant", "benign"]
     assert got["skin type"].tolist() == ["I–II", "III–IV", "V–VI", "I–II"]
+    judged = cases.rename(columns={"true_fitzpatrick": "fitzpatrick"})
+    assert groups.attributes(judged)["skin type"].equals(groups.attributes(cases)["skin type"])
     assert "skin type" not in groups.attributes(cases.drop(columns="true_fitzpatrick")), "ITA is no group label"
 
 
