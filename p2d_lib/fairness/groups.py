@@ -30,9 +30,11 @@ CHANGE = "change"  # the arm of `gaps` that holds second minus first
 
 
 def attributes(cases: pd.DataFrame) -> pd.DataFrame:
-    """The group of each image (index image_id) by sex, age, site, skin type where people or the phantom tell it, malignancy, lesion type.
+    """The group of each image (index image_id) by sex, age, site, malignancy and lesion type, and by skin type where
+    people judged it or the phantom drew it.
 
-    Ordered categories; NaN where sex, age or site is unknown: such an image is in no group of that attribute.
+    Ordered categories; NaN where sex, age, site or skin type is unknown: such an image is in no group of that
+    attribute.
     """
     malignant = np.where(cases["dx"].isin(MALIGNANT), "malignant", "benign")
     site = cases["localization"].replace(REGIONS).where(cases["localization"] != "unknown")
