@@ -55,8 +55,8 @@ def _unfit(image: Image.Image) -> str:
         return f"has {image.width} x {image.height} px, more than {MAX_PIXELS / 1e6:.0f} million; reduce it"
     if image.mode == "CMYK":
         return "is in CMYK, which is for print; convert it to RGB with its colour profile"
-    raw = str(image.tile[0].args) if image.tile else ""
-    if image.mode.startswith(("I", "F")) or "16" in raw:
+    raw = image.tile[0].args if image.tile else ""  # how its file holds a pixel: "RGB;16B"
+    if image.mode.startswith(("I", "F")) or "16" in str(raw if isinstance(raw, str) else raw[:1]):
         return "has more than 8 bits a channel; convert it to 8 bits"
     if (turn := image.getexif().get(0x0112, 1)) != 1:
         return f"asks in its EXIF data to be turned (orientation {turn}), which its mask is not; save it upright"

@@ -189,7 +189,6 @@ class Run:
                 self.path(name)  # which says what to run where it is missing, and notes it as an input
         return load(self.folder / path for path in table["path"])
 
-
     def in_parts(
         self, table: pd.DataFrame, measure: Callable[[np.ndarray, pd.DataFrame], np.ndarray], size: int = 512
     ) -> np.ndarray:

@@ -49,10 +49,11 @@ CASES = _table(
         "width": _number(1, dtype=int),  # px, as published
         "height": _number(1, dtype=int),  # px, as published
         "entropy": _number(0, 8),  # bits, of the grey histogram
-        # how the picture is; descriptive only (prep/measure.py says how)
+        # how the picture is; descriptive only (prep/measure.py and prep/audit.py say how)
         "sharpness": _number(0),  # variance of the Laplacian, grey levels 0..255
         "hair": _number(0, 1),  # of the image is under hair
         "ruler": _number(0),  # ticks in a row: from about 7 on, a ruler
+        **{flag: pa.Column(bool) for flag in ("is_empty", "is_blurred", "has_hair", "has_ruler")},
         "ita": _number(-180, 180, nullable=True),  # degrees, of all skin outside the lesion
         "ita_patches": _number(-180, 180, nullable=True),  # degrees, of the lightest of eight patches along the edges
     },

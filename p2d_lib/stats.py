@@ -51,19 +51,6 @@ def bootstrap(
     return summarise(_draws(statistic, resample(groups, n_resamples, seed)), level)
 
 
-def paired_bootstrap(
-    first: Callable[[np.ndarray], float],
-    second: Callable[[np.ndarray], float],
-    groups: Sequence,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """First statistic minus second, both computed on the same resamples of whole groups; see `bootstrap`, `compare`."""
-    weights = resample(groups, n_resamples, seed)
-    return compare(_draws(first, weights), _draws(second, weights), level=level)
-
-
 def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each row is drawn when groups are drawn with replacement: int (1 + n_resamples, n_rows).
 

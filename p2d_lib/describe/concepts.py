@@ -14,7 +14,7 @@ from p2d_lib.vocabulary import DX, FEATURES, codes
 
 
 def frequency(descriptions: pd.DataFrame, present_from: float = PRESENT, dx: pd.Series | None = None) -> pd.DataFrame:
-    """How often each concept is said, the most frequent first; equal shares keep the vocabulary's order.
+    """How often each concept is present, the most frequent first; equal shares keep the vocabulary's order.
 
     descriptions: a row per image, as `schemas.DESCRIPTIONS`; give those of train images, so that no other image shapes
     what is said. present_from: the score (0..1) from which a feature is said; an unknown one (NaN) is not, and skin

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy import fft, stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
@@ -26,6 +27,8 @@ from p2d_lib.vocabulary import DX
 NEAR = 0.06  # largest distance of near-duplicates; see `duplicates`
 FLAT = 4.0  # weighted grey levels: a picture with less contrast resembles nothing
 EMPTY = 3.0  # bits: noise around one grey level has less, log2(sd sqrt(2 pi e)) for a standard deviation up to 1.9
+HAIRY, RULED = 0.01, 7  # share of the picture; ticks
+THUMBNAIL = 64  # px
 BLURRED = 3.0  # robust standard deviations below the median of log sharpness
 ITA_CATEGORIES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 ITA_EDGES = (-np.inf, -30, 10, 28, 41, 55, np.inf)  # degrees, of these
@@ -141,36 +144,27 @@ def _identical(*sides: pd.DataFrame | np.ndarray) -> pd.DataFrame:
 
 
 def leakage(cases: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """What crosses the split, in columns check and found: lesions, which must be 0, copies, and what is warded off.
+    """What crosses the split, in columns check and found (texts): lesions, which must be 0, and copies.
 
-    pairs: `duplicates(cases, images)`. The last row is what a split by images with as large a test set is expected to
-    leak: `splits.leak_of_image_split`.
+    pairs: `duplicates(cases, images)`.
     """
-    leak = splits.leak_of_image_split(cases, (cases["split"] == "test").mean())["all"]
     found = {"lesions in more than one split": splits.shared_lesions(cases)}
-    for kind, name in (("bytes", "identical pairs"), ("perceptual", "near-duplicate pairs")):
+    for kind, name in (("bytes", "identical pairs"), ("perceptual", "pairs that look alike")):
         rows = pairs[pairs["kind"] == kind]
         for where, those in (("", rows), (" across splits", rows[~rows["same_split"]])):
             apart = (~those["same_lesion"]).sum()
             found[f"{name}{where} (of these, of different lesions)"] = f"{len(those)} ({apart})"
-    found["test images that a split by images would leak"] = f"{leak:.1%}"
     return pd.DataFrame({"check": list(found), "found": [str(value) for value in found.values()]})
 
 
 def summary(
-    cases: pd.DataFrame,
-    pairs: pd.DataFrame,
-    quality: pd.DataFrame,
-    doubts: pd.DataFrame,
-    tone: "ToneAssociation | None" = None,
+    cases: pd.DataFrame, pairs: pd.DataFrame, doubts: pd.DataFrame, tone: "ToneAssociation | None" = None
 ) -> pd.DataFrame:
-    """The audit in one table, check and found (texts): `leakage`, and what the functions below returned."""
-    doubted = doubts["flagged"]
-    found = {
-        "empty pictures": f"{quality['empty'].sum()}",
-        "blurred pictures": f"{quality['blurred'].sum()}",
-        "labels doubted": f"{doubted.sum()} ({doubted.mean():.1%})",
-    }
+    """The audit in one table, check and found (texts): `leakage`, the `flags` of cases, and what was found below."""
+    named = {"is_empty": "empty pictures", "is_blurred": "blurred pictures", "has_hair": "hairy pictures",
+             "has_ruler": "pictures with a ruler"}  # fmt: skip
+    found = {name: cases[flag].sum() for flag, name in named.items()} | {"labels doubted": doubts["flagged"].sum()}
+    found = {name: f"{n} ({n / len(cases):.1%})" for name, n in found.items()}
     if tone:
         strength = interval(*tone.epsilon2)
         found["diagnosis tied to skin tone, epsilon squared [95 % interval]"] = f"{strength}, p = {tone.p:.3g}"
@@ -321,15 +315,35 @@ def leave_out_flat(
     return *kept, pd.concat([quarantine, out], ignore_index=True)
 
 
-def quality(cases: pd.DataFrame) -> pd.DataFrame:
-    """Which pictures are empty or blurred: two bool columns with the index of cases.
+def flags(cases: pd.DataFrame) -> pd.DataFrame:
+    """What stands out of a picture: is_empty, is_blurred, has_hair, has_ruler, bool, with the index of cases.
 
-    empty: entropy below EMPTY bits. blurred: log sharpness lies BLURRED robust standard deviations below the median,
-    both taken over pictures that are not empty; the deviation is 1.4826 x the median distance of those below the
-    median, for hair and rulers only reach upwards. Descriptive: the sharpness of sets of one image size compares.
+    is_empty: entropy below EMPTY bits. is_blurred: log sharpness lies BLURRED robust standard deviations below the
+    median, both taken over pictures that are not empty; the deviation is 1.4826 x the median distance of those below
+    the median, for hair and rulers only reach upwards. has_hair: hair covers HAIRY of the picture or more. has_ruler:
+    RULED ticks or more stand in a row. Descriptive: nothing is left out for a flag, and ridges of the palm count as
+    ticks too.
     """
     empty = cases["entropy"] < EMPTY
     sharpness = np.log(cases["sharpness"].clip(lower=1e-3))
     median = sharpness[~empty].median()
     below = (median - sharpness)[~empty & (sharpness < median)]
-    return pd.DataFrame({"empty": empty, "blurred": ~empty & (median - sharpness > BLURRED * 1.4826 * below.median())})
+    return pd.DataFrame(
+        {
+            "is_empty": empty,
+            "is_blurred": ~empty & (median - sharpness > BLURRED * 1.4826 * below.median()),
+            "has_hair": cases["hair"] >= HAIRY,
+            "has_ruler": cases["ruler"] >= RULED,
+        }
+    )
+
+
+def thumbnails(images: np.ndarray, rows: object = None) -> np.ndarray:
+    """Pictures of THUMBNAIL px at most, uint8, for `duplicates` and `cheap_features`, which need no more.
+
+    images: uint8 (n, s, s, 3). rows: not used; so it fits `Run.in_parts`.
+    """
+    if images.shape[1] <= THUMBNAIL:
+        return images
+    size = (THUMBNAIL, THUMBNAIL)
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) for image in images])

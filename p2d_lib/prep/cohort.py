@@ -27,6 +27,6 @@ def _row(name: str, group: pd.DataFrame) -> dict:
         "images": len(group),
         **{part: int((group["split"] == part).sum()) for part in SPLITS},
         "age": "–" if math.isnan(median) else f"{median:.0f} [{low:.0f}, {high:.0f}]",
-        "% female": 100 * (lesions["sex"] == "female").sum() / max(1, (lesions["sex"] != "unknown").sum()),
-        "% histology": 100 * (lesions["dx_type"] == "histo").mean(),
+        "% female": 100 * (lesions.loc[lesions["sex"] != "unknown", "sex"] == "female").mean(),
+        "% histology": 100 * (lesions.loc[lesions["dx_type"] != "unknown", "dx_type"] == "histo").mean(),
     }

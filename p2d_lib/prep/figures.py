@@ -54,17 +54,17 @@ def boxes(cases: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
     return figure
 
 
-def audit(cases: pd.DataFrame, quality: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
+def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     """What the audit looked at: sharpness with the blurred ones, two ways to read ITA, confidence in the labels.
 
-    quality: `audit.quality(cases)`; doubts: `audit.suspect_labels(...)` of the same rows.
+    cases: with their `audit.flags`; doubts: `audit.suspect_labels(...)` of the same rows.
     """
     figure, (sharp, tone, labels) = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.1))
     levels = np.log10(cases["sharpness"].clip(lower=1e-1))
     bins = np.linspace(levels.min(), levels.max(), 40)
-    sharp.hist(levels[~quality["blurred"]], bins, color=OKABE_ITO[0], label="sharp")
-    sharp.hist(levels[quality["blurred"]], bins, color=OKABE_ITO[1], label="blurred")
-    sharp.set(xlabel="log10 sharpness", ylabel="images", yscale="log", title="sharpness")
+    sharp.hist(levels[~cases["is_blurred"]], bins, color=OKABE_ITO[0], label="sharp")
+    sharp.hist(levels[cases["is_blurred"]], bins, color=OKABE_ITO[1], label="blurred")
+    sharp.set(xlabel="log10 sharpness", ylabel="images", title="pictures")
     sharp.legend(fontsize=6)
     both = cases[["ita", "ita_patches"]].dropna().clip(-90, 90)
     tone.hexbin(both["ita"], both["ita_patches"], gridsize=24, bins="log", cmap="Greys", linewidths=0)
@@ -75,7 +75,7 @@ def audit(cases: pd.DataFrame, quality: pd.DataFrame, doubts: pd.DataFrame) -> F
         [doubts.loc[flag, "self_confidence"] for flag in (~doubts["flagged"], doubts["flagged"])],
         np.linspace(0, 1, 21), stacked=True, color=OKABE_ITO[:2], label=["trusted", "doubted"],
     )  # fmt: skip
-    labels.set(xlabel="confidence in the label", title="labels", yscale="log")
+    labels.set(xlabel="confidence", title="labels", yscale="log")
     labels.legend(fontsize=6)
     return figure
 

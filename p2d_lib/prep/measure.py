@@ -1,7 +1,8 @@
 """What mask and pixels measure: of the lesion its size, asymmetry, border, colours and contrast to the skin; of the
 skin its tone; of the picture its entropy, sharpness, hair and ruler.
 
-Everything is measured at one working width, so that numbers from images of different sizes compare.
+Measured at one working width, so that numbers from larger images compare; smaller ones are not enlarged, and entropy
+is that of the published size.
 """
 
 import math
@@ -158,7 +159,7 @@ def skin_of(outside: np.ndarray, at_least: float) -> np.ndarray:
 
 
 def ita(skin: np.ndarray) -> float:
-    """Individual typology angle of a skin's CIELAB (3,), degrees: atan((L* - 50) / b*) (Chardon et al., 1991).
+    """Individual typology angle of a skin's CIELAB (3,), degrees: atan2(L* - 50, b*) (Chardon et al., 1991).
 
     Of all skin outside the lesion, as Kinyanjui et al. (MICCAI 2020) take it. From the camera's pixels, not from a
     colorimeter: descriptive only.
@@ -169,7 +170,8 @@ def ita(skin: np.ndarray) -> float:
 def ita_patches(pixels: np.ndarray) -> float:
     """ITA, degrees, of the lightest of eight patches along the edges: Bevan & Atapour-Abarghouei, DART 2022.
 
-    pixels: linear (h, w, 3). Each patch's median stands for the hair removal of the source. Descriptive only.
+    pixels: linear (h, w, 3). Each patch's median stands for the hair removal of the source; like there, the lesion's
+    mask is not asked. A bluish patch (b* < 0) goes past 90 degrees. Descriptive only.
     """
     h, w, _ = pixels.shape
     tall, wide = max(1, round(PATCH * h)), max(1, round(PATCH * w))

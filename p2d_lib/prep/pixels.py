@@ -4,6 +4,10 @@ Light to import (no pandas, no scikit-learn), for each process that shares this 
 """
 
 import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from p2d_lib import images
 from p2d_lib.prep.measure import measure, quality
@@ -34,7 +39,7 @@ class File:
         """Raises images.ImageError."""
         try:
             return open_zip(self.path).read(self.member) if self.member else self.path.read_bytes()
-        except (OSError, BadZipFile) as error:
+        except (OSError, BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted, or packed strangely
             raise images.ImageError(f"{self}: cannot be read ({error}); replace the file") from None
 
     def image(self, at_least: int = 0) -> Image.Image:
@@ -42,35 +47,81 @@ class File:
         return images.decode(self.data(), self, at_least)
 
 
+Job = tuple[str, File, File | None]  # image_id, its picture, its lesion mask
+
+
 @cache
+def _zip(path: Path, written: int) -> ZipFile:
+    return ZipFile(path)
+
+
 def open_zip(path: Path) -> ZipFile:
-    """A zip, opened once per process. Raises DataError."""
+    """A zip, opened once per process as long as it is not written anew. Raises DataError."""
     try:
-        return ZipFile(path)
+        return _zip(path, path.stat().st_mtime_ns)
     except (OSError, BadZipFile) as error:
         raise DataError(f"{path}: not a readable zip ({error}); download it again") from None
 
 
-def write_square(size: int, folder: Path, job: tuple[str, File, File | None]) -> dict:
+def shard(work: Callable[[Job], dict], folder: Path, code: str, jobs: list[Job]) -> list[dict]:
+    """work(job) of each job, with one thread of linear algebra; {"reason": ...} where it raised an ImageError.
+
+    What is finished lies in `folder` under a name made of `code` and of the files' names, sizes and dates, and is taken
+    from there, unless a file that it "wrote" is gone or empty (as a power cut leaves it).
+    """
+    stats = [(str(file), *_stat(file)) for _, *files in jobs for file in files if file]
+    path = folder / f"{hashlib.sha256(json.dumps([code, stats]).encode()).hexdigest()[:16]}.json"
+    if path.exists():
+        rows = json.loads(path.read_text())
+        wrote = [Path(row["wrote"]) for row in rows if "wrote" in row]
+        if all(file.exists() and file.stat().st_size for file in wrote):
+            return rows
+    rows = []
+    with threadpool_limits(1):  # as many processes as cores, each with more threads, would spin against each other
+        for job in jobs:
+            try:
+                rows.append(work(job))
+            except images.ImageError as error:
+                rows.append({"reason": str(error)})
+    partial = path.with_suffix(".partial")
+    with partial.open("w") as stream:
+        json.dump(rows, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    return rows
+
+
+def _stat(file: File) -> tuple[int, int]:
+    stat = file.path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def write_square(size: int, folder: Path, job: Job) -> dict:
     """Writes folder/<image_id>.png, the picture's central square of `size` px. Raises images.ImageError.
 
-    job: image_id, its picture, its lesion mask. A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size that
-    still holds the square.
+    A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size that still holds the square.
     """
     name, file, _ = job
-    images.save(folder / f"{name}.png", np.asarray(images.square(file.image(at_least=size), size)))
-    return {}
+    path = folder / f"{name}.png"
+    images.save(path, np.asarray(images.square(file.image(at_least=size), size)))
+    return {"wrote": str(path)}
 
 
-def measure_one(job: tuple[str, File, File | None]) -> dict:
+def measure_one(job: Job) -> dict:
     """sha256 (of the picture's file), width and height (px), and what `measure.quality` and `measure.measure` say.
 
-    job: image_id, its picture, its lesion mask. Raises images.ImageError, also for a mask of another shape.
+    Raises images.ImageError, also for a mask of another shape, and for one that is marked so faintly (1 instead of 255)
+    that it would pass for empty.
     """
     _, file, mask_file = job
     data = file.data()
     image = images.decode(data, file)
     mask = mask_file.image() if mask_file else None
+    if mask and 0 < (brightest := mask.convert("L").getextrema()[1]) < 128:
+        raise images.ImageError(
+            f"{mask_file}: its brightest level is {brightest}; a mask is 255 inside the lesion, 0 outside: save it so"
+        )
     if mask and abs(mask.width * image.height - mask.height * image.width) > 0.02 * mask.width * image.height:
         raise images.ImageError(
             f"{mask_file}: {mask.width} x {mask.height} px do not fit {file}, {image.width} x {image.height} px; "

@@ -29,7 +29,8 @@ def split(metadata: pd.DataFrame, test_size: float, val_size: float, seed: int) 
             needed = math.ceil(1 / min(test_size, (1 - test_size) * val_size))
             raise DataError(
                 f"dx {dx!r} has {counts[dx]} lesions, too few for train, val and test: give it about {needed} "
-                "(more images, 01_prep.n_images; a flatter phantom, 01_prep.tail; a larger val_size)"
+                "(of the phantom: more images, 01_prep.n_images, or a flatter tail, 01_prep.tail), take a larger "
+                "val_size, or map the class to null in the layout"
             )
     part_of = pd.concat([pd.Series(name, part.index) for name, part in zip(SPLITS, (train, val, test), strict=True)])
     return metadata["lesion_id"].map(part_of).rename("split")

@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from p2d_lib import images, tables
@@ -163,8 +165,6 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     assert rows["identical pairs (of these, of different lesions)"] == f"{copies} ({copies})"
     assert rows["identical pairs across splits (of these, of different lesions)"] == f"{across} ({across})"
     assert 0 < across < copies
-    expected = splits.leak_of_image_split(cases, (cases["split"] == "test").mean())["all"]
-    assert rows["test images that a split by images would leak"] == f"{expected:.1%}"
     mixed = cases.assign(split=np.resize(["train", "test"], len(cases)))
     several = (cases.groupby("lesion_id").size() > 1).sum()
     assert audit.leakage(mixed, pairs)["found"][0] == str(several)
@@ -313,14 +313,23 @@ def test_two_readings_of_ita_are_compared_by_category_and_by_limits_of_agreement
 # ----------------------------------------------------------------------------------------------------------- pictures
 def test_exactly_the_empty_and_the_blurred_pictures_are_flagged(planted):
     cases, _, _, table = planted
-    flags = audit.quality(cases).set_index(cases["image_id"])
+    flags = audit.flags(cases).set_index(cases["image_id"])
     for kind in ("empty", "blurred"):
         wanted = set(table.loc[table["plant"] == kind, "image_id"])
-        assert set(flags.index[flags[kind]]) == wanted
+        assert set(flags.index[flags[f"is_{kind}"]]) == wanted
 
 
 def test_hardly_a_picture_of_a_sound_set_is_flagged(sound):
-    assert audit.quality(sound[1]).sum().tolist() == [0, 0]
+    assert audit.flags(sound[1])[["is_empty", "is_blurred"]].sum().tolist() == [0, 0]
+
+
+def test_hair_and_rulers_are_flagged_where_the_phantom_has_them(sound):
+    cases = sound[1]
+    flags, hairs = audit.flags(cases), cases["true_hair_amount"]
+    assert stats.spearmanr(cases["hair"], hairs).statistic > 0.4
+    assert flags["has_hair"][hairs > 0.5].mean() > 2 * flags["has_hair"][hairs == 0].mean()
+    ruled = cases["true_ruler_presence"] > 0
+    assert flags["has_ruler"][ruled].mean() > 0.8 and flags["has_ruler"][~ruled].mean() < 0.05
 
 
 ENTROPY = pd.DataFrame({"dx": ["nv", "nv", "nv", "mel"], "entropy": [3.0, 5.0, 6.0, 5.5]})
@@ -352,10 +361,22 @@ def test_the_summary_says_what_was_planted(planted, pairs):
     cases, squares, measurements, _ = planted
     doubts = audit.suspect_labels(audit.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0)
     tone = audit.tone_association(cases, n_resamples=50)
-    rows = audit.summary(cases, pairs, audit.quality(cases), doubts, tone).set_index("check")["found"]
-    assert rows["empty pictures"] == str(COUNTS["empty"])
-    assert rows["blurred pictures"] == str(COUNTS["blurred"])
+    cases = cases.join(audit.flags(cases))
+    rows = audit.summary(cases, pairs, doubts, tone).set_index("check")["found"]
+    for kind in ("empty", "blurred"):
+        assert rows[f"{kind} pictures"].startswith(f"{COUNTS[kind]} (")
     assert rows["labels doubted"].startswith(f"{doubts['flagged'].sum()} (")
     assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
-    assert len(audit.summary(cases, pairs, audit.quality(cases), doubts)) == len(rows) - 1
+    assert len(audit.summary(cases, pairs, doubts)) == len(rows) - 1
     assert set(doubts["suggested"]) <= set(DX)
+
+
+def test_thumbnails_keep_a_picture_and_its_copies_findable():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (6, 16, 16, 3), np.uint8)
+    large = np.stack([np.asarray(Image.fromarray(image).resize((256, 256))) for image in coarse])
+    small = audit.thumbnails(large)
+    assert small.shape == (6, 64, 64, 3) and audit.thumbnails(small) is small
+    table = pd.DataFrame({"image_id": list("abcdef")})
+    copies = audit.duplicates(table, small, table.add_prefix("x_").set_axis(["image_id"], axis=1), small[:, :, ::-1])
+    assert copies["distance"].max() < 1e-3 and len(copies) == 6

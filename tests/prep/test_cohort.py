@@ -14,3 +14,5 @@ def test_the_cohort_counts_lesions_images_and_people():
     nevi, both = rows.loc["melanocytic nevus (nv)"], rows.loc["all"]
     assert nevi.tolist() == [3, 6, 4, 2, 0, "35 [32, 38]", 50.0, 0.0]
     assert both[["lesions", "images", "% histology"]].tolist() == [4, 8, 25.0]
+    unknown = cohort.cohort(table.assign(sex="unknown", dx_type="unknown"))
+    assert unknown[["% female", "% histology"]].isna().all(axis=None)

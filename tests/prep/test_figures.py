@@ -35,9 +35,9 @@ def test_the_audit_figure_sets_the_blurred_and_the_doubted_apart():
     rng, n = np.random.default_rng(0), 60
     cases = pd.DataFrame({"sharpness": 10 ** rng.uniform(0, 3, n), "ita": rng.uniform(-20, 80, n)})
     cases["ita_patches"] = cases["ita"] + 5
-    quality = pd.DataFrame({"blurred": cases["sharpness"] < 3})
+    cases["is_blurred"] = cases["sharpness"] < 3
     doubts = pd.DataFrame({"self_confidence": rng.uniform(0, 1, n), "flagged": np.arange(n) < 9})
-    sharp, _, labels = figures.audit(cases, quality, doubts).axes
+    sharp, _, labels = figures.audit(cases, doubts).axes
     counted = [sum(bar.get_height() for bar in bars) for bars in sharp.containers]
-    assert counted == [(~quality["blurred"]).sum(), quality["blurred"].sum()]
+    assert counted == [(~cases["is_blurred"]).sum(), cases["is_blurred"].sum()]
     assert sum(bar.get_height() for bar in labels.containers[1]) == 9

@@ -1,7 +1,9 @@
 import hashlib
 import re
+import shutil
+from functools import partial
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from p2d_lib.prep import pixels
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.prep.raw import read
-from p2d_lib.run import ArtefactError, Run
+from p2d_lib.run import ArtefactError, Run, sha256
 
 
 def test_what_is_written_is_what_the_set_says(folder):
@@ -54,11 +56,14 @@ def test_zips_and_a_tab_separated_table_are_read_as_folders_and_csv_are(folder, 
 
 
 def test_the_number_of_processes_changes_nothing(folder, monkeypatch):
-    one = prepare(folder, Run("a", "01_prep"))
-    monkeypatch.setenv("P2D_THREADS", "2")
-    two = prepare(folder, Run("b", "01_prep"))
-    for ours, theirs in zip(one, two, strict=True):
+    runs, results = [Run("a", "01_prep"), Run("b", "01_prep")], []
+    monkeypatch.setattr(preparing, "SHARD", 5)
+    for processes, run in enumerate(runs, 1):
+        monkeypatch.setenv("P2D_THREADS", str(processes))
+        results.append(prepare(folder, run))
+    for ours, theirs in zip(*results, strict=True):
         pd.testing.assert_frame_equal(ours, theirs)
+    assert len({sha256(run.path("images")) for run in runs}) == 1
 
 
 def test_a_missing_mask_leaves_its_image_unmeasured_and_the_others_not(folder):
@@ -79,6 +84,7 @@ def test_a_removed_image_is_one_sentence_and_leaves_nothing(folder):
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_truncated_image_is_one_sentence_and_leaves_nothing(folder, monkeypatch, threads):
     monkeypatch.setenv("P2D_THREADS", threads)
+    monkeypatch.setattr(preparing, "SHARD", 5)
     path = folder / PARTS[0] / "ISIC_0000040.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     run = Run("t", "01_prep")
@@ -111,6 +117,8 @@ def break_one(folder: Path, k: int, how: str) -> Path:
         Image.new("CMYK", (40, 30)).save(path)
     elif how == "text":
         path.write_text("<html>404</html>")
+    elif how == "faint":
+        Image.new("L", (40, 30), 1).save(folder / MASKS / f"ISIC_{k:07d}_segmentation.png")
     elif how == "mask":
         Image.new("L", (30, 40)).save(folder / MASKS / f"ISIC_{k:07d}_segmentation.png")
     return path
@@ -118,7 +126,8 @@ def break_one(folder: Path, k: int, how: str) -> Path:
 
 BROKEN = {
     "truncated": "truncated.*replace the file", "empty": "is empty.*replace the file", "print": "CMYK.*convert it",
-    "text": "no known format", "mask": "30 x 40 px do not fit .*ISIC_.*40 x 30 px; replace the mask",
+    "text": "no known format", "faint": "brightest level is 1; a mask is 255 inside",
+    "mask": "30 x 40 px do not fit .*ISIC_.*40 x 30 px; replace the mask",
 }  # fmt: skip
 
 
@@ -134,8 +143,8 @@ def test_an_unfit_image_stops_the_run_or_is_listed_and_left_out(folder, how):
     assert sorted(path.stem for path in run.path("images").iterdir()) == kept
     (bad,) = run.read("quarantine").itertuples()
     assert bad.image_id == "ISIC_0000007"
-    assert bad.stage == ("mask" if how == "mask" else "image")
-    assert bad.file.startswith(MASKS if how == "mask" else PARTS[1])
+    assert bad.stage == ("mask" if how in ("mask", "faint") else "image")
+    assert bad.file.startswith(MASKS if how in ("mask", "faint") else PARTS[1])
     assert re.search(BROKEN[how], bad.reason)
 
 
@@ -169,14 +178,51 @@ def test_work_that_was_interrupted_goes_on_where_it_stopped(folder, monkeypatch,
 
 
 def test_unfinished_work_on_other_files_is_not_taken_up(folder, monkeypatch):
-    run = Run("t", "01_prep")
-    raw = read(folder)
-    first = preparing._key([(name, raw.images[name], None) for name in raw.images], 32)
-    path = folder / PARTS[0] / "ISIC_0000000.jpg"
-    Image.new("RGB", (44, 33)).save(path)
-    assert preparing._key([(name, raw.images[name], None) for name in raw.images], 32) != first
-    cases, _ = prepare(folder, run)
-    assert cases["width"][0] == 44
+    monkeypatch.setattr(preparing, "SHARD", 5)
+    run, measured = Run("t", "01_prep"), []
+    path = folder / PARTS[0] / "ISIC_0000040.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-200])
+    with pytest.raises(ImageError):
+        prepare(folder, run)
+    path.write_bytes(whole)
+    work = pixels.measure_one
+    monkeypatch.setattr(pixels, "measure_one", lambda job: measured.append(job[0]) or work(job))
+    prepare(folder, run)
+    assert measured == ["ISIC_0000040", "ISIC_0000041"]  # the shard of the file that was replaced, and no other
+
+
+def test_a_square_that_a_power_cut_emptied_is_written_again(folder):
+    raw, state, squares = read(folder), folder / "state", folder / "squares"
+    squares.mkdir()
+    jobs = [(name, raw.images[name], None) for name in raw.images]
+    resize = partial(pixels.write_square, 32, squares)
+    preparing.in_shards(resize, jobs, state, "resized", "fail")
+    before = sha256(squares)
+    (squares / "ISIC_0000003.png").write_bytes(b"")
+    preparing.in_shards(resize, jobs, state, "resized", "fail")
+    assert sha256(squares) == before
+
+
+def test_a_class_that_loses_all_its_images_of_a_part_is_named(folder):
+    for k in (6, 7, 20, 21, 34, 35):  # all images of df
+        (folder / PARTS[k % 2] / f"ISIC_{k:07d}.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"(train|val|test) has no df image left"):
+        prepare(folder, Run("t", "01_prep"), "quarantine")
+
+
+def test_a_damaged_member_of_a_zip_is_named(folder):
+    with ZipFile(folder / f"{PARTS[1]}.zip", "w", ZIP_DEFLATED) as archive:
+        for file in sorted((folder / PARTS[1]).iterdir()):
+            archive.write(file, file.name)
+    shutil.rmtree(folder / PARTS[1])
+    path = folder / f"{PARTS[1]}.zip"
+    data = bytearray(path.read_bytes())
+    at = data.find(b"ISIC_0000005.jpg") + 40
+    data[at : at + 30] = bytes(30)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=rf"{PARTS[1]}\.zip/ISIC_0000005\.jpg: .*replace the file"):
+        prepare(folder, Run("t", "01_prep"))
 
 
 def test_a_set_without_one_image_that_can_be_used_is_refused(folder):
