@@ -85,6 +85,7 @@ class Sample(_Notebook):
     guidance_scale: Annotated[float, Field(ge=0, le=30)]
     num_inference_steps: Count
     batch_size: Count
+    planted_copies: CountOrNone  # train images among the synthetic ones, for the check for copies to find
 
 
 class Fidelity(_Notebook):

@@ -62,6 +62,19 @@ def files(plan: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / f"{image_id}.{digest}.png" for image_id, digest in zip(plan["image_id"], digests, strict=True)]
 
 
+def plant_copies(run: Run, plan: pd.DataFrame, folder: Path, train: pd.DataFrame, n: int) -> list[str]:
+    """Puts a train image of the class in the place of n images of generator "adapter": a fault for checks to find.
+
+    folder: where `draw` put the images; the same images are replaced each time. Returns their image_ids.
+    """
+    asked = plan[plan["generator"] == "adapter"]
+    chosen = asked.iloc[np.linspace(0, len(asked) - 1, n).astype(int)]
+    for k, (dx, file) in enumerate(zip(chosen["dx"], files(chosen, folder), strict=True)):
+        originals = train.loc[train["dx"] == dx, "path"]
+        shutil.copyfile(run.folder / originals.iloc[k % len(originals)], file)
+    return chosen["image_id"].tolist()
+
+
 def collect(plan: pd.DataFrame, drawn: Path, folder: Path) -> None:
     """Copies a plan's images out of where they were drawn, as <image_id>.png."""
     folder.mkdir(parents=True)

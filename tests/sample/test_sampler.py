@@ -8,6 +8,7 @@ import torch
 from p2d_lib import images
 from p2d_lib.finetune import latents, train
 from p2d_lib.models import classifiers, clip, diffusion
+from p2d_lib.run import Run
 from p2d_lib.sample import sampler
 from p2d_lib.vocabulary import DX
 
@@ -98,3 +99,22 @@ def test_a_drawn_train_image_is_measured_at_distance_zero(planned, tmp_path):
     assert measured["nearest_case"].tolist() == names.tolist()
     assert measured["nearest_distance"].max() < 1e-3
     assert measured["alignment"].between(-1, 1).all()
+
+
+def test_as_many_copies_as_asked_for_are_planted_each_of_its_class(planned, tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    run, drawn = Run("t", "04_sample"), tmp_path / "drawn"
+    (run.folder / "images").mkdir(parents=True)
+    drawn.mkdir()
+    train = pd.DataFrame({"dx": ["mel", "nv", "nv"], "path": [f"images/{k}.png" for k in range(3)]})
+    for k, path in enumerate(train["path"]):
+        (run.folder / path).write_text(f"real {train['dx'][k]}")
+    files = sampler.files(planned, drawn)
+    for n in (2, 3):
+        for file in files:
+            file.write_text("synthetic")
+        names = sampler.plant_copies(run, planned, drawn, train, n)
+        real = {name: file.read_text() for name, file in zip(planned["image_id"], files, strict=True)}
+        assert [name for name, text in real.items() if text != "synthetic"] == names
+        assert len(names) == n and all(real[name] == f"real {name.split('_')[1]}" for name in names)
+    assert sampler.plant_copies(run, planned, drawn, train, 0) == []
