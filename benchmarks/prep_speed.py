@@ -18,12 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from p2d_lib.prep import pixels, raw  # noqa: E402
-from p2d_lib.prep.prepare import in_shards  # noqa: E402
-from p2d_lib.run import sha256  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def plain(jobs, size: int, folder: Path) -> None:
@@ -36,6 +31,9 @@ def plain(jobs, size: int, folder: Path) -> None:
 
 
 def ours(jobs, size: int, folder: Path) -> None:
+    from p2d_lib.prep import pixels
+    from p2d_lib.prep.prepare import in_shards
+
     in_shards(partial(pixels.write_square, size, folder), jobs, folder.with_name(f"{folder.name}-state"), "", "fail")
 
 
@@ -45,6 +43,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="px of the squares")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+
+    from p2d_lib.prep import raw  # here, since workers import this file again
+    from p2d_lib.run import sha256
+
     found = raw.read(given.folder)
     jobs = [(name, found.images[name], None) for name in found.metadata["image_id"]]
     seconds = {"plain": [], "ours": []}

@@ -81,6 +81,7 @@ def load(paths: Iterable[Path]) -> np.ndarray:
     return np.stack(images)
 
 
-def save(path: Path, image: np.ndarray) -> None:
-    """Writes uint8 (h, w, 3) as PNG."""
-    Image.fromarray(image).save(path, format="PNG", compress_level=1, compress_type=2)  # Huffman only: small and fast
+def save(path: Path, image: np.ndarray | Image.Image) -> None:
+    """Writes uint8 (h, w, 3), or an RGB image, as PNG."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, format="PNG", compress_level=1, compress_type=2)  # Huffman only: small and fast

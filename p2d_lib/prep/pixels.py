@@ -3,9 +3,9 @@
 Light to import (no pandas, no scikit-learn), for each process that shares this work imports it.
 """
 
+import contextlib
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,10 @@ from functools import cache
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from p2d_lib import images
-from p2d_lib.prep.measure import measure, quality
 
 
 class DataError(Exception):
@@ -71,7 +69,7 @@ def shard(work: Callable[[Job], dict], folder: Path, code: str, jobs: list[Job])
     """
     stats = [(str(file), *_stat(file)) for _, *files in jobs for file in files if file]
     path = folder / f"{hashlib.sha256(json.dumps([code, stats]).encode()).hexdigest()[:16]}.json"
-    if path.exists():
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         rows = json.loads(path.read_text())
         wrote = [Path(row["wrote"]) for row in rows if "wrote" in row]
         if all(file.exists() and file.stat().st_size for file in wrote):
@@ -84,10 +82,7 @@ def shard(work: Callable[[Job], dict], folder: Path, code: str, jobs: list[Job])
             except images.ImageError as error:
                 rows.append({"reason": str(error)})
     partial = path.with_suffix(".partial")
-    with partial.open("w") as stream:
-        json.dump(rows, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    partial.write_text(json.dumps(rows))
     partial.replace(path)
     return rows
 
@@ -104,7 +99,7 @@ def write_square(size: int, folder: Path, job: Job) -> dict:
     """
     name, file, _ = job
     path = folder / f"{name}.png"
-    images.save(path, np.asarray(images.square(file.image(at_least=size), size)))
+    images.save(path, images.square(file.image(at_least=size), size))
     return {"wrote": str(path)}
 
 
@@ -114,6 +109,8 @@ def measure_one(job: Job) -> dict:
     Raises images.ImageError, also for a mask of another shape, and for one that is marked so faintly (1 instead of 255)
     that it would pass for empty.
     """
+    from p2d_lib.prep.measure import measure, quality  # brings SciPy, which resizing does without
+
     _, file, mask_file = job
     data = file.data()
     image = images.decode(data, file)
