@@ -62,7 +62,7 @@ def _cores() -> int:
 
 
 def parameters(given: argparse.Namespace) -> dict[str, dict]:
-    """{notebook: {parameter: value}}, validated, with the folder of HAM10000 resolved. Raises Refused."""
+    """{notebook: {parameter: value}}, validated, with the folder of its set resolved. Raises Refused."""
     import yaml
 
     from p2d_lib import params
@@ -90,7 +90,13 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
             )
         return values
     if source.endswith((".yaml", ".yml")):
+        from p2d_lib.prep import layouts, pixels
+
         prep["source"] = str(Path(source).expanduser().resolve())
+        try:
+            layouts.load(prep["source"])
+        except pixels.DataError as error:
+            raise Refused(str(error)) from None
     folder = prep["data"] or (os.environ.get("P2D_HAM10000", "") if source == "ham10000" else "")
     if folder:
         prep["data"] = str(Path(folder).expanduser().resolve())

@@ -357,3 +357,9 @@ def test_every_shipped_layout_opens_with_its_source_licence_and_an_example(name)
     assert all(line.startswith("#") for line in heading.splitlines())
     layout = layouts.load(name)
     assert layout.source in heading and "Licence: " in heading and layout.metadata[0] in heading
+
+
+def test_the_layout_in_the_readme_is_one(tmp_path):
+    readme = (layouts.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(readme.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert layouts.load(tmp_path / "mine.yaml").values.dx["*"] is None

@@ -133,6 +133,8 @@ def finished(tmp_path_factory) -> Clone:
         (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
         (folder / "p2d_lib" / notebook[3:]).mkdir()
         (folder / "p2d_lib" / notebook[3:] / "planted.py").write_text("VALUE = 1\n")
+    layouts = Path("p2d_lib", "prep", "layouts")
+    shutil.copytree(REPOSITORY / layouts, folder / layouts, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
     (folder / "workflow" / "report.py").write_text(FAST_REPORT)
     clone = Clone(folder)
