@@ -1,5 +1,7 @@
 """Pixels on disk and in memory: RGB, uint8, height x width x 3."""
 
+import struct
+import zlib
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -82,6 +84,19 @@ def load(paths: Iterable[Path]) -> np.ndarray:
 
 
 def save(path: Path, image: np.ndarray | Image.Image) -> None:
-    """Writes uint8 (h, w, 3), or an RGB image, as PNG."""
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(path, format="PNG", compress_level=1, compress_type=2)  # Huffman only: small and fast
+    """Writes uint8 (h, w, 3), or an RGB image, as PNG (ISO/IEC 15948).
+
+    Each line is stored less the one above it and Huffman-coded: nearly as small as Pillow's PNG in half the time.
+    """
+    image = np.asarray(image)
+    h, w, _ = image.shape
+    lines = np.full((h, 1 + 3 * w), 2, np.uint8)  # each begins with its filter, 2: up
+    lines[:, 1:] = image.reshape(h, -1)
+    lines[1:, 1:] -= image[:-1].reshape(h - 1, -1)
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_HUFFMAN_ONLY)
+    header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    chunks = ((b"IHDR", header), (b"IDAT", deflate.compress(lines) + deflate.flush()), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))

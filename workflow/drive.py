@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.run.home(), without its imports
 RUNS = HOME / "data" / "runs"
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed
-    "smoke": (47, 10, 144, 82, 17, 82, 17, 12),
+    "smoke": (40, 7, 165, 64, 16, 58, 15, 10),
     "mini": (122, 8, 1285, 121, 20, 572, 25, 12),
 }
 
