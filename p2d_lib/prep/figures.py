@@ -65,7 +65,8 @@ def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     sharp.hist(levels[~cases["is_blurred"]], bins, color=OKABE_ITO[0], label="sharp")
     sharp.hist(levels[cases["is_blurred"]], bins, color=OKABE_ITO[1], label="blurred")
     sharp.set(xlabel="log10 sharpness", ylabel="images", title="pictures")
-    sharp.legend(fontsize=6)
+    if cases["is_blurred"].any():
+        sharp.legend(fontsize=6)
     both = cases[["ita", "ita_patches"]].dropna().clip(-90, 90)
     tone.hexbin(both["ita"], both["ita_patches"], gridsize=24, bins="log", cmap="Greys", linewidths=0)
     ends = [both.min(axis=None), both.max(axis=None)]
