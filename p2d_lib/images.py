@@ -90,9 +90,10 @@ def save(path: Path, image: np.ndarray | Image.Image) -> None:
     """
     image = np.asarray(image)
     h, w, _ = image.shape
+    rows = image.reshape(h, 3 * w)
     lines = np.full((h, 1 + 3 * w), 2, np.uint8)  # each begins with its filter, 2: up
-    lines[:, 1:] = image.reshape(h, -1)
-    lines[1:, 1:] -= image[:-1].reshape(h - 1, -1)
+    lines[:, 1:] = rows
+    lines[1:, 1:] -= rows[:-1]
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_HUFFMAN_ONLY)
     header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)  # 8 bits, RGB
     chunks = ((b"IHDR", header), (b"IDAT", deflate.compress(lines) + deflate.flush()), (b"IEND", b""))

@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from p2d_lib.images import square
 from p2d_lib.prep import splits
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.schemas import SPLITS
@@ -345,5 +346,4 @@ def thumbnails(images: np.ndarray, rows: object = None) -> np.ndarray:
     """
     if images.shape[1] <= THUMBNAIL:
         return images
-    size = (THUMBNAIL, THUMBNAIL)
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) for image in images])
+    return np.stack([square(Image.fromarray(image), THUMBNAIL, Image.Resampling.BOX) for image in images])

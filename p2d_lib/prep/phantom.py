@@ -302,9 +302,8 @@ def _nv(d: _Drawing) -> None:
     d.melanin += body * level * (0.7 + centre + rng.uniform(0.08, 0.22) * d.cloud(0.12))
     d.blood += body * rng.uniform(0, 0.7) * (1 + 0.2 * d.cloud(0.1))
     pattern = rng.choice(["network", "globules", "homogeneous"], p=[0.55, 0.25, 0.2])
-    reach = np.clip(
-        rng.uniform(0.3, 1.1) + rng.uniform(-0.8, 0.8) * d.height, 0.2, 1
-    )  # all over, or ring or centre only
+    # all over the lesion, or in a ring or the centre only
+    reach = np.clip(rng.uniform(0.3, 1.1) + rng.uniform(-0.8, 0.8) * d.height, 0.2, 1)
     if pattern == "network":
         strength = rng.uniform(0.35, 1)
         lines = d.mesh(rng.uniform(0.046, 0.068), rng.uniform(0.1, 0.6 if dysplastic else 0.35))
@@ -328,9 +327,8 @@ def _mel(d: _Drawing) -> None:
     rng = d.rng
     d.outline(rng.uniform(0, 0.3), rng.uniform(0.03, 0.30), rng.uniform(0.05, 0.22))
     side = rng.uniform(0, 2 * np.pi)
-    sector = 0.5 + 0.5 * np.cos(d.canvas.theta - side) * np.clip(
-        d.canvas.rho / d.radius, 0, 1
-    )  # one side differs from the other
+    # one side differs from the other
+    sector = 0.5 + 0.5 * np.cos(d.canvas.theta - side) * np.clip(d.canvas.rho / d.radius, 0, 1)
     body, level = d.inside(rng.uniform(0.06, 0.30)), rng.uniform(0.5, 2.8)
     d.melanin += body * level * np.clip(0.75 + 0.3 * d.cloud(0.2) + 0.5 * (sector - 0.5), 0.1, None)
     d.blood += body * (rng.uniform(0, 0.6) + d.chance(0.35) * (1 - sector) * (0.7 + 0.3 * d.cloud(0.1)))

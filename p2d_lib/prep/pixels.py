@@ -114,8 +114,8 @@ def measure_one(job: Job) -> dict:
     _, file, mask_file = job
     data = file.data()
     image = images.decode(data, file)
-    mask = mask_file.image() if mask_file else None
-    if mask and 0 < (brightest := mask.convert("L").getextrema()[1]) < 128:
+    mask = mask_file.image().convert("L") if mask_file else None
+    if mask and 0 < (brightest := mask.getextrema()[1]) < 128:
         raise images.ImageError(
             f"{mask_file}: its brightest level is {brightest}; a mask is 255 inside the lesion, 0 outside: save it so"
         )

@@ -60,14 +60,14 @@ def prepare(
 
 def _refuse_gaps(before: pd.Series, after: pd.Series, split: pd.Series) -> None:
     """A class that loses all its images of a part would be missing from every average, unseen."""
-    left = pd.crosstab(after, split.loc[after.index]).reindex(before.unique(), fill_value=0)
-    for part in split.unique():
-        for dx, n in left.get(part, left.sum(axis=1) * 0).items():
-            if not n:
-                raise pixels.DataError(
-                    f"{part} has no {dx} image left: all of them are unreadable; replace files, the sentences of "
-                    "on_bad = fail name them one by one, or give the set more lesions of this class"
-                )
+    left = pd.crosstab(after, split.loc[after.index])
+    left = left.reindex(index=before.unique(), columns=split.unique(), fill_value=0)
+    for (part, dx), n in left.unstack().items():
+        if not n:
+            raise pixels.DataError(
+                f"{part} has no {dx} image left: all of them are unreadable; replace files, the sentences of "
+                "on_bad = fail name them one by one, or give the set more lesions of this class"
+            )
 
 
 def _listed(raw: RawSet, job: pixels.Job, reason: str) -> tuple:
