@@ -10,6 +10,9 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 DX_NAMES = {
@@ -69,6 +72,22 @@ _FEATURES = (
     Feature("ink_markings", "ink_markings", "artefact", "ink markings"),
 )
 FEATURES = {feature.name: feature for feature in _FEATURES}
+
+
+class _About(BaseModel):
+    """Whose lesion it is and where; None and "unknown" say that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    dx: Literal[DX] | None = None
+    localization: Literal[SITES] = "unknown"
+    age: Annotated[float, Field(ge=0, le=120)] | None = None  # years
+    sex: Literal[SEXES] = "unknown"
+
+
+_SCORE = Annotated[float, Field(ge=0, le=1)] | None
+Lesion = create_model("Lesion", __base__=_About, **{name: (_SCORE, None) for name in FEATURES})
+Lesion.__doc__ = "What can be said of one image, typed: dx, site, age, sex and the features' scores in 0..1; None: unknown."
 
 
 @dataclass(frozen=True)
