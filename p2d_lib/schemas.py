@@ -142,6 +142,7 @@ ARTEFACTS = {
     "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
     "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
     "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
+    "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: prompts.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),
     "scout": Artefact("scout", "03_finetune"),
@@ -157,7 +158,7 @@ READS = {
     "01_prep": (),
     "02_describe": ("images", "cases", "measurements"),
     "03_finetune": ("images", "cases", "descriptions"),
-    "04_sample": ("images", "cases", "descriptions", "base", "adapter", "scout", "alignment"),
+    "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "scout", "alignment"),
     "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
     "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),

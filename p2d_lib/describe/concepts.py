@@ -5,11 +5,9 @@ its captions come with, as those of ROCOv2 do (Rückert et al., arXiv:2405.10004
 features, and `vocabulary.codes` names them in UMLS and SNOMED CT where that can be done.
 """
 
-import math
-
 import pandas as pd
 
-from p2d_lib.prompts import PRESENT, prompt
+from p2d_lib.prompts import PRESENT
 from p2d_lib.vocabulary import DX, FEATURES, codes
 
 
@@ -41,28 +39,8 @@ def frequency(descriptions: pd.DataFrame, present_from: float = PRESENT, dx: pd.
     return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
 
-def keep_top(
-    descriptions: pd.DataFrame, k: int, counted_on: pd.DataFrame, present_from: float = PRESENT
-) -> pd.DataFrame:
-    """The descriptions with all but the k most frequent features unknown (NaN), so that no prompt says them.
-
-    counted_on: the rows, of the same table, that `frequency` counts: those of train images. k: 1..22; 22 changes
-    nothing. `prompt` and `text` stay as they were: `captions` says them anew. Raises ValueError for another k.
-    """
+def top(frequencies: pd.DataFrame, k: int) -> tuple[str, ...]:
+    """The k most frequent concepts of a `frequency` table. Raises ValueError unless k is 1..22."""
     if not 1 <= k <= len(FEATURES):
         raise ValueError(f"top_concepts: {k}: the vocabulary has {len(FEATURES)} concepts; keep 1 to {len(FEATURES)}")
-    dropped = frequency(counted_on, present_from)["concept"].iloc[k:]
-    return descriptions.assign(**dict.fromkeys(dropped, math.nan))
-
-
-def captions(descriptions: pd.DataFrame, cases: pd.DataFrame, max_features: int) -> list[str]:
-    """The prompt of each description from its features, as the template describer words it.
-
-    Raises KeyError for an image that is not among the cases.
-    """
-    about = cases.set_index("image_id").loc[descriptions["image_id"], ["dx", "localization"]]
-    features = descriptions[list(FEATURES)].to_dict("records")
-    return [
-        prompt(dx, row, site, max_features)
-        for dx, site, row in zip(about["dx"], about["localization"], features, strict=True)
-    ]
+    return tuple(frequencies["concept"].iloc[:k])

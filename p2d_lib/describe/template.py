@@ -4,14 +4,13 @@ Nothing is made up: a feature that nobody knows or measures is NaN, and is neith
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from p2d_lib.describe.concepts import captions, keep_top
-from p2d_lib.prompts import is_plain_colour, said
-from p2d_lib.vocabulary import DX_NAMES, FEATURES
+from p2d_lib.describe.table import rows
+from p2d_lib.prompts import lesions, render
+from p2d_lib.vocabulary import FEATURES
 
 FULL_SHARE = {"light_brown": 0.25, "dark_brown": 0.25, "red": 0.25, "black": 0.125, "white": 0.125, "blue_grey": 0.25}
 BY_RANK = {  # feature: what measures it; only its order among the train images means something
@@ -23,31 +22,12 @@ BY_RANK = {  # feature: what measures it; only its order among the train images 
 LOWEST, HIGHEST = 0.05, 0.95  # quantiles of the train images that score 0 and 1
 
 
-def describe(
-    cases: pd.DataFrame, measurements: pd.DataFrame, max_features: int, top_concepts: int = len(FEATURES)
-) -> pd.DataFrame:
-    """The artefact descriptions, one row per case: describer "truth" where the cases carry true_* columns, else
-    "measured". max_features: how many features a prompt says at most; top_concepts: of how many, the most frequent in
-    train images (see concepts.py)."""
+def describe(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """One row per case, as `table.rows`: describer "truth" where the cases carry true_* columns, else "measured"."""
     known = any(column.startswith("true_") for column in cases)
     features = truth(cases) if known else measured(cases, measurements)
-    rows = features.to_dict("records")
-    descriptions = pd.DataFrame(
-        {
-            "image_id": cases["image_id"].to_numpy(),
-            "describer": "truth" if known else "measured",
-            "text": [sentence(*case, row) for case, row in zip(_people(cases), rows, strict=True)],
-            **{name: features[name].to_numpy() for name in FEATURES},
-            "valid": True,
-            "reviewer": "",
-            "seconds": 0.0,
-            "cost": 0.0,
-        }
-    )
-    spoken = descriptions
-    if top_concepts < len(FEATURES):
-        spoken = keep_top(descriptions, top_concepts, descriptions[(cases["split"] == "train").to_numpy()])
-    return descriptions.assign(prompt=captions(spoken, cases, max_features))
+    texts = [render(lesion, "sentence", len(FEATURES), math.inf) for lesion in lesions(cases, features)]
+    return rows(cases["image_id"], "truth" if known else "measured", texts, features)
 
 
 def truth(cases: pd.DataFrame) -> pd.DataFrame:
@@ -75,27 +55,3 @@ def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
         scores[feature] = (table[column] - low) / (high - low if high > low else math.nan)
     scores["evolving"] = pd.Series(np.where(cases["dx_type"] == "follow_up", 0.0, math.nan), cases.index)
     return pd.DataFrame(scores, index=cases.index).reindex(columns=list(FEATURES)).astype(float).clip(0, 1)
-
-
-def _people(cases: pd.DataFrame):
-    return zip(cases["dx"], cases["localization"], cases["age"], cases["sex"], strict=True)
-
-
-def sentence(dx: str, site: str, age: float, sex: str, features: Mapping[str, float]) -> str:
-    """What a reader is told: the diagnosis, where and on whom (unsaid where unknown), what is seen, in which colors."""
-    who = " ".join([f"{age:.0f}-year-old"] * (age == age) + [sex] * (sex != "unknown"))
-    first = ", ".join([DX_NAMES[dx].capitalize(), *[site] * (site != "unknown"), *[who] * bool(who)]) + "."
-    groups = {"Seen": [], "Colors": [], "In view": []}
-    for feature in said(features):
-        groups[_group(feature)].append(FEATURES[feature].phrase)
-    return " ".join([first, *(f"{group}: {_list(phrases)}." for group, phrases in groups.items() if phrases)])
-
-
-def _group(feature: str) -> str:
-    if is_plain_colour(feature):
-        return "Colors"
-    return "In view" if FEATURES[feature].kind == "artefact" else "Seen"
-
-
-def _list(phrases: list[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

@@ -24,6 +24,7 @@ from p2d_lib.run import derive
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+_TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
 
@@ -119,6 +120,11 @@ def embed_prompts(clip: Clip, prompts: Sequence[str], batch_size: int = 256) -> 
         return clip.model.encode_text(clip.tokenizer(part.tolist()).to(clip.device), normalize=True)
 
     return _embed(clip, different, batch_size, encode)[back]
+
+
+def count_tokens(text: str) -> int:
+    """Tokens that CLIP's own tokenizer makes of a text, without those that mark start and end."""
+    return len(_TOKENIZER.encode(text))
 
 
 def alignment(clip: Clip, images: np.ndarray, prompts: Sequence[str]) -> np.ndarray:

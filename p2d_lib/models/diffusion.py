@@ -26,7 +26,7 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from p2d_lib.prompts import SKIN_WORDS
+from p2d_lib.prompts import SKIN_WORDS, PromptError
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
@@ -232,10 +232,19 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def tokens(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
-    """Token ids, int64 (n, length), padded or cut to what the text encoder reads."""
+    """Token ids, int64 (n, length), padded to what the text encoder reads.
+
+    Raises PromptError for a prompt that it would cut.
+    """
     length = pipe.tokenizer.model_max_length
-    read = pipe.tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    return read.input_ids
+    read = pipe.tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
+    longest = max(range(len(read)), key=lambda k: len(read[k]))
+    if len(read[longest]) > length:
+        raise PromptError(
+            f"the text encoder reads {length - 2} tokens and would cut one of {len(read[longest]) - 2}: "
+            f"{prompts[longest]!r}; lower 02_describe.max_tokens or max_features"
+        )
+    return torch.tensor(read)
 
 
 @torch.no_grad()

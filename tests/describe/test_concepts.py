@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from p2d_lib.describe import concepts, template
-from p2d_lib.prompts import PRESENT
+from p2d_lib.prompts import CLIP_TOKENS, PRESENT, Wording, lesions
 from p2d_lib.schemas import DESCRIPTIONS
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, codes
 
@@ -32,7 +32,13 @@ def cases() -> pd.DataFrame:
 
 @pytest.fixture
 def described(cases) -> pd.DataFrame:
-    return DESCRIPTIONS.validate(template.describe(cases, pd.DataFrame(), 8))
+    found = template.describe(cases, pd.DataFrame())
+    return DESCRIPTIONS.validate(found.assign(prompt=worded(cases, found)))
+
+
+def worded(cases: pd.DataFrame, found: pd.DataFrame, kept: tuple[str, ...] = tuple(FEATURES)) -> list[str]:
+    words = Wording("phrases", 8, CLIP_TOKENS, kept)
+    return words.prompts(lesions(cases, found), lambda text: len(text.split()), 0, cases["image_id"])
 
 
 def test_shares_are_those_planted_most_frequent_first(described):
@@ -70,31 +76,18 @@ def test_concepts_carry_their_codes(described):
     assert (found["umls_cui"] == [codes()["feature", name].umls_cui for name in found.index]).all()
 
 
-def test_only_the_most_frequent_stay_known(described):
-    kept = DESCRIPTIONS.validate(concepts.keep_top(described, 2, described[:TRAIN]))
-    known = kept[list(FEATURES)].notna().any()
-    assert set(known.index[known]) == {"red", "asymmetry"}
-    pd.testing.assert_frame_equal(kept[["red", "asymmetry"]], described[["red", "asymmetry"]])
-
-
-def test_what_is_frequent_in_test_images_alone_does_not_stay(described):
-    kept = concepts.keep_top(described, 4, described[:TRAIN])
-    assert kept["irregular_streaks"].isna().all()
-    assert concepts.keep_top(described, 4, described)["irregular_streaks"].notna().all()
+def test_only_the_most_frequent_are_said_and_test_images_do_not_count(cases, described):
+    kept = concepts.top(concepts.frequency(described[:TRAIN]), 2)
+    assert kept == ("red", "asymmetry")
+    for case, text in zip(cases.itertuples(), worded(cases, described, kept), strict=True):
+        seen = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
+        assert text == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *seen, "back"])
+    assert "irregular_streaks" not in concepts.top(concepts.frequency(described[:TRAIN]), 4)
+    assert "irregular_streaks" in concepts.top(concepts.frequency(described), 4)
 
 
 def test_all_concepts_kept_change_nothing(cases, described):
-    kept = concepts.keep_top(described, 22, described[:TRAIN])
-    pd.testing.assert_frame_equal(kept, described)
-    assert concepts.captions(kept, cases, 8) == described["prompt"].tolist()
-
-
-def test_captions_made_afterwards_say_no_dropped_concept_and_all_else(cases, described):
-    kept = concepts.keep_top(described, 2, described[:TRAIN]).iloc[::-1]  # in an order of its own
-    said = dict(zip(kept["image_id"], concepts.captions(kept, cases, 8), strict=True))
-    for case in cases.itertuples():
-        seen = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
-        assert said[case.image_id] == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *seen, "back"])
+    assert worded(cases, described, concepts.top(concepts.frequency(described), 22)) == described["prompt"].tolist()
 
 
 def test_nothing_to_count_on_and_an_impossible_number_are_refused(described):
@@ -102,4 +95,4 @@ def test_nothing_to_count_on_and_an_impossible_number_are_refused(described):
         concepts.frequency(described[:0])
     for k in (0, 23):
         with pytest.raises(ValueError, match=f"top_concepts: {k}: the vocabulary has 22 concepts; keep 1 to 22"):
-            concepts.keep_top(described, k, described)
+            concepts.top(concepts.frequency(described), k)

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from p2d_lib.prompts import CLIP_TOKENS, Wording
 from p2d_lib.sample import plan
-from p2d_lib.vocabulary import DX
+from p2d_lib.vocabulary import DX, FEATURES
 
 
 @pytest.fixture
@@ -16,7 +17,10 @@ def described():
         for i, split in enumerate(("train", "train", "train", "val", "test"))
     ]
     frame = pd.DataFrame(rows)
-    return frame[["image_id", "dx", "split"]], frame[["image_id", "prompt", "valid"]]
+    scores = dict.fromkeys(FEATURES, 0.0) | {"red": 0.5}
+    frame = frame.assign(localization="back", age=50.0, sex="female", reviewer="", **scores)
+    about = ["image_id", "dx", "split", "localization", "age", "sex"]
+    return frame[about], frame[["image_id", "prompt", "valid", "reviewer", *FEATURES]]
 
 
 def test_each_class_is_drawn_equally_often(described):
@@ -67,3 +71,25 @@ def test_a_class_without_train_descriptions_is_named(described):
     cases, descriptions = described
     with pytest.raises(ValueError, match="df"):
         plan.make(cases[cases["dx"] != "df"], descriptions, per_class=1, base_per_class=1, seed=0)
+
+
+def test_jittered_prompts_are_worded_anew_from_features_of_the_class(described):
+    words = Wording("phrases", 8, CLIP_TOKENS)
+    planned = plan.make(
+        *described,
+        per_class=3,
+        base_per_class=1,
+        seed=0,
+        sampling="jitter",
+        wording=words,
+        count=lambda text: len(text.split()),
+    )
+    assert planned["prompt"][0] == "dermoscopic image of actinic keratosis, red color, very fair skin, back"
+
+
+def test_a_persons_edit_is_asked_with_in_place_of_the_machines_words(described):
+    cases, descriptions = described
+    edited = descriptions[descriptions["image_id"] == "mel0"].assign(reviewer="Dr", prompt="mel train edited")
+    planned = plan.make(cases, pd.concat([descriptions, edited]), per_class=20, base_per_class=0, seed=0)
+    assert "mel train edited" in set(planned["prompt"])
+    assert "mel train 0" not in set(planned["prompt"])

@@ -1,0 +1,54 @@
+"""Claims about people's edits of descriptions."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from p2d_lib.describe import edits
+from p2d_lib.describe.table import rows
+from p2d_lib.prompts import chosen
+
+
+@pytest.fixture
+def machine() -> pd.DataFrame:
+    scores = [{"red": 0.5, "black": 0.9}, {"red": 0.1}]
+    return rows(["a", "b"], "captioner", ["a red spot", "a mole"], scores).assign(prompt="p")
+
+
+def written(tmp_path, text: str):
+    path = tmp_path / "edits.csv"
+    path.write_text(text)
+    return path
+
+
+def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, tmp_path):
+    path = written(tmp_path, "image_id,reviewer,text,red,black\na,Dr A,a brown spot,0.0,unknown\n")
+    both = pd.concat([machine, edits.read(path, machine).assign(prompt="q")])
+    assert both["text"].tolist() == ["a red spot", "a mole", "a brown spot"]
+    won = chosen(both).set_index("image_id")
+    assert won.loc["a", ["reviewer", "text", "red", "describer"]].tolist() == ["Dr A", "a brown spot", 0.0, "captioner"]
+    assert math.isnan(won.loc["a", "black"])
+    assert won.loc["b", "reviewer"] == ""
+
+
+def test_what_is_left_empty_stays_as_the_machine_said(machine, tmp_path):
+    (edit,) = edits.read(written(tmp_path, "image_id,reviewer,text,red\na,Dr A,,0.7\n"), machine).to_dict("records")
+    assert (edit["text"], edit["red"], edit["black"]) == ("a red spot", 0.7, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image_id,text\na,x\n", "has no column 'reviewer'"),
+        ("image_id,reviewer,halo\na,Dr,1\n", "'halo' is no column of edits"),
+        ("image_id,reviewer\nz,Dr\n", "line 2: no description of an image 'z'"),
+        ("image_id,reviewer\na,\n", "line 2: reviewer is empty"),
+        ("image_id,reviewer,red\nb,Dr,0.1\na,Dr,1.5\n", "line 3: red is '1.5'; write a score from 0 to 1"),
+        ("image_id,reviewer,red\na,Dr,much\n", "red is 'much'"),
+        ("image_id,reviewer,red\na,Dr,0.1\na,Dr,0.2\n", "line 3: Dr has edited a twice"),
+    ],
+)
+def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, said):
+    with pytest.raises(edits.EditError, match=said):
+        edits.read(written(tmp_path, text), machine)
