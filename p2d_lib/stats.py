@@ -136,7 +136,7 @@ def resampled_scores(
     p = np.full((len(truth), len(DX)), np.nan) if p is None else np.asarray(p, float)
     areas = np.full(present.shape, np.nan)
     for k in np.unique(truth) if not np.isnan(p).any() else ():
-        areas[:, k] = _weighted_auc(truth == k, p[:, k], weights)
+        areas[:, k] = weighted_auc(truth == k, p[:, k], weights)
     return {
         "accuracy": right.sum(1) / true.sum(1),
         "balanced_accuracy": _mean_where(recall, present),
@@ -185,7 +185,7 @@ def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:
         return np.where(where, values, 0).sum(1) / where.sum(1)
 
 
-def _weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mann-Whitney's area with rows repeated as weights (b, n) say; NaN where a side is empty: (b,)."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # rows of one score share a rank

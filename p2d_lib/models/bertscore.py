@@ -1,0 +1,55 @@
+"""BERTScore: how near two texts are in the word vectors of a language model (Zhang et al., ICLR 2020).
+
+torchmetrics 1.9 sorts texts and references by length, each for itself, and scores pairs that do not belong together.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import AutoModel, AutoTokenizer
+
+
+@torch.inference_mode()
+def f1(
+    texts: Sequence[str],
+    references: Sequence[str],
+    model: str | Path,
+    device: torch.device | str,
+    layer: int | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """F1 of each text with its reference, -1..1, float32 (n,); neither weighted by rarity nor rescaled.
+
+    model: a folder or hub id of a BERT-like model, e.g. "roberta-large". layer: whose vectors are compared, 0 (the word
+    table) to the number of layers; without it, three quarters up, near the best ones of the paper (its Table 8). As in
+    the authors' package, marks of beginning and end may be matched but do not count. A text without words scores 0.
+    Raises ValueError where texts and references differ in number, OSError where there is no such model.
+    """
+    if len(texts) != len(references):
+        raise ValueError(f"{len(texts)} texts and {len(references)} references: each text needs its own")
+    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval().to(device)
+    layer = network.config.num_hidden_layers * 3 // 4 if layer is None else layer
+    longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
+
+    def embed(part: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        batch = tokenizer(
+            list(part), padding=True, truncation=True, max_length=longest, return_special_tokens_mask=True,
+            return_tensors="pt",
+        ).to(device)  # fmt: skip
+        counts = (1 - batch.pop("special_tokens_mask")).float()
+        states = network(**batch, output_hidden_states=True).hidden_states[layer]
+        return F.normalize(states, dim=-1), batch["attention_mask"].bool(), counts
+
+    scores = []
+    for start in range(0, len(texts), batch_size):
+        (own, own_there, own_counts), (other, other_there, other_counts) = (
+            embed(part[start : start + batch_size]) for part in (texts, references)
+        )
+        cosine = (own @ other.mT).masked_fill(~(own_there[:, :, None] & other_there[:, None]), -1)
+        precision = (cosine.amax(2) * own_counts).sum(1) / own_counts.sum(1)
+        recall = (cosine.amax(1) * other_counts).sum(1) / other_counts.sum(1)
+        scores.append((2 * precision * recall / (precision + recall)).nan_to_num(0).cpu())
+    return torch.cat(scores).numpy() if scores else np.empty(0, np.float32)

@@ -1,0 +1,254 @@
+"""Vision-language models: any image-text-to-text model of transformers, asked one question about each image.
+
+Three kinds of answer: free text (`generate`), scores in a JSON object that is valid whatever the model says (`scores`),
+and one of a few options (`choose`). All three are greedy or exact, so the same model gives the same answer.
+One question and one image size make all prompts of a batch equally long: nothing is padded, so an answer does not
+depend on the batch size beyond the rounding of a sum.
+"""
+
+import copy
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftConfig, PeftModel
+from PIL import Image
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BatchFeature,
+    Cache,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+_UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)  # what loading a bad folder raises
+
+
+class VlmError(Exception):
+    """A model that cannot be loaded or asked; the message names it and says what to do."""
+
+
+@dataclass
+class Vlm:
+    """A vision-language model with what turns images and words into its tokens."""
+
+    model: PreTrainedModel | PeftModel
+    processor: ProcessorMixin
+    name: str
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def load(
+    name: str | Path, device: torch.device, dtype: torch.dtype | None = None, adapter: str | Path | None = None
+) -> Vlm:
+    """A model by hub id, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
+
+    dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
+    2022), by hub id or folder. Code that comes with a model is never run. Raises VlmError for a model or adapter that
+    is not there, is of another kind, or lacks weights, which would otherwise be random.
+    """
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            name, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True
+        )
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    except _UNFIT as error:
+        raise VlmError(
+            f"{name}: cannot be loaded as an image-text-to-text model ({_first_line(error)}); give a folder or a hub "
+            "id in transformers' own layout, for LLaVA and LLaVA-Med a checkpoint converted to it (often named ...-hf)"
+        ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise VlmError(f"{name}: {len(missing)} weights are missing ({missing[0]}, ...); get the whole checkpoint")
+    if not isinstance(processor, ProcessorMixin):
+        raise VlmError(f"{name}: has a {type(processor).__name__} and no processor of images and words; add its files")
+    if model.config.is_encoder_decoder or "past_key_values" not in inspect.signature(model.forward).parameters:
+        raise VlmError(
+            f"{name}: a {type(model).__name__} does not continue a prompt; give a decoder, as LLaVA or Qwen-VL"
+        )
+    if adapter is not None:
+        model, name = _adapted(model, name, adapter), f"{name} with {adapter}"
+    return Vlm(model.to(device).eval().requires_grad_(False), processor, str(name))
+
+
+def encode(vlm: Vlm, images: np.ndarray, question: str) -> BatchFeature:
+    """The model's inputs for one question about each image, on its device, up to where its answer begins.
+
+    images: uint8 (n, h, w, 3). The question is put into the processor's chat template, else into LLaVA-1.5's plain
+    "USER: ... ASSISTANT:" (Liu et al., CVPR 2024). Raises ValueError for other images.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (n, h, w, 3)")
+    prompt, bos = _prompt(vlm, question), vlm.processor.tokenizer.bos_token
+    inputs = vlm.processor(
+        images=[[Image.fromarray(image)] for image in images],
+        text=[prompt] * len(images),
+        add_special_tokens=not (bos and prompt.startswith(bos)),  # a template may have written it already
+        return_tensors="pt",
+    )
+    return inputs.to(vlm.device, dtype=vlm.model.dtype)
+
+
+@torch.inference_mode()
+def generate(vlm: Vlm, images: np.ndarray, question: str, max_new_tokens: int, batch_size: int = 8) -> list[str]:
+    """The model's answer to the question about each image, uint8 (n, h, w, 3), its likeliest token at every place."""
+    replies = []
+    for _, inputs in _batches(vlm, images, question, batch_size):
+        tokens = vlm.model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            temperature=None,  # these three: a checkpoint may carry its own, of no use here
+            top_p=None,
+            top_k=None,
+            pad_token_id=_pad(vlm),
+        )
+        answers = tokens[:, inputs["input_ids"].shape[1] :]
+        replies += [text.strip() for text in vlm.processor.batch_decode(answers, skip_special_tokens=True)]
+    return replies
+
+
+@torch.inference_mode()
+def scores(vlm: Vlm, images: np.ndarray, question: str, fields: Sequence[str], batch_size: int = 8) -> np.ndarray:
+    """How marked the model finds each field on each image: float32 (n, len(fields)) in 0..0.9.
+
+    images: uint8 (n, h, w, 3). The answer's skeleton, {"<field>": 0._, "<field>": 0._}, is forced; at each slot only
+    the ten digits compete and the likeliest is written, so that the whole is JSON whatever the model would say. The
+    score is the mean of 0.0 .. 0.9 under the digits' probabilities, which ranks more finely than the digit written
+    (G-Eval: Liu et al., EMNLP 2023); a model with no opinion on a field scores it 0.45.
+    Raises VlmError where the tokenizer does not give each digit one token in a slot.
+    """
+    skeleton, slots, digits = _skeleton(vlm, question, fields)
+    tenths = torch.arange(10, device=vlm.device) / 10
+    found = np.empty((len(images), len(fields)), np.float32)
+    for rows, inputs in _batches(vlm, images, question, batch_size):
+        logits, past = _ask(vlm, inputs)
+        written = skeleton.repeat(logits.shape[0], 1)
+        fed = 0
+        for k, slot in enumerate(slots):
+            if slot > fed:
+                logits, past = _tell(vlm, written[:, fed:slot], past)
+                fed = slot
+            p = logits[:, -1, digits[k]].softmax(-1)
+            found[rows, k] = (p @ tenths).cpu().numpy()
+            written[:, slot] = digits[k, p.argmax(-1)]
+    return found
+
+
+@torch.inference_mode()
+def choose(vlm: Vlm, images: np.ndarray, question: str, options: Sequence[str], batch_size: int = 8) -> np.ndarray:
+    """Probability of each option as the answer to the question: float32 (n, len(options)), rows sum to 1.
+
+    images: uint8 (n, h, w, 3). An option counts by the mean log-likelihood of its tokens, so that a long name is not
+    less likely for its length (Brown et al., NeurIPS 2020, sec. 2.4), and a softmax over the options makes
+    probabilities of these. Raises ValueError for fewer than two different options.
+    """
+    if len(options) < 2 or len(set(options)) < len(options):
+        raise ValueError(f"options are {list(options)}: give at least two, all different")
+    answers = [_answer(vlm, question, option) for option in options]
+    found = np.empty((len(images), len(options)), np.float32)
+    for rows, inputs in _batches(vlm, images, question, batch_size):
+        first, past = _ask(vlm, inputs)
+        likelihoods = []
+        for answer in answers:
+            logits, tokens = first, answer.repeat(len(first), 1)
+            if len(answer) > 1:  # a copy, since telling the model an option writes into its memory
+                rest, _ = _tell(vlm, tokens[:, :-1], copy.deepcopy(past))
+                logits = torch.cat([first, rest], dim=1)
+            likelihoods.append(logits.log_softmax(-1).gather(-1, tokens[..., None]).mean((1, 2)))
+        found[rows] = torch.stack(likelihoods, dim=1).softmax(-1).cpu().numpy()
+    return found
+
+
+def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> PeftModel:
+    try:
+        adapted = PeftModel(model, PeftConfig.from_pretrained(adapter))
+        loaded = adapted.load_adapter(adapter, "default")
+    except _UNFIT as error:
+        raise VlmError(
+            f"{adapter}: is no adapter for {name} ({_first_line(error)}); give the folder that PEFT's save_pretrained "
+            "wrote for this model"
+        ) from error
+    if unmatched := [*loaded.missing_keys, *loaded.unexpected_keys]:
+        raise VlmError(
+            f"{adapter}: was fitted on another model than {name}: {len(unmatched)} of its weights and the model's do "
+            f"not match ({unmatched[0]}, ...); give the model it was fitted on"
+        )
+    return adapted
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _prompt(vlm: Vlm, question: str) -> str:
+    if not vlm.processor.chat_template:
+        return f"USER: {getattr(vlm.processor, 'image_token', '<image>')}\n{question} ASSISTANT:"
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    prompt = vlm.processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    return prompt.rstrip(" ")  # a space belongs to the word after it in most tokenizers
+
+
+def _answer(vlm: Vlm, question: str, answer: str) -> torch.Tensor:
+    """An answer's tokens (length,) as they follow the prompt: alone, its first word might be cut otherwise."""
+    prompt = _prompt(vlm, question)
+    whole = prompt + ("" if prompt[-1].isspace() else " ") + answer
+    before, after = (vlm.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, whole))
+    if after[: len(before)] != before:
+        raise VlmError(
+            f"{vlm.name}: its tokenizer joins the prompt's end with the answer {answer[:20]!r}; use generate"
+        )
+    return torch.tensor(after[len(before) :], device=vlm.device)
+
+
+def _skeleton(vlm: Vlm, question: str, fields: Sequence[str]) -> tuple[torch.Tensor, list[int], torch.Tensor]:
+    """The JSON's tokens with 0 in all slots (length,), the places of the slots, each slot's digits (n_fields, 10).
+
+    Whatever token tells the digits apart is taken, "5" as well as ".5", if all ten fillings are cut alike but for it.
+    """
+    filled = ["{" + ", ".join(f"{json.dumps(field)}: 0.{digit}" for field in fields) + "}" for digit in range(10)]
+    answers = [_answer(vlm, question, text) for text in filled]
+    if len({len(answer) for answer in answers}) == 1:
+        tokens = torch.stack(answers)
+        slots = (tokens != tokens[0]).any(0).nonzero()[:, 0]
+        digits = tokens[:, slots].T
+        if len(slots) == len(fields) and all(len(set(row)) == 10 for row in digits.tolist()):
+            return tokens[0], slots.tolist(), digits
+    raise VlmError(f"{vlm.name}: its tokenizer has no token for each digit after '0.'; ask for JSON with generate")
+
+
+def _batches(vlm: Vlm, images: np.ndarray, question: str, batch_size: int) -> Iterator[tuple[slice, BatchFeature]]:
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        yield rows, encode(vlm, images[rows], question)
+
+
+def _ask(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
+    """What the model would say first, logits (n, 1, vocabulary), and its memory of image and question."""
+    output = vlm.model(**inputs, use_cache=True, logits_to_keep=1)
+    return output.logits[:, -1:].float(), output.past_key_values
+
+
+def _tell(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
+    """What the model would say after each of the tokens (n, length) that it is made to say: (n, length, vocabulary).
+
+    No attention mask: nothing is padded, and Qwen-VL derives wrong positions from one longer than the tokens.
+    """
+    output = vlm.model(input_ids=tokens, past_key_values=past, use_cache=True)
+    return output.logits.float(), output.past_key_values
+
+
+def _pad(vlm: Vlm) -> int | None:
+    tokenizer = vlm.processor.tokenizer
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
