@@ -18,6 +18,7 @@ LAYOUTS = Path(__file__).parent / "prep" / "layouts"
 Count = Annotated[int, Field(gt=0)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Cost = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -62,8 +63,34 @@ class Prep(_Notebook):
 
 
 class Describe(_Notebook):
+    describers: Annotated[  # the first valid description of an image speaks for it, a person's edit before all
+        list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), AfterValidator(_distinct)
+    ]
+    edits_file: str  # CSV of people's edits; "": none
+    worded_as: Literal["phrases", "sentence", "json", "seven_point", "abcd"]  # how prompts are worded
+    caption_mode: Literal["none", "concepts", "rewritten"]
+    rewriter: Literal["rules", "api"]  # of caption_mode rewritten
     max_features: Annotated[int, Field(ge=1, le=22)]
+    max_tokens: Annotated[int, Field(ge=8, le=512)]  # of a prompt: what the text encoder reads (CLIP 75)
     top_concepts: Annotated[int, Field(ge=1, le=22)]  # the most frequent in train images are said, the others dropped
+    gpt2: str  # the captioner's: "tiny" and any GPT-2 of the hub are fitted; or the folder of a published captioner
+    captioner_clip: str  # "tiny" (fitted too), or what open_clip opens, such as hf-hub:redlessone/DermLIP_ViT-B-16
+    captioner_digest: str  # SHA-256 that a published captioner's weights must have; "": any
+    clip_steps: Count  # of the tiny vision encoder
+    broad_wording: Literal["phrases", "sentence"]  # that the captioner's stage A learns from
+    captioner_steps: Annotated[list[Count], Field(min_length=2, max_length=2)]  # of stages A and B
+    prefix_tokens: Count
+    captions_per_image: Count  # that a captioner's scores are the mean of
+    vlm_model: str  # a hub id or folder
+    vlm_adapter: str  # LoRA for it; "": none
+    vlm_answers: Literal["constrained", "repaired"]
+    api_model: str  # at the server that P2D_API_BASE_URL names
+    api_allow_upload: bool  # nothing leaves this machine without it
+    api_usd_per_million: Annotated[list[Cost], Field(min_length=2, max_length=2)]  # tokens in, tokens out
+    api_max_cost: Cost  # USD; 0: no ceiling
+    api_concurrency: Count
+    n_described: CountOrNone  # images that captioner, vlm and api describe, test before val before train; 0: all
+    bert_model: str  # for BERTScore: a hub id or folder; "": left out
 
 
 class Finetune(_Notebook):

@@ -142,6 +142,7 @@ ARTEFACTS = {
     "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
     "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
     "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
+    "captioner": Artefact("captioner", "02_describe"),  # where one was fitted
     "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: prompts.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),

@@ -87,7 +87,9 @@ class _About(BaseModel):
 
 _SCORE = Annotated[float, Field(ge=0, le=1)] | None
 Lesion = create_model("Lesion", __base__=_About, **{name: (_SCORE, None) for name in FEATURES})
-Lesion.__doc__ = "What can be said of one image, typed: dx, site, age, sex and the features' scores in 0..1; None: unknown."
+Lesion.__doc__ = (
+    "What can be said of one image, typed: dx, site, age, sex and the features' scores in 0..1; None: unknown."
+)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """Figures of 02."""
 
 import textwrap
-from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.plots import TEXT_WIDTH
+from p2d_lib.plots import OKABE_ITO, TEXT_WIDTH
 
 
 def heatmap(scores: pd.DataFrame) -> Figure:
@@ -26,15 +25,35 @@ def heatmap(scores: pd.DataFrame) -> Figure:
     return figure
 
 
-def captioned(images: np.ndarray, captions: Iterable[str]) -> Figure:
-    """Images, uint8 (n, h, w, 3), below one another, each with its caption beside it."""
+def captioned(images: np.ndarray, lines: pd.DataFrame) -> Figure:
+    """Images, uint8 (n, h, w, 3), below one another, each with its row of `lines` beside it, a column a speaker."""
     figure, axes = plt.subplots(
-        len(images), 2, figsize=(TEXT_WIDTH, 0.72 * len(images)), width_ratios=(1, 5.5), squeeze=False
-    )
-    for (left, right), image, caption in zip(axes, images, captions, strict=True):
+        len(images), 2, figsize=(TEXT_WIDTH, (0.25 + 0.47 * lines.shape[1]) * len(images)), width_ratios=(1, 4.5),
+        squeeze=False,
+    )  # fmt: skip
+    for (left, right), image, said in zip(axes, images, lines.to_dict("records"), strict=True):
         left.imshow(image)
         left.set_axis_off()
-        right.text(0, 0.5, textwrap.fill(caption, 68), va="center", fontsize=7)
+        for k, (who, text) in enumerate(said.items()):
+            place = 1 - k / len(said)
+            right.text(0, place, who, va="top", fontsize=6, color="0.4")
+            right.text(0.13, place, textwrap.fill(text, 68) if text == text else "–", va="top", fontsize=6)
         right.set(xlim=(0, 1), ylim=(0, 1))
         right.set_axis_off()
+    return figure
+
+
+def curves(log: pd.DataFrame) -> Figure:
+    """Loss on train batches and on val (nats a token) against steps, a panel a stage; a ring: the weights kept."""
+    stages = log["stage"].unique()
+    figure, axes = plt.subplots(1, len(stages), figsize=(TEXT_WIDTH, 1.6), sharey=True, squeeze=False)
+    for axis, stage in zip(axes[0], stages, strict=True):
+        rows = log[log["stage"] == stage]
+        kept = rows.loc[rows["val_loss"].idxmin()]
+        axis.plot(rows["step"], rows["loss"], color=OKABE_ITO[5], label="train")
+        axis.plot(rows["step"], rows["val_loss"], color=OKABE_ITO[0], label="val")
+        axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color=OKABE_ITO[3], label="kept")
+        axis.set(title=f"stage {stage}", xlabel="step")
+    axes[0, 0].set_ylabel("loss")
+    axes[0, -1].legend(frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""What a describer leaves of each image: the artefact descriptions but for the prompt, which is worded for all alike."""
+"""What a describer leaves of each image: the artefact descriptions but for the prompt, worded for all alike."""
 
 from collections.abc import Mapping, Sequence
 

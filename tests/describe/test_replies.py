@@ -1,19 +1,21 @@
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from p2d_lib.describe import replies
-from p2d_lib.schemas import DESCRIPTIONS
+from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
 SCORES = {feature.field: 0.1 for feature in FEATURES.values()} | {"Border Irregularity": 0.8, "dark_brown": 0.7}
+OURS = {"description": "A dark macule.", **dict.fromkeys(FEATURES, 0.1), "border_irregularity": 0.8, "dark_brown": 0.7}
 
 
-def reply(image="mel\\ISIC_0000001.jpg", klass="mel", text="A dark\n macule.", **changed) -> dict:
-    return {"image": image, "class": klass, "description": text, "features": SCORES | changed}
+def line(image="mel\\ISIC_0000001.jpg", text="A dark\n macule.", **changed) -> dict:
+    return {"image": image, "class": "mel", "description": text, "features": SCORES | changed}
 
 
 def read(tmp_path: Path, *lines) -> object:
@@ -22,33 +24,170 @@ def read(tmp_path: Path, *lines) -> object:
     return replies.read(path, "some-llm")
 
 
-def test_a_reply_becomes_a_description(tmp_path):
-    found = DESCRIPTIONS.validate(read(tmp_path, reply())).iloc[0]
+def known(parsed: replies.Parsed) -> dict[str, float]:
+    return {name: score for name, score in parsed.features.items() if not math.isnan(score)}
+
+
+WHOLE = json.dumps(OURS)
+SAYS = {name: OURS[name] for name in FEATURES}
+
+
+@pytest.mark.parametrize(
+    ("reply", "repairs"),
+    [
+        (WHOLE, []),
+        (json.dumps({"description": "A dark macule.", "features": SCORES}), []),
+        (json.dumps({"description": "A dark macule.", **SCORES}), []),
+        (f"```json\n{WHOLE}\n```", ["fenced"]),
+        (f"Here it is:\n```\n{WHOLE}\n```\nBe well.", ["fenced", "text around"]),
+        (f"Sure! {WHOLE} Is there anything else?", ["text around"]),
+        (f'<think>{{"asymmetry": 0.9}}</think>{WHOLE}', ["text around"]),
+        (WHOLE.replace("}", ",}"), ["loose syntax"]),
+        (WHOLE.replace('"', "'"), ["loose syntax"]),
+        (f"So: {WHOLE.replace(chr(34), chr(39))}", ["text around", "loose syntax"]),
+        (WHOLE.replace("0.8", '"0.8"').replace("0.7", '" 70% "'), ["score as text"]),
+        (WHOLE.replace("color_variation", "Colour-Variation").replace('"red"', '"RED "'), ["respelled"]),
+        (WHOLE.replace("A dark macule.", "A dark\n macule."), []),
+        (json.dumps(OURS | {"diagnosis": "melanoma", "confidence": 0.9}), ["extra field"]),
+    ],
+)
+def test_what_leaves_no_doubt_is_mended_and_named(reply, repairs):
+    found = replies.parse(reply)
+    assert found.repairs == repairs
+    assert found.text == "A dark macule."
+    assert found.features == SAYS
+    assert found.valid
+
+
+@pytest.mark.parametrize(
+    ("score", "repair"),
+    [
+        (1.2, "score out of range"), (-0.1, "score out of range"), ("30", "score out of range"),
+        ("130%", "score out of range"), (math.inf, "score out of range"), ("high", "no number"), ("-0.2", "no number"),
+        (None, "no number"), (True, "no number"), (math.nan, "no number"), ([0.2], "no number"),
+    ],
+)  # fmt: skip
+def test_a_score_that_is_none_never_becomes_a_number(score, repair):
+    found = replies.parse(json.dumps(OURS | {"red": score}))
+    assert math.isnan(found.features["red"])
+    assert repair in found.repairs
+    assert not found.valid
+    assert len(known(found)) == 21
+
+
+def test_a_missing_score_is_unknown_and_the_reply_not_valid():
+    found = replies.parse(json.dumps({name: value for name, value in OURS.items() if name != "red"}))
+    assert known(found) == {name: score for name, score in SAYS.items() if name != "red"}
+    assert found.repairs == ["score missing"]
+    assert not found.valid
+
+
+def test_replies_are_read_in_many_threads_at_once():
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(replies.parse, [WHOLE.replace('"', "'")] * 2000))
+    assert all(parsed.repairs == ["loose syntax"] and parsed.features == SAYS for parsed in found)
+
+
+def test_an_inner_object_is_not_taken_for_the_whole():
+    nested = json.dumps({"features": SCORES, "description": "A dark macule.", "sure": True})
+    found = replies.parse(nested.replace("true}", "tr"))
+    assert (found.text, found.repairs, found.valid) == ("A dark macule.", ["cut off"], True)
+
+
+@pytest.mark.parametrize("twice", ['"red": 0.9, "red": 0.1', '"Asymmetry": 0.9, "asymmetry": 0.1'])
+def test_of_two_different_scores_neither_is_taken(twice):
+    name = "red" if "red" in twice else "asymmetry"
+    found = replies.parse(WHOLE.replace(f'"{name}": 0.1', twice))
+    assert math.isnan(found.features[name])
+    assert found.repairs == ["given twice"]
+
+
+@pytest.mark.parametrize("end", range(40, len(WHOLE) - 1, 7))
+def test_a_reply_cut_off_anywhere_says_only_what_it_said_whole(end):
+    found = replies.parse(WHOLE[:end])
+    assert found.repairs[:1] == ["cut off"]
+    assert known(found).items() <= SAYS.items()
+    assert len(known(found)) == sum(f'"{name}": {SAYS[name]},' in WHOLE[:end] for name in FEATURES)
+    assert found.text == "A dark macule."
+    assert not found.valid
+
+
+def test_a_fence_that_never_closes_is_a_reply_cut_off():
+    found = replies.parse(f"```json\n{WHOLE[:200]}")
+    assert found.repairs[:2] == ["fenced", "cut off"]
+    assert found.text == "A dark macule."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I'm sorry, but I can't help with that.",
+        "Unfortunately, I cannot analyze medical images.",
+        "I’m unable to provide an assessment of this image.",
+        json.dumps(OURS | {"description": "I am sorry, I can't see images."}),
+    ],
+)
+def test_a_refusal_is_recognised_and_none_of_its_numbers_taken(reply):
+    found = replies.parse(reply)
+    assert found.repairs == ["refused"]
+    assert not found.usable
+    assert not found.valid
+    assert known(found) == {}
+    assert found.text.startswith("[refused] ")
+
+
+@pytest.mark.parametrize(
+    "text", ["I cannot see streaks.", "A network that cannot be scored.", "A sorry-looking macule."]
+)
+def test_a_description_that_only_sounds_like_a_refusal_is_kept(text):
+    assert replies.parse(json.dumps(OURS | {"description": text})).valid
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "A dark macule.", "{", '{"error": "busy"}', "[0.1, 0.2]", "{" * 5000, '{"a":' * 2000]
+)
+def test_what_holds_no_json_says_why_and_nothing_else(reply):
+    found = replies.parse(reply)
+    assert found.repairs == ["no JSON"]
+    assert found.text == f"[no JSON] {reply[:200]}".strip()
+    assert known(found) == {}
+
+
+def test_scores_without_a_text_are_kept_and_not_valid():
+    found = replies.parse(json.dumps(OURS | {"description": " "}))
+    assert (found.repairs, found.valid, known(found)) == (["no description"], False, SAYS)
+
+
+def test_the_schema_asks_for_every_feature_and_nothing_else():
+    schema = replies.Reply.model_json_schema()
+    assert schema["required"] == ["description", *FEATURES] == list(schema["properties"])
+    assert schema["additionalProperties"] is False
+    assert all(schema["properties"][name]["minimum"] == 0 for name in FEATURES)
+    assert all(schema["properties"][name]["maximum"] == 1 for name in FEATURES)
+    assert all(name in replies.QUESTION for name in FEATURES)
+
+
+def test_repairs_of_several_tables_are_counted_by_reply():
+    both = json.dumps(OURS | {"red": 1.2, "black": 3})
+    tables = [replies.described(["a", "b"], "x", [replies.parse(r) for r in (both, WHOLE)])]
+    tables.append(replies.described(["c"], "y", [replies.parse(f"```{both}```")]))
+    counted = replies.repairs(tables)
+    assert counted["repair"].tolist() == list(replies.REPAIRS)
+    assert counted[counted["n"] > 0][["repair", "n"]].values.tolist() == [["fenced", 1], ["score out of range", 2]]
+
+
+def test_a_line_of_the_original_becomes_a_row(tmp_path):
+    found = read(tmp_path, line())
+    assert found.columns.tolist() == rows([], "x", [], []).columns.tolist()
+    found = found.iloc[0]
     assert found[["image_id", "describer", "text"]].tolist() == ["ISIC_0000001", "some-llm", "A dark macule."]
     assert (found["border_irregularity"], found["dark_brown"], found["evolving"]) == (0.8, 0.7, 0.1)
-    assert found["prompt"] == "dermoscopic image of melanoma, irregular border, dark brown color, very fair skin"
     assert found["valid"]
 
 
-def test_folders_of_windows_and_unix_and_the_old_name_of_nevi_are_understood(tmp_path):
-    found = read(tmp_path, reply("nev\\ISIC_7.jpg", "nev"), reply("nv/ISIC_8.png", "nv"), reply("ISIC_9.JPG"))
+def test_folders_of_windows_and_unix_are_understood(tmp_path):
+    found = read(tmp_path, line("nev\\ISIC_7.jpg"), line("nv/ISIC_8.png"), line("ISIC_9.JPG"))
     assert found["image_id"].tolist() == ["ISIC_7", "ISIC_8", "ISIC_9"]
-    assert found["prompt"].str.contains("melanocytic nevus").tolist() == [True, True, False]
-
-
-@pytest.mark.parametrize("score", [1.2, -0.1, "0.5", "high", None, True, math.nan])
-def test_a_score_that_is_none_never_becomes_a_number(tmp_path, score):
-    found = read(tmp_path, reply(Asymmetry=score)).iloc[0]
-    assert math.isnan(found["asymmetry"])
-    assert not found["valid"]
-    assert found["dark_brown"] == 0.7
-
-
-def test_a_reply_without_a_text_or_a_field_is_kept_and_not_valid(tmp_path):
-    missing = reply("a.jpg")
-    del missing["features"]["red"]
-    found = read(tmp_path, missing, reply("b.jpg", text=""), reply("c.jpg"))
-    assert found["valid"].tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +195,20 @@ def test_a_reply_without_a_text_or_a_field_is_kept_and_not_valid(tmp_path):
     [
         ('{"image": "a.jpg", "class": "mel", "descr', "line 2: not a reply"),
         ({"image": "b.jpg", "class": "mel"}, "line 2: not a reply.*features"),
-        (reply("b.jpg", "wart"), "line 2: class is 'wart', expected one of akiec"),
-        (reply("mel/a.jpg"), "line 2: a has a reply in line 1"),
+        (line("mel/a.jpg"), "line 2: a has a reply in line 1"),
     ],
 )
 def test_a_line_that_is_no_reply_is_named(tmp_path, second, message):
     with pytest.raises(replies.ReplyError, match=rf"model_lesion_features\.jsonl, {message}"):
-        read(tmp_path, reply("a.jpg"), second)
+        read(tmp_path, line("a.jpg"), second)
 
 
 def test_the_replies_that_the_original_collected_are_all_read():
     if not os.environ.get("P2D_LLM_OUTPUTS"):
         pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
     found = replies.read(Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini")
-    found = DESCRIPTIONS.validate(found)
     assert len(found) == 581
     assert found["valid"].all()
-    assert found["prompt"].str.contains("melanoma").sum() == 126
+    assert replies.repairs([found])["n"].sum() == 0
     assert found["light_brown"].mean() == pytest.approx(0.603787, abs=1e-6)
     assert (found["evolving"] == 0).all()
