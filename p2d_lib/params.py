@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PROFILES = Path(__file__).resolve().parents[1] / "params"
 LAYOUTS = Path(__file__).parent / "prep" / "layouts"
@@ -92,6 +92,19 @@ class Describe(_Notebook):
     n_described: CountOrNone  # images that captioner, vlm and api describe, test before val before train; 0: all
     bert_model: str  # for BERTScore: a hub id or folder; "": left out
 
+    @model_validator(mode="after")
+    def _what_describers_need(self):
+        asks_api = "api" in self.describers or (self.caption_mode, self.rewriter) == ("rewritten", "api")
+        if "vlm" in self.describers and not self.vlm_model:
+            raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")
+        if asks_api and not self.api_model:
+            raise ValueError("api_model: '': describers or rewriter name api; give a model of your server")
+        if self.api_max_cost and not any(self.api_usd_per_million):
+            raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")
+        if (self.caption_mode, self.rewriter) == ("rewritten", "rules") and self.worded_as != "phrases":
+            raise ValueError(f"worded_as: {self.worded_as!r}: the rules rewrite phrases alone; let rewriter be api")
+        return self
+
 
 class Finetune(_Notebook):
     base: str  # "tiny" (shipped), "random" (tiny, untrained), a folder or a Hugging Face id
@@ -109,6 +122,7 @@ class Finetune(_Notebook):
 class Sample(_Notebook):
     per_class: Count
     base_per_class: Count  # drawn without the adapter, to see what it changed
+    prompt_sampling: Literal["empirical", "jitter", "balanced"]  # of train prompts: as they are, moved, rare ones more
     guidance_scale: Annotated[float, Field(ge=0, le=30)]
     num_inference_steps: Count
     batch_size: Count
@@ -204,6 +218,8 @@ def check(notebook: str, values: dict, where: str = "parameters") -> _Notebook:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # about several parameters together; it names the first itself
+            raise ParameterError(f"{where}: {notebook}.{first['msg'].removeprefix('Value error, ')}") from None
         name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             problem = f"there is no such parameter{_nearest(name, model.model_fields)}"

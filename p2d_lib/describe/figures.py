@@ -28,7 +28,7 @@ def heatmap(scores: pd.DataFrame) -> Figure:
 def captioned(images: np.ndarray, lines: pd.DataFrame) -> Figure:
     """Images, uint8 (n, h, w, 3), below one another, each with its row of `lines` beside it, a column a speaker."""
     figure, axes = plt.subplots(
-        len(images), 2, figsize=(TEXT_WIDTH, (0.25 + 0.47 * lines.shape[1]) * len(images)), width_ratios=(1, 4.5),
+        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.42 * lines.shape[1]) * len(images)), width_ratios=(1, 4.5),
         squeeze=False,
     )  # fmt: skip
     for (left, right), image, said in zip(axes, images, lines.to_dict("records"), strict=True):
@@ -54,6 +54,6 @@ def curves(log: pd.DataFrame) -> Figure:
         axis.plot(rows["step"], rows["val_loss"], color=OKABE_ITO[0], label="val")
         axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color=OKABE_ITO[3], label="kept")
         axis.set(title=f"stage {stage}", xlabel="step")
-    axes[0, 0].set_ylabel("loss")
+    axes[0, 0].set(ylabel="loss (nats a token)", yscale="log")
     axes[0, -1].legend(frameon=False)
     return figure

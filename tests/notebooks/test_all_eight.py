@@ -13,6 +13,7 @@ from p2d_lib.schemas import ARTEFACTS, NOTEBOOKS
 REPOSITORY = Path(__file__).resolve().parents[2]
 MICRO = (
     "01_prep.n_images=420", "01_prep.tail=0.2",
+    "02_describe.clip_steps=4", "02_describe.captioner_steps=[8, 8]", "02_describe.captions_per_image=2",
     "03_finetune.lora_steps=3", "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
     "04_sample.per_class=8", "04_sample.base_per_class=4", "04_sample.num_inference_steps=6",
     "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",

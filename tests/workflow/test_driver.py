@@ -101,6 +101,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
         (("--set", "06_classify.seeds=1"), "06_classify.seeds: 1: input should be greater than or equal to 2"),
         (("--set", "06_clasify.seeds=5"), "did you mean '06_classify'?"),
         (("--set", "06_classify.arms=[real"), "YAML cannot read in params/smoke.yaml --set 06_classify.arms=[real"),
+        (("--set", "02_describe.edits_file=nowhere.csv"), "there is no file nowhere.csv (02_describe.edits_file"),
         (("--profile", "smok"), "did you mean 'smoke'?"),
         (("--run", "../elsewhere"), "run"),
         (("--from", "05_fidelty"), "did you mean '05_fidelity'?"),

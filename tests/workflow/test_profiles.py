@@ -51,3 +51,24 @@ def test_a_parameter_that_papermill_injects_and_nobody_knows_is_refused():
     notebook = {**values, "min_m": 3, "In": ["", "# Parameters\nmin_m = 3\n"]}
     with pytest.raises(params.ParameterError, match="min_m: there is no such parameter: did you mean 'min_n'"):
         params.of_notebook("08_fairness", notebook)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("02_describe.describers=[template, vlm]", r"02_describe\.vlm_model: .* give a hub id or a folder"),
+        ("02_describe.describers=[api]", r"02_describe\.api_model: .* give a model of your server"),
+        ("02_describe.api_max_cost=0.5", r"02_describe\.api_usd_per_million: without prices"),
+    ],
+)
+def test_a_describer_without_what_it_needs_is_refused(override, message):
+    with pytest.raises(params.ParameterError, match=message):
+        params.profile("smoke", overrides=(override,))
+
+
+def test_rules_rewrite_phrases_alone():
+    rewritten = ("02_describe.caption_mode=rewritten", "02_describe.worded_as=json")
+    with pytest.raises(params.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
+        params.profile("smoke", overrides=rewritten)
+    asked = (*rewritten, "02_describe.rewriter=api", "02_describe.api_model=any")
+    assert params.profile("smoke", overrides=asked)["02_describe"]["worded_as"] == "json"

@@ -1,0 +1,39 @@
+"""An LLM says prompts in other words, and nothing gets longer than a text encoder reads."""
+
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer, prompt, says
+
+from p2d_lib.describe import api
+from p2d_lib.describe.rewrite import rewrite
+from p2d_lib.prompts import Wording
+
+WORDING = Wording("phrases", max_features=8, max_tokens=6)
+
+
+@pytest.mark.parametrize(
+    ("reply", "becomes"),
+    [
+        ('"Mole with  a veil"\n', "Mole with a veil"),
+        ("a mole that has a great many more words than are read", "nevus, veil"),
+        ("", "nevus, veil"),
+    ],
+)
+def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, reply, becomes):
+    with ChatServer(says(reply)) as server:
+        client = api.Client(
+            api.Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
+        )
+        said = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))
+    assert said == [becomes] * 3
+    assert len(server.requests) == 1, "the same prompt is asked about once"
+    assert "nevus, veil" in prompt(server.requests[0])
+
+
+def test_a_refusal_is_no_prompt(tmp_path):
+    with ChatServer(says(refusal="I cannot help with that.")) as server:
+        client = api.Client(
+            api.Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
+        )
+        assert rewrite(["nevus, veil"], client, WORDING, lambda text: len(text.split())) == ["nevus, veil"]
