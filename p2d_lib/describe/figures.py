@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from p2d_lib.plots import OKABE_ITO, TEXT_WIDTH
 
@@ -55,5 +56,8 @@ def curves(log: pd.DataFrame) -> Figure:
         axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color=OKABE_ITO[3], label="kept")
         axis.set(title=f"stage {stage}", xlabel="step")
     axes[0, 0].set(ylabel="loss (nats a token)", yscale="log")
+    axes[0, 0].yaxis.set(
+        major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter()
+    )
     axes[0, -1].legend(frameon=False)
     return figure
