@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
@@ -149,7 +149,7 @@ def _pipeline(**parts) -> StableDiffusionPipeline:
 def load(
     base: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> StableDiffusionPipeline:
-    """A pipeline, in evaluation mode, on `device`.
+    """A pipeline, in evaluation mode, on `device`: Stable Diffusion 1, 2 or XL.
 
     base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout or with a
     pointer that `leave` wrote, or a Hugging Face id. Raises BaseError when there is no such thing.
@@ -161,7 +161,7 @@ def load(
     else:
         source = str(TINY if str(base) == "tiny" else base)
         try:
-            pipe = StableDiffusionPipeline.from_pretrained(
+            pipe = DiffusionPipeline.from_pretrained(
                 source, dtype=dtype, safety_checker=None, feature_extractor=None, requires_safety_checker=False
             )
         except (OSError, ValueError) as error:
@@ -172,11 +172,21 @@ def load(
             ) from None
         pipe.set_progress_bar_config(disable=True)
     pipe = pipe.to(device, dtype)
-    for part in (pipe.vae, pipe.unet, pipe.text_encoder):
+    for part in (pipe.vae, pipe.unet, *encoders(pipe)):
         part.eval().requires_grad_(False)
     for part in (pipe.vae, pipe.unet):
         part.to(memory_format=torch.channels_last)
     return pipe
+
+
+def is_xl(pipe: DiffusionPipeline) -> bool:
+    """Whether it has SDXL's two text encoders (Podell et al., arXiv:2307.01952)."""
+    return getattr(pipe, "text_encoder_2", None) is not None
+
+
+def encoders(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
+    """Its text encoders: one, or SDXL's two."""
+    return [pipe.text_encoder, pipe.text_encoder_2] if is_xl(pipe) else [pipe.text_encoder]
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -201,21 +211,34 @@ def leave(pipe: StableDiffusionPipeline, folder: Path, came_from: str | None) ->
 
 
 @torch.no_grad()
-def encode_images(pipe: StableDiffusionPipeline, images: np.ndarray, batch_size: int = 32) -> torch.Tensor:
-    """Images, uint8 (n, h, w, 3) -> scaled latents, float32 (n, c, h / f, w / f) on the CPU: the posterior's mode."""
-    latents = []
+def encode_moments(
+    pipe: DiffusionPipeline, images: np.ndarray, batch_size: int = 32
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images, uint8 (n, h, w, 3) -> mean and standard deviation of their latents, each float32 (n, c, h / f, w / f).
+
+    Both are scaled as the denoiser reads them, and on the CPU. batch_size: at 256 px; fewer of larger images.
+    """
+    scale, shift = pipe.vae.config.scaling_factor, getattr(pipe.vae.config, "shift_factor", None) or 0.0
+    batch_size = max(1, batch_size * 256**2 // max(images.shape[1] * images.shape[2], 256**2))
+    means, deviations = [], []
     for start in range(0, len(images), batch_size):
-        pixels = to_pixels(images[start : start + batch_size], pipe.vae)
-        latents.append(pipe.vae.encode(pixels).latent_dist.mode().float().cpu() * pipe.vae.config.scaling_factor)
-    return torch.cat(latents)
+        found = pipe.vae.encode(to_pixels(images[start : start + batch_size], pipe.vae)).latent_dist
+        means.append((found.mean.float().cpu() - shift) * scale)
+        deviations.append(found.std.float().cpu() * scale)
+    return torch.cat(means), torch.cat(deviations)
+
+
+def encode_images(pipe: DiffusionPipeline, images: np.ndarray, batch_size: int = 32) -> torch.Tensor:
+    """Images, uint8 (n, h, w, 3) -> scaled latents, float32 (n, c, h / f, w / f) on the CPU: the posterior's mode."""
+    return encode_moments(pipe, images, batch_size)[0]
 
 
 @torch.no_grad()
 def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_size: int = 32) -> np.ndarray:
     """Scaled latents (n, c, h, w) -> images, uint8 (n, h * f, w * f, 3)."""
-    images = []
+    images, shift = [], getattr(pipe.vae.config, "shift_factor", None) or 0.0
     for batch in latents.split(batch_size):
-        batch = batch.to(pipe.vae.device, pipe.vae.dtype) / pipe.vae.config.scaling_factor
+        batch = batch.to(pipe.vae.device, pipe.vae.dtype) / pipe.vae.config.scaling_factor + shift
         images.append(_to_uint8(pipe.vae.decode(batch).sample.float().cpu().numpy() / 2 + 0.5))
     return np.concatenate(images)
 
@@ -231,27 +254,43 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
     return (pixels.transpose(0, 2, 3, 1).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def tokens(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
-    """Token ids, int64 (n, length), padded to what the text encoder reads.
+def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
+    """Token ids, int64 (n, length), padded to what the text encoder reads; (n, 2, length) for SDXL's two.
 
     Raises PromptError for a prompt that it would cut.
     """
-    length = pipe.tokenizer.model_max_length
-    read = pipe.tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
-    longest = max(range(len(read)), key=lambda k: len(read[k]))
-    if len(read[longest]) > length:
-        raise PromptError(
-            f"the text encoder reads {length - 2} tokens and would cut one of {len(read[longest]) - 2}: "
-            f"{prompts[longest]!r}; lower 02_describe.max_tokens or max_features"
-        )
-    return torch.tensor(read)
+    both = []
+    for tokenizer in (pipe.tokenizer, pipe.tokenizer_2) if is_xl(pipe) else (pipe.tokenizer,):
+        length = tokenizer.model_max_length
+        read = tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
+        longest = max(range(len(read)), key=lambda k, read=read: len(read[k]))
+        if len(read[longest]) > length:
+            raise PromptError(
+                f"the text encoder reads {length - 2} tokens and would cut one of {len(read[longest]) - 2}: "
+                f"{prompts[longest]!r}; lower 02_describe.max_tokens or max_features"
+            )
+        both.append(torch.tensor(read))
+    return torch.stack(both, dim=1) if is_xl(pipe) else both[0]
+
+
+def read_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the denoiser reads of token ids: "embeddings" (n, length, width) and, of SDXL, "pooled" (n, width)."""
+    if not is_xl(pipe):
+        return {"embeddings": pipe.text_encoder(ids)[0]}
+    read = [part(ids[:, k], output_hidden_states=True) for k, part in enumerate(encoders(pipe))]
+    return {"embeddings": torch.cat([each.hidden_states[-2] for each in read], dim=-1), "pooled": read[1][0]}
 
 
 @torch.no_grad()
-def embed_prompts(pipe: StableDiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
-    """What the denoiser reads of each prompt: (n, length, width) on the pipeline's device."""
-    batches = tokens(pipe, prompts).split(batch_size)
-    return torch.cat([pipe.text_encoder(batch.to(pipe.device))[0] for batch in batches])
+def conditions(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
+    """`read_tokens` of prompts, on the pipeline's device."""
+    read = [read_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
+    return {name: torch.cat([each[name] for each in read]) for name in read[0]}
+
+
+def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
+    """What the denoiser attends to of each prompt: (n, length, width) on the pipeline's device."""
+    return conditions(pipe, prompts, batch_size)["embeddings"]
 
 
 @torch.no_grad()
