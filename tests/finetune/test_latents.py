@@ -1,11 +1,16 @@
-"""Latents and embeddings are computed once, and are what they are said to be."""
+"""Latents and embeddings are computed once, are what they are said to be, and do not fill the memory."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from p2d_lib.finetune import latents
 from p2d_lib.models import diffusion
+
+PROMPTS = ["a", "b", "a"]
 
 
 @pytest.fixture(scope="module")
@@ -19,26 +24,84 @@ def pixels():
 
 
 def test_latents_are_computed_once(pipe, pixels, tmp_path, monkeypatch):
-    first = latents.encode(pipe, pixels, ["a", "b", "a"], tmp_path)
-    monkeypatch.setattr(diffusion, "encode_images", None)  # a second computation would fail
-    second = latents.encode(pipe, pixels, ["a", "b", "a"], tmp_path)
-    assert torch.equal(first.latents, second.latents)
+    first = latents.encode(pipe, pixels, PROMPTS, tmp_path)
+    monkeypatch.setattr(diffusion, "encode_moments", None)  # a second computation would fail
+    monkeypatch.setattr(diffusion, "conditions", None)
+    second = latents.encode(pipe, pixels, PROMPTS, tmp_path)
+    assert first.key == second.key
+    assert torch.equal(first.latents[torch.arange(3)], second.latents[torch.arange(3)])
 
 
-def test_other_pixels_words_or_weights_are_encoded_anew(pipe, pixels):
+def test_other_pixels_words_or_weights_are_encoded_anew(pipe, pixels, tmp_path):
     keys = {
-        latents.key(pipe, pixels, ["a", "b", "a"]),
-        latents.key(pipe, pixels[::-1], ["a", "b", "a"]),
-        latents.key(pipe, pixels, ["a", "b", "b"]),
-        latents.key(diffusion.load("random", seed=1), pixels, ["a", "b", "a"]),
+        latents.encode(pipe, pixels, PROMPTS, tmp_path).key,
+        latents.encode(pipe, pixels[::-1], PROMPTS, tmp_path).key,
+        latents.encode(pipe, pixels, ["a", "b", "b"], tmp_path).key,
+        latents.encode(diffusion.load("random", seed=1), pixels, PROMPTS, tmp_path).key,
     }
     assert len(keys) == 4
 
 
-def test_each_image_finds_its_views_and_its_words(pipe, pixels, tmp_path):
+def test_one_changed_image_costs_one_shard(pipe, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "SHARD", 1)
+    latents.encode(pipe, pixels, PROMPTS, tmp_path)
+    asked, honest = [], diffusion.encode_moments
+    monkeypatch.setattr(diffusion, "encode_moments", lambda pipe, images: asked.append(images) or honest(pipe, images))
+    changed = pixels.copy()
+    changed[1] = 255 - changed[1]
+    latents.encode(pipe, changed, PROMPTS, tmp_path)
+    assert len(asked) == 2  # both views
+    assert np.array_equal(asked[0], changed[1:2])
+
+
+def test_images_known_by_their_hash_are_not_even_read(pipe, pixels, tmp_path):
+    hashes = ["h0", "h1", "h2"]
+    first = latents.encode(pipe, pixels, PROMPTS, tmp_path, hashes)
+    second = latents.encode(pipe, lambda part: pytest.fail(f"{part} was read"), PROMPTS, tmp_path, hashes)
+    assert first.key == second.key
+
+
+def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "SHARD", 2)
     encoded = latents.encode(pipe, pixels, ["red", "blue", "red"], tmp_path)
-    mirrored = diffusion.encode_images(pipe, pixels[:, :, ::-1])
-    assert torch.allclose(encoded.latents[:, 1].float(), mirrored, atol=2e-3)
+    assert encoded.latents.shape == (3, 2, 8, 8, 8)
+    rows = torch.tensor([2, 0])
+    for view, seen in enumerate((pixels, pixels[:, :, ::-1])):
+        wanted = diffusion.encode_images(pipe, seen)[rows]
+        assert torch.allclose(encoded.latents[rows][:, view].float(), wanted, atol=2e-3)
     wanted = diffusion.embed_prompts(pipe, ["red", "blue", "red"])
     assert torch.allclose(encoded.embeddings[encoded.index].float(), wanted, atol=2e-3)
-    assert torch.allclose(encoded.embeddings[-1].float(), diffusion.embed_prompts(pipe, [""])[0], atol=2e-3)
+    last = torch.tensor([len(encoded.embeddings) - 1])
+    assert torch.allclose(encoded.embeddings[last].float(), diffusion.embed_prompts(pipe, [""]), atol=2e-3)
+
+
+def test_a_shard_of_images_at_a_time_is_in_memory(pipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "SHARD", 2)
+    sizes = []
+
+    def read(part: slice) -> np.ndarray:
+        sizes.append(part.stop - part.start)
+        return np.full((sizes[-1], 32, 32, 3), part.start, dtype=np.uint8)
+
+    assert len(latents.encode(pipe, read, ["a"] * 7, tmp_path).latents) == 7
+    assert max(sizes) == 2
+
+
+def test_reading_a_set_does_not_grow_memory(tmp_path, monkeypatch):
+    """64 MB in eight shards, every row read; pages of a mapped file are not the process's own."""
+    monkeypatch.setattr(latents, "SHARD", 16)
+    for k in range(8):
+        save_file({"latents": torch.full((16, 131072), float(k))}, tmp_path / f"{k}.safetensors")
+    stored = latents.Stored([tmp_path / f"{k}.safetensors" for k in range(8)], "latents")
+    before = _own_memory()
+    sums = [stored[torch.arange(start, start + 4)].mean().item() for start in range(0, 128, 4)]
+    assert sums == [start // 16 for start in range(0, 128, 4)]
+    assert _own_memory() - before < 8
+
+
+def _own_memory() -> float:
+    """MB that belong to this process alone."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("memory is read from /proc")
+    return int(status.read_text().split("RssAnon:")[1].split()[0]) / 1024

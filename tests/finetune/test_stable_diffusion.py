@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline
+from safetensors import safe_open
 
+from p2d_lib.device import generator
 from p2d_lib.finetune import latents, train
 from p2d_lib.models import diffusion
 
@@ -50,9 +52,77 @@ def test_an_adapter_is_fitted_kept_and_loaded_on_a_pipeline_of_the_hubs_layout(f
     assert np.abs(again.astype(int) - adapted).max() <= 1
 
 
-def test_latents_are_scaled_as_the_autoencoder_says(folder):
+@pytest.mark.parametrize("shift", [None, 0.5])
+def test_latents_are_drawn_from_the_posterior_and_scaled_as_the_autoencoder_says(folder, tmp_path, shift):
     pipe = diffusion.load(folder)
+    pipe.vae.register_to_config(shift_factor=shift)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     with torch.no_grad():
-        mode = pipe.vae.encode(diffusion.to_pixels(pixels, pipe.vae)).latent_dist.mode()
-    assert torch.allclose(diffusion.encode_images(pipe, pixels), 0.18215 * mode, atol=1e-5)
+        posterior = pipe.vae.encode(diffusion.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator(0))
+    drawn = encoded.draw(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
+    assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
+    mode = (pipe.vae.encode(diffusion.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
+    assert torch.allclose(diffusion.encode_images(pipe, pixels), mode, atol=1e-5)
+
+
+def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
+    pipe = diffusion.load(folder)
+    pixels = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
+    recipe = train.Recipe(steps=2, batch_size=2, learning_rate=1e-2, seed=0)
+    log = train.fit_adapter(pipe, encoded, recipe, rank=2, alpha=8, targets="attention")
+    train.save_adapter(pipe, tmp_path / "adapter", log, {}, trigger="dermoscopic image", data=encoded.key)
+    with safe_open(tmp_path / "adapter" / "pytorch_lora_weights.safetensors", "pt") as file:
+        said, names = file.metadata(), list(file.keys())
+    assert {key: said[key] for key in ("trigger", "rank", "alpha")} == {
+        "trigger": "dermoscopic image", "rank": "2", "alpha": "8",
+    }  # fmt: skip
+    assert said["data"] == encoded.key
+    assert all(".to_" in name for name in names)
+    fresh = diffusion.load(folder)
+    fresh.load_lora_weights(tmp_path / "adapter")  # alpha is not rank: it must be read, too
+    _same_answer(pipe, fresh)
+
+
+def test_text_encoders_get_an_adapter_where_the_set_holds_tokens(folder, tmp_path):
+    pipe, plain = diffusion.load(folder), diffusion.load(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path, words="tokens")
+    assert encoded.embeddings is None
+    recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0)
+    log = train.fit_adapter(pipe, encoded, recipe, rank=2, watch=train.Watch(every=1, held=encoded))
+    assert log.val_loss.notna().all()
+    train.save_adapter(pipe, tmp_path / "adapter", log, {})
+    fresh = diffusion.load(folder)
+    fresh.load_lora_weights(tmp_path / "adapter")
+    ours, theirs, before = (diffusion.embed_prompts(which, PROMPTS) for which in (pipe, fresh, plain))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert (ours - before).abs().max() > 1e-3
+    _same_answer(pipe, fresh)
+
+
+def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pipeline(folder, tmp_path):
+    pipe, plain = diffusion.load(folder), diffusion.load(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
+    recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
+    log = train.fit_word(pipe, encoded, ["a <derm> lesion"] * 2, recipe, "<derm>", like="melanoma")
+    train.save_word(pipe, tmp_path / "word", "<derm>", log, {}, data=encoded.key)
+    assert torch.equal(diffusion.embed_prompts(pipe, PROMPTS), diffusion.embed_prompts(plain, PROMPTS))
+    own, like = (diffusion.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
+    assert (own - like).abs().max() > 1e-3
+    fresh = diffusion.load(folder)
+    fresh.load_textual_inversion(tmp_path / "word")
+    assert torch.equal(diffusion.embed_prompts(fresh, ["a <derm> lesion"]), own)
+    with pytest.raises(ValueError, match="'<derm>' is a token already"):
+        train.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", like="melanoma")
+
+
+def _same_answer(one, other):
+    """Both denoisers answer alike to what they have not seen."""
+    noisy, words = torch.randn(2, 4, 8, 8, generator=generator(0)), diffusion.embed_prompts(one, PROMPTS)
+    with torch.no_grad():
+        a, b = (which.unet(noisy, torch.tensor([10, 900]), words).sample for which in (one, other))
+    assert torch.allclose(a, b, atol=1e-6)

@@ -1,5 +1,14 @@
 """Claims about fitting: it learns, words matter, it resumes to the same bits, adapters travel."""
 
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +16,11 @@ import torch
 
 from p2d_lib.device import generator
 from p2d_lib.finetune import latents, train
+from p2d_lib.finetune.draws import Draws
 from p2d_lib.models import diffusion
+
+sys.path.insert(0, str(Path(__file__).parent))
+import worker
 
 WORDS = ["red lesion", "black lesion"]
 
@@ -45,31 +58,52 @@ def test_images_take_the_colour_their_prompt_names(fitted):
     assert (redness[1::2] < 60).all()
 
 
-def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(fitted, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_at_any_step_and_resumed_ends_with_the_same_bits(fitted, tmp_path):
     encoded = fitted[1]
     recipe = train.Recipe(steps=6, batch_size=4, learning_rate=1e-3, seed=1, checkpoint_every=2)
 
-    def adapter(checkpoints=None):
-        pipe = diffusion.load("random", seed=2)
-        log = train.fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=checkpoints)
-        return [p.clone() for p in pipe.unet.parameters() if p.requires_grad], log
+    def adapter(folder: Path, dies_at: int | None = None):
+        """In a process of its own, with one thread: fits, leaves the adapter in folder."""
 
-    through, log = adapter()
-    honest, calls = train.denoising_loss, []
+        def loss(*given):
+            calls.append(1)
+            if len(calls) - 1 == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return honest(*given)
 
-    def pulls_the_plug(*args):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return honest(*args)
+        calls, honest = [], train.denoising_loss
+        if (child := os.fork()) == 0:
+            try:
+                torch.set_num_threads(1)
+                train.denoising_loss = loss
+                pipe = diffusion.load("random", seed=2)
+                log = train.fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=folder, dropout=0.1)
+                train.save_adapter(pipe, folder, log, {"steps": len(calls)})
+            finally:
+                os._exit(0)
+        return os.waitpid(child, 0)[1]
 
-    monkeypatch.setattr(train, "denoising_loss", pulls_the_plug)
-    with pytest.raises(KeyboardInterrupt):
-        adapter(tmp_path)
-    resumed, resumed_log = adapter(tmp_path)
-    assert len(calls) == 6 + 2  # steps 4 and 5 again, from the checkpoint after step 3
-    assert all(torch.equal(a, b) for a, b in zip(through, resumed, strict=True))
-    pd.testing.assert_series_equal(log.loss, resumed_log.loss)
+    adapter(tmp_path / "through")
+    expected = (tmp_path / "through" / "pytorch_lora_weights.safetensors").read_bytes()
+    for dies_at in (0, 3, 5):
+        folder = tmp_path / str(dies_at)
+        assert adapter(folder, dies_at) == signal.SIGKILL
+        assert not (folder / "parameters.json").exists()
+        adapter(folder)
+        again = json.loads((folder / "parameters.json").read_text())["steps"]
+        assert again == 6 - dies_at // 2 * 2  # only what the last checkpoint lacks
+        assert (folder / "pytorch_lora_weights.safetensors").read_bytes() == expected
+
+
+def test_two_processes_of_four_images_learn_what_one_of_eight_does(tmp_path):
+    _, alone = worker.fit(tmp_path / "alone")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "P2D_DEVICE": "cpu"}
+    subprocess.run([*torchrun, worker.__file__, str(tmp_path)], check=True, env={**os.environ, **own}, timeout=300)
+    for rank in range(2):
+        shared = pd.read_parquet(tmp_path / f"log_{rank}_of_2.parquet")
+        assert np.allclose(shared.loss, alone.loss, atol=1e-4, rtol=0)
+        assert np.allclose(shared.gradient, alone.gradient, atol=1e-4, rtol=0)
 
 
 def test_a_checkpoint_of_another_recipe_is_not_taken_up(fitted, tmp_path):
@@ -111,36 +145,155 @@ def test_the_adapter_is_all_that_its_fit_changes(fitted, tmp_path):
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(fitted, prediction):
+def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(prediction):
     pipe = diffusion.load("random")
     pipe.scheduler.register_to_config(prediction_type=prediction)
-    clean = torch.randn(4, 8, 8, 8, generator=generator(0))
+    batch = _batch(pipe, torch.randn(4, 8, 8, 8, generator=generator(0)), torch.tensor([1, 300, 600, 900]))
 
-    class Oracle:
-        def __call__(self, noisy, steps, _):
-            alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
-            noise = (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
-            velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
-            return type("Out", (), {"sample": velocity if prediction == "v_prediction" else noise})
+    def oracle(noisy, steps, _):
+        alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
+        noise = (noisy - alpha.sqrt() * batch["latents"]) / (1 - alpha).sqrt()
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch["latents"]
+        return SimpleNamespace(sample=velocity if prediction == "v_prediction" else noise)
 
-    pipe.unet = None
-    pipe.__dict__["unet"] = Oracle()
-    source = generator(1)
-    assert train.denoising_loss(pipe, clean, None, source, snr_gamma=5.0).item() == pytest.approx(0, abs=1e-6)
+    assert train.denoising_loss(pipe, batch, 5.0, oracle).tolist() == pytest.approx([0] * 4, abs=1e-6)
 
 
 def test_a_velocity_wrong_at_pure_noise_costs_as_much_as_at_any_noisy_time():
     pipe = diffusion.load("random")
-    lost = []
-    for wrong in (torch.tensor([999]), torch.arange(900, 999)):
 
-        class Denoiser:
-            def __call__(self, noisy, steps, _, wrong=wrong):
-                alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
-                # of an image that is all zero the velocity is a * noise = a / s * noisy
-                error = torch.isin(steps, wrong).float()[:, None, None, None]
-                return type("Out", (), {"sample": alpha.sqrt() / (1 - alpha).sqrt() * noisy + error})
+    def wrong(noisy, steps, _):
+        alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
+        return SimpleNamespace(sample=alpha.sqrt() / (1 - alpha).sqrt() * noisy + 1)  # of an image that is all zero
 
-        pipe.__dict__["unet"] = Denoiser()
-        lost.append(train.denoising_loss(pipe, torch.zeros(1000, 8, 8, 8), None, generator(1), 5.0).item() / len(wrong))
-    assert lost[0] == pytest.approx(lost[1], rel=0.02)
+    lost = train.denoising_loss(pipe, _batch(pipe, torch.zeros(100, 8, 8, 8), torch.arange(900, 1000)), 5.0, wrong)
+    assert lost[-1].item() == pytest.approx(lost.mean().item(), rel=0.02)
+
+
+def _batch(pipe, clean, times):
+    noise = torch.randn(clean.shape, generator=generator(1))
+    alpha = pipe.scheduler.alphas_cumprod[times]
+    return {"latents": clean, "noise": noise, "times": times, "alpha": alpha, "embeddings": torch.zeros(len(clean), 1)}
+
+
+def test_what_is_drawn_does_not_depend_on_how_a_batch_is_divided(fitted):
+    draws = Draws(fitted[0], fitted[1], seed=0, name="adapter", dropout=0.5)
+    whole = draws.at(3, range(8), 8)
+    parts = [draws.at(3, places, 8) for places in (range(0, 2), range(2, 8))]
+    assert all(torch.equal(value, torch.cat([part[kind] for part in parts])) for kind, value in whole.items())
+    assert not torch.equal(whole["noise"], draws.at(4, range(8), 8)["noise"])
+
+
+@pytest.mark.parametrize("means", [{"accumulate": 4}, {"gradient_checkpointing": True}])
+def test_saving_memory_changes_no_loss(fitted, means):
+    logs = []
+    for settings in ({}, means):
+        recipe = train.Recipe(steps=3, batch_size=8, learning_rate=1e-2, seed=0, **settings)
+        logs.append(train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2))
+    assert np.allclose(logs[0].loss, logs[1].loss, atol=1e-5)
+
+
+def test_the_loss_on_what_the_base_drew_is_added_with_its_weight(fitted):
+    first = {}
+    for weight, prior in ((None, None), (0.0, fitted[1]), (1.0, fitted[1]), (3.0, fitted[1])):
+        recipe = train.Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0)
+        kept = {} if prior is None else {"prior": prior, "prior_weight": weight}
+        log = train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2, **kept)
+        first[weight] = log.loss[0]
+    assert first[0.0] == first[None]
+    assert first[1.0] > first[None] + 0.1
+    assert first[3.0] - first[None] == pytest.approx(3 * (first[1.0] - first[None]), rel=1e-5)
+
+
+def test_the_loss_on_val_falls_and_what_is_looked_at_changes_nothing(fitted, tmp_path):
+    held, shown = fitted[1], []
+    recipe = train.Recipe(steps=24, batch_size=8, learning_rate=1e-2, seed=0)
+    watch = train.Watch(every=12, held=held, show=shown.append, trackers=["tensorboard"], folder=tmp_path)
+    pipe, plain = diffusion.load("random", seed=2), diffusion.load("random", seed=2)
+    log = train.fit_adapter(pipe, held, recipe, rank=4, watch=watch)
+    assert shown == [12, 24]
+    assert log.val_loss.dropna().index.tolist() == [11, 23]
+    assert log.val_loss[23] < 0.95 * log.val_loss[11]
+    train.fit_adapter(plain, held, recipe, rank=4)
+    assert all(torch.equal(a, b) for a, b in zip(pipe.unet.parameters(), plain.unet.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
+def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    recipe = train.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)
+    train.fit([_weight()], _valley, recipe, "valley", watch=train.Watch(trackers=[tracker], folder=tmp_path))
+    if tracker == "wandb":
+        assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    else:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(tmp_path / "valley")).Reload()
+        assert [event.step for event in events.Scalars("loss")] == list(range(5))
+
+
+def _weight() -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.ones(3))
+
+
+def _valley(step: int, places: range, weight=None) -> torch.Tensor:
+    return len(places) * torch.zeros(1, requires_grad=True).square().sum()
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_with_a_sentence_and_is_never_written(what, tmp_path):
+    weight = _weight()
+
+    def loss(step, places):
+        value = len(places) * weight.square().sum()
+        if step < 6:
+            return value
+        if what == "gradient":  # the loss stays finite, its slope does not
+            return value + ((weight - weight.detach()).abs() + 0.0).sqrt().sum()
+        return value * math.nan
+
+    recipe = train.Recipe(steps=20, batch_size=2, learning_rate=1e-2, seed=0, checkpoint_every=4)
+    with pytest.raises(
+        train.Diverged, match=f"valley: the {what} is nan at step 6: .*last good checkpoint is .*valley.pt"
+    ):
+        train.fit([weight], loss, recipe, "valley", tmp_path)
+    kept = torch.load(tmp_path / "valley.pt")
+    assert len(kept["log"]) == 4
+    assert all(torch.isfinite(value).all() for value in [*kept["parameters"], *kept["average"]])
+
+
+def test_a_loss_that_grows_without_end_stops_with_a_sentence():
+    weight = _weight()
+
+    def loss(step, places):
+        return len(places) * (weight.square().sum() * 0 + 1.05 ** max(0, step - 50))
+
+    recipe = train.Recipe(steps=1000, batch_size=2, learning_rate=1e-2, seed=0)
+    with pytest.raises(train.Diverged, match="times its median before: lower the learning rate"):
+        train.fit([weight], loss, recipe, "valley")
+
+
+def test_the_device_is_waited_for_once_in_many_steps(monkeypatch):
+    looks, honest, weight = [], train._rows, _weight()
+    monkeypatch.setattr(train, "_rows", lambda *given: looks.append(len(given[0])) or honest(*given))
+    recipe = train.Recipe(steps=50, batch_size=2, learning_rate=1e-2, seed=0)
+    log = train.fit([weight], lambda step, places: len(places) * weight.square().sum(), recipe, "valley")
+    assert looks == [20, 20, 10]
+    assert log.loss.is_monotonic_decreasing
+
+
+def test_a_batch_that_cannot_be_divided_is_refused():
+    recipe = train.Recipe(steps=1, batch_size=6, learning_rate=1e-2, seed=0, accumulate=4)
+    with pytest.raises(ValueError, match="batch_size 6 cannot be divided among 1 processes x 4 parts"):
+        train.fit([_weight()], _valley, recipe, "valley")
+
+
+def test_schedules_rise_in_a_line_and_then_fall_or_stay():
+    cosine, constant = (
+        train.Recipe(steps=100, batch_size=1, learning_rate=1.0, seed=0, schedule=kind)
+        for kind in ("cosine", "constant")
+    )
+    assert [constant.rate(step) for step in (0, 4, 50, 99)] == pytest.approx([0.2, 1, 1, 1])
+    assert cosine.rate(50) == pytest.approx(0.5)
+    assert cosine.rate(99) < 0.001
