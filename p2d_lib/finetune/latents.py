@@ -126,8 +126,10 @@ def _shards(pipe, name: str, n: int, key: Callable, compute: Callable, cache: Pa
 
 
 def _state(part: torch.nn.Module) -> list:
-    """What the output of a part depends on: its weights and their names, its settings."""
-    return [repr(part.config), *(value for item in part.state_dict().items() for value in item)]
+    """What the output of a part depends on: its weights and their names, its settings (not where it came from)."""
+    settings = part.config.to_dict() if hasattr(part.config, "to_dict") else part.config
+    settings = sorted((name, str(value)) for name, value in settings.items() if not name.startswith("_"))
+    return [repr(settings), *(value for item in part.state_dict().items() for value in item)]
 
 
 def digest(*parts: torch.Tensor | np.ndarray | Stored | str | None) -> str:

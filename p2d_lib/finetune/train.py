@@ -98,9 +98,9 @@ def fit(
 
     loss(step, places): the sum of the losses of these places of the step's batch; it must depend on nothing else but
     the parameters. checkpoints: a folder; fitting goes on from the one it holds for the same recipe and `key` (what
-    else the result depends on). look: what is done every watch.every steps, with the averaged weights, by one process; it is
-    given the number of steps taken and returns what the log calls val_loss. Returns the log: step, loss, gradient (its
-    norm), lr, seconds, val_loss. Raises Diverged before anything that is not finite is written.
+    else the result depends on). look: what one process does every watch.every steps, with the averaged weights; given
+    the number of steps taken, it returns what the log calls val_loss. Returns the log: step, loss, gradient (its norm),
+    lr, seconds, val_loss. Raises Diverged before anything that is not finite is written.
     """
     parameters = list(parameters)
     device = parameters[0].device
