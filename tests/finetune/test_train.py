@@ -195,6 +195,15 @@ def test_saving_memory_changes_no_loss(fitted, means):
     assert np.allclose(logs[0].loss, logs[1].loss, atol=1e-5)
 
 
+def test_a_compiled_denoiser_learns_the_same(fitted):
+    logs = []
+    for compiled in (False, True):
+        recipe = train.Recipe(steps=2, batch_size=4, learning_rate=1e-2, seed=0, compile=compiled)
+        with torch.compiler.set_stance("force_eager"):  # what stands for it is another object, and that may matter
+            logs.append(train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2))
+    assert logs[0].loss.tolist() == logs[1].loss.tolist()
+
+
 def test_the_loss_on_what_the_base_drew_is_added_with_its_weight(fitted):
     first = {}
     for weight, prior in ((None, None), (0.0, fitted[1]), (1.0, fitted[1]), (3.0, fitted[1])):

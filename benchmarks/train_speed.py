@@ -1,0 +1,209 @@
+"""Training images a second: a loop like diffusers' train_text_to_image_lora.py against p2d_lib.finetune.
+
+    python benchmarks/train_speed.py                       # the tiny model at 64 px
+    python benchmarks/train_speed.py --sd15                # Stable Diffusion 1.5's geometry, random weights, 512 px
+
+Both fit an adapter of rank 8 to the attention, with AdamW, in the same precision (bfloat16 on a GPU, else float32), to
+the same files, in turn; the median of the rounds counts. The script's loop opens and resizes the files, encodes the
+images and reads the prompts at every step. Ours does so once, which is timed apart. The files are grainy JPEGs of 600 x
+450 px, somewhat lighter than HAM10000's 270 KB; with --prepared, PNGs of the size that is trained at. Also says what
+share of the rate of a large matrix product, measured here, ours reaches.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import transforms
+from transformers import CLIPTextConfig, CLIPTextModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from p2d_lib import images
+from p2d_lib.device import half, set_up
+from p2d_lib.finetune import latents, train
+from p2d_lib.models import diffusion
+
+PROMPT = "dermoscopic image of melanoma, atypical pigment network, blue-white veil, on the back"
+RANK, RATE, WARM = 8, 1e-4, 5  # the first steps compile and fill caches: they do not count
+
+
+def sd15() -> StableDiffusionPipeline:
+    """Stable Diffusion 1.5 with random weights."""
+    tokenizer = diffusion.tiny_pipeline(0).tokenizer
+    tokenizer.model_max_length = 77
+    words = CLIPTextConfig(
+        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+        max_position_embeddings=77, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4, layers_per_block=2,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, sample_size=512,
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=vae, unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768), tokenizer=tokenizer,
+        text_encoder=CLIPTextModel(words), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        scheduler=DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+    )  # fmt: skip
+
+
+def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.device) -> float:
+    """Images a second of the script's loop: everything from the file to the step, at every step."""
+    pipe.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(train.ATTENTION)))
+    trained = [p for p in pipe.unet.parameters() if p.requires_grad]
+    for p in trained:
+        p.data = p.data.float()
+    optimizer = torch.optim.AdamW(trained, lr=RATE)
+    prepared = transforms.Compose(
+        [
+            transforms.Resize(given.size),
+            transforms.CenterCrop(given.size),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize([0.5], [0.5]),
+        ]
+    )
+    ids = diffusion.tokens(pipe, [PROMPT])[0]
+    read = [(file, ids) for file in files]
+
+    def batch(rows: list) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = torch.stack([prepared(Image.open(file).convert("RGB")) for file, _ in rows])
+        return pixels, torch.stack([ids for _, ids in rows])
+
+    loader = torch.utils.data.DataLoader(read, given.batch_size, shuffle=True, collate_fn=batch, drop_last=True)
+    pipe.unet.train()
+    step, started = 0, 0.0
+    while True:
+        for pixels, ids in loader:
+            if step == WARM:
+                started = time.perf_counter()
+            if step == WARM + given.steps:
+                return given.steps * given.batch_size / (time.perf_counter() - started)
+            with half(device):
+                clean = pipe.vae.encode(pixels.to(device, pipe.vae.dtype)).latent_dist.sample()
+                clean = clean * pipe.vae.config.scaling_factor
+                noise = torch.randn_like(clean)
+                times = torch.randint(pipe.scheduler.config.num_train_timesteps, (len(clean),), device=device)
+                velocity = pipe.scheduler.config.prediction_type == "v_prediction"
+                target = pipe.scheduler.get_velocity(clean, noise, times) if velocity else noise
+                words = pipe.text_encoder(ids.to(device))[0]
+                predicted = pipe.unet(pipe.scheduler.add_noise(clean, noise, times), times, words).sample
+                loss = torch.nn.functional.mse_loss(predicted.float(), target.float())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if not math.isfinite(loss.item()):  # the script shows each loss, which waits for the device
+                raise FloatingPointError(f"the loss is not finite at step {step}")
+            step += 1
+
+
+def ours(pipe, files: list[Path], given: argparse.Namespace, cache: Path) -> tuple[float, float]:
+    """Images a second of our loop, and of the encoding before it."""
+    started = time.perf_counter()
+    encoded = latents.encode(
+        pipe,
+        lambda part: np.stack([images.read(file, given.size) for file in files[part]]),
+        [PROMPT] * len(files),
+        cache,
+    )
+    encoding = len(files) / (time.perf_counter() - started)
+    marks = []  # taken where the loop has waited for the device
+    watch = train.Watch(every=WARM, show=lambda done: marks.append((done, time.perf_counter())))
+    steps = WARM * (1 + math.ceil(given.steps / WARM))
+    recipe = train.Recipe(steps=steps, batch_size=given.batch_size, learning_rate=RATE, seed=0)
+    train.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", watch=watch)
+    (first, begun), (last, ended) = marks[0], marks[-1]
+    return (last - first) * given.batch_size / (ended - begun), encoding
+
+
+def matmul_rate(device: torch.device) -> float:
+    """Operations a second of a large square matrix product, the best of ten."""
+    side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    seconds = []
+    for _ in range(10):
+        _wait(device)
+        started = time.perf_counter()
+        a @ b
+        _wait(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / min(seconds)
+
+
+def operations(pipe, size: int, device: torch.device) -> float:
+    """Of the denoiser, forwards and backwards with the adapter it has, for one image."""
+    side = size // pipe.vae_scale_factor
+    noisy = torch.randn(1, pipe.unet.config.in_channels, side, side, device=device, dtype=pipe.unet.dtype)
+    words = diffusion.embed_prompts(pipe, [PROMPT]).to(noisy.dtype)
+    with FlopCounterMode(display=False) as counted, half(device):
+        pipe.unet(noisy, torch.tensor([1], device=device), words).sample.sum().backward()
+    return counted.get_total_flops()
+
+
+def _picture(rng: np.random.Generator, shape: tuple[int, int]) -> Image.Image:
+    """Smooth colours with grain: a JPEG costs what its details do."""
+    smooth = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(shape, Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 10, (shape[1], shape[0], 3))
+    return Image.fromarray((np.asarray(smooth) + grain).clip(0, 255).astype(np.uint8))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sd15", action="store_true", help="Stable Diffusion 1.5's geometry instead of the tiny model")
+    parser.add_argument("--size", type=int, help="px, default 64, or 512 with --sd15")
+    parser.add_argument("--prepared", action="store_true", help="files of the size that is trained at")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=30, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args(arguments)
+    given.size = given.size or (512 if given.sd15 else 64)
+    device = set_up()
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32  # of what is not trained
+
+    rates = {"plain": [], "ours": []}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        kind, shape = ("png", (given.size, given.size)) if given.prepared else ("jpg", (600, 450))
+        files = [folder / f"{k}.{kind}" for k in range(given.images)]
+        for k, file in enumerate(files):
+            _picture(np.random.default_rng(k), shape).save(file, quality=98)
+        print(f"{len(files)} files of {np.mean([file.stat().st_size for file in files]) / 1000:.0f} KB")
+        if given.sd15:
+            sd15().save_pretrained(folder / "sd15")
+        base = folder / "sd15" if given.sd15 else "tiny"
+        for k in range(given.rounds):
+            pipe = diffusion.load(base, device, dtype)
+            for part in (pipe.vae, pipe.unet):
+                part.to(memory_format=torch.contiguous_format)  # as the script leaves it
+            rates["plain"].append(plain(pipe, files, given, device))
+            print(f"plain: {rates['plain'][-1]:.2f} images/s", flush=True)
+            pipe = diffusion.load(base, device, dtype)
+            rate, encoding = ours(pipe, files, given, folder / f"latents{k}")
+            rates["ours"].append(rate)
+            print(f"ours: {rate:.2f} images/s, after encoding at {encoding:.2f} images/s, once", flush=True)
+        share = operations(pipe, given.size, device) * statistics.median(rates["ours"]) / matmul_rate(device)
+    kind = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{kind}: ours computes at {share:.0%} of the rate of a large {str(dtype).removeprefix('torch.')} product")
+    print(f"ratio {statistics.median(rates['ours']) / statistics.median(rates['plain']):.2f}")
+
+
+if __name__ == "__main__":
+    main()
