@@ -116,7 +116,7 @@ def validation_errors(dx: Sequence[str], dx_read: Sequence[str], features: pd.Da
 
 def _rows(own: pd.DataFrame, n: int, sampling: str, seed: int, errors: pd.DataFrame | None) -> pd.DataFrame:
     """n train rows of a class to prompt with; a curriculum takes them from strata of rows that show a feature."""
-    if errors is None:
+    if errors is None or errors.empty:  # of a class that val lacks nothing is known
         return resample(own, n, sampling, seed)
     strata = {row.feature: own[own[row.feature] >= PRESENT] if row.feature else own for row in errors.itertuples()}
     some = [len(rows) > 0 for rows in strata.values()]

@@ -95,9 +95,7 @@ def draw_tars(
     paths = [folder / f"{k:06d}.tar" for k in mine]
     for k, path in zip(tqdm(mine, desc="sample", unit="tar"), paths, strict=True):
         rows = plan.iloc[k * rows_a_tar : (k + 1) * rows_a_tar]
-        if path.exists() and _asked(path) == list(
-            rows[["image_id", "prompt", "seed"]].itertuples(index=False, name=None)
-        ):
+        if path.exists() and _asked(path) == {(row.image_id, row.prompt, row.seed) for row in rows.itertuples()}:
             continue
         with atomic(path) as partial, tarfile.open(partial, "w") as tar, _beside(1) as beside:
             for generator, part in rows.groupby("generator"):
@@ -147,11 +145,11 @@ def _add(tar: tarfile.TarFile, row, image: np.ndarray, said: dict[str, str]) -> 
         tar.addfile(member, io.BytesIO(data))
 
 
-def _asked(path: Path) -> list[tuple[str, str, int]]:
+def _asked(path: Path) -> set[tuple[str, str, int]]:
     """image_id, prompt and seed of each image in a tar."""
     with tarfile.open(path) as tar:
         records = [json.load(tar.extractfile(member)) for member in tar if member.name.endswith(".json")]
-    return [(record["image_id"], record["prompt"], record["seed"]) for record in records]
+    return {(record["image_id"], record["prompt"], record["seed"]) for record in records}
 
 
 def files(plan: pd.DataFrame, folder: Path) -> list[Path]:

@@ -45,10 +45,8 @@ def test_a_planted_effect_of_known_size_is_found():
     for name in ("asymmetry", "blue_whitish_veil"):  # two normals 1.5 apart: an area of 0.856
         assert table["low"][name] < 0.856 < table["high"][name]
         assert 0.03 < table["high"][name] - table["low"][name] < 0.12
-    tone = table.loc[
-        "background_skin_tone"
-    ]  # of evenly spread tones: the mean of Phi(1.5 d / 2 ** 0.5) over their distances
-    assert tone["low"] < 0.656 < tone["high"] and tone["low"] > 0.55
+    tone = table.loc["background_skin_tone"]
+    assert tone["low"] < 0.656 < tone["high"] and tone["low"] > 0.55  # the mean of Phi(1.5 d / 2 ** 0.5)
 
 
 def test_images_that_ignore_their_prompts_are_at_chance():

@@ -146,6 +146,12 @@ def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(descri
     assert set(harder["prompt"]) == set(evenly["prompt"])
 
 
+def test_a_curriculum_also_asks_for_a_class_that_val_lacks(described, errors):
+    known = errors[errors["dx"] != "df"]
+    planned = plan.make(*described, per_class=20, base_per_class=0, seed=0, mode="curriculum", errors=known)
+    assert of_class(planned)["df"] == pytest.approx(140 * (0.5 / 7 + 0.5 / 7), abs=1)  # as the mean class
+
+
 def test_a_curriculum_without_errors_is_balanced_and_unknown_ones_count_as_the_mean(errors):
     none = errors.assign(error=0.0)
     assert plan.numbers(DX, 20, 0, "curriculum", none) == dict.fromkeys(DX, 20)

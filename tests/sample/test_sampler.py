@@ -153,9 +153,8 @@ def test_tars_hold_a_picture_and_a_record_under_one_key_as_webdataset_reads_them
             for member in tar:
                 name, end = member.name.split(".")  # a key ends at the first dot
                 samples.setdefault(name, {})[end] = tar.extractfile(member).read()
-            assert [name.split(".")[0] for name in tar.getnames()[::2]] == [
-                n.split(".")[0] for n in tar.getnames()[1::2]
-            ]
+            keys = [name.split(".")[0] for name in tar.getnames()]
+            assert keys[::2] == keys[1::2]
     sampler.draw({"adapter": Stub(), "base": Stub()}, planned, tmp_path / "files", adapter="0a1b")
     for row, file in zip(planned.itertuples(), sampler.files(planned, tmp_path / "files"), strict=True):
         assert samples[row.image_id]["png"] == file.read_bytes()
