@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -83,10 +83,17 @@ def load(paths: Iterable[Path]) -> np.ndarray:
     return np.stack(images)
 
 
-def save(path: Path, image: np.ndarray | Image.Image) -> None:
-    """Writes uint8 (h, w, 3), or an RGB image, as PNG (ISO/IEC 15948).
+def save(path: Path, image: np.ndarray | Image.Image, text: Mapping[str, str] | None = None) -> None:
+    """Writes uint8 (h, w, 3), or an RGB image, as the PNG that `encode` makes of it."""
+    path.write_bytes(encode(image, text))
+
+
+def encode(image: np.ndarray | Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """A PNG (ISO/IEC 15948) of uint8 (h, w, 3), or of an RGB image, as bytes.
 
     Each line is stored less the one above it and Huffman-coded: nearly as small as Pillow's PNG in half the time.
+    text: what the file says of itself, as one iTXt chunk (UTF-8) a keyword of 1 to 79 letters; Pillow reads it back as
+    `Image.open(path).text`. Raises ValueError for a keyword that is none.
     """
     image = np.asarray(image)
     h, w, _ = image.shape
@@ -96,8 +103,15 @@ def save(path: Path, image: np.ndarray | Image.Image) -> None:
     lines[1:, 1:] -= rows[:-1]
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_HUFFMAN_ONLY)
     header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    chunks = ((b"IHDR", header), (b"IDAT", deflate.compress(lines) + deflate.flush()), (b"IEND", b""))
+    said = [(b"iTXt", _said(*item)) for item in (text or {}).items()]
+    chunks = [(b"IHDR", header), *said, (b"IDAT", deflate.compress(lines) + deflate.flush()), (b"IEND", b"")]
     parts = [
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     ]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+
+
+def _said(keyword: str, text: str) -> bytes:
+    if not (0 < len(keyword) < 80 and keyword.isascii() and keyword.isprintable()):
+        raise ValueError(f"{keyword!r} is no keyword of a PNG's text: give 1 to 79 printable ASCII letters")
+    return keyword.encode() + b"\0\0\0\0\0" + text.encode()  # not compressed, of no language, not translated

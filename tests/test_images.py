@@ -22,6 +22,21 @@ def test_png_keeps_every_pixel(tmp_path):
     assert (images.read(tmp_path / "x.png") == image).all()
 
 
+def test_a_png_says_of_itself_what_it_is_told_and_keeps_every_pixel(tmp_path):
+    image = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
+    said = {"synthetic": "true", "prompt": "nævus, 1–2 colours\nnext line", "seed": str(2**62)}
+    images.save(tmp_path / "x.png", image, said)
+    with Image.open(tmp_path / "x.png") as read:
+        assert read.text == said  # before any pixel is decoded
+        assert (np.asarray(read) == image).all()
+
+
+@pytest.mark.parametrize("keyword", ["", "k" * 80, "two\0words", "é"])
+def test_a_keyword_that_png_does_not_allow_is_refused(keyword):
+    with pytest.raises(ValueError, match="no keyword"):
+        images.encode(np.zeros((2, 2, 3), np.uint8), {keyword: "x"})
+
+
 def test_a_square_is_the_centre_of_the_image(tmp_path):
     wide = np.zeros((40, 100, 3), np.uint8)
     wide[:, 30:70] = 200  # the central square

@@ -9,12 +9,21 @@ Everything here takes Stable Diffusion 1.5 and 2.1 in the same way.
 import copy
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    UNet2DConditionModel,
+)
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
@@ -26,12 +35,22 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
+from p2d_lib.device import generator
 from p2d_lib.prompts import SKIN_WORDS, PromptError
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
 POINTER = "pointer.json"  # stands in a folder for a base that lies elsewhere
 TOKENS = 64  # read of a prompt by the tiny text encoder
+SOLVERS = {  # deterministic ones: an image depends on its noise alone
+    "dpm++2m": DPMSolverMultistepScheduler,  # Lu et al., arXiv:2211.01095
+    "ddim": DDIMScheduler,  # Song, Meng, Ermon, arXiv:2010.02502
+    "euler": EulerDiscreteScheduler,  # Karras et al., arXiv:2206.00364, algorithm 2 without its second half
+}
+# Where guidance acts, and how strongly: three guided steps of 15. The tiny base comes nearer to the phantom than with
+# any guidance everywhere, and obeys its words as well as with 2 everywhere (benchmarks/sample_speed.py).
+INTERVAL, GUIDANCE = (1.4, 3.0), 5.0
+DECODED = 2**21  # pixels at once: eight images of 512 px
 
 logging.set_verbosity_error()  # diffusers warns about the missing safety checker at every load
 logging.disable_progress_bar()
@@ -236,10 +255,13 @@ def encode_images(pipe: DiffusionPipeline, images: np.ndarray, batch_size: int =
 @torch.no_grad()
 def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_size: int = 32) -> np.ndarray:
     """Scaled latents (n, c, h, w) -> images, uint8 (n, h * f, w * f, 3)."""
+    if is_xl(pipe) and pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast:
+        pipe.vae.float()  # SDXL's own overflows in float16
     images, shift = [], getattr(pipe.vae.config, "shift_factor", None) or 0.0
     for batch in latents.split(batch_size):
         batch = batch.to(pipe.vae.device, pipe.vae.dtype) / pipe.vae.config.scaling_factor + shift
-        images.append(_to_uint8(pipe.vae.decode(batch).sample.float().cpu().numpy() / 2 + 0.5))
+        pixels = pipe.vae.decode(batch).sample.float().add(1).mul(127.5).clamp(0, 255)
+        images.append(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(images)
 
 
@@ -247,11 +269,6 @@ def to_pixels(images: np.ndarray, like: torch.nn.Module) -> torch.Tensor:
     """uint8 (n, h, w, 3) -> (n, 3, h, w) in -1..1, with device and type of `like`."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     return pixels.to(like.device, like.dtype) / 127.5 - 1
-
-
-def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, h, w) in 0..1 -> uint8 (n, h, w, 3)."""
-    return (pixels.transpose(0, 2, 3, 1).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
@@ -293,42 +310,110 @@ def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: i
     return conditions(pipe, prompts, batch_size)["embeddings"]
 
 
-@torch.no_grad()
 def sample(
+    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], *, batch_size: int = 32, **settings
+) -> np.ndarray:
+    """One image per prompt and seed: uint8 (n, size, size, 3). settings: of `samples`, which says how."""
+    batches = samples(pipe, zip(prompts, seeds, strict=True), batch_size=batch_size, **settings)
+    total = -(-len(prompts) // batch_size)
+    return np.concatenate(list(tqdm(batches, desc="sample", total=total, unit="batch", disable=total < 2)))
+
+
+@torch.inference_mode()
+def samples(
     pipe: StableDiffusionPipeline,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    guidance_scale: float = 2.0,
+    asked: Iterable[tuple[str, int]],
+    *,
+    guidance_scale: float = GUIDANCE,
+    guidance_interval: tuple[float, float] = INTERVAL,
     num_inference_steps: int = 15,
+    solver: str = "dpm++2m",
     batch_size: int = 32,
     size: int | None = None,
-) -> np.ndarray:
-    """One image per prompt and seed: uint8 (n, size, size, 3).
+) -> Iterator[np.ndarray]:
+    """An image for each (prompt, seed), in batches as they are done: uint8 (b, size, size, 3).
 
-    Solver: DPM-Solver++ 2M (Lu et al., arXiv:2211.01095) with classifier-free guidance (Ho, Salimans,
-    arXiv:2207.12598; guidance_scale <= 1 is none). Each image's noise comes from its own generator, so an image does
-    not depend on its neighbours, their order or their number (up to float rounding, about 1e-6). size: px, a multiple
-    of 8, default what the pipeline was made for.
+    Each image's noise comes from its own generator, so an image does not depend on its neighbours, their order or
+    their number (up to float rounding, about 1e-6). `asked` is read one batch ahead; nothing else is kept.
+
+    guidance_scale: classifier-free guidance (Ho, Salimans, arXiv:2207.12598); 1 and less: none. guidance_interval:
+    the noise levels low < sigma <= high at which it acts (Kynkäänniemi et al., arXiv:2404.07724), sigma being the
+    standard deviation of the noise over that of the signal; at others the prompt's own branch alone is evaluated, in
+    half the time. (0, math.inf): everywhere. solver: a key of SOLVERS. size: px, a multiple of 8, default what the
+    pipeline was made for. SDXL pipelines are taken too.
     """
-    solver = _pipeline(
-        **{**pipe.components, "scheduler": DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)}
-    )
-    images = []
-    for start in tqdm(
-        range(0, len(prompts), batch_size), desc="sample", unit="batch", disable=len(prompts) <= batch_size
-    ):
-        part = slice(start, start + batch_size)
-        words = embed_prompts(pipe, [*prompts[part], ""])
-        images.append(
-            solver(
-                prompt_embeds=words[:-1],
-                negative_prompt_embeds=words[-1:].expand_as(words[:-1]),
-                generator=[torch.Generator().manual_seed(int(seed)) for seed in seeds[part]],
-                guidance_scale=guidance_scale,
-                num_inference_steps=num_inference_steps,
-                height=size,
-                width=size,
-                output_type="np",
-            ).images
-        )
-    return (np.concatenate(images) * 255).round().astype(np.uint8)
+    scheduler = SOLVERS[solver].from_config(pipe.scheduler.config)
+    size = size or pipe.unet.config.sample_size * pipe.vae_scale_factor
+    shape = (pipe.unet.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
+    decoded = max(1, DECODED // size**2)
+    asked = iter(asked)
+    while batch := list(islice(asked, batch_size)):
+        prompts, seeds = zip(*batch, strict=True)
+        noise = torch.stack([torch.randn(shape, generator=generator(int(seed))) for seed in seeds]).to(pipe.device)
+        scheduler.set_timesteps(num_inference_steps)  # which also forgets the steps of the batch before
+        conditions = _conditions(pipe, prompts, size)
+        latents = denoise(pipe.unet, noise, conditions, scheduler, guidance_scale, guidance_interval)
+        yield decode_latents(pipe, latents, decoded)
+
+
+def denoise(
+    unet: torch.nn.Module,
+    noise: torch.Tensor,
+    conditions: dict[str, torch.Tensor],
+    scheduler: SchedulerMixin,
+    scale: float,
+    interval: tuple[float, float],
+) -> torch.Tensor:
+    """Noise, float32 (b, c, h, w) -> latents of that shape; both branches of a guided step in one call."""
+    alone = {name: value[len(noise) :] for name, value in conditions.items()}
+    low, high = interval
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        signal = scheduler.alphas_cumprod[t.long()].item()
+        guided = scale > 1 and low**2 < (1 - signal) / max(signal, 1e-30) <= high**2
+        given = scheduler.scale_model_input(torch.cat([x, x]) if guided else x, t)
+        words = dict(conditions if guided else alone)
+        found = unet(given.to(unet.dtype), t, words.pop("words"), added_cond_kwargs=words).sample.float()
+        if guided:
+            without, found = found.chunk(2)
+            found = without + scale * (found - without)
+        x = scheduler.step(found, t, x).prev_sample  # in float32, whatever the denoiser computes in
+    return x
+
+
+def _conditions(pipe: StableDiffusionPipeline, prompts: Sequence[str], size: int) -> dict[str, torch.Tensor]:
+    """What the denoiser reads, (2b, ...): first of no words, b times, then of each prompt.
+
+    words (2b, length, width); for SDXL also its pooled text_embeds (2b, width) and time_ids (2b, 6): original size,
+    crop and target size. Each distinct prompt is encoded once.
+    """
+    distinct = list(dict.fromkeys(["", *prompts]))
+    rows = [0] * len(prompts) + [distinct.index(prompt) for prompt in prompts]
+    read = conditions(pipe, distinct)
+    if not is_xl(pipe):
+        return {"words": read["embeddings"][rows]}
+    words, pooled = read["embeddings"], read["pooled"]
+    if pipe.config.force_zeros_for_empty_prompt:
+        words, pooled = (torch.cat([torch.zeros_like(part[:1]), part[1:]]) for part in (words, pooled))
+    sizes = torch.tensor([[size, size, 0, 0, size, size]]).expand(len(rows), -1).to(pooled)
+    return {"words": words[rows], "text_embeds": pooled[rows], "time_ids": sizes}
+
+
+def merged(pipe: StableDiffusionPipeline, adapter: bool = True, compiled: bool = False) -> StableDiffusionPipeline:
+    """The pipeline with its adapter merged into a copy of the denoiser, or (adapter False) left out of it.
+
+    It draws the same images (up to float rounding) in less time, since nothing is computed beside a layer; `pipe` stays
+    as it is. compiled: by torch.compile, worth its minute on a GPU.
+    """
+    unet = copy.deepcopy(pipe.unet)
+    if getattr(unet, "peft_config", None):
+        if adapter:
+            unet.fuse_lora()
+        unet.unload_lora()
+    elif adapter:
+        raise ValueError("the pipeline holds no adapter to draw with: load one with load_lora_weights")
+    if compiled:
+        unet.compile()
+    other = type(pipe)(**{**pipe.components, "unet": unet})
+    other.set_progress_bar_config(disable=True)
+    return other

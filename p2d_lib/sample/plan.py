@@ -1,14 +1,17 @@
-"""What is to be sampled: for each class, prompts after real train cases, each with its own seed."""
+"""What is to be sampled: how many images of each class, with prompts after real train cases, each with its own seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
-from p2d_lib.prompts import Wording, chosen, lesions, resample
+from p2d_lib.prompts import PRESENT, Wording, chosen, lesions, resample
 from p2d_lib.run import derive
 from p2d_lib.vocabulary import DX, FEATURES
 
 COLUMNS = ("image_id", "dx", "prompt", "seed", "generator")
+MODES = ("balanced", "proportional", "random", "curriculum")
+FLOOR = 0.5  # of a curriculum's images, which are spread evenly whatever the errors are
 
 
 def make(
@@ -18,29 +21,109 @@ def make(
     per_class: int,
     base_per_class: int,
     seed: int,
+    mode: str = "balanced",
+    errors: pd.DataFrame | None = None,
     sampling: str = "empirical",
     wording: Wording | None = None,
     count: Callable[[str], int] | None = None,
 ) -> pd.DataFrame:
-    """A class-balanced plan, one row per image to draw: image_id, dx, prompt, seed, generator.
+    """A plan of 7 x per_class images, and base_per_class of each class beside them: one row per image to draw.
+
+    Columns image_id, dx, prompt, seed, generator. mode, errors: how many of each class, see `numbers`. A curriculum
+    also asks more for the features that a class is misread with: its rows of `errors` (of `validation_errors`) are
+    strata, and their `shares` say how many prompts come of the cases that show the feature; "" is the whole class.
 
     Prompts come of the valid descriptions of `train` cases of the class, as `prompts.resample` samples them; "jitter"
     makes new ones, which `wording` words with `count` tokens. Rows of generator "base" repeat prompt and seed of the
-    first rows of "adapter", so that the two pair. Row i of a class is the same whatever the counts. Raises ValueError
+    first rows of "adapter", so that the two pair. Row i of a class is the same whatever the numbers. Raises ValueError
     for a class without train descriptions.
     """
     known = chosen(descriptions)[["image_id", "prompt", *FEATURES]]
     train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]].merge(known)
     rows = []
-    for dx in DX:
+    for dx, n in numbers(train["dx"], per_class, seed, mode, errors).items():
         own = train[train["dx"] == dx]
         if own.empty:
             raise ValueError(f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with")
-        asked = resample(own, max(per_class, base_per_class), sampling, derive(seed, "plan", dx))
+        own_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
+        asked = _rows(own, max(n, base_per_class), sampling, derive(seed, "plan", dx), own_errors)
         prompts = asked["prompt"].tolist()
         if sampling == "jitter":
             prompts = wording.prompts(lesions(asked, asked), count, seed, [f"{dx}{i}" for i in range(len(asked))])
-        for generator, n in (("adapter", per_class), ("base", base_per_class)):
-            for i, prompt in enumerate(prompts[:n]):
+        for generator, m in (("adapter", n), ("base", base_per_class)):
+            for i, prompt in enumerate(prompts[:m]):
                 rows.append((f"{generator}_{dx}_{i:05d}", dx, prompt, derive(seed, "sample", dx, i), generator))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def numbers(
+    train: Sequence[str], per_class: int, seed: int, mode: str = "balanced", errors: pd.DataFrame | None = None
+) -> dict[str, int]:
+    """How many of 7 x per_class images each class gets; train: the dx of each train image. mode:
+
+    - "balanced": all the same;
+    - "proportional": as frequent as in train, at least one;
+    - "random": the class of each image drawn uniformly;
+    - "curriculum": more of what a classifier gets wrong, by the `shares` of its errors on val, at least one.
+
+    Counts are rounded by largest remainder. Raises ValueError for another mode, or a curriculum without errors.
+    """
+    total = per_class * len(DX)
+    if mode == "balanced":
+        return dict.fromkeys(DX, per_class)
+    if mode == "random":
+        drawn = pd.Series([DX[derive(seed, "class", i) % len(DX)] for i in range(total)])
+        return drawn.value_counts().reindex(DX, fill_value=0).to_dict()
+    if mode == "proportional":
+        weights = pd.Series(train).value_counts().reindex(DX, fill_value=0).to_numpy(float)
+    elif mode == "curriculum" and errors is not None:
+        weights = shares(errors[errors["feature"] == ""].set_index("dx")["error"].reindex(DX))
+    else:
+        raise ValueError(f"mode {mode!r}: one of {', '.join(MODES)}; a curriculum needs the errors of a classifier")
+    ideal = weights / weights.sum() * (total - len(DX))  # beside the one of each
+    floor = np.floor(ideal).astype(int)
+    floor[np.argsort(floor - ideal, kind="stable")[: total - len(DX) - floor.sum()]] += 1
+    return dict(zip(DX, (1 + floor).tolist(), strict=True))
+
+
+def shares(errors: pd.Series) -> np.ndarray:
+    """FLOOR / k + (1 - FLOOR) error / sum of errors: the share of each of k strata; they add up to 1.
+
+    None vanishes, and the share rises linearly with the error. Strata of unknown error (NaN) count as the mean of the
+    known; without any error all are equal.
+    """
+    error = errors.fillna(errors.mean()).to_numpy(float)
+    even = np.full(len(error), 1 / len(error))
+    return even if not error.sum() > 0 else FLOOR * even + (1 - FLOOR) * error / error.sum()
+
+
+def validation_errors(dx: Sequence[str], dx_read: Sequence[str], features: pd.DataFrame | None = None) -> pd.DataFrame:
+    """How often a classifier errs on val, per class (feature "") and, with features, per class and feature shown.
+
+    dx, dx_read: true and read diagnoses (n,). features: the vocabulary's scores of each image (n rows); from PRESENT on
+    one is shown. Columns dx, feature, n, error = (wrong + 1) / (n + 2), Laplace's estimate: few images move it little.
+    """
+    table = pd.DataFrame({"dx": list(dx), "wrong": np.asarray(dx, object) != np.asarray(dx_read, object)})
+    shown = {"": np.ones(len(table), bool)}
+    if features is not None:
+        shown |= {name: features[name].to_numpy(float) >= PRESENT for name in FEATURES if name in features}
+    parts = []
+    for feature, where in shown.items():
+        part = table[where].groupby("dx")["wrong"].agg(["size", "sum"]).reset_index()
+        parts.append(part.assign(feature=feature, n=part["size"], error=(part["sum"] + 1) / (part["size"] + 2)))
+    return pd.concat(parts)[["dx", "feature", "n", "error"]].reset_index(drop=True)
+
+
+def _rows(own: pd.DataFrame, n: int, sampling: str, seed: int, errors: pd.DataFrame | None) -> pd.DataFrame:
+    """n train rows of a class to prompt with; a curriculum takes them from strata of rows that show a feature."""
+    if errors is None or errors.empty:  # of a class that val lacks nothing is known
+        return resample(own, n, sampling, seed)
+    strata = {row.feature: own[own[row.feature] >= PRESENT] if row.feature else own for row in errors.itertuples()}
+    some = [len(rows) > 0 for rows in strata.values()]
+    edges = np.cumsum(shares(errors["error"][some]))[:-1]
+    place = np.searchsorted(edges, [derive(seed, "stratum", i) / 2**63 for i in range(n)], side="right")
+    parts = []
+    for k, (name, rows) in enumerate((name, rows) for name, rows in strata.items() if len(rows)):
+        wanted = np.flatnonzero(place == k)
+        parts.append(resample(rows, len(wanted), sampling, derive(seed, "stratum", name)).set_index(wanted))
+    return pd.concat(parts).sort_index()

@@ -1,8 +1,17 @@
-"""Plan -> images: drawn in shards that survive a crash, then measured against their prompts and the train images."""
+"""Plan -> images: drawn as files or tar archives that survive a crash, measured against prompts and train images."""
 
 import hashlib
+import io
 import json
 import shutil
+import tarfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain, product, tee
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +26,10 @@ from p2d_lib.vocabulary import DX
 
 SHARD = 512  # images in memory at once while they are measured
 COPY_QUANTILE = 0.01  # of real-to-real distances: what lies nearer to a train image is taken for a copy of it
+WAITING = 256  # images that may wait for a writer: memory does not grow where a disk is slow
+
+# Draws an image for each (prompt, seed), in batches of uint8 (b, size, size, 3), reading no further than it draws.
+Generator = Callable[[Iterable[tuple[str, int]]], Iterator[np.ndarray]]
 
 
 def key(weights: tuple[Path, ...], settings: dict) -> str:
@@ -25,41 +38,147 @@ def key(weights: tuple[Path, ...], settings: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def generators(pipe, compiled: bool = False, **settings) -> dict[str, Generator]:
+    """A pipeline with its adapter as two generators, "adapter" and "base". settings: of `diffusion.samples`."""
+
+    @cache
+    def merged(adapter: bool):
+        return diffusion.merged(pipe, adapter, compiled)
+
+    return {
+        "adapter": lambda asked: diffusion.samples(merged(True), asked, **settings),
+        "base": lambda asked: diffusion.samples(merged(False), asked, **settings),
+    }
+
+
 def draw(
-    pipe,
+    generators: Mapping[str, Generator],
     plan: pd.DataFrame,
     folder: Path,
     *,
-    guidance_scale: float,
-    num_inference_steps: int,
-    batch_size: int,
-    size: int,
+    shard: tuple[int, int] = (0, 1),
+    adapter: str = "",
 ) -> None:
-    """Draws the images of a plan that `folder` lacks, as <image_id>.<digest of prompt and seed>.png of size px squares.
+    """Draws the images of a plan that `folder` lacks, as <image_id>.<digest of prompt and seed>.png.
 
-    pipe: with the adapter loaded; it is switched off for rows of generator "base".
+    generators: by the name that the plan's column `generator` has. shard: (i, n) is every n-th row from row i, for n
+    processes that share the work. adapter: the hash of what "adapter" was drawn with; each file carries it, its prompt
+    and seed, and that it is synthetic, as PNG text. Encoding and writing happen beside the drawing; memory does not
+    grow with the plan.
     """
-    missing = plan[[not file.exists() for file in files(plan, folder)]]
-    with tqdm(total=len(plan), initial=len(plan) - len(missing), desc="sample", unit="image") as bar:
-        for generator, rows in missing.groupby("generator"):
-            pipe.enable_lora() if generator == "adapter" else pipe.disable_lora()
-            for start in range(0, len(rows), batch_size):
-                batch = rows.iloc[start : start + batch_size]
-                drawn = diffusion.sample(
-                    pipe, batch["prompt"].tolist(), batch["seed"].tolist(), guidance_scale=guidance_scale,
-                    num_inference_steps=num_inference_steps, batch_size=batch_size, size=size,
-                )  # fmt: skip
-                for file, image in zip(files(batch, folder), drawn, strict=True):
-                    with atomic(file) as partial:
-                        images.save(partial, image)
-                bar.update(len(batch))
-    pipe.enable_lora()
+    part = plan.iloc[shard[0] :: shard[1]]
+    there = sum(_file(row, folder).exists() for row in part.itertuples())
+    with tqdm(total=len(part), initial=there, desc="sample", unit="image") as bar, _beside(2) as beside:
+        for generator, rows in part.groupby("generator"):
+            missing = (row for row in rows.itertuples() if not _file(row, folder).exists())
+            for row, image in _drawn(generators[generator], missing):
+                beside(_write, _file(row, folder), image, _said(row, adapter))
+                bar.update()
+
+
+def draw_tars(
+    generators: Mapping[str, Generator],
+    plan: pd.DataFrame,
+    folder: Path,
+    *,
+    rows_a_tar: int = 1000,
+    shard: tuple[int, int] = (0, 1),
+    adapter: str = "",
+) -> list[Path]:
+    """Draws a plan into <folder>/000000.tar, ...: <image_id>.png and <image_id>.json of each row, as WebDataset reads.
+
+    The k-th tar holds the k-th `rows_a_tar` rows, whichever process draws it, and appears when it is complete; one
+    that is there and holds these rows' prompts and seeds is kept. shard: (i, n) is every n-th tar from tar i; other
+    arguments as in `draw`. Returns the tars of this shard.
+    """
+    mine = range(shard[0], -(-len(plan) // rows_a_tar), shard[1])
+    paths = [folder / f"{k:06d}.tar" for k in mine]
+    for k, path in zip(tqdm(mine, desc="sample", unit="tar"), paths, strict=True):
+        rows = plan.iloc[k * rows_a_tar : (k + 1) * rows_a_tar]
+        if path.exists() and _asked(path) == {(row.image_id, row.prompt, row.seed) for row in rows.itertuples()}:
+            continue
+        with atomic(path) as partial, tarfile.open(partial, "w") as tar, _beside(1) as beside:
+            for generator, part in rows.groupby("generator"):
+                for row, image in _drawn(generators[generator], part.itertuples()):
+                    beside(_add, tar, row, image, _said(row, adapter))
+    return paths
+
+
+def _drawn(generator: Generator, rows: Iterable) -> Iterator[tuple]:
+    """Each row with its image."""
+    asked, rows = tee(rows)  # which keeps the rows of one batch
+    return zip(rows, chain.from_iterable(generator((row.prompt, row.seed) for row in asked)), strict=True)
+
+
+@contextmanager
+def _beside(workers: int) -> Iterator[Callable]:
+    """Yields a function that has others done by threads, in order where there is one worker; errors come out here."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque()
+
+        def beside(do: Callable, *given) -> None:
+            waiting.append(pool.submit(do, *given))
+            if len(waiting) > WAITING:
+                waiting.popleft().result()
+
+        yield beside
+        for work in waiting:
+            work.result()
+
+
+def _said(row, adapter: str) -> dict[str, str]:
+    """What a synthetic image says of itself."""
+    about = {"synthetic": "true", "prompt": row.prompt, "seed": str(row.seed), "generator": row.generator}
+    return about | ({"adapter": adapter} if row.generator == "adapter" else {})
+
+
+def _write(path: Path, image: np.ndarray, said: dict[str, str]) -> None:
+    with atomic(path) as partial:
+        images.save(partial, image, said)
+
+
+def _add(tar: tarfile.TarFile, row, image: np.ndarray, said: dict[str, str]) -> None:
+    record = {"image_id": row.image_id, "dx": row.dx, **said, "synthetic": True, "seed": int(row.seed)}
+    for end, data in (("png", images.encode(image, said)), ("json", json.dumps(record).encode())):
+        member = tarfile.TarInfo(f"{row.image_id}.{end}")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+
+
+def _asked(path: Path) -> set[tuple[str, str, int]]:
+    """image_id, prompt and seed of each image in a tar."""
+    with tarfile.open(path) as tar:
+        records = [json.load(tar.extractfile(member)) for member in tar if member.name.endswith(".json")]
+    return {(record["image_id"], record["prompt"], record["seed"]) for record in records}
 
 
 def files(plan: pd.DataFrame, folder: Path) -> list[Path]:
     """Where `draw` puts each image of a plan: an edited prompt or seed is another file."""
-    digests = (hashlib.sha256(f"{row.seed}:{row.prompt}".encode()).hexdigest()[:12] for row in plan.itertuples())
-    return [folder / f"{image_id}.{digest}.png" for image_id, digest in zip(plan["image_id"], digests, strict=True)]
+    return [_file(row, folder) for row in plan.itertuples()]
+
+
+def _file(row, folder: Path) -> Path:
+    digest = hashlib.sha256(f"{row.seed}:{row.prompt}".encode()).hexdigest()[:12]
+    return folder / f"{row.image_id}.{digest}.png"
+
+
+def sweep(
+    pipe, prompts: Sequence[str], seeds: Sequence[int], guidance: Sequence[float], steps: Sequence[int], **settings
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """The same prompts and noise at each guidance and number of steps, to see what either buys.
+
+    Yields {guidance, steps, seconds} and the images, uint8 (n, size, size, 3); seconds: per image. settings: of
+    `diffusion.sample`. Raises ValueError without prompts.
+    """
+    if not len(prompts):
+        raise ValueError("a sweep needs prompts: an average over no images is none")
+    n = settings.get("batch_size", 32)
+    diffusion.sample(pipe, prompts[:n], seeds[:n], num_inference_steps=1, **settings)  # the first call costs more
+    for scale, count in product(guidance, steps):
+        started = time.perf_counter()
+        drawn = diffusion.sample(pipe, prompts, seeds, guidance_scale=scale, num_inference_steps=count, **settings)
+        seconds = (time.perf_counter() - started) / len(prompts)
+        yield {"guidance": float(scale), "steps": int(count), "seconds": seconds}, drawn
 
 
 def plant_copies(run: Run, plan: pd.DataFrame, folder: Path, train: pd.DataFrame, n: int) -> list[str]:
@@ -122,3 +241,36 @@ def copy_thresholds(val: np.ndarray, val_dx: np.ndarray, train: np.ndarray) -> d
     distance = nearest(val, train)[1]
     pools = {dx: distance[val_dx == dx] if (val_dx == dx).any() else distance for dx in DX}
     return {dx: float(np.quantile(pool, COPY_QUANTILE)) for dx, pool in pools.items()}
+
+
+def accept(
+    table: pd.DataFrame,
+    thresholds: Mapping[str, float],
+    *,
+    alignment_quantile: float = 0.0,
+    memorised: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The measured table with `accepted`, and `reason`: "" or, of several, the first why an image is not.
+
+    - "copy": nearest_distance is not above its class's threshold (`copy_thresholds`).
+    - "memorised": `memorised`, the table of a memorisation audit with image_id and memorised (bool), says so.
+    - "alignment": its alignment lies below this quantile of its own class and generator, so no class is filtered away
+      because the alignment model likes it less. 0 keeps all: what is chosen by a score looks better by that score.
+
+    Raises ValueError for an audit that does not know one of the images.
+    """
+    audit = pd.Series(False, table.index)
+    if memorised is not None:
+        found = table["image_id"].map(memorised.set_index("image_id")["memorised"])
+        if found.isna().any():
+            first = table["image_id"][found.isna()].iloc[0]
+            raise ValueError(f"the memorisation audit lacks {found.isna().sum()} of the images, {first} first: redo it")
+        audit = found.astype(bool)
+    alignment = table.groupby(["generator", "dx"])["alignment"]
+    reasons = {
+        "copy": table["nearest_distance"] <= table["dx"].map(thresholds),
+        "memorised": audit,
+        "alignment": table["alignment"] < alignment.transform("quantile", alignment_quantile),
+    }
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    return table.assign(accepted=reason == "", reason=reason)

@@ -1,8 +1,13 @@
 """Claims about the tiny latent diffusion model and about sampling from any Stable Diffusion pipeline."""
 
+import copy
+import math
+
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from p2d_lib.models import diffusion
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
@@ -22,6 +27,123 @@ def test_an_image_depends_on_its_own_seed_and_words_not_on_its_neighbours(pipe):
     assert np.abs(together.astype(int) - backwards).max() <= 1  # a value on the edge may round to either side
     assert np.abs(together.astype(int) - backwards).mean() < 1e-3
     assert np.abs(together[0].astype(int) - together[2]).mean() > 1
+
+
+EVERYWHERE = {"guidance_interval": (0, math.inf), "guidance_scale": 3.0}
+
+
+def as_diffusers_draws(pipe, solver, **settings):
+    """The pipeline's own call, which takes prompts of any kind and knows no interval."""
+    theirs = type(pipe)(
+        **{**pipe.components, "scheduler": diffusion.SOLVERS[solver].from_config(pipe.scheduler.config)}
+    )
+    theirs.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    return theirs(PROMPTS, generator=generators, output_type="np", **settings).images * 255
+
+
+@pytest.mark.parametrize("solver", diffusion.SOLVERS)
+@pytest.mark.parametrize("prediction", ["v_prediction", "epsilon"])
+def test_images_are_those_of_the_diffusers_pipeline(pipe, solver, prediction):
+    pipe = copy.copy(pipe)
+    if prediction == "epsilon":  # as Stable Diffusion 1.5 comes
+        pipe.scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, steps_offset=1)
+    ours = diffusion.sample(pipe, PROMPTS, SEEDS, solver=solver, num_inference_steps=4, size=32, **EVERYWHERE)
+    settings = {"num_inference_steps": 4, "height": 32, "width": 32, "guidance_scale": 3.0}
+    assert np.abs(ours - as_diffusers_draws(pipe, solver, **settings)).max() <= 1
+    assert ours.std() > 5
+
+
+@pytest.fixture(scope="module")
+def xl(pipe):
+    """SDXL in its smallest form: two text encoders, pooled words and sizes beside the time."""
+    torch.manual_seed(0)
+    tokenizer = pipe.tokenizer
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        projection_dim=24, max_position_embeddings=diffusion.TOKENS, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, cross_attention_dim=32,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=8, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24 + 6 * 8,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, norm_num_groups=4,
+        up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1,
+    )  # fmt: skip
+    scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, steps_offset=1)
+    encoders = CLIPTextModel(config).eval(), CLIPTextModelWithProjection(config).eval()
+    return StableDiffusionXLPipeline(vae.eval(), *encoders, tokenizer, tokenizer, unet.eval(), scheduler)
+
+
+@pytest.mark.parametrize("empty_is_zero", [True, False])
+def test_images_of_sdxl_are_those_of_its_pipeline(xl, empty_is_zero):
+    xl = StableDiffusionXLPipeline(**xl.components, force_zeros_for_empty_prompt=empty_is_zero)
+    ours = diffusion.sample(xl, PROMPTS, SEEDS, num_inference_steps=3, **EVERYWHERE)
+    theirs = copy.copy(xl)
+    theirs.scheduler = diffusion.SOLVERS["dpm++2m"].from_config(xl.scheduler.config)
+    theirs.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    drawn = theirs(PROMPTS, generator=generators, output_type="np", num_inference_steps=3, guidance_scale=3.0).images
+    assert np.abs(ours - drawn * 255).max() <= 1
+    assert ours.std() > 5
+
+
+def test_the_autoencoder_of_sdxl_which_overflows_in_half_precision_computes_in_full(xl):
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    full, half = diffusion.decode_latents(xl, latents), copy.copy(xl)
+    half.vae = copy.deepcopy(xl.vae).half()
+    assert np.abs(diffusion.decode_latents(half, latents.half()).astype(int) - full).max() <= 2
+    assert half.vae.dtype == torch.float32
+
+
+def evaluations(pipe, **settings):
+    """How many latents the denoiser saw at each step."""
+    seen = []
+    hook = pipe.unet.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    images = diffusion.sample(pipe, PROMPTS, SEEDS, size=32, num_inference_steps=5, **settings)
+    hook.remove()
+    return seen, images
+
+
+def test_guidance_costs_only_where_it_acts(pipe):
+    nowhere, alone = evaluations(pipe, guidance_scale=1.0)
+    somewhere, some = evaluations(pipe, guidance_interval=(1.0, 4.0))
+    everywhere, full = evaluations(pipe, guidance_interval=(0, math.inf))
+    assert (nowhere, somewhere, everywhere) == ([3] * 5, [3, 3, 6, 6, 3], [6] * 5)
+    assert np.abs(some.astype(int) - alone).mean() > 1
+    assert np.abs(some.astype(int) - full).mean() > 1
+
+
+def test_guidance_acts_from_above_the_lower_noise_level_up_to_the_higher(pipe):
+    scheduler = diffusion.SOLVERS["dpm++2m"].from_config(pipe.scheduler.config)
+    scheduler.set_timesteps(5)
+    signal = scheduler.alphas_cumprod[scheduler.timesteps].double()
+    sigma = ((1 - signal) / signal).sqrt().tolist()
+    low, high = sigma[3] * (1 + 1e-6), sigma[1] * (1 + 1e-6)
+    assert evaluations(pipe, guidance_interval=(low, high))[0] == [3, 6, 6, 3, 3]
+
+
+def test_an_image_is_the_same_alone_and_in_any_batch(pipe):
+    whole = diffusion.sample(pipe, PROMPTS * 2, range(6), num_inference_steps=8, size=32)
+    for size in (1, 4):
+        parts = diffusion.sample(pipe, PROMPTS * 2, range(6), num_inference_steps=8, size=32, batch_size=size)
+        assert np.abs(whole.astype(int) - parts).max() <= 1
+
+
+def test_no_more_is_asked_for_than_the_batch_in_work(pipe):
+    read = []
+    asked = ((read.append(seed) or "melanoma", seed) for seed in range(10**9))
+    batches = diffusion.samples(pipe, asked, num_inference_steps=1, batch_size=4, size=32)
+    assert next(batches).shape == (4, 32, 32, 3)
+    assert read == [0, 1, 2, 3]
+
+
+def test_a_prompt_without_a_seed_is_refused(pipe):
+    with pytest.raises(ValueError, match="shorter"):
+        diffusion.sample(pipe, PROMPTS, SEEDS[:2], num_inference_steps=1, size=32)
 
 
 def test_the_same_seed_gives_the_same_image(pipe):

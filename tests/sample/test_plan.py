@@ -93,3 +93,88 @@ def test_a_persons_edit_is_asked_with_in_place_of_the_machines_words(described):
     planned = plan.make(cases, pd.concat([descriptions, edited]), per_class=20, base_per_class=0, seed=0)
     assert "mel train edited" in set(planned["prompt"])
     assert "mel train 0" not in set(planned["prompt"])
+
+
+def of_class(table, generator="adapter"):
+    return table[table["generator"] == generator]["dx"].value_counts().reindex(DX, fill_value=0)
+
+
+def test_a_proportional_plan_has_the_frequencies_of_train_and_no_class_is_lost(described):
+    train = ["nv"] * 900 + ["mel"] * 90 + ["bkl"] * 9 + ["akiec", "bcc", "df", "vasc"]
+    counts = plan.numbers(train, 100, 0, "proportional")
+    assert sum(counts.values()) == 700
+    assert min(counts.values()) >= 1
+    assert counts["nv"] == pytest.approx(700 * 900 / 1003, rel=0.02)
+    assert counts["mel"] == pytest.approx(700 * 90 / 1003, rel=0.02)
+    assert (of_class(plan.make(*described, per_class=4, base_per_class=2, seed=0, mode="proportional")) == 4).all()
+
+
+def test_a_random_plan_draws_each_class_equally_likely_and_depends_on_its_seed():
+    one, other = (pd.Series(plan.numbers([], 1000, seed, "random")) for seed in (0, 1))
+    assert one.sum() == other.sum() == 7000
+    assert ((one - 1000).abs() < 5 * (7000 * 6 / 49) ** 0.5).all()  # five standard deviations
+    assert one.nunique() > 1 and not one.equals(other)
+
+
+@pytest.fixture
+def errors():
+    """Melanomas are often misread, those with streaks most; nevi never."""
+    frame = pd.DataFrame({"dx": DX, "feature": "", "n": 10, "error": 0.1})
+    frame.loc[frame["dx"] == "mel", "error"] = 0.7
+    frame.loc[frame["dx"] == "nv", "error"] = 0.0
+    streaks = pd.DataFrame({"dx": ["mel"], "feature": "irregular_streaks", "n": 3, "error": 0.9})
+    return pd.concat([frame, streaks], ignore_index=True)
+
+
+def test_a_curriculum_asks_for_more_of_what_is_misread_and_for_all_of_the_rest(errors):
+    counts = plan.numbers(DX, 100, 0, "curriculum", errors)
+    assert sum(counts.values()) == 700
+    assert counts["mel"] == pytest.approx(700 * (0.5 / 7 + 0.5 * 0.7 / 1.2), rel=0.02)
+    assert counts["nv"] == pytest.approx(700 * 0.5 / 7, rel=0.05)
+    assert min(counts.values()) == counts["nv"]
+
+
+def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(described, errors):
+    cases, descriptions = described
+    descriptions.loc[descriptions["image_id"] == "mel0", "irregular_streaks"] = 1.0
+    asked = {"per_class": 100, "base_per_class": 0, "seed": 0}
+    evenly = plan.make(cases, descriptions, **asked)
+    harder = plan.make(cases, descriptions, **asked, mode="curriculum", errors=errors)
+    streaked = [(t[t["dx"] == "mel"]["prompt"] == "mel train 0").mean() for t in (evenly, harder)]
+    share = 0.25 + 0.5 * 0.9 / 1.6  # of prompts from the one case with streaks, and a third of the rest
+    assert streaked == pytest.approx([1 / 3, share + (1 - share) / 3], abs=0.06)
+    assert set(harder["prompt"]) == set(evenly["prompt"])
+
+
+def test_a_curriculum_also_asks_for_a_class_that_val_lacks(described, errors):
+    known = errors[errors["dx"] != "df"]
+    planned = plan.make(*described, per_class=20, base_per_class=0, seed=0, mode="curriculum", errors=known)
+    assert of_class(planned)["df"] == pytest.approx(140 * (0.5 / 7 + 0.5 / 7), abs=1)  # as the mean class
+
+
+def test_a_curriculum_without_errors_is_balanced_and_unknown_ones_count_as_the_mean(errors):
+    none = errors.assign(error=0.0)
+    assert plan.numbers(DX, 20, 0, "curriculum", none) == dict.fromkeys(DX, 20)
+    unknown = plan.shares(pd.Series([0.2, float("nan"), 0.4]))
+    assert unknown.tolist() == pytest.approx([1 / 6 + 0.2 / 1.8, 1 / 6 + 0.3 / 1.8, 1 / 6 + 0.4 / 1.8])
+
+
+@pytest.mark.parametrize("mode", plan.MODES)
+def test_an_image_is_the_same_in_a_larger_plan_of_any_mode(described, errors, mode):
+    asked = {"base_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
+    small, large = (plan.make(*described, per_class=n, **asked).set_index("image_id") for n in (2, 30))
+    pd.testing.assert_frame_equal(large.loc[small.index], small)
+
+
+@pytest.mark.parametrize("mode", ["curriculum", "alphabetical"])
+def test_a_mode_that_cannot_be_is_refused(mode):
+    with pytest.raises(ValueError, match=f"{mode}.*balanced, proportional, random, curriculum; .*errors"):
+        plan.numbers(DX, 2, 0, mode)
+
+
+def test_validation_errors_are_counted_per_class_and_per_feature_shown():
+    features = pd.DataFrame({"asymmetry": [0.9, 0.9, 0.9, 0.0, float("nan")]})
+    found = plan.validation_errors(["mel", "mel", "nv", "nv", "nv"], ["mel", "nv", "bcc", "nv", "nv"], features)
+    found = found.set_index(["dx", "feature"])
+    assert found["n"].to_dict() == {("mel", ""): 2, ("nv", ""): 3, ("mel", "asymmetry"): 2, ("nv", "asymmetry"): 1}
+    assert found["error"].tolist() == pytest.approx([2 / 4, 2 / 5, 2 / 4, 2 / 3])
