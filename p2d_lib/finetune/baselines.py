@@ -14,7 +14,6 @@ from p2d_lib.device import generator
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.train import Recipe, denoising_loss, fit
 from p2d_lib.models.baselines import FACTOR, NOISED, Baseline
-from p2d_lib.models.denoisers import SCHEDULE
 from p2d_lib.run import derive
 
 
@@ -30,7 +29,8 @@ def fit_stage(
     """Fits one network of a baseline, of a cascade independently of its other one; returns the log.
 
     images: uint8 (n, h, w, 3), reduced to the baseline's side. prompts: one per image. weights: how often each image is
-    drawn, relative to the others; default equally often. recipe.snr_gamma: infinite for the plain error of the noise.
+    drawn, relative to the others; default equally often. recipe.snr_gamma: infinite for the
+    plain error of what is predicted.
     An upsampler sees the reduced image, noised up to a random step that it is told (Ho et al., arXiv:2106.15282,
     sec. 4.2).
     """
@@ -56,14 +56,14 @@ def fit_stage(
             low = _reduced(pixels, baseline.side // FACTOR)
             level = torch.randint(NOISED + 1, (b,), generator=source).to(device)
             noise = torch.randn(low.shape, generator=source).to(device)
-            told = {"low": SCHEDULE.add_noise(low, noise, level), "level": level}
+            told = {"low": network.schedule.add_noise(low, noise, level), "level": level}
 
         def unet(noisy: torch.Tensor, steps: torch.Tensor, words) -> SimpleNamespace:
             return SimpleNamespace(sample=network(noisy, steps, words, **told))
 
         with half:
             return denoising_loss(
-                SimpleNamespace(unet=unet, scheduler=SCHEDULE), pixels, said, source, recipe.snr_gamma
+                SimpleNamespace(unet=unet, scheduler=network.schedule), pixels, said, source, recipe.snr_gamma
             )
 
     parameters = list(network.requires_grad_(True).parameters())

@@ -29,7 +29,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from p2d_lib.device import generator
 from p2d_lib.models import diffusion
-from p2d_lib.models.denoisers import SCHEDULE, PixelUnet, Vgg16Unet, Words
+from p2d_lib.models.denoisers import SCHEDULES, PixelUnet, Vgg16Unet, Words
 from p2d_lib.models.diffusion import TINY, BaseError
 from p2d_lib.prompts import PromptError
 from p2d_lib.run import derive
@@ -177,7 +177,7 @@ class Baseline(Generator):
         """As `Generator` says. Each stage of a cascade takes num_inference_steps. size: px; images have the side that
         was learnt and are resized (bicubic) to another. guidance_interval: the noise levels low < sigma <= high that
         are guided (Kynkäänniemi et al., arXiv:2404.07724). solver: a key of SOLVERS."""
-        scheduler = SOLVERS[solver].from_config(SCHEDULE.config)
+        scheduler = SOLVERS[solver].from_config(SCHEDULES["epsilon"].config)
         for batch in _batches(asked, batch_size):
             prompts, seeds = zip(*batch, strict=True)
             words, image = self.text([*prompts, ""]), None
@@ -186,7 +186,7 @@ class Baseline(Generator):
                 if image is not None:
                     level = torch.full((len(seeds),), SAMPLED, device=self.device)
                     noise = _noise(seeds, "augmentation", self.side_of("base")).to(self.device)
-                    told = {"low": SCHEDULE.add_noise(image, noise, level), "level": level}
+                    told = {"low": network.schedule.add_noise(image, noise, level), "level": level}
                 scheduler.set_timesteps(num_inference_steps)  # which also forgets the steps before
                 start = _noise(seeds, stage, self.side_of(stage)).to(self.device)
                 image = _denoise(network, scheduler, start, words, told, guidance_scale, guidance_interval)
@@ -280,10 +280,11 @@ def _denoise(
 ) -> torch.Tensor:
     """Noise (n, 3, h, w) -> images in -1..1. words: of n prompts and, last, of "". told: what an upsampler is told.
 
-    Both branches of guidance are one batch. What each step takes the image to be is kept within -1..1: early steps
-    divide the network's error by a signal of less than 1 %.
+    Both branches of guidance are one batch. What each step takes the image to be is kept within -1..1: of noise
+    predicted, early steps divide the error by a signal of less than 1 %.
     """
     n, device = len(image), image.device
+    velocity = network.schedule.config.prediction_type == "v_prediction"
     image = image * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         alpha = float(scheduler.alphas_cumprod[int(t)])
@@ -293,12 +294,13 @@ def _denoise(
         rows = torch.tensor([*range(n), *[n] * n][: n * branches], device=device)
         noisy = scheduler.scale_model_input(image, t)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            noise = network(
+            found = network(
                 noisy.repeat(branches, 1, 1, 1), t.to(device).expand(len(rows)), words.take(rows, device),
                 **{key: torch.cat([value] * branches) for key, value in told.items()},
             ).float()  # fmt: skip
         if guided:
-            noise = torch.lerp(noise[n:], noise[:n], guidance_scale)
-        clean = ((noisy - s * noise) / a).clamp(-1, 1)
+            found = torch.lerp(found[n:], found[:n], guidance_scale)
+        clean = a * noisy - s * found if velocity else (noisy - s * found) / a
+        clean = clean.clamp(-1, 1)
         image = scheduler.step((noisy - a * clean) / s, t, image).prev_sample
     return image.clamp(-1, 1)

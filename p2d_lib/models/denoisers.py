@@ -13,7 +13,12 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 from torch.nn import functional as F
 
-SCHEDULE = DDPMScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02, timestep_spacing="trailing")
+SCHEDULES = {
+    prediction: DDPMScheduler(
+        beta_schedule="linear", beta_start=1e-4, beta_end=0.02, prediction_type=prediction, timestep_spacing="trailing"
+    )
+    for prediction in ("epsilon", "v_prediction")
+}
 LEVEL = 64  # numbers that tell an upsampler how noisy its low-resolution image is
 
 
@@ -35,16 +40,18 @@ class Words(NamedTuple):
 
 
 class Denoiser(nn.Module):
-    """A network that gives the noise in noisy pixels.
+    """A network that tells noise from pixels, as `schedule` says: the noise itself, or v.
 
     patch: squares of so many px are its channels (space-to-depth), which makes a small network fast. One of single
-    pixels predicts the noise itself; one of patches the image, from which the noise follows: a patch of an image
-    passes through fewer channels than it has numbers, a patch of noise does not (Li, He, arXiv:2511.13720).
+    pixels predicts the noise, as published. One of patches makes the image, which passes through fewer channels than
+    it has numbers as noise does not (Li, He, arXiv:2511.13720), and gives it as v (Salimans, Ho, arXiv:2202.00512),
+    whose error weighs something at pure noise too: lesions form within hundreds of steps, not thousands.
     """
 
     def __init__(self, patch: int):
         super().__init__()
         self.patch = patch
+        self.schedule = SCHEDULES["epsilon" if patch == 1 else "v_prediction"]
 
     def forward(
         self,
@@ -54,8 +61,8 @@ class Denoiser(nn.Module):
         low: torch.Tensor | None = None,
         level: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """noisy (b, 3, h, w), multiples of `patch`; steps (b,) of SCHEDULE. An upsampler also takes low (b, 3, h', w'),
-        noised up to the step `level` (b,). Gives noise, float32 (b, 3, h, w)."""
+        """noisy (b, 3, h, w), multiples of `patch`; steps (b,) of the schedule. An upsampler also takes low (b, 3, h',
+        w'), noised up to the step `level` (b,). Gives noise or v, float32 (b, 3, h, w)."""
         seen, told = noisy, words.mean
         if low is not None:
             seen = torch.cat([noisy, F.interpolate(low, noisy.shape[-2:], mode="bilinear")], 1)
@@ -64,8 +71,8 @@ class Denoiser(nn.Module):
         found = F.pixel_shuffle(self.predict(seen, steps, words, told), self.patch).float()
         if self.patch == 1:
             return found
-        alpha = SCHEDULE.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
-        return (noisy - alpha.sqrt() * found) / (1 - alpha).sqrt()
+        alpha = self.schedule.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
+        return (alpha.sqrt() * noisy - found) / (1 - alpha).sqrt()
 
 
 class PixelUnet(Denoiser):
@@ -105,8 +112,8 @@ class Vgg16Unet(Denoiser):
 
     Time and the words' mean scale and shift what each stage gives (Perez et al., arXiv:1709.07871), by nothing at
     first, so that pretrained features start as they are; the two coarsest stages attend to the words.
-    width: of the words. share: of VGG16's channels. imagenet: start from torchvision's weights,
-    which fit patch 1 and share 1, where they can be had, else at random with a warning; `imagenet` says which it was.
+    width: of the words. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit patch 1 and
+    share 1, where they can be had, else at random with a warning; the attribute `imagenet` says which it was.
     """
 
     def __init__(self, width: int, *, patch: int, share: float, imagenet: bool = True):

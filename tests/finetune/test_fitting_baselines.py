@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from p2d_lib.finetune import baselines as fitting
 from p2d_lib.finetune.train import Recipe
 from p2d_lib.models import baselines
+from p2d_lib.models.denoisers import SCHEDULES
 
 WORDS = ["red lesion", "black lesion"]
 RED, BLACK = [220, 30, 30], [10, 10, 10]
@@ -44,8 +45,10 @@ def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
     low = F.interpolate(low, (8, 8), mode="bilinear", antialias=True).flip(0)  # black where red is asked for
 
     class Base(torch.nn.Module):
+        schedule = SCHEDULES["epsilon"]
+
         def forward(self, noisy, steps, words):
-            alpha = baselines.SCHEDULE.alphas_cumprod[steps.long(), None, None, None]
+            alpha = self.schedule.alphas_cumprod[steps.long(), None, None, None]
             return (noisy - alpha.sqrt() * low.repeat(len(noisy) // 2, 1, 1, 1)) / (1 - alpha).sqrt()
 
     baseline.networks["base"] = Base()
