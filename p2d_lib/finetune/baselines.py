@@ -14,6 +14,7 @@ from p2d_lib.device import generator
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.train import Recipe, denoising_loss, fit
 from p2d_lib.models.baselines import FACTOR, NOISED, Baseline
+from p2d_lib.models.denoisers import Words
 from p2d_lib.run import derive
 
 
@@ -30,13 +31,13 @@ def fit_stage(
 
     images: uint8 (n, h, w, 3), reduced to the baseline's side. prompts: one per image. weights: how often each image is
     drawn, relative to the others; default equally often. recipe.snr_gamma: infinite for the
-    plain error of what is predicted.
-    An upsampler sees the reduced image, noised up to a random step that it is told (Ho et al., arXiv:2106.15282,
-    sec. 4.2).
+    plain error of the noise. An upsampler sees the image reduced, noised up to a random step that it is told (Ho et
+    al., arXiv:2106.15282, sec. 4.2).
     """
     device, b, network = baseline.device, recipe.batch_size, baseline.networks[stage]
     distinct = list(dict.fromkeys(prompts))
     words = baseline.text([*distinct, ""])
+    words = Words(words.hidden.half().cpu(), words.mask.cpu())
     place = {prompt: i for i, prompt in enumerate(distinct)}
     index = torch.tensor([place[prompt] for prompt in prompts])
     chance = torch.ones(len(images)) if weights is None else torch.tensor(weights, dtype=torch.float32)

@@ -43,7 +43,7 @@ SOLVERS = {"dpm++2m": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "euler
 # The networks of each baseline by stage: tiny ones for a CPU, full ones for a GPU.
 NETWORKS = {
     ("scratch-unet", "tiny"): {
-        "base": (PixelUnet, {"patch": 4, "channels": (24, 48, 64), "attention": (2,), "layers": 1}),
+        "base": (PixelUnet, {"patch": 4, "channels": (16, 32, 64), "attention": (2,), "layers": 1}),
     },
     ("scratch-unet", "full"): {
         "base": (PixelUnet, {"patch": 1, "channels": (128, 256, 384, 512), "attention": (2, 3), "layers": 2}),
@@ -51,8 +51,8 @@ NETWORKS = {
     ("scratch-vgg16-unet", "tiny"): {"base": (Vgg16Unet, {"patch": 2, "share": 1 / 8})},
     ("scratch-vgg16-unet", "full"): {"base": (Vgg16Unet, {"patch": 1, "share": 1.0})},
     ("cascade", "tiny"): {
-        "base": (PixelUnet, {"patch": 2, "channels": (48, 64), "attention": (1,), "layers": 1}),
-        "upsampler": (PixelUnet, {"patch": 4, "channels": (24, 48), "attention": (), "layers": 1, "upsampler": True}),
+        "base": (PixelUnet, {"patch": 2, "channels": (32, 64), "attention": (1,), "layers": 1}),
+        "upsampler": (PixelUnet, {"patch": 4, "channels": (16, 32), "attention": (), "layers": 1, "upsampler": True}),
     },
     ("cascade", "full"): {
         "base": (PixelUnet, {"patch": 1, "channels": (192, 384, 576), "attention": (0, 1, 2), "layers": 2}),
@@ -112,7 +112,9 @@ class TextEncoder:
         inside = {part: part if (folder / part).is_dir() else "" for part in ("tokenizer", "text_encoder")}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(name, subfolder=inside["tokenizer"], padding_side="right")
-            model = AutoModel.from_pretrained(name, subfolder=inside["text_encoder"], dtype=torch.float32)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)  # a language model's weights lack the pooler, which is then drawn
+                model = AutoModel.from_pretrained(name, subfolder=inside["text_encoder"], dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise BaseError(
                 f"text encoder {self.source!r} cannot be loaded ({str(error).strip().splitlines()[0]}): give tiny, a "
@@ -162,7 +164,7 @@ class Baseline(Generator):
         """The side, px, of a stage's images."""
         return self.side // FACTOR if (stage, len(self.networks)) == ("base", 2) else self.side
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def samples(
         self,
         asked: Iterable[tuple[str, int]],
@@ -200,7 +202,7 @@ class Baseline(Generator):
         its name and a digest."""
         folder.mkdir(parents=True, exist_ok=True)
         record = {"name": self.name, "variant": self.variant, "side": self.side, "text_encoder": self.text.source}
-        record |= {"text_digest": self.text.digest(), "imagenet": getattr(self.networks["base"], "imagenet", False)}
+        record |= {"text_digest": self.text.digest(), "imagenet": self.networks["base"].imagenet}
         (folder / FILE).write_text(json.dumps(record, indent=1) + "\n")
         for stage, network in self.networks.items():
             weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
@@ -218,13 +220,13 @@ def build(
 ) -> Baseline:
     """A baseline with weights drawn from the seed.
 
-    name: of NAMES. variant: tiny (for a CPU) or full. side: px, a multiple of 8. text_encoder: see TextEncoder.
+    name: of NAMES. variant: tiny (for a CPU) or full. side: px, a multiple of 8 from 32. text_encoder: see TextEncoder.
     imagenet: VGG16 starts from ImageNet weights where they can be had, else at random with a warning. Raises ValueError
     for a name, variant or side that is none, BaseError for a text encoder that cannot be loaded.
     """
-    if (name, variant) not in NETWORKS or side % 8:
+    if (name, variant) not in NETWORKS or side % 8 or side < 32:
         raise ValueError(f"no baseline {name!r}, {variant!r}, {side} px: give one of {', '.join(NAMES)}; tiny or full; "
-                         "a multiple of 8 px")  # fmt: skip
+                         "a multiple of 8 px, at least 32")  # fmt: skip
     text = TextEncoder(text_encoder, device)
     networks = {}
     for stage, (network, sizes) in NETWORKS[name, variant].items():
@@ -253,6 +255,7 @@ def load(folder: Path, device: torch.device | str = "cpu", base: str | Path | No
     if baseline.text.digest() != record["text_digest"]:
         raise BaseError(f"{folder} was fitted with other weights of the text encoder {baseline.text.source!r} than are "
                         "there now: fit it again in 03_finetune")  # fmt: skip
+    baseline.networks["base"].imagenet = record["imagenet"]
     for stage, network in baseline.networks.items():
         network.load_state_dict(load_file(folder / f"{stage}.safetensors"))
     return baseline
@@ -297,7 +300,7 @@ def _denoise(
             found = network(
                 noisy.repeat(branches, 1, 1, 1), t.to(device).expand(len(rows)), words.take(rows, device),
                 **{key: torch.cat([value] * branches) for key, value in told.items()},
-            ).float()  # fmt: skip
+            )  # fmt: skip
         if guided:
             found = torch.lerp(found[n:], found[:n], guidance_scale)
         clean = a * noisy - s * found if velocity else (noisy - s * found) / a

@@ -48,6 +48,8 @@ class Denoiser(nn.Module):
     whose error weighs something at pure noise too: lesions form within hundreds of steps, not thousands.
     """
 
+    imagenet = False  # whether it starts from weights that were learnt on images
+
     def __init__(self, patch: int):
         super().__init__()
         self.patch = patch
@@ -113,7 +115,7 @@ class Vgg16Unet(Denoiser):
     Time and the words' mean scale and shift what each stage gives (Perez et al., arXiv:1709.07871), by nothing at
     first, so that pretrained features start as they are; the two coarsest stages attend to the words.
     width: of the words. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit patch 1 and
-    share 1, where they can be had, else at random with a warning; the attribute `imagenet` says which it was.
+    share 1, where they can be had, else at random with a warning; `imagenet` then says which it was.
     """
 
     def __init__(self, width: int, *, patch: int, share: float, imagenet: bool = True):
@@ -147,7 +149,7 @@ class Vgg16Unet(Denoiser):
             scale, shift = film(F.silu(told))[..., None, None].chunk(2, 1)
             x = stage(x) * (1 + scale) + shift
             if i >= 3:
-                x = self.attend[i - 3](x, words.hidden, encoder_attention_mask=words.mask).sample
+                (x,) = self.attend[i - 3](x, words.hidden, encoder_attention_mask=words.mask, return_dict=False)
             skips.append(x)
         x = self.middle(x, told)
         for skip, block in zip(skips[-2::-1], reversed(self.decoder), strict=True):

@@ -142,7 +142,7 @@ def test_a_text_encoder_that_is_nowhere_is_named_with_what_would_do(tmp_path):
         baselines.build("scratch-unet", text_encoder=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("wrong", [{"name": "scratch"}, {"variant": "huge"}, {"side": 60}])
+@pytest.mark.parametrize("wrong", [{"name": "scratch"}, {"variant": "huge"}, {"side": 60}, {"side": 24}])
 def test_a_baseline_that_there_is_none_of_is_named_with_what_would_do(wrong):
     with pytest.raises(ValueError, match="give one of scratch-unet, scratch-vgg16-unet, cascade; tiny or full"):
         baselines.build(**{"name": "scratch-unet", **wrong})
@@ -155,7 +155,7 @@ def bert(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=8).save_pretrained(tmp_path)
     config = BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    BertModel(config).save_pretrained(tmp_path)
+    BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -168,6 +168,10 @@ def test_any_text_encoder_of_transformers_serves_and_padding_is_not_read(bert):
     baseline = baselines.build("scratch-unet", side=32, text_encoder=bert)
     alone, beside = (baseline.sample(["red", *more], [0, 1][: 1 + len(more)]) for more in ([], ["black lesion mark"]))
     assert _levels(alone[0], beside[0]).max() <= 1
+
+
+def test_a_text_encoder_has_the_same_digest_at_each_load_even_where_parts_were_not_saved(bert):
+    assert baselines.TextEncoder(bert).digest() == baselines.TextEncoder(bert).digest()
 
 
 def test_of_clip_the_text_encoder_is_taken(tmp_path):
