@@ -1,7 +1,7 @@
-"""The generators that the paper compares, behind one interface: Stable Diffusion with its adapter, and the baselines.
+"""The baselines that the adapter is compared with: fitted from scratch on pixels, drawn as Stable Diffusion is.
 
-The baselines work on pixels: noise is predicted on a linear schedule of 1000 steps (Ho, Jain, Abbeel,
-arXiv:2006.11239), words come of a frozen text encoder, guidance is classifier-free.
+Noise is on a linear schedule of 1000 steps (Ho, Jain, Abbeel, arXiv:2006.11239), words come of a frozen text encoder,
+guidance is classifier-free.
 
 scratch-unet        a UNet that attends to the words
 scratch-vgg16-unet  a UNet whose encoder is VGG16
@@ -12,7 +12,6 @@ cascade             a base of a quarter of the side and an upsampler that sees i
 import hashlib
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,17 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
-from p2d_lib.device import generator
-from p2d_lib.models import diffusion
-from p2d_lib.models.denoisers import SCHEDULES, PixelUnet, Vgg16Unet, Words
-from p2d_lib.models.diffusion import TINY, BaseError
+from p2d_lib.device import generator, half
+from p2d_lib.models.denoisers import Denoiser, PixelUnet, Vgg16Unet
+from p2d_lib.models.diffusion import SOLVERS, TINY, BaseError, denoise
 from p2d_lib.prompts import PromptError
 from p2d_lib.run import derive
 
@@ -38,7 +33,6 @@ FILE = "baseline.json"
 FACTOR = 4  # of a cascade's upsampler
 NOISED = 350  # steps of the schedule up to which low-resolution images are noised in training, as for SD's upscaler
 SAMPLED = 20  # and in sampling: a standard deviation of 0.08 on pixels in -1..1
-SOLVERS = {"dpm++2m": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler}
 
 # The networks of each baseline by stage: tiny ones for a CPU, full ones for a GPU.
 NETWORKS = {
@@ -63,39 +57,6 @@ NETWORKS = {
     },
 }
 NAMES = tuple(dict.fromkeys(name for name, _ in NETWORKS))
-
-
-class Generator(ABC):
-    """What makes images of words."""
-
-    @abstractmethod
-    def samples(self, asked: Iterable[tuple[str, int]], *, batch_size: int = 32, **settings) -> Iterator[np.ndarray]:
-        """An image for each (prompt, seed), in batches as they are done: uint8 (b, size, size, 3).
-
-        An image depends on its own prompt and seed, whatever the batch (up to float rounding, about 1e-6). settings:
-        guidance_scale, num_inference_steps, solver, size (px; default what the generator was made for).
-        """
-
-    def sample(self, prompts: Sequence[str], seeds: Sequence[int], *, batch_size: int = 32, **settings) -> np.ndarray:
-        """All of them at once: uint8 (n, size, size, 3)."""
-        batches = self.samples(zip(prompts, seeds, strict=True), batch_size=batch_size, **settings)
-        total = -(-len(prompts) // batch_size)
-        return np.concatenate(list(tqdm(batches, desc="sample", total=total, unit="batch", disable=total < 2)))
-
-
-@dataclass
-class StableDiffusion(Generator):
-    """A pipeline as a generator, with the adapter that it carries or without; one pipeline serves both in turns."""
-
-    pipe: diffusion.StableDiffusionPipeline
-    adapted: bool = True
-
-    def samples(self, asked, *, batch_size=32, **settings):
-        """As `Generator` says; settings are those of `diffusion.sample`."""
-        for batch in _batches(asked, batch_size):
-            if hasattr(self.pipe.unet, "peft_config"):
-                self.pipe.enable_lora() if self.adapted else self.pipe.disable_lora()
-            yield diffusion.sample(self.pipe, *zip(*batch, strict=True), batch_size=batch_size, **settings)
 
 
 class TextEncoder:
@@ -126,17 +87,19 @@ class TextEncoder:
         self.length = min(self.tokenizer.model_max_length, 512)  # which is huge where a folder does not say
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], batch_size: int = 128) -> Words:
-        """The last hidden states of n prompts, padded to the longest. Raises PromptError for one that would be cut."""
+    def __call__(self, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
+        """The last hidden states of prompts (n, length, width), zero beyond a prompt's end. Raises PromptError for one
+        that would be cut."""
         read = self.tokenizer(list(prompts), padding=True, return_tensors="pt")
-        ids, mask = read["input_ids"].to(self.model.device), read["attention_mask"].bool().to(self.model.device)
+        ids, mask = read["input_ids"].to(self.model.device), read["attention_mask"].to(self.model.device)
         if ids.shape[1] > self.length:
             raise PromptError(
                 f"text encoder {self.source!r} reads {self.length} tokens and would cut one of {ids.shape[1]}: "
                 f"{prompts[int(mask.sum(1).argmax())]!r}; lower 02_describe.max_tokens or max_features"
             )
         parts = zip(ids.split(batch_size), mask.split(batch_size), strict=True)
-        return Words(torch.cat([self.model(a, attention_mask=b).last_hidden_state for a, b in parts]), mask)
+        hidden = torch.cat([self.model(a, attention_mask=b).last_hidden_state for a, b in parts])
+        return hidden * mask[..., None]
 
     def digest(self) -> str:
         """Names the weights, in hex."""
@@ -147,14 +110,14 @@ class TextEncoder:
 
 
 @dataclass
-class Baseline(Generator):
+class Baseline:
     """One of NAMES: its text encoder and its networks, by stage ("base" and, of a cascade, "upsampler")."""
 
     name: str
     variant: str  # of the networks: tiny, full
     side: int  # px of its images
     text: TextEncoder
-    networks: dict[str, nn.Module]
+    networks: dict[str, Denoiser]
 
     @property
     def device(self) -> torch.device:
@@ -176,26 +139,35 @@ class Baseline(Generator):
         batch_size: int = 32,
         size: int | None = None,
     ) -> Iterator[np.ndarray]:
-        """As `Generator` says. Each stage of a cascade takes num_inference_steps. size: px; images have the side that
-        was learnt and are resized (bicubic) to another. guidance_interval: the noise levels low < sigma <= high that
-        are guided (Kynkäänniemi et al., arXiv:2404.07724). solver: a key of SOLVERS."""
-        scheduler = SOLVERS[solver].from_config(SCHEDULES["epsilon"].config)
-        for batch in _batches(asked, batch_size):
+        """An image for each (prompt, seed), in batches as they are done: uint8 (b, size, size, 3). As
+        `diffusion.samples`, which explains the settings, except that guidance acts everywhere; of a cascade, each stage
+        takes num_inference_steps. size: px; images have the side that was learnt and are resized (bicubic) to another.
+        """
+        asked = iter(asked)
+        while batch := list(islice(asked, batch_size)):
             prompts, seeds = zip(*batch, strict=True)
-            words, image = self.text([*prompts, ""]), None
+            words = self.text(["", *prompts])
+            conditions, image = {"words": torch.cat([words[:1].expand(len(batch), -1, -1), words[1:]])}, None
             for stage, network in self.networks.items():
-                told = {}
                 if image is not None:
-                    level = torch.full((len(seeds),), SAMPLED, device=self.device)
+                    level = torch.full((len(batch),), SAMPLED, device=self.device)
                     noise = _noise(seeds, "augmentation", self.side_of("base")).to(self.device)
-                    told = {"low": network.schedule.add_noise(image, noise, level), "level": level}
-                scheduler.set_timesteps(num_inference_steps)  # which also forgets the steps before
+                    low = network.schedule.add_noise(image.clamp(-1, 1), noise, level)
+                    conditions |= {"low": low.repeat(2, 1, 1, 1), "level": level.repeat(2)}
+                # early steps divide an error in noise by a signal of less than 1 %: images are kept within -1..1
+                scheduler = SOLVERS[solver].from_config(network.schedule.config, thresholding=True)
+                scheduler.set_timesteps(num_inference_steps)
                 start = _noise(seeds, stage, self.side_of(stage)).to(self.device)
-                image = _denoise(network, scheduler, start, words, told, guidance_scale, guidance_interval)
+                with half(self.device):
+                    image = denoise(network, start, conditions, scheduler, guidance_scale, guidance_interval)
             if size and size != self.side:
                 image = F.interpolate(image, (size, size), mode="bicubic", antialias=True)
             image = image.add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
             yield image.permute(0, 2, 3, 1).cpu().numpy()
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int], **settings) -> np.ndarray:
+        """All at once: one image per prompt and seed, uint8 (n, size, size, 3). settings: of `samples`."""
+        return np.concatenate(list(self.samples(zip(prompts, seeds, strict=True), **settings)))
 
     def save(self, folder: Path) -> None:
         """Writes baseline.json and <stage>.safetensors into a folder (made where missing); of the text encoder only
@@ -237,18 +209,11 @@ def build(
     return Baseline(name, variant, side, text, networks)
 
 
-def load(folder: Path, device: torch.device | str = "cpu", base: str | Path | None = None) -> Generator:
-    """The generator that a folder holds: a Baseline that was saved, or Stable Diffusion with the adapter there.
-
-    base: what the adapter belongs to, as `diffusion.load` takes it. Raises BaseError when the folder holds neither,
-    or when the text encoder is not the one that a baseline was fitted with.
-    """
-    if base is not None and (folder / "pytorch_lora_weights.safetensors").exists():
-        pipe = diffusion.load(base, device, diffusion.fast_dtype(torch.device(device)))
-        pipe.load_lora_weights(folder)
-        return StableDiffusion(pipe)
+def load(folder: Path, device: torch.device | str = "cpu") -> Baseline:
+    """The baseline that was saved in a folder. Raises BaseError when the folder holds none, or when the text encoder is
+    not the one that it was fitted with."""
     if not (folder / FILE).exists():
-        raise BaseError(f"{folder}: no {FILE}, and no adapter with its base, is here; fit the generator in 03_finetune")
+        raise BaseError(f"{folder}: no {FILE} is here; fit the baseline in 03_finetune")
     record = json.loads((folder / FILE).read_text())
     asked = {key: record[key] for key in ("name", "variant", "side", "text_encoder")}
     baseline = build(**asked, device=device, imagenet=False)
@@ -261,49 +226,6 @@ def load(folder: Path, device: torch.device | str = "cpu", base: str | Path | No
     return baseline
 
 
-def _batches(asked: Iterable[tuple[str, int]], size: int) -> Iterator[list[tuple[str, int]]]:
-    asked = iter(asked)
-    while batch := list(islice(asked, size)):
-        yield batch
-
-
 def _noise(seeds: Sequence[int], address: str, side: int) -> torch.Tensor:
     """One noise image for each seed (n, 3, side, side)."""
     return torch.stack([torch.randn(3, side, side, generator=generator(derive(int(seed), address))) for seed in seeds])
-
-
-def _denoise(
-    network: nn.Module,
-    scheduler,
-    image: torch.Tensor,
-    words: Words,
-    told: dict[str, torch.Tensor],
-    guidance_scale: float,
-    interval: tuple[float, float],
-) -> torch.Tensor:
-    """Noise (n, 3, h, w) -> images in -1..1. words: of n prompts and, last, of "". told: what an upsampler is told.
-
-    Both branches of guidance are one batch. What each step takes the image to be is kept within -1..1: of noise
-    predicted, early steps divide the error by a signal of less than 1 %.
-    """
-    n, device = len(image), image.device
-    velocity = network.schedule.config.prediction_type == "v_prediction"
-    image = image * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
-        alpha = float(scheduler.alphas_cumprod[int(t)])
-        a, s = math.sqrt(alpha), math.sqrt(1 - alpha)
-        guided = guidance_scale > 1 and interval[0] < s / a <= interval[1]
-        branches = 1 + guided
-        rows = torch.tensor([*range(n), *[n] * n][: n * branches], device=device)
-        noisy = scheduler.scale_model_input(image, t)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            found = network(
-                noisy.repeat(branches, 1, 1, 1), t.to(device).expand(len(rows)), words.take(rows, device),
-                **{key: torch.cat([value] * branches) for key, value in told.items()},
-            )  # fmt: skip
-        if guided:
-            found = torch.lerp(found[n:], found[:n], guidance_scale)
-        clean = a * noisy - s * found if velocity else (noisy - s * found) / a
-        clean = clean.clamp(-1, 1)
-        image = scheduler.step((noisy - a * clean) / s, t, image).prev_sample
-    return image.clamp(-1, 1)

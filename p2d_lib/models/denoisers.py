@@ -2,14 +2,15 @@
 
 import warnings
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 import torchvision
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,25 +23,8 @@ SCHEDULES = {
 LEVEL = 64  # numbers that tell an upsampler how noisy its low-resolution image is
 
 
-class Words(NamedTuple):
-    """What a frozen text encoder makes of n prompts; padding is masked, so its length changes nothing."""
-
-    hidden: torch.Tensor  # (n, length, width)
-    mask: torch.Tensor  # bool (n, length), false at padding
-
-    def take(self, rows: torch.Tensor, device: torch.device) -> "Words":
-        """The words of some rows, float32, on a device."""
-        return Words(self.hidden[rows].to(device, torch.float32), self.mask[rows].to(device))
-
-    @property
-    def mean(self) -> torch.Tensor:
-        """(n, width): the mean over what is no padding."""
-        kept = self.mask[..., None].to(self.hidden.dtype)
-        return (self.hidden * kept).sum(1) / kept.sum(1)
-
-
-class Denoiser(nn.Module):
-    """A network that tells noise from pixels, as `schedule` says: the noise itself, or v.
+class Denoiser(ModelMixin):
+    """A network that tells noise from pixels, called as diffusers' are: the noise or v, whichever `schedule` says.
 
     patch: squares of so many px are its channels (space-to-depth), which makes a small network fast. One of single
     pixels predicts the noise, as published. One of patches makes the image, which passes through fewer channels than
@@ -56,25 +40,23 @@ class Denoiser(nn.Module):
         self.schedule = SCHEDULES["epsilon" if patch == 1 else "v_prediction"]
 
     def forward(
-        self,
-        noisy: torch.Tensor,
-        steps: torch.Tensor,
-        words: Words,
-        low: torch.Tensor | None = None,
-        level: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """noisy (b, 3, h, w), multiples of `patch`; steps (b,) of the schedule. An upsampler also takes low (b, 3, h',
-        w'), noised up to the step `level` (b,). Gives noise or v, float32 (b, 3, h, w)."""
-        seen, told = noisy, words.mean
-        if low is not None:
+        self, noisy: torch.Tensor, steps: torch.Tensor, words: torch.Tensor, added_cond_kwargs: dict | None = None
+    ) -> UNet2DConditionOutput:
+        """noisy (b, 3, h, w), multiples of `patch`; steps of the schedule, (b,) or one for all; words (b, length,
+        width), zero at padding, so that its length changes nothing. added_cond_kwargs: what an upsampler also sees:
+        low (b, 3, h', w'), noised up to the step level (b,). The sample is float32 (b, 3, h, w)."""
+        steps, mask = steps.expand(len(noisy)), words.any(-1)
+        seen, told = noisy, words.sum(1) / mask.sum(1, keepdim=True)
+        if added_cond_kwargs:
+            low, level = added_cond_kwargs["low"], added_cond_kwargs["level"]
             seen = torch.cat([noisy, F.interpolate(low, noisy.shape[-2:], mode="bilinear")], 1)
             told = torch.cat([told, get_timestep_embedding(level, LEVEL)], 1)
         seen = F.pixel_unshuffle(seen, self.patch).contiguous(memory_format=torch.channels_last)
-        found = F.pixel_shuffle(self.predict(seen, steps, words, told), self.patch).float()
-        if self.patch == 1:
-            return found
-        alpha = self.schedule.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
-        return (alpha.sqrt() * noisy - found) / (1 - alpha).sqrt()
+        found = F.pixel_shuffle(self.predict(seen, steps, words, mask, told), self.patch).float()
+        if self.patch > 1:
+            alpha = self.schedule.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
+            found = (alpha.sqrt() * noisy - found) / (1 - alpha).sqrt()
+        return UNet2DConditionOutput(sample=found)
 
 
 class PixelUnet(Denoiser):
@@ -105,8 +87,8 @@ class PixelUnet(Denoiser):
             class_embed_type="projection", projection_class_embeddings_input_dim=width + LEVEL * upsampler,
         )  # fmt: skip
 
-    def predict(self, seen: torch.Tensor, steps: torch.Tensor, words: Words, told: torch.Tensor) -> torch.Tensor:
-        return self.unet(seen, steps, words.hidden, told, encoder_attention_mask=words.mask).sample
+    def predict(self, seen, steps, words, mask, told):
+        return self.unet(seen, steps, words, told, encoder_attention_mask=mask).sample
 
 
 class Vgg16Unet(Denoiser):
@@ -142,14 +124,14 @@ class Vgg16Unet(Denoiser):
             nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1),
         )
 
-    def predict(self, seen: torch.Tensor, steps: torch.Tensor, words: Words, told: torch.Tensor) -> torch.Tensor:
+    def predict(self, seen, steps, words, mask, told):
         told = self.time(get_timestep_embedding(steps, self.time_width)) + self.words(told)
         x, skips = seen, []
         for i, (stage, film) in enumerate(zip(self.encoder, self.film, strict=True)):
             scale, shift = film(F.silu(told))[..., None, None].chunk(2, 1)
             x = stage(x) * (1 + scale) + shift
             if i >= 3:
-                (x,) = self.attend[i - 3](x, words.hidden, encoder_attention_mask=words.mask, return_dict=False)
+                (x,) = self.attend[i - 3](x, words, encoder_attention_mask=mask, return_dict=False)
             skips.append(x)
         x = self.middle(x, told)
         for skip, block in zip(skips[-2::-1], reversed(self.decoder), strict=True):

@@ -1,13 +1,16 @@
 """Claims about fitting the baselines: prompts decide, runs resume to the same bits, a cascade's stages agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch.nn import functional as F
 
 from p2d_lib.finetune import baselines as fitting
-from p2d_lib.finetune.train import Recipe
+from p2d_lib.finetune.train import Recipe, Watch
 from p2d_lib.models import baselines
 from p2d_lib.models.denoisers import SCHEDULES
 
@@ -27,8 +30,9 @@ def blots():
 @pytest.mark.parametrize("name", baselines.NAMES)
 def test_the_prompt_decides_the_colour(blots, name):
     baseline = baselines.build(name, side=32, imagenet=False)
-    logs = fitting.fit_baseline(baseline, *blots, Recipe(steps=30, batch_size=8, learning_rate=5e-3, seed=0))
-    assert list(logs) == list(baseline.networks)
+    recipe = Recipe(steps=30, batch_size=8, learning_rate=5e-3, seed=0)
+    logs = fitting.fit_baseline(baseline, fitting.encode(baseline, *blots), recipe)
+    assert list(logs) == [f"{name}-{stage}" for stage in baseline.networks]
     for log in logs.values():
         assert log.loss.tail(10).mean() < 0.6 * log.loss.head(10).mean()
     centre = baseline.sample(WORDS * 4, range(8), num_inference_steps=8)[:, 13:19, 13:19].mean((1, 2))  # RGB
@@ -40,16 +44,17 @@ def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
     images, prompts = blots
     baseline = baselines.build("cascade", side=32)
     recipe = Recipe(steps=40, batch_size=8, learning_rate=1e-2, seed=0)
-    fitting.fit_stage(baseline, "upsampler", images, prompts, recipe)
+    fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, images, prompts), recipe)
     low = torch.from_numpy(images[:2]).permute(0, 3, 1, 2) / 127.5 - 1
     low = F.interpolate(low, (8, 8), mode="bilinear", antialias=True).flip(0)  # black where red is asked for
 
-    class Base(torch.nn.Module):
-        schedule = SCHEDULES["epsilon"]
+    class Base:
+        schedule, dtype = SCHEDULES["epsilon"], torch.float32
 
-        def forward(self, noisy, steps, words):
-            alpha = self.schedule.alphas_cumprod[steps.long(), None, None, None]
-            return (noisy - alpha.sqrt() * low.repeat(len(noisy) // 2, 1, 1, 1)) / (1 - alpha).sqrt()
+        def __call__(self, noisy, step, words, added_cond_kwargs):
+            alpha = self.schedule.alphas_cumprod[step.long()]
+            noise = (noisy - alpha.sqrt() * low.repeat(len(noisy) // 2, 1, 1, 1)) / (1 - alpha).sqrt()
+            return UNet2DConditionOutput(sample=noise)
 
     baseline.networks["base"] = Base()
     drawn = torch.from_numpy(baseline.sample(WORDS, [0, 1])).permute(0, 3, 1, 2) / 127.5 - 1
@@ -62,7 +67,8 @@ def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
 def test_stages_are_fitted_apart(blots):
     baseline = baselines.build("cascade", side=32)
     before = [p.clone() for p in baseline.networks["base"].parameters()]
-    fitting.fit_stage(baseline, "upsampler", *blots, Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0))
+    recipe = Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0)
+    fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe)
     assert all(torch.equal(a, b) for a, b in zip(before, baseline.networks["base"].parameters(), strict=True))
 
 
@@ -72,7 +78,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(blots, tmp_p
 
     def upsampler(checkpoints=None):
         baseline = baselines.build("cascade", side=32)
-        log = fitting.fit_stage(baseline, "upsampler", *blots, recipe, checkpoints=checkpoints)
+        log = fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe, None, checkpoints)
         return list(baseline.networks["upsampler"].parameters()), log
 
     def pulls_the_plug(*args):
@@ -91,13 +97,47 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(blots, tmp_p
     pd.testing.assert_series_equal(log.loss, resumed_log.loss)
 
 
-def test_larger_images_are_reduced_to_what_the_baseline_learns(blots):
-    plain = np.full((2, 32, 32, 3), [[[RED]], [[BLACK]]], np.uint8)
-    losses = [
-        fitting.fit_stage(
-            baselines.build("scratch-unet", side=32), "base", images, WORDS,
-            Recipe(steps=1, batch_size=4, learning_rate=1e-3, seed=0),
-        ).loss[0]
-        for images in (plain, plain.repeat(3, 1).repeat(3, 2))
-    ]  # fmt: skip
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+def test_a_batch_computed_in_parts_gives_the_same_network(blots):
+    def fitted(accumulate):
+        baseline = baselines.build("cascade", side=32)
+        recipe = Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=0, accumulate=accumulate)
+        log = fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe)
+        return log.loss, baseline.networks["upsampler"]
+
+    (whole, network), (parts, other) = fitted(1), fitted(2)
+    assert parts.to_numpy() == pytest.approx(whole.to_numpy(), rel=1e-4)
+    for a, b in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["scratch-unet", "cascade"])
+def test_the_loss_on_held_images_is_logged_and_changes_nothing(blots, name):
+    def fitted(watch):
+        baseline = baselines.build(name, side=32)
+        encoded = fitting.encode(baseline, *blots)
+        recipe = Recipe(steps=4, batch_size=4, learning_rate=1e-3, seed=0)
+        watch = (
+            Watch(every=2, held=replace(encoded, latents=encoded.latents[:6]), show=shown.append) if watch else Watch()
+        )
+        logs = fitting.fit_baseline(baseline, encoded, recipe, watch=watch)
+        return logs, [p for network in baseline.networks.values() for p in network.parameters()]
+
+    shown = []
+    (logs, weights), (_, unwatched) = fitted(True), fitted(False)
+    assert all(torch.equal(a, b) for a, b in zip(weights, unwatched, strict=True))
+    assert shown == [2, 4] * len(logs)
+    for log in logs.values():
+        assert log.val_loss.notna().tolist() == [False, True, False, True]
+
+
+def test_larger_images_are_reduced_to_what_the_baseline_learns_a_part_at_a_time(blots, monkeypatch):
+    monkeypatch.setattr(fitting, "PART", 5)
+    images, prompts = blots
+    large, read = images.repeat(3, 1).repeat(3, 2), []
+    baseline = baselines.build("scratch-unet", side=32)
+    of_small = fitting.encode(baseline, images, prompts)
+    of_large = fitting.encode(baseline, lambda rows: read.append(rows) or large[rows], prompts)
+    assert [rows.stop - rows.start for rows in read] == [5, 5, 5, 1]
+    assert (of_small.latents - of_large.latents).abs().mean() < 0.03  # of 2: edges are smoothed
+    assert torch.equal(of_small.latents[:, 1], of_small.latents[:, 0].flip(-1))
+    assert of_small.index.tolist() == [0, 1] * 8

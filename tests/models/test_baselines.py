@@ -1,4 +1,4 @@
-"""Claims about the baselines: one interface, an image depends on its seed alone, what is saved is what comes back."""
+"""Claims about the baselines: drawn as Stable Diffusion is, an image depends on its seed alone, a saved one comes back."""
 
 import urllib.error
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from transformers import BertConfig, BertModel, BertTokenizerFast, CLIPConfig, CLIPModel
 
 from p2d_lib.models import baselines, denoisers, diffusion
@@ -45,20 +46,21 @@ def test_words_change_the_image(baseline):
     assert _levels(*baseline.sample(PROMPTS[:2], [7, 7], **QUICK)).mean() > 0.05
 
 
-@pytest.mark.parametrize("solver", baselines.SOLVERS)
+@pytest.mark.parametrize("solver", diffusion.SOLVERS)
 @pytest.mark.parametrize("prediction", denoisers.SCHEDULES)
 def test_every_solver_finds_the_image_of_a_network_that_knows_it(solver, prediction):
     baseline = baselines.build("scratch-unet", side=32)
     known = torch.rand(2, 3, 32, 32) * 1.8 - 0.9
 
-    class Oracle(torch.nn.Module):
-        schedule = denoisers.SCHEDULES[prediction]
+    class Oracle:
+        schedule, dtype = denoisers.SCHEDULES[prediction], torch.float32
 
-        def forward(self, noisy, steps, words):
-            alpha = self.schedule.alphas_cumprod[steps.long(), None, None, None]
+        def __call__(self, noisy, step, words, added_cond_kwargs):
+            alpha = self.schedule.alphas_cumprod[step.long()]
             image = known.repeat(len(noisy) // 2, 1, 1, 1)
             noise = (noisy - alpha.sqrt() * image) / (1 - alpha).sqrt()
-            return noise if prediction == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * image
+            velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * image
+            return UNet2DConditionOutput(sample=noise if prediction == "epsilon" else velocity)
 
     baseline.networks = {"base": Oracle()}
     images = baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8)
@@ -68,7 +70,7 @@ def test_every_solver_finds_the_image_of_a_network_that_knows_it(solver, predict
 def test_guidance_acts_in_its_interval_only():
     baseline = baselines.build("scratch-unet", side=32)
     seen = []
-    baseline.networks["base"].register_forward_hook(lambda _, given, found: seen.append(len(found)))
+    baseline.networks["base"].register_forward_hook(lambda _, given, found: seen.append(len(found.sample)))
     baseline.sample(PROMPTS[:1], [0], num_inference_steps=4, guidance_interval=(1.0, 20.0))
     assert seen == [1, 2, 2, 1]  # at sigmas 158, 17, 3.4 and 0.96
 
@@ -89,27 +91,9 @@ def test_a_baseline_whose_text_encoder_has_changed_is_refused(tmp_path):
         baselines.load(tmp_path)
 
 
-def test_a_folder_without_a_generator_is_named(tmp_path):
+def test_a_folder_without_a_baseline_is_named(tmp_path):
     with pytest.raises(diffusion.BaseError, match=rf"{tmp_path}: no baseline\.json"):
         baselines.load(tmp_path)
-
-
-def test_stable_diffusion_gives_the_images_of_its_pipeline_with_and_without_its_adapter(tmp_path):
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = diffusion.load("random")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pipe.unet.add_adapter(LoraConfig(r=1, target_modules=["to_q", "conv1"], init_lora_weights=False))
-    diffusion.save(diffusion.load("random"), tmp_path / "base")
-    pipe.save_lora_weights(tmp_path / "adapter", unet_lora_layers=get_peft_model_state_dict(pipe.unet))
-    adapted = baselines.load(tmp_path / "adapter", base=tmp_path / "base")
-    plain = baselines.StableDiffusion(adapted.pipe, adapted=False)
-    ask = {"num_inference_steps": 2, "size": 32, "batch_size": 2}
-    expected = diffusion.sample(diffusion.load(tmp_path / "base"), PROMPTS, SEEDS, **ask)
-    assert _levels(plain.sample(PROMPTS, SEEDS, **ask), expected).max() <= 1
-    assert _levels(adapted.sample(PROMPTS, SEEDS, **ask), expected).mean() > 1
 
 
 def test_without_imagenet_weights_vgg16_starts_at_random_and_says_so(monkeypatch):
@@ -162,9 +146,9 @@ def bert(tmp_path):
 def test_any_text_encoder_of_transformers_serves_and_padding_is_not_read(bert):
     encoder = baselines.TextEncoder(bert)
     short, padded = encoder(["red"]), encoder(["red", "black lesion mark red"])
-    assert short.hidden.shape == (1, 3, 16)
-    assert torch.allclose(padded.hidden[:1, :3], short.hidden, atol=1e-5)
-    assert torch.allclose(padded.mean[:1], short.mean, atol=1e-5)
+    assert short.shape == (1, 3, 16)
+    assert torch.allclose(padded[:1, :3], short, atol=1e-5)
+    assert not padded[0, 3:].any()
     baseline = baselines.build("scratch-unet", side=32, text_encoder=bert)
     alone, beside = (baseline.sample(["red", *more], [0, 1][: 1 + len(more)]) for more in ([], ["black lesion mark"]))
     assert _levels(alone[0], beside[0]).max() <= 1
@@ -180,7 +164,7 @@ def test_of_clip_the_text_encoder_is_taken(tmp_path):
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 32, "patch_size": 16}
     heads = {"num_attention_heads": 2}
     CLIPModel(CLIPConfig(text_config={**text, **heads}, vision_config={**vision, **heads})).save_pretrained(tmp_path)
-    assert baselines.TextEncoder(tmp_path)(["melanoma", "nevus"]).hidden.shape[::2] == (2, 16)
+    assert baselines.TextEncoder(tmp_path)(["melanoma", "nevus"]).shape[::2] == (2, 16)
 
 
 def test_a_prompt_that_would_be_cut_is_named(bert):
