@@ -1,4 +1,4 @@
-"""Claims about the baselines: drawn as Stable Diffusion is, an image depends on its seed alone, a saved one comes back."""
+"""Claims about baselines: drawn as Stable Diffusion is, images depend on their seed alone, a saved one comes back."""
 
 import urllib.error
 
