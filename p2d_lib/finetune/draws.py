@@ -93,7 +93,7 @@ def denoising_loss(pipe, batch: dict[str, torch.Tensor], snr_gamma: float, unet=
         h, w = (side * pipe.vae_scale_factor for side in clean.shape[-2:])
         frame = torch.tensor([[h, w, 0, 0, h, w]], dtype=clean.dtype).to(clean.device, non_blocking=True)
         more = {"added_cond_kwargs": {"text_embeds": words["pooled"], "time_ids": frame.expand(len(clean), -1)}}
-    noisy = (a * clean + s * noise).to(pipe.unet.conv_in.weight.dtype)
+    noisy = (a * clean + s * noise).to(pipe.unet.dtype)
     unet = pipe.unet if unet is None else unet  # a compiled one has no truth value
     predicted = unet(noisy, batch["times"], words["embeddings"].to(noisy.dtype), **more).sample
     power = alpha / (1 - alpha) + velocity  # v carries signal and noise: it weighs something at pure noise too
