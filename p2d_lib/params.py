@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from p2d_lib.vocabulary import BASELINES
+
 PROFILES = Path(__file__).resolve().parents[1] / "params"
 LAYOUTS = Path(__file__).parent / "prep" / "layouts"
 
@@ -111,9 +113,29 @@ class Finetune(_Notebook):
     base_steps: CountOrNone
     base_learning_rate: Rate
     lora_rank: Count
+    lora_alpha: Cost  # the adapter counts alpha / rank times; 0: once
+    lora_targets: Literal["attention", "attention+convolutions"]
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)]
+    lora_text_encoder: bool  # an adapter for the text encoders too
     lora_steps: Count
-    batch_size: Count
-    learning_rate: Rate
+    learning_rate: Rate  # of the adapter
+    batch_size: Count  # of all diffusion training
+    accumulate: Count  # parts that a batch is computed in
+    gradient_checkpointing: bool
+    schedule: Literal["cosine", "constant"]
+    snr_gamma: Annotated[float, Field(gt=0)]  # min-SNR weighting
+    caption_dropout: Annotated[float, Field(ge=0, lt=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights
+    prior_per_class: CountOrNone  # images that the base draws first (DreamBooth)
+    prior_weight: Cost
+    look_every: Count  # epochs between looks at val and at samples
+    trackers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(_distinct)]
+    baselines: Annotated[list[Literal[*BASELINES]], AfterValidator(_distinct)]
+    baseline_variant: Literal["tiny", "full"]
+    baseline_size: Annotated[int, Field(ge=32, le=1024, multiple_of=8)]  # px
+    baseline_text_encoder: str  # "tiny", a folder or a Hugging Face id
+    baseline_steps: Count  # of each stage
+    baseline_learning_rate: Rate
     scout_backbone: str
     scout_steps: Count
     alignment_steps: Count

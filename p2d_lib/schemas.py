@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandera.pandas as pa
 
-from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
+from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, GENERATORS, SEXES
 
 NOTEBOOKS = (
     "01_prep", "02_describe", "03_finetune", "04_sample", "05_fidelity", "06_classify", "07_readers", "08_fairness",
@@ -103,7 +103,7 @@ SYNTHETIC = _table(
         "dx": _text(isin=DX),
         "prompt": _text(),
         "seed": _number(0, dtype="int64"),
-        "generator": _text(isin=("base", "adapter")),
+        "generator": _text(isin=GENERATORS),
         "guidance": _number(0),
         "steps": _number(1, dtype=int),
         "alignment": _number(-1, 1),  # cosine of image and prompt by the run's alignment model
@@ -146,6 +146,7 @@ ARTEFACTS = {
     "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: prompts.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),
+    "baselines": Artefact("baselines", "03_finetune"),  # a folder each
     "scout": Artefact("scout", "03_finetune"),
     "alignment": Artefact("alignment", "03_finetune"),
     "synthetic": Artefact("synthetic.parquet", "04_sample", SYNTHETIC),
@@ -159,7 +160,7 @@ READS = {
     "01_prep": (),
     "02_describe": ("images", "cases", "measurements"),
     "03_finetune": ("images", "cases", "descriptions"),
-    "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "scout", "alignment"),
+    "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
     "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
     "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from p2d_lib.device import generator, half
 from p2d_lib.finetune.draws import Draws, denoising_loss
 from p2d_lib.finetune.latents import Encoded, digest
-from p2d_lib.finetune.train import Recipe, Watch, fit
-from p2d_lib.models.baselines import NOISED, Baseline
+from p2d_lib.finetune.train import Recipe, Watch, fit, fit_word
+from p2d_lib.models.baselines import INVERSION, NOISED, Baseline, Word
 from p2d_lib.models.diffusion import to_pixels
 from p2d_lib.run import derive
 
@@ -55,6 +55,21 @@ def fit_baseline(
         f"{baseline.name}-{stage}": fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
         for stage in baseline.networks
     }
+
+
+def fit_inversion(
+    word: Word,
+    encoded: Encoded,
+    prompts: Sequence[str],
+    recipe: Recipe,
+    weights: np.ndarray | None = None,
+    checkpoints: Path | None = None,
+    watch: Watch = UNWATCHED,
+) -> dict[str, pd.DataFrame]:
+    """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the word."""
+    asked = [word.ask(prompt) for prompt in prompts]
+    log = fit_word(word.pipe, encoded, asked, recipe, word.word, "image", weights, checkpoints, watch)
+    return {INVERSION: log}
 
 
 def fit_stage(

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tqdm import tqdm
 
 from p2d_lib.device import half
@@ -305,13 +305,15 @@ def fit_word(
     recipe: Recipe,
     word: str,
     like: str,
+    weights: np.ndarray | None = None,
     checkpoints: Path | None = None,
     watch: Watch = Watch(),
 ) -> pd.DataFrame:
     """Adds a word to the tokenizer and fits its embedding, nothing else; returns the log.
 
     Textual inversion (Gal et al., arXiv:2208.01618). prompts: one per image, with the word in them. like: known words
-    whose mean embedding it starts from. Raises ValueError for a word that is known already, and for SDXL.
+    whose mean embedding it starts from. weights: as of `fit_adapter`. Raises ValueError for a word that is known
+    already, and for SDXL.
     """
     if diffusion.is_xl(pipe):
         raise ValueError("textual inversion is for pipelines with one text encoder; this is SDXL, which has two")
@@ -323,7 +325,7 @@ def fit_word(
     known = pipe.tokenizer(like, add_special_tokens=False)["input_ids"]
     vector = torch.nn.Parameter(table.weight[known].detach().float().mean(0))
     encoded = replace(encoded, ids=diffusion.tokens(pipe, [*prompts, ""]).int())
-    draws = [(Draws(pipe, encoded, recipe.seed, "word", recipe.caption_dropout), 1.0)]
+    draws = [(Draws(pipe, encoded, recipe.seed, "word", recipe.caption_dropout, weights), 1.0)]
     key = digest(*(value for part in (pipe.unet, pipe.text_encoder) for value in part.state_dict().values()), word)
 
     def put(_, given: tuple, looked_up: torch.Tensor) -> torch.Tensor:
@@ -412,19 +414,16 @@ def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict, trigge
     folder.mkdir(parents=True, exist_ok=True)
     # peft's own names: diffusers would rename attention alone, and drop it when it reads the mixture
     layers = {f"{n}_lora_layers": get_peft_model_state_dict(getattr(pipe, n)) for n in names}
-    pipe.save_lora_weights(folder, **layers, save_function=partial(save_file, metadata=own))
-    _save_account(folder, log, parameters)
-
-
-def save_word(pipe, folder: Path, word: str, log: pd.DataFrame, parameters: dict, data: str = "") -> None:
-    """Writes a fitted word in the diffusers layout (`pipe.load_textual_inversion(folder)`), as `save_adapter` does."""
-    vector = pipe.text_encoder.get_input_embeddings().weight[pipe.tokenizer.convert_tokens_to_ids(word)]
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {"format": "pt", "trigger": word, "data": data}
-    save_file({word: vector.detach().cpu().contiguous()}, folder / "learned_embeds.safetensors", metadata=own)
-    _save_account(folder, log, parameters)
-
-
-def _save_account(folder: Path, log: pd.DataFrame, parameters: dict) -> None:
+    pipe.save_lora_weights(folder, **layers, save_function=partial(_write, metadata=own))
     log.to_parquet(folder / "log.parquet", index=False)
     (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """safetensors with its metadata in order, which the library writes in any: the same adapter is the same bytes."""
+    data = save(tensors, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    Path(path).write_bytes(data[:8] + text.ljust(end - 8) + data[end:])

@@ -1,4 +1,4 @@
-"""The baselines that the adapter is compared with: fitted from scratch on pixels, drawn as Stable Diffusion is.
+"""The baselines that the adapter is compared with: fitted from scratch on pixels, or a word for the base; drawn alike.
 
 Noise is on a linear schedule of 1000 steps (Ho, Jain, Abbeel, arXiv:2006.11239), words come of a frozen text encoder,
 guidance is classifier-free.
@@ -7,6 +7,8 @@ scratch-unet        a UNet that attends to the words
 scratch-vgg16-unet  a UNet whose encoder is VGG16
 cascade             a base of a quarter of the side and an upsampler that sees its image, as in GLIDE (Nichol et al.,
                     arXiv:2112.10741), made robust by noise on that image (Ho et al., arXiv:2106.15282)
+
+textual-inversion has no network: one new word for Stable Diffusion, before each prompt (Gal et al., arXiv:2208.01618).
 """
 
 import hashlib
@@ -25,9 +27,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from p2d_lib.device import generator, half
 from p2d_lib.models.denoisers import Denoiser, PixelUnet, Vgg16Unet
-from p2d_lib.models.diffusion import SOLVERS, TINY, BaseError, denoise
+from p2d_lib.models.diffusion import SOLVERS, TINY, BaseError, StableDiffusionPipeline, denoise, samples
+from p2d_lib.models.diffusion import load as load_pipeline
 from p2d_lib.prompts import PromptError
 from p2d_lib.run import derive
+from p2d_lib.vocabulary import BASELINES
 
 FILE = "baseline.json"
 FACTOR = 4  # of a cascade's upsampler
@@ -56,7 +60,8 @@ NETWORKS = {
         ),
     },
 }
-NAMES = tuple(dict.fromkeys(name for name, _ in NETWORKS))
+*SCRATCH, INVERSION = BASELINES
+EMBEDS = "learned_embeds.safetensors"  # as diffusers calls it
 
 
 class TextEncoder:
@@ -111,7 +116,7 @@ class TextEncoder:
 
 @dataclass
 class Baseline:
-    """One of NAMES: its text encoder and its networks, by stage ("base" and, of a cascade, "upsampler")."""
+    """One of SCRATCH: its text encoder and its networks, by stage ("base" and, of a cascade, "upsampler")."""
 
     name: str
     variant: str  # of the networks: tiny, full
@@ -192,13 +197,13 @@ def build(
 ) -> Baseline:
     """A baseline with weights drawn from the seed.
 
-    name: of NAMES. variant: tiny (for a CPU) or full. side: px, a multiple of 8 from 32. text_encoder: see TextEncoder.
-    imagenet: VGG16 starts from ImageNet weights where they can be had, else at random with a warning. Raises ValueError
-    for a name, variant or side that is none, BaseError for a text encoder that cannot be loaded.
+    name: of SCRATCH. variant: tiny (for a CPU) or full. side: px, a multiple of 8 from 32. text_encoder: see
+    TextEncoder. imagenet: VGG16 starts from ImageNet weights where they can be had, else at random with a warning.
+    Raises ValueError for a name, variant or side that is none, BaseError for a text encoder that cannot be loaded.
     """
     if (name, variant) not in NETWORKS or side % 8 or side < 32:
-        raise ValueError(f"no baseline {name!r}, {variant!r}, {side} px: give one of {', '.join(NAMES)}; tiny or full; "
-                         "a multiple of 8 px, at least 32")  # fmt: skip
+        raise ValueError(f"no baseline {name!r}, {variant!r}, {side} px: give one of {', '.join(SCRATCH)}; tiny or "
+                         "full; a multiple of 8 px, at least 32")  # fmt: skip
     text = TextEncoder(text_encoder, device)
     networks = {}
     for stage, (network, sizes) in NETWORKS[name, variant].items():
@@ -209,9 +214,48 @@ def build(
     return Baseline(name, variant, side, text, networks)
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Baseline:
-    """The baseline that was saved in a folder. Raises BaseError when the folder holds none, or when the text encoder is
-    not the one that it was fitted with."""
+@dataclass
+class Word:
+    """Stable Diffusion as it is, and a word that was learnt for it."""
+
+    pipe: StableDiffusionPipeline
+    word: str = "<dermoscopy>"
+
+    def ask(self, prompt: str) -> str:
+        """The prompt with the word before it."""
+        return f"{self.word} {prompt}"
+
+    @property
+    def vector(self) -> torch.Tensor:
+        """The word's embedding (width,)."""
+        place = self.pipe.tokenizer.convert_tokens_to_ids(self.word)
+        return self.pipe.text_encoder.get_input_embeddings().weight[place].detach()
+
+    def samples(self, asked: Iterable[tuple[str, int]], **settings) -> Iterator[np.ndarray]:
+        """As `diffusion.samples`."""
+        return samples(self.pipe, ((self.ask(prompt), seed) for prompt, seed in asked), **settings)
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int], **settings) -> np.ndarray:
+        """As `diffusion.sample`."""
+        return np.concatenate(list(self.samples(zip(prompts, seeds, strict=True), **settings)))
+
+    def save(self, folder: Path) -> None:
+        """Writes the word for `pipe.load_textual_inversion(folder)` into a folder (made where missing)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({self.word: self.vector.cpu().contiguous()}, folder / EMBEDS, metadata={"format": "pt"})
+
+
+def load(
+    folder: Path, device: torch.device | str = "cpu", base: str | Path = "tiny", dtype: torch.dtype = torch.float32
+) -> Baseline | Word:
+    """The baseline that was saved in a folder; a word is added to `base`, in `dtype`, that it was learnt for.
+
+    Raises BaseError when the folder holds none, or when the text encoder is not the one that it was fitted with.
+    """
+    if (folder / EMBEDS).exists():
+        pipe = load_pipeline(base, device, dtype)
+        pipe.load_textual_inversion(folder)
+        return Word(pipe, *load_file(folder / EMBEDS))
     if not (folder / FILE).exists():
         raise BaseError(f"{folder}: no {FILE} is here; fit the baseline in 03_finetune")
     record = json.loads((folder / FILE).read_text())

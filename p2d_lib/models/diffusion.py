@@ -121,7 +121,7 @@ def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
             block_out_channels=(32, 64, 128), layers_per_block=1, norm_num_groups=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-            cross_attention_dim=96, attention_head_dim=32,
+            cross_attention_dim=96, attention_head_dim=4,  # which diffusers reads as their number
         )  # fmt: skip
         tokenizer = _tokenizer()
         text_encoder = CLIPTextModel(

@@ -27,7 +27,7 @@ def blots():
     return np.stack([red, black] * 8), WORDS * 8
 
 
-@pytest.mark.parametrize("name", baselines.NAMES)
+@pytest.mark.parametrize("name", baselines.SCRATCH)
 def test_the_prompt_decides_the_colour(blots, name):
     baseline = baselines.build(name, side=32, imagenet=False)
     recipe = Recipe(steps=30, batch_size=8, learning_rate=5e-3, seed=0)

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from p2d_lib.device import generator
 from p2d_lib.finetune import latents, train
-from p2d_lib.models import diffusion
+from p2d_lib.models import baselines, diffusion
 
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
 
@@ -108,14 +108,19 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
-    log = train.fit_word(pipe, encoded, ["a <derm> lesion"] * 2, recipe, "<derm>", like="melanoma")
-    train.save_word(pipe, tmp_path / "word", "<derm>", log, {}, data=encoded.key)
+    train.fit_word(pipe, encoded, ["a <derm> lesion"] * 2, recipe, "<derm>", like="melanoma")
+    baselines.Word(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(diffusion.embed_prompts(pipe, PROMPTS), diffusion.embed_prompts(plain, PROMPTS))
     own, like = (diffusion.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (own - like).abs().max() > 1e-3
     fresh = diffusion.load(folder)
     fresh.load_textual_inversion(tmp_path / "word")
     assert torch.equal(diffusion.embed_prompts(fresh, ["a <derm> lesion"]), own)
+    opened = baselines.load(tmp_path / "word", base=folder)
+    ask = {"seeds": [3], "num_inference_steps": 2, "size": 32}
+    drawn = opened.sample(["a lesion"], **ask)
+    assert np.array_equal(drawn, diffusion.sample(fresh, ["<derm> a lesion"], **ask))
+    assert not np.array_equal(drawn, diffusion.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
         train.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", like="melanoma")
 

@@ -18,6 +18,7 @@ from p2d_lib.device import generator
 from p2d_lib.finetune import latents, train
 from p2d_lib.finetune.draws import Draws
 from p2d_lib.models import diffusion
+from p2d_lib.run import sha256
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worker
@@ -128,7 +129,9 @@ def test_an_adapter_travels_in_the_diffusers_layout_and_vanishes_at_scale_zero(f
     recipe = train.Recipe(steps=30, batch_size=8, learning_rate=2e-2, seed=0)
     log = train.fit_adapter(pipe, swapped, recipe, rank=4)
     adapted = diffusion.sample(pipe, **ask)
-    train.save_adapter(pipe, tmp_path / "adapter", log, {"rank": 4})
+    for folder in ("adapter", "again"):
+        train.save_adapter(pipe, tmp_path / folder, log, {"rank": 4}, trigger="a lesion", data="1f")
+    assert sha256(tmp_path / "adapter") == sha256(tmp_path / "again")
 
     loaded = diffusion.load(tmp_path / "base")
     loaded.load_lora_weights(tmp_path / "adapter")

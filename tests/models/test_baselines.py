@@ -17,7 +17,7 @@ SEEDS = [3, 2**62, 5]
 QUICK = {"num_inference_steps": 3, "guidance_scale": 3.0}
 
 
-@pytest.fixture(scope="module", params=baselines.NAMES)
+@pytest.fixture(scope="module", params=baselines.SCRATCH)
 def baseline(request):
     return baselines.build(request.param, side=32, imagenet=False)
 
