@@ -43,6 +43,7 @@ from p2d_lib.vocabulary import DX, FEATURES, Lesion
 
 FITTED, FITTING = 2100, 800  # images and steps of the network that judges
 REAL = 700  # images that it compares with
+ALONE = 50  # steps of a pipeline call by default
 
 
 def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compiled = device.type == "cuda"
     ours = sampler.generators(pipe, compiled, num_inference_steps=given.steps, batch_size=given.batch, size=size)
     sides = {
-        "one at a time": (partial(call, theirs, batch=1, steps=50, **asked), given.alone),
+        "one at a time": (partial(call, theirs, batch=1, steps=ALONE, **asked), given.alone),
         "batched": (partial(call, theirs, batch=given.batch, steps=given.steps, **asked), given.images),
         "ours": (partial(sampler.draw, ours), given.images),
     }
