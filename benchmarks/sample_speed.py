@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from p2d_lib import images
 from p2d_lib.device import generator, set_up
 from p2d_lib.fidelity.distances import frechet
-from p2d_lib.finetune.train import TARGETS
+from p2d_lib.finetune.train import ATTENTION
 from p2d_lib.models import classifiers, diffusion
 from p2d_lib.prep import phantom
 from p2d_lib.prompts import render
@@ -87,7 +87,7 @@ def sd15(device: torch.device) -> StableDiffusionPipeline:
 def add_adapter(pipe: StableDiffusionPipeline) -> None:
     """A low-rank adapter that does something, as load_lora_weights leaves it."""
     torch.manual_seed(0)
-    pipe.unet.add_adapter(LoraConfig(r=8, lora_alpha=8, target_modules=list(TARGETS), init_lora_weights=False))
+    pipe.unet.add_adapter(LoraConfig(r=8, lora_alpha=8, target_modules=list(ATTENTION), init_lora_weights=False))
 
 
 def call(pipe, plan: pd.DataFrame, folder: Path, batch: int, steps: int, guidance: float, size: int) -> None:
