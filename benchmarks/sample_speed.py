@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from p2d_lib import images
 from p2d_lib.device import generator, set_up
 from p2d_lib.fidelity.distances import frechet
-from p2d_lib.finetune.train import TARGETS
+from p2d_lib.finetune.train import ATTENTION
 from p2d_lib.models import classifiers, diffusion
 from p2d_lib.prep import phantom
 from p2d_lib.prompts import render
@@ -43,6 +43,7 @@ from p2d_lib.vocabulary import DX, FEATURES, Lesion
 
 FITTED, FITTING = 2100, 800  # images and steps of the network that judges
 REAL = 700  # images that it compares with
+ALONE = 50  # steps of a pipeline call by default
 
 
 def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
@@ -86,7 +87,7 @@ def sd15(device: torch.device) -> StableDiffusionPipeline:
 def add_adapter(pipe: StableDiffusionPipeline) -> None:
     """A low-rank adapter that does something, as load_lora_weights leaves it."""
     torch.manual_seed(0)
-    pipe.unet.add_adapter(LoraConfig(r=8, lora_alpha=8, target_modules=list(TARGETS), init_lora_weights=False))
+    pipe.unet.add_adapter(LoraConfig(r=8, lora_alpha=8, target_modules=list(ATTENTION), init_lora_weights=False))
 
 
 def call(pipe, plan: pd.DataFrame, folder: Path, batch: int, steps: int, guidance: float, size: int) -> None:
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compiled = device.type == "cuda"
     ours = sampler.generators(pipe, compiled, num_inference_steps=given.steps, batch_size=given.batch, size=size)
     sides = {
-        "one at a time": (partial(call, theirs, batch=1, steps=50, **asked), given.alone),
+        "one at a time": (partial(call, theirs, batch=1, steps=ALONE, **asked), given.alone),
         "batched": (partial(call, theirs, batch=given.batch, steps=given.steps, **asked), given.images),
         "ours": (partial(sampler.draw, ours), given.images),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from peft import LoraConfig
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from p2d_lib.models import diffusion
@@ -144,6 +145,28 @@ def test_no_more_is_asked_for_than_the_batch_in_work(pipe):
 def test_a_prompt_without_a_seed_is_refused(pipe):
     with pytest.raises(ValueError, match="shorter"):
         diffusion.sample(pipe, PROMPTS, SEEDS[:2], num_inference_steps=1, size=32)
+
+
+@pytest.mark.parametrize("which", ["pipe", "xl"])
+def test_an_adapter_of_denoiser_and_text_encoders_is_merged_or_left_out_whole(which, request):
+    adapted = copy.deepcopy(request.getfixturevalue(which))
+    settings = {"size": 32, "num_inference_steps": 2}
+    plain = diffusion.sample(adapted, PROMPTS, SEEDS, **settings).astype(int)
+    torch.manual_seed(0)
+    for part, names in ((adapted.unet, ["to_q", "to_v"]), *((e, ["v_proj"]) for e in diffusion.encoders(adapted))):
+        part.add_adapter(LoraConfig(r=2, target_modules=names, init_lora_weights=False))
+    before = diffusion.sample(adapted, PROMPTS, SEEDS, **settings).astype(int)
+    assert np.abs(before - plain).mean() > 1
+    for adapter, expected in ((True, before), (False, plain)):
+        alone = diffusion.merged(adapted, adapter)
+        assert np.abs(diffusion.sample(alone, PROMPTS, SEEDS, **settings) - expected).max() <= 1
+        assert not any(
+            "lora" in name
+            for part in alone.components.values()
+            if hasattr(part, "named_modules")
+            for name, _ in part.named_modules()
+        )
+    assert np.array_equal(diffusion.sample(adapted, PROMPTS, SEEDS, **settings), before)
 
 
 def test_the_same_seed_gives_the_same_image(pipe):

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from p2d_lib.models import diffusion
-from p2d_lib.sample import sampler
 
-SMALL = ["--images", "4", "--alone", "1", "--rounds", "2", "--batch", "2", "--steps", "2"]
+SMALL = ["--images", "2", "--alone", "1", "--rounds", "2", "--batch", "2", "--steps", "1", "--size", "32"]
 
 
 @pytest.fixture
@@ -20,9 +19,8 @@ def benchmark(monkeypatch):
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     monkeypatch.setattr(diffusion, "load", lambda *_: diffusion.tiny_pipeline(0))
-    monkeypatch.setattr(benchmark, "FITTED", 14)
-    monkeypatch.setattr(benchmark, "REAL", 14)
-    monkeypatch.setattr(benchmark, "FITTING", 2)
+    for name, small in {"FITTED": 14, "FITTING": 2, "REAL": 14, "ALONE": 2}.items():
+        monkeypatch.setattr(benchmark, name, small)
     return benchmark
 
 
@@ -34,12 +32,10 @@ def test_sides_take_turns_are_judged_beside_real_images_and_the_ratio_comes_last
     assert float(lines[-1].removeprefix("ratio ")) > 0
 
 
-def test_an_adapter_is_drawn_with_by_both_sides(benchmark, capsys, monkeypatch):
-    drawn = []
-    generators = sampler.generators
-    monkeypatch.setattr(
-        sampler, "generators", lambda pipe, *rest, **how: drawn.append(pipe) or generators(pipe, *rest, **how)
-    )
+def test_an_adapter_is_what_both_sides_draw_with_and_nobody_judges(benchmark, capsys, monkeypatch):
+    adapted = []
+    monkeypatch.setattr(benchmark, "rates", lambda sides, *_: adapted.append(sides) or dict.fromkeys(sides, 1.0))
     benchmark.main([*SMALL, "--adapter"])
-    assert drawn[0].unet.peft_config
-    assert "as asked" not in capsys.readouterr().out
+    pipe = adapted[0]["batched"][0].args[0]
+    assert pipe.unet.peft_config and adapted[0]["one at a time"][0].args[0] is pipe
+    assert capsys.readouterr().out.splitlines() == ["ours to one at a time 1.00", "ratio 1.00"]
