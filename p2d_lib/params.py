@@ -143,12 +143,30 @@ class Finetune(_Notebook):
 
 class Sample(_Notebook):
     per_class: Count
-    base_per_class: Count  # drawn without the adapter, to see what it changed
+    others_per_class: Count  # drawn without the adapter and by each baseline, to compare with
+    plan_mode: Literal["balanced", "proportional", "random", "curriculum"]  # how many of each class
     prompt_sampling: Literal["empirical", "jitter", "balanced"]  # of train prompts: as they are, moved, rare ones more
     guidance_scale: Annotated[float, Field(ge=0, le=30)]
+    guidance_interval: Annotated[list[Cost], Field(min_length=2, max_length=2)]  # noise levels (sigma) at which it acts
+    baseline_guidance: Annotated[float, Field(ge=0, le=30)]  # of those from scratch, at all noise levels
+    solver: Literal["dpm++2m", "ddim", "euler"]
     num_inference_steps: Count
     batch_size: Count
+    shard: Annotated[list[CountOrNone], Field(min_length=2, max_length=2)]  # i, n: this process draws every n-th image
+    alignment_quantile: Annotated[float, Field(ge=0, lt=1)]  # of each class's images, the least fitting are refused
+    rows_a_tar: CountOrNone  # of WebDataset tars beside the images; 0: none
+    sweep_guidance: Annotated[list[Cost], Field(min_length=1)]
+    sweep_steps: Annotated[list[Count], Field(min_length=1)]
+    sweep_per_class: Count
     planted_copies: CountOrNone  # train images among the synthetic ones, for the check for copies to find
+
+    @model_validator(mode="after")
+    def _shard_and_interval(self):
+        if not self.shard[0] < self.shard[1]:
+            raise ValueError(f"shard: {self.shard}: write [i, n] with i from 0 to n - 1")
+        if not self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval: {self.guidance_interval}: the lower noise level comes first")
+        return self
 
 
 class Fidelity(_Notebook):

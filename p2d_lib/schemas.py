@@ -95,21 +95,26 @@ DESCRIPTIONS = _table(
         "cost": _number(0),  # USD
     }
 )
+_ASKED = {
+    "image_id": _text(unique=True),
+    "dx": _text(isin=DX),
+    "prompt": _text(),
+    "seed": _number(0, dtype="int64"),
+    "generator": _text(isin=GENERATORS),
+}
+PLAN = _table(_ASKED)
 SYNTHETIC = _table(
     {
-        "image_id": _text(unique=True),
+        **_ASKED,
         "path": _text(),  # relative to the run's folder
         "sha256": _text(),
-        "dx": _text(isin=DX),
-        "prompt": _text(),
-        "seed": _number(0, dtype="int64"),
-        "generator": _text(isin=GENERATORS),
         "guidance": _number(0),
         "steps": _number(1, dtype=int),
         "alignment": _number(-1, 1),  # cosine of image and prompt by the run's alignment model
         "nearest_case": _text(),  # image_id of the nearest train image in the scout's features
         "nearest_distance": _number(0),
         "accepted": pa.Column(bool),
+        "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not
     }
 )
 READINGS = _table(
@@ -149,6 +154,7 @@ ARTEFACTS = {
     "baselines": Artefact("baselines", "03_finetune"),  # a folder each
     "scout": Artefact("scout", "03_finetune"),
     "alignment": Artefact("alignment", "03_finetune"),
+    "plan": Artefact("plan.parquet", "04_sample", PLAN),
     "synthetic": Artefact("synthetic.parquet", "04_sample", SYNTHETIC),
     "synthetic_images": Artefact("synthetic", "04_sample"),
     "classifiers": Artefact("classifiers", "06_classify"),

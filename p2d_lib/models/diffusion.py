@@ -300,9 +300,13 @@ def read_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch.T
 
 @torch.no_grad()
 def conditions(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
-    """`read_tokens` of prompts, on the pipeline's device."""
+    """`read_tokens` of prompts, on the pipeline's device; of "" all zero where the pipeline wants it so (SDXL)."""
     read = [read_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
-    return {name: torch.cat([each[name] for each in read]) for name in read[0]}
+    found = {name: torch.cat([each[name] for each in read]) for name in read[0]}
+    if getattr(pipe.config, "force_zeros_for_empty_prompt", False):
+        silent = torch.tensor([not prompt for prompt in prompts], device=pipe.device)
+        found = {name: kept.masked_fill(silent.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in found.items()}
+    return found
 
 
 def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
@@ -392,11 +396,8 @@ def _conditions(pipe: StableDiffusionPipeline, prompts: Sequence[str], size: int
     read = conditions(pipe, distinct)
     if not is_xl(pipe):
         return {"words": read["embeddings"][rows]}
-    words, pooled = read["embeddings"], read["pooled"]
-    if pipe.config.force_zeros_for_empty_prompt:
-        words, pooled = (torch.cat([torch.zeros_like(part[:1]), part[1:]]) for part in (words, pooled))
-    sizes = torch.tensor([[size, size, 0, 0, size, size]]).expand(len(rows), -1).to(pooled)
-    return {"words": words[rows], "text_embeds": pooled[rows], "time_ids": sizes}
+    sizes = torch.tensor([[size, size, 0, 0, size, size]]).expand(len(rows), -1).to(read["pooled"])
+    return {"words": read["embeddings"][rows], "text_embeds": read["pooled"][rows], "time_ids": sizes}
 
 
 def merged(pipe: DiffusionPipeline, adapter: bool = True, compiled: bool = False) -> DiffusionPipeline:

@@ -19,24 +19,26 @@ def make(
     descriptions: pd.DataFrame,
     *,
     per_class: int,
-    base_per_class: int,
+    others_per_class: int,
     seed: int,
+    others: Sequence[str] = ("base",),
     mode: str = "balanced",
     errors: pd.DataFrame | None = None,
     sampling: str = "empirical",
     wording: Wording | None = None,
     count: Callable[[str], int] | None = None,
 ) -> pd.DataFrame:
-    """A plan of 7 x per_class images, and base_per_class of each class beside them: one row per image to draw.
+    """A plan of 7 x per_class images by the adapter, and of others_per_class of each class by each of the others.
 
-    Columns image_id, dx, prompt, seed, generator. mode, errors: how many of each class, see `numbers`. A curriculum
-    also asks more for the features that a class is misread with: its rows of `errors` (of `validation_errors`) are
-    strata, and their `shares` say how many prompts come of the cases that show the feature; "" is the whole class.
+    One row per image to draw, columns image_id, dx, prompt, seed, generator. mode, errors: how many of each class, see
+    `numbers`. A curriculum also asks more for the features that a class is misread with: its rows of `errors` (of
+    `validation_errors`) are strata, and their `shares` say how many prompts come of the cases that show the feature;
+    "" is the whole class.
 
     Prompts come of the valid descriptions of `train` cases of the class, as `prompts.resample` samples them; "jitter"
-    makes new ones, which `wording` words with `count` tokens. Rows of generator "base" repeat prompt and seed of the
-    first rows of "adapter", so that the two pair. Row i of a class is the same whatever the numbers. Raises ValueError
-    for a class without train descriptions.
+    makes new ones, which `wording` words with `count` tokens. The others repeat prompt and seed of the first rows of
+    "adapter", so that they pair. Row i of a class is the same whatever the numbers. Raises ValueError for a class
+    without train descriptions.
     """
     known = chosen(descriptions)[["image_id", "prompt", *FEATURES]]
     train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]].merge(known)
@@ -46,11 +48,11 @@ def make(
         if own.empty:
             raise ValueError(f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with")
         own_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
-        asked = _rows(own, max(n, base_per_class), sampling, derive(seed, "plan", dx), own_errors)
+        asked = _rows(own, max(n, others_per_class), sampling, derive(seed, "plan", dx), own_errors)
         prompts = asked["prompt"].tolist()
         if sampling == "jitter":
             prompts = wording.prompts(lesions(asked, asked), count, seed, [f"{dx}{i}" for i in range(len(asked))])
-        for generator, m in (("adapter", n), ("base", base_per_class)):
+        for generator, m in (("adapter", n), *((other, others_per_class) for other in others)):
             for i, prompt in enumerate(prompts[:m]):
                 rows.append((f"{generator}_{dx}_{i:05d}", dx, prompt, derive(seed, "sample", dx, i), generator))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""Plan -> images: drawn as files or tar archives that survive a crash, measured against prompts and train images."""
+"""Plan -> images: drawn as files that survive a crash, measured against prompts and train images, packed as tars."""
 
 import hashlib
 import io
@@ -68,40 +68,12 @@ def draw(
     """
     part = plan.iloc[shard[0] :: shard[1]]
     there = sum(_file(row, folder).exists() for row in part.itertuples())
-    with tqdm(total=len(part), initial=there, desc="sample", unit="image") as bar, _beside(2) as beside:
+    with tqdm(total=len(part), initial=there, desc="sample", unit="image") as bar, _beside() as beside:
         for generator, rows in part.groupby("generator"):
             missing = (row for row in rows.itertuples() if not _file(row, folder).exists())
             for row, image in _drawn(generators[generator], missing):
                 beside(_write, _file(row, folder), image, _said(row, adapter))
                 bar.update()
-
-
-def draw_tars(
-    generators: Mapping[str, Generator],
-    plan: pd.DataFrame,
-    folder: Path,
-    *,
-    rows_a_tar: int = 1000,
-    shard: tuple[int, int] = (0, 1),
-    adapter: str = "",
-) -> list[Path]:
-    """Draws a plan into <folder>/000000.tar, ...: <image_id>.png and <image_id>.json of each row, as WebDataset reads.
-
-    The k-th tar holds the k-th `rows_a_tar` rows, whichever process draws it, and appears when it is complete; one
-    that is there and holds these rows' prompts and seeds is kept. shard: (i, n) is every n-th tar from tar i; other
-    arguments as in `draw`. Returns the tars of this shard.
-    """
-    mine = range(shard[0], -(-len(plan) // rows_a_tar), shard[1])
-    paths = [folder / f"{k:06d}.tar" for k in mine]
-    for k, path in zip(tqdm(mine, desc="sample", unit="tar"), paths, strict=True):
-        rows = plan.iloc[k * rows_a_tar : (k + 1) * rows_a_tar]
-        if path.exists() and _asked(path) == {(row.image_id, row.prompt, row.seed) for row in rows.itertuples()}:
-            continue
-        with atomic(path) as partial, tarfile.open(partial, "w") as tar, _beside(1) as beside:
-            for generator, part in rows.groupby("generator"):
-                for row, image in _drawn(generators[generator], part.itertuples()):
-                    beside(_add, tar, row, image, _said(row, adapter))
-    return paths
 
 
 def _drawn(generator: Generator, rows: Iterable) -> Iterator[tuple]:
@@ -111,9 +83,9 @@ def _drawn(generator: Generator, rows: Iterable) -> Iterator[tuple]:
 
 
 @contextmanager
-def _beside(workers: int) -> Iterator[Callable]:
-    """Yields a function that has others done by threads, in order where there is one worker; errors come out here."""
-    with ThreadPoolExecutor(workers) as pool:
+def _beside() -> Iterator[Callable]:
+    """Yields a function that has others done by threads; errors come out here."""
+    with ThreadPoolExecutor(2) as pool:
         waiting = deque()
 
         def beside(do: Callable, *given) -> None:
@@ -135,21 +107,6 @@ def _said(row, adapter: str) -> dict[str, str]:
 def _write(path: Path, image: np.ndarray, said: dict[str, str]) -> None:
     with atomic(path) as partial:
         images.save(partial, image, said)
-
-
-def _add(tar: tarfile.TarFile, row, image: np.ndarray, said: dict[str, str]) -> None:
-    record = {"image_id": row.image_id, "dx": row.dx, **said, "synthetic": True, "seed": int(row.seed)}
-    for end, data in (("png", images.encode(image, said)), ("json", json.dumps(record).encode())):
-        member = tarfile.TarInfo(f"{row.image_id}.{end}")
-        member.size = len(data)
-        tar.addfile(member, io.BytesIO(data))
-
-
-def _asked(path: Path) -> set[tuple[str, str, int]]:
-    """image_id, prompt and seed of each image in a tar."""
-    with tarfile.open(path) as tar:
-        records = [json.load(tar.extractfile(member)) for member in tar if member.name.endswith(".json")]
-    return {(record["image_id"], record["prompt"], record["seed"]) for record in records}
 
 
 def files(plan: pd.DataFrame, folder: Path) -> list[Path]:
@@ -199,6 +156,24 @@ def collect(plan: pd.DataFrame, drawn: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for image_id, file in zip(plan["image_id"], files(plan, drawn), strict=True):
         shutil.copyfile(file, folder / f"{image_id}.png")
+
+
+def pack(table: pd.DataFrame, pictures: Path, folder: Path, rows_a_tar: int = 1000) -> list[Path]:
+    """Packs images and what is known of them into <folder>/000000.tar, ...: <image_id>.png and <image_id>.json.
+
+    WebDataset reads them. table: image_id and any other columns, which the JSON holds. pictures: where the images are.
+    """
+    parts = [table.iloc[start : start + rows_a_tar] for start in range(0, len(table), rows_a_tar)]
+    paths = [folder / f"{k:06d}.tar" for k in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        with atomic(path) as partial, tarfile.open(partial, "w") as tar:
+            for row in part.to_dict("records"):
+                record = json.dumps({**row, "synthetic": True}).encode()
+                for end, data in (("png", (pictures / f"{row['image_id']}.png").read_bytes()), ("json", record)):
+                    member = tarfile.TarInfo(f"{row['image_id']}.{end}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+    return paths
 
 
 def embed(scout, run: Run, table: pd.DataFrame, device) -> np.ndarray:

@@ -14,8 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MICRO = (
     "01_prep.n_images=420", "01_prep.tail=0.2",
     "02_describe.clip_steps=4", "02_describe.captioner_steps=[8, 8]", "02_describe.captions_per_image=2",
-    "03_finetune.lora_steps=3", "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
-    "04_sample.per_class=8", "04_sample.base_per_class=4", "04_sample.num_inference_steps=6",
+    "03_finetune.lora_steps=3", "03_finetune.baseline_steps=3",
+    "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
+    "04_sample.per_class=8", "04_sample.others_per_class=4", "04_sample.num_inference_steps=6",
+    "04_sample.sweep_guidance=[1.0, 5.0]", "04_sample.sweep_steps=[4]", "04_sample.sweep_per_class=1",
     "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ def described():
 
 
 def test_each_class_is_drawn_equally_often(described):
-    planned = plan.make(*described, per_class=5, base_per_class=2, seed=0)
+    planned = plan.make(*described, per_class=5, others_per_class=2, seed=0)
     counts = planned.groupby(["generator", "dx"]).size()
     assert (counts["adapter"] == 5).all()
     assert (counts["base"] == 2).all()
@@ -32,45 +32,45 @@ def test_each_class_is_drawn_equally_often(described):
 
 
 def test_only_train_descriptions_of_the_class_are_asked_with(described):
-    planned = plan.make(*described, per_class=20, base_per_class=0, seed=0)
+    planned = plan.make(*described, per_class=20, others_per_class=0, seed=0)
     words = planned["prompt"].str.split(expand=True)
     assert (words[0] == planned["dx"]).all()
     assert (words[1] == "train").all()
 
 
 def test_each_prompt_is_used_once_before_any_is_used_twice(described):
-    planned = plan.make(*described, per_class=3, base_per_class=0, seed=0)
+    planned = plan.make(*described, per_class=3, others_per_class=0, seed=0)
     assert planned["prompt"].is_unique
 
 
 def test_base_and_adapter_pair_by_prompt_and_seed(described):
-    planned = plan.make(*described, per_class=3, base_per_class=2, seed=0)
+    planned = plan.make(*described, per_class=3, others_per_class=2, seed=0)
     pairs = planned.groupby(["dx", "seed"]).agg(n=("generator", "nunique"), prompts=("prompt", "nunique"))
     assert (pairs["n"] == 2).sum() == 2 * len(DX)
     assert (pairs["prompts"] == 1).all()
 
 
 def test_an_image_is_the_same_in_a_larger_plan(described):
-    small, large = (plan.make(*described, per_class=n, base_per_class=1, seed=0) for n in (2, 9))
+    small, large = (plan.make(*described, per_class=n, others_per_class=1, seed=0) for n in (2, 9))
     pd.testing.assert_frame_equal(large[large["image_id"].isin(small["image_id"])].reset_index(drop=True), small)
 
 
 def test_no_two_images_of_a_generator_share_a_seed(described):
-    planned = plan.make(*described, per_class=50, base_per_class=10, seed=0)
+    planned = plan.make(*described, per_class=50, others_per_class=10, seed=0)
     assert not planned.duplicated(["generator", "seed"]).any()
 
 
 def test_descriptions_marked_invalid_are_left_out(described):
     cases, descriptions = described
     descriptions.loc[descriptions["image_id"] == "mel0", "valid"] = False
-    planned = plan.make(cases, descriptions, per_class=20, base_per_class=0, seed=0)
+    planned = plan.make(cases, descriptions, per_class=20, others_per_class=0, seed=0)
     assert "mel train 0" not in set(planned["prompt"])
 
 
 def test_a_class_without_train_descriptions_is_named(described):
     cases, descriptions = described
     with pytest.raises(ValueError, match="df"):
-        plan.make(cases[cases["dx"] != "df"], descriptions, per_class=1, base_per_class=1, seed=0)
+        plan.make(cases[cases["dx"] != "df"], descriptions, per_class=1, others_per_class=1, seed=0)
 
 
 def test_jittered_prompts_are_worded_anew_from_features_of_the_class(described):
@@ -78,7 +78,7 @@ def test_jittered_prompts_are_worded_anew_from_features_of_the_class(described):
     planned = plan.make(
         *described,
         per_class=3,
-        base_per_class=1,
+        others_per_class=1,
         seed=0,
         sampling="jitter",
         wording=words,
@@ -90,7 +90,7 @@ def test_jittered_prompts_are_worded_anew_from_features_of_the_class(described):
 def test_a_persons_edit_is_asked_with_in_place_of_the_machines_words(described):
     cases, descriptions = described
     edited = descriptions[descriptions["image_id"] == "mel0"].assign(reviewer="Dr", prompt="mel train edited")
-    planned = plan.make(cases, pd.concat([descriptions, edited]), per_class=20, base_per_class=0, seed=0)
+    planned = plan.make(cases, pd.concat([descriptions, edited]), per_class=20, others_per_class=0, seed=0)
     assert "mel train edited" in set(planned["prompt"])
     assert "mel train 0" not in set(planned["prompt"])
 
@@ -106,7 +106,7 @@ def test_a_proportional_plan_has_the_frequencies_of_train_and_no_class_is_lost(d
     assert min(counts.values()) >= 1
     assert counts["nv"] == pytest.approx(700 * 900 / 1003, rel=0.02)
     assert counts["mel"] == pytest.approx(700 * 90 / 1003, rel=0.02)
-    assert (of_class(plan.make(*described, per_class=4, base_per_class=2, seed=0, mode="proportional")) == 4).all()
+    assert (of_class(plan.make(*described, per_class=4, others_per_class=2, seed=0, mode="proportional")) == 4).all()
 
 
 def test_a_random_plan_draws_each_class_equally_likely_and_depends_on_its_seed():
@@ -137,7 +137,7 @@ def test_a_curriculum_asks_for_more_of_what_is_misread_and_for_all_of_the_rest(e
 def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(described, errors):
     cases, descriptions = described
     descriptions.loc[descriptions["image_id"] == "mel0", "irregular_streaks"] = 1.0
-    asked = {"per_class": 100, "base_per_class": 0, "seed": 0}
+    asked = {"per_class": 100, "others_per_class": 0, "seed": 0}
     evenly = plan.make(cases, descriptions, **asked)
     harder = plan.make(cases, descriptions, **asked, mode="curriculum", errors=errors)
     streaked = [(t[t["dx"] == "mel"]["prompt"] == "mel train 0").mean() for t in (evenly, harder)]
@@ -148,7 +148,7 @@ def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(descri
 
 def test_a_curriculum_also_asks_for_a_class_that_val_lacks(described, errors):
     known = errors[errors["dx"] != "df"]
-    planned = plan.make(*described, per_class=20, base_per_class=0, seed=0, mode="curriculum", errors=known)
+    planned = plan.make(*described, per_class=20, others_per_class=0, seed=0, mode="curriculum", errors=known)
     assert of_class(planned)["df"] == pytest.approx(140 * (0.5 / 7 + 0.5 / 7), abs=1)  # as the mean class
 
 
@@ -161,7 +161,7 @@ def test_a_curriculum_without_errors_is_balanced_and_unknown_ones_count_as_the_m
 
 @pytest.mark.parametrize("mode", plan.MODES)
 def test_an_image_is_the_same_in_a_larger_plan_of_any_mode(described, errors, mode):
-    asked = {"base_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
+    asked = {"others_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
     small, large = (plan.make(*described, per_class=n, **asked).set_index("image_id") for n in (2, 30))
     pd.testing.assert_frame_equal(large.loc[small.index], small)
 

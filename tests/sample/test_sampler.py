@@ -4,7 +4,6 @@ import json
 import math
 import tarfile
 import tracemalloc
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -130,22 +129,23 @@ def test_a_generator_that_draws_too_few_is_no_success(tmp_path):
         sampler.draw({"adapter": lambda asked: iter([np.zeros((1, 8, 8, 3), np.uint8)])}, long_plan(3), tmp_path)
 
 
-@pytest.mark.parametrize("draw", [sampler.draw, partial(sampler.draw_tars, rows_a_tar=100)])
-def test_memory_does_not_grow_with_the_plan(tmp_path, draw, monkeypatch):
+def test_memory_does_not_grow_with_the_plan(tmp_path, monkeypatch):
     monkeypatch.setattr(sampler, "WAITING", 16)
     monkeypatch.setattr("os.fsync", lambda _: None)
     peaks = []
     for n in (100, 100, 1000):  # the first time, what is imported late is counted too
         asked, stub = long_plan(n), Stub(size=48)
         tracemalloc.start()
-        draw({"adapter": stub}, asked, tmp_path / str(len(peaks)))
+        sampler.draw({"adapter": stub}, asked, tmp_path / str(len(peaks)))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] - peaks[1] < 1e6 < 900 * 48 * 48 * 3 / 6  # a sixth of the images would be more
 
 
 def test_tars_hold_a_picture_and_a_record_under_one_key_as_webdataset_reads_them(planned, tmp_path):
-    paths = sampler.draw_tars({"adapter": Stub(), "base": Stub()}, planned, tmp_path, rows_a_tar=3, adapter="0a1b")
+    sampler.draw({"adapter": Stub(), "base": Stub()}, planned, tmp_path / "drawn", adapter="0a1b")
+    sampler.collect(planned, tmp_path / "drawn", tmp_path / "files")
+    paths = sampler.pack(planned, tmp_path / "files", tmp_path / "tars", rows_a_tar=3)
     assert [path.name for path in paths] == ["000000.tar", "000001.tar"]
     samples = {}
     for path in paths:
@@ -155,35 +155,12 @@ def test_tars_hold_a_picture_and_a_record_under_one_key_as_webdataset_reads_them
                 samples.setdefault(name, {})[end] = tar.extractfile(member).read()
             keys = [name.split(".")[0] for name in tar.getnames()]
             assert keys[::2] == keys[1::2]
-    sampler.draw({"adapter": Stub(), "base": Stub()}, planned, tmp_path / "files", adapter="0a1b")
-    for row, file in zip(planned.itertuples(), sampler.files(planned, tmp_path / "files"), strict=True):
-        assert samples[row.image_id]["png"] == file.read_bytes()
+    for row in planned.itertuples():
+        assert samples[row.image_id]["png"] == (tmp_path / "files" / f"{row.image_id}.png").read_bytes()
         record = json.loads(samples[row.image_id]["json"])
         assert (record["dx"], record["prompt"], record["seed"]) == (row.dx, row.prompt, row.seed)
         assert record["synthetic"] is True
     assert len(samples) == len(planned)
-
-
-def test_a_tar_appears_when_it_is_whole_and_is_drawn_anew_when_its_prompts_change(tmp_path):
-    asked = long_plan(10)
-    with pytest.raises(RuntimeError):
-        sampler.draw_tars({"adapter": Stub(2, fails_at=7)}, asked, tmp_path, rows_a_tar=4)
-    assert [path.name for path in tmp_path.iterdir()] == ["000000.tar"]
-    going_on, again, edited = Stub(), Stub(), Stub()
-    sampler.draw_tars({"adapter": going_on}, asked, tmp_path, rows_a_tar=4)
-    sampler.draw_tars({"adapter": again}, asked, tmp_path, rows_a_tar=4)
-    asked.loc[9, "prompt"] = "mole"
-    sampler.draw_tars({"adapter": edited}, asked, tmp_path, rows_a_tar=4)
-    assert (going_on.asked, again.asked, edited.asked) == ([5, 6, 7, 8, 9, 10], [], [9, 10])
-
-
-def test_shards_of_tars_add_up_to_the_same_bytes(tmp_path):
-    asked = long_plan(10)
-    sampler.draw_tars({"adapter": Stub()}, asked, tmp_path / "one", rows_a_tar=3)
-    for i in range(3):
-        sampler.draw_tars({"adapter": Stub(2)}, asked, tmp_path / "three", rows_a_tar=3, shard=(i, 3))
-    assert contents(tmp_path / "one", "*.tar") == contents(tmp_path / "three", "*.tar")
-    assert len(contents(tmp_path / "one", "*.tar")) == 4
 
 
 def test_base_images_are_drawn_without_the_adapter(pipe, planned, tmp_path):
