@@ -154,6 +154,7 @@ class Sample(_Notebook):
     batch_size: Count
     shard: Annotated[list[CountOrNone], Field(min_length=2, max_length=2)]  # i, n: this process draws every n-th image
     alignment_quantile: Annotated[float, Field(ge=0, lt=1)]  # of each class's images, the least fitting are refused
+    memorisation_table: str  # CSV of an audit (image_id, memorised: True or False); "": none
     rows_a_tar: CountOrNone  # of WebDataset tars beside the images; 0: none
     sweep_guidance: Annotated[list[Cost], Field(min_length=1)]
     sweep_steps: Annotated[list[Count], Field(min_length=1)]

@@ -15,6 +15,7 @@ from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES, Lesion
 PRESENT, MARKED = 0.35, 0.7  # a score from here on is said; from here on it is said to be marked
 SKIN_WORDS = ("very fair", "fair", "light brown", "moderate brown", "dark brown", "very dark")  # Fitzpatrick I..VI
 CLIP_TOKENS = 75  # that CLIP's text encoder reads, beside the two that mark start and end
+TRIGGER = "dermoscopic image"  # how most templates begin
 MAJOR = ("atypical_pigment_network", "blue_whitish_veil", "atypical_vascular_pattern")  # two points each
 MINOR = ("irregular_streaks", "irregular_dots_globules", "irregular_blotches", "regression_structures")  # one each
 STRUCTURES = ("atypical_pigment_network", "irregular_streaks", "irregular_dots_globules", "irregular_blotches")

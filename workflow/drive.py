@@ -22,9 +22,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.run.home(), without its imports
 RUNS = HOME / "data" / "runs"
-FOLDERS = (  # what may be a hub id or a folder
+FOLDERS = (  # what may be a path: of a folder where a hub id could stand, of a table
     *(("02_describe", name) for name in ("gpt2", "vlm_model", "vlm_adapter", "bert_model")),
     ("03_finetune", "base"),
+    ("03_finetune", "baseline_text_encoder"),
+    ("04_sample", "memorisation_table"),
     ("05_fidelity", "extractor"),
 )
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed

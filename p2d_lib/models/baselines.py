@@ -29,7 +29,7 @@ from p2d_lib.device import generator, half
 from p2d_lib.models.denoisers import Denoiser, PixelUnet, Vgg16Unet
 from p2d_lib.models.diffusion import SOLVERS, TINY, BaseError, StableDiffusionPipeline, denoise, samples
 from p2d_lib.models.diffusion import load as load_pipeline
-from p2d_lib.prompts import PromptError
+from p2d_lib.prompts import TRIGGER, PromptError
 from p2d_lib.run import derive
 from p2d_lib.vocabulary import BASELINES
 
@@ -222,8 +222,8 @@ class Word:
     word: str = "<dermoscopy>"
 
     def ask(self, prompt: str) -> str:
-        """The prompt with the word before it."""
-        return f"{self.word} {prompt}"
+        """The prompt with the word in place of "dermoscopic image", so that it grows no longer, else before it."""
+        return prompt.replace(TRIGGER, self.word, 1) if TRIGGER in prompt else f"{self.word} {prompt}"
 
     @property
     def vector(self) -> torch.Tensor:
