@@ -50,9 +50,9 @@ def fit_baseline(
     checkpoints: Path | None = None,
     watch: Watch = UNWATCHED,
 ) -> dict[str, pd.DataFrame]:
-    """Fits all stages, one after the other; returns their logs, by "<name>-<stage>". Arguments as of `fit_stage`."""
+    """Fits all stages, one after the other; returns their logs, as `Baseline.called`. Arguments as of `fit_stage`."""
     return {
-        f"{baseline.name}-{stage}": fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
+        baseline.called(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
         for stage in baseline.networks
     }
 
@@ -87,7 +87,7 @@ def fit_stage(
     equally often. The recipe's compile and gradient_checkpointing are for Stable Diffusion's size and not used. An
     upsampler sees the image reduced, noised up to a random step that it is told (Ho et al., arXiv:2106.15282, 4.2).
     """
-    device, network, name = baseline.device, baseline.networks[stage], f"{baseline.name}-{stage}"
+    device, network, name = baseline.device, baseline.networks[stage], baseline.called(stage)
     pipe = SimpleNamespace(unet=network, scheduler=network.schedule)
 
     def source(encoded: Encoded, weights: np.ndarray | None = None) -> Draws:

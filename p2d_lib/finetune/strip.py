@@ -32,7 +32,9 @@ class Strip:
     def figure(self, titles: Sequence[str], epoch: int) -> Figure:
         """Rows from the first look down, a title above each prompt's column. epoch: its steps."""
         rows = self._rows()
-        return plots.grid([np.load(path) for _, path in rows], [f"epoch {step / epoch:g}" for step, _ in rows], titles)
+        return plots.grid(
+            [np.load(path) for _, path in rows], [f"epoch {step / epoch:.3g}" for step, _ in rows], titles
+        )
 
     def _rows(self) -> list[tuple[int, Path]]:
         return sorted((int(path.stem), path) for path in self.folder.glob("*.npy"))

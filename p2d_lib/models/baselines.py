@@ -128,6 +128,10 @@ class Baseline:
     def device(self) -> torch.device:
         return self.text.model.device
 
+    def called(self, stage: str) -> str:
+        """A stage's name among all that are fitted."""
+        return self.name if len(self.networks) == 1 else f"{self.name}-{stage}"
+
     def side_of(self, stage: str) -> int:
         """The side, px, of a stage's images."""
         return self.side // FACTOR if (stage, len(self.networks)) == ("base", 2) else self.side
