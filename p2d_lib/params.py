@@ -132,7 +132,7 @@ class Finetune(_Notebook):
     trackers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(_distinct)]
     baselines: Annotated[list[Literal[*BASELINES]], AfterValidator(_distinct)]
     baseline_variant: Literal["tiny", "full"]
-    baseline_size: Annotated[int, Field(ge=32, le=1024, multiple_of=8)]  # px
+    baseline_size: Annotated[int, Field(ge=32, le=256, multiple_of=8)]  # px
     baseline_text_encoder: str  # "tiny", a folder or a Hugging Face id
     baseline_steps: Count  # of each stage
     baseline_learning_rate: Rate
@@ -232,7 +232,7 @@ def profile(name: str, run: str = "", overrides: tuple[str, ...] = ()) -> dict[s
         for notebook in MODELS
     }
     drawn, shown = values["04_sample"]["per_class"], values["07_readers"]["n_images"] // 14
-    if drawn <= shown:
+    if values["04_sample"]["plan_mode"] == "balanced" and drawn <= shown:
         raise ParameterError(
             f"params/{name}.yaml: 04_sample.per_class: {drawn}: 07_readers.n_images shows {shown} of a class, "
             "and some must be left for the network that learns the difference"

@@ -262,6 +262,13 @@ def paraphrase(text: str, seed: int) -> str:
     return pattern.sub(lambda found: str(exchange[found[1].lower()]), ", ".join([first, *parts]))
 
 
+def plain(text: str) -> str:
+    """What `paraphrase` made of phrases, in the vocabulary's own words again, in the order it has."""
+    back = {other: phrase for phrase, others in SYNONYMS.items() for other in (*others, phrase)}
+    pattern = "|".join(map(re.escape, sorted(back, key=len, reverse=True)))
+    return re.sub(rf"\b({pattern})\b", lambda found: back[found[1]], text.lower())
+
+
 def chosen(descriptions: pd.DataFrame) -> pd.DataFrame:
     """One valid description per image: a person's before a machine's, then the first in the table's order."""
     valid = descriptions[descriptions["valid"]]

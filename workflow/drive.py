@@ -22,13 +22,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.run.home(), without its imports
 RUNS = HOME / "data" / "runs"
-FOLDERS = (  # what may be a path: of a folder where a hub id could stand, of a table
+FOLDERS = (  # what may be a hub id or a folder
     *(("02_describe", name) for name in ("gpt2", "vlm_model", "vlm_adapter", "bert_model")),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
-    ("04_sample", "memorisation_table"),
     ("05_fidelity", "extractor"),
 )
+TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed
     "smoke": (40, 7, 165, 64, 16, 58, 15, 10),
     "mini": (122, 8, 1285, 121, 20, 572, 25, 12),
@@ -87,10 +87,11 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
     for notebook, name in FOLDERS:
         if "/" in values[notebook][name] and Path(values[notebook][name]).exists():  # kernels run elsewhere
             values[notebook][name] = str(Path(values[notebook][name]).resolve())
-    if edits := values["02_describe"]["edits_file"]:
-        values["02_describe"]["edits_file"] = str(Path(edits).expanduser().resolve())
-        if not Path(edits).expanduser().is_file():
-            raise Refused(f"there is no file {edits} (02_describe.edits_file, people's edits of descriptions)")
+    for notebook, name in TABLES:
+        if table := values[notebook][name]:
+            values[notebook][name] = str(Path(table).expanduser().resolve())
+            if not Path(values[notebook][name]).is_file():
+                raise Refused(f"there is no file {table} ({notebook}.{name})")
     prep = values["01_prep"]
     source = prep["source"]
     if source == "phantom":

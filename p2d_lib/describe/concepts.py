@@ -8,21 +8,19 @@ features, and `vocabulary.codes` names them in UMLS and SNOMED CT where that can
 import pandas as pd
 
 from p2d_lib.prompts import PRESENT
-from p2d_lib.vocabulary import DX, FEATURES, codes
+from p2d_lib.vocabulary import FEATURES, codes
 
 
-def frequency(descriptions: pd.DataFrame, present_from: float = PRESENT, dx: pd.Series | None = None) -> pd.DataFrame:
+def frequency(descriptions: pd.DataFrame) -> pd.DataFrame:
     """How often each concept is present, the most frequent first; equal shares keep the vocabulary's order.
 
     descriptions: a row per image, as `schemas.DESCRIPTIONS`; give those of train images, so that no other image shapes
-    what is said. present_from: the score (0..1) from which a feature is said; an unknown one (NaN) is not, and skin
-    tone, a degree, is said wherever it is known. dx: the diagnosis of each row, in their order.
-    Columns: concept, umls_cui, snomed_ct ("" where there is none), share (of the rows, 0..1) and, with dx, one column
-    per diagnosis: the share of its rows, NaN where it has none. Raises ValueError where there is no row to count.
+    what is said. An unknown feature (NaN) is not said; skin tone, a degree, wherever it is known. Columns: concept,
+    umls_cui, snomed_ct ("" where there is none), share (of the rows, 0..1). Raises ValueError without rows to count.
     """
     if descriptions.empty:
         raise ValueError("descriptions: no rows to count concepts on; give those of the train images")
-    said = descriptions[list(FEATURES)] >= present_from
+    said = descriptions[list(FEATURES)] >= PRESENT
     said["background_skin_tone"] = descriptions["background_skin_tone"].notna()
     named = [codes()["feature", name] for name in FEATURES]
     table = pd.DataFrame(
@@ -33,9 +31,6 @@ def frequency(descriptions: pd.DataFrame, present_from: float = PRESENT, dx: pd.
             "share": said.mean().to_numpy(),
         }
     )
-    if dx is not None:
-        by_dx = said.groupby(dx.to_numpy()).mean().reindex(DX).T
-        table = table.join(by_dx, on="concept")
     return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
 

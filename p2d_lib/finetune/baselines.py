@@ -32,11 +32,13 @@ def encode(baseline: Baseline, images: np.ndarray | Callable[[slice], np.ndarray
     """
     read = images if callable(images) else images.__getitem__
     parts = (read(slice(k, min(k + PART, len(prompts)))) for k in range(0, len(prompts), PART))
-    pixels = torch.cat([_reduced(to_pixels(part, baseline.networks["base"]), baseline.side).half() for part in parts])
+    pixels = torch.cat(
+        [_reduced(to_pixels(part, baseline.networks["base"]), baseline.side).half().cpu() for part in parts]
+    )
     distinct = [*dict.fromkeys(prompts), ""]
     place = {prompt: i for i, prompt in enumerate(distinct)}
     return Encoded(
-        latents=torch.stack([pixels, pixels.flip(-1)], 1).cpu(),
+        latents=torch.stack([pixels, pixels.flip(-1)], 1),
         embeddings=baseline.text(distinct).half().cpu(),
         index=torch.tensor([place[prompt] for prompt in prompts]),
     )

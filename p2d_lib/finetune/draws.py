@@ -71,7 +71,7 @@ class Draws:
             "alpha": self.pipe.scheduler.alphas_cumprod[times],
         }
         if (ids := self.encoded.ids) is not None:
-            return {**shown, "ids": ids[torch.where(dropped, len(ids) - 1, rows)].long()}
+            return {**shown, "ids": ids[torch.where(dropped, len(ids) - 1, rows)].long(), "silent": dropped}
         words = torch.where(dropped, len(self.encoded.embeddings) - 1, self.encoded.index[rows])
         kinds = {"embeddings": self.encoded.embeddings, "pooled": self.encoded.pooled}
         return {**shown, **{kind: kept[words].float() for kind, kept in kinds.items() if kept is not None}}
@@ -80,14 +80,16 @@ class Draws:
 def denoising_loss(pipe, batch: dict[str, torch.Tensor], snr_gamma: float, unet=None) -> torch.Tensor:
     """The min-SNR weighted error of the denoiser on each image, in the terms its scheduler predicts (noise or v): (b,).
 
-    batch: as `Draws` gives it, on the pipeline's device. Weights after Hang et al., arXiv:2303.09556. unet: called in
-    place of the pipeline's, such as a compiled one.
+    batch: as `Draws` gives it, on the pipeline's device. Weights after Hang et al., arXiv:2303.09556; for v, snr_gamma
+    bounds SNR + 1. unet: called in place of the pipeline's, such as a compiled one.
     """
     clean, noise, alpha = batch["latents"], batch["noise"], batch["alpha"]
     a, s = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]
     velocity = pipe.scheduler.config.prediction_type == "v_prediction"
     target = a * noise - s * clean if velocity else noise
-    words = diffusion.read_tokens(pipe, batch["ids"]) if "ids" in batch else batch
+    words = batch
+    if "ids" in batch:
+        words = diffusion.silence(pipe, diffusion.read_tokens(pipe, batch["ids"]), batch["silent"])
     more = {}
     if "pooled" in words:  # SDXL is also told how large the image was and which part is shown: all of it
         h, w = (side * pipe.vae_scale_factor for side in clean.shape[-2:])

@@ -324,6 +324,7 @@ def fit_word(
     table = pipe.text_encoder.get_input_embeddings()
     known = pipe.tokenizer(like, add_special_tokens=False)["input_ids"]
     vector = torch.nn.Parameter(table.weight[known].detach().float().mean(0))
+    table.weight.data[place] = vector.detach().to(table.weight.dtype)  # what was there is anything
     encoded = replace(encoded, ids=diffusion.tokens(pipe, [*prompts, ""]).int())
     draws = [(Draws(pipe, encoded, recipe.seed, "word", recipe.caption_dropout, weights), 1.0)]
     key = digest(*(value for part in (pipe.unet, pipe.text_encoder) for value in part.state_dict().values()), word)

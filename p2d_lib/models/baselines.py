@@ -8,7 +8,8 @@ scratch-vgg16-unet  a UNet whose encoder is VGG16
 cascade             a base of a quarter of the side and an upsampler that sees its image, as in GLIDE (Nichol et al.,
                     arXiv:2112.10741), made robust by noise on that image (Ho et al., arXiv:2106.15282)
 
-textual-inversion has no network: one new word for Stable Diffusion, before each prompt (Gal et al., arXiv:2208.01618).
+textual-inversion has no network: one new word for Stable Diffusion instead of "dermoscopic image" (Gal et al.,
+arXiv:2208.01618).
 """
 
 import hashlib
@@ -149,7 +150,7 @@ class Baseline:
         size: int | None = None,
     ) -> Iterator[np.ndarray]:
         """An image for each (prompt, seed), in batches as they are done: uint8 (b, size, size, 3). As
-        `diffusion.samples`, which explains the settings, except that guidance acts everywhere; of a cascade, each stage
+        `diffusion.samples`, which explains the settings; by default guidance acts everywhere; of a cascade, each stage
         takes num_inference_steps. size: px; images have the side that was learnt and are resized (bicubic) to another.
         """
         asked = iter(asked)

@@ -45,7 +45,7 @@ class Denoiser(ModelMixin):
         """noisy (b, 3, h, w), multiples of `patch`; steps of the schedule, (b,) or one for all; words (b, length,
         width), zero at padding, so that its length changes nothing. added_cond_kwargs: what an upsampler also sees:
         low (b, 3, h', w'), noised up to the step level (b,). The sample is float32 (b, 3, h, w)."""
-        steps, mask = steps.expand(len(noisy)), words.any(-1)
+        steps, mask = steps.to(noisy.device).expand(len(noisy)), words.any(-1)
         seen, told = noisy, words.sum(1) / mask.sum(1, keepdim=True)
         if added_cond_kwargs:
             low, level = added_cond_kwargs["low"], added_cond_kwargs["level"]

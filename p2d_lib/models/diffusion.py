@@ -247,11 +247,6 @@ def encode_moments(
     return torch.cat(means), torch.cat(deviations)
 
 
-def encode_images(pipe: DiffusionPipeline, images: np.ndarray, batch_size: int = 32) -> torch.Tensor:
-    """Images, uint8 (n, h, w, 3) -> scaled latents, float32 (n, c, h / f, w / f) on the CPU: the posterior's mode."""
-    return encode_moments(pipe, images, batch_size)[0]
-
-
 @torch.no_grad()
 def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_size: int = 32) -> np.ndarray:
     """Scaled latents (n, c, h, w) -> images, uint8 (n, h * f, w * f, 3)."""
@@ -303,10 +298,14 @@ def conditions(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int 
     """`read_tokens` of prompts, on the pipeline's device; of "" all zero where the pipeline wants it so (SDXL)."""
     read = [read_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
     found = {name: torch.cat([each[name] for each in read]) for name in read[0]}
-    if getattr(pipe.config, "force_zeros_for_empty_prompt", False):
-        silent = torch.tensor([not prompt for prompt in prompts], device=pipe.device)
-        found = {name: kept.masked_fill(silent.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in found.items()}
-    return found
+    return silence(pipe, found, torch.tensor([not prompt for prompt in prompts], device=pipe.device))
+
+
+def silence(pipe: DiffusionPipeline, words: dict[str, torch.Tensor], silent: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What is read of no words, where `silent` (n,) is true, as the pipeline wants it: all zero or (most) as it is."""
+    if not getattr(pipe.config, "force_zeros_for_empty_prompt", False):
+        return words
+    return {name: kept.masked_fill(silent.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in words.items()}
 
 
 def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib import stats
-from p2d_lib.prompts import read
+from p2d_lib.prompts import plain, read
 from p2d_lib.vocabulary import DX, FEATURES
 
 ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
@@ -18,37 +18,38 @@ ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
 
 def agreement(
     prompts: Sequence[str],
+    dx: Sequence[str],
     p: np.ndarray,
     features: np.ndarray,
     *,
+    wanted: pd.DataFrame | None = None,
     attributes: Sequence[str] = ATTRIBUTES,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Per attribute, how far the images follow their prompts, with 95 % intervals over prompts.
 
-    prompts: of each image (n,), in the vocabulary's words. p (n, 7), features (n, 22): what the network reads in each
-    (`classifiers.predict`). attributes: of the vocabulary. Columns attribute, measure, n, estimate, low, high, chance:
+    prompts, dx: of each image (n,): the prompt in the vocabulary's words, or rewritten by its rules, and the class
+    asked for. p (n, 7), features (n, 22): what the network reads in each (`classifiers.predict`). wanted: scores of the
+    attributes (n rows), where they are known better than the prompt says. attributes: of the vocabulary. Columns
+    attribute, measure, n, estimate, low, high, chance:
 
     - "class": the share of images whose most probable class is the one asked for; chance is 1/7.
     - every other: the concordance (Harrell's C, Stat Med 15, 1996; with two levels the area under the ROC curve): of
       two images of one class of which one was asked for with more of it, how often that one is read to have more. 1/2
       is chance. Pairs are of one class since classes differ in their attributes: a veil that only says "melanoma" is
       no control of the veil. NaN where no such pair was asked for; skin tone is left out where it is not said.
-
-    Raises ValueError for a prompt that names no class.
     """
-    asked = [read(prompt) for prompt in prompts]
-    if (nameless := next((k for k, lesion in enumerate(asked) if lesion.dx is None), None)) is not None:
-        raise ValueError(f"prompt {nameless}, {prompts[nameless]!r}, names no diagnosis: its image cannot be judged")
-    dx = np.array([DX.index(lesion.dx) for lesion in asked])
+    if wanted is None:
+        wanted = pd.DataFrame([read(plain(prompt)).model_dump() for prompt in prompts])
+    dx = np.array([DX.index(name) for name in dx])
     weights = stats.resample(prompts, n_resamples, seed).astype(float)
     right = p.argmax(1) == dx
     rows = [("class", "agreement", len(dx), *stats.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
     for name in attributes:
-        wanted = np.array([getattr(lesion, name) for lesion in asked], float)  # None: NaN
-        draws = _concordance(wanted, features[:, list(FEATURES).index(name)], dx, weights)
-        rows.append((name, "concordance", int(np.isfinite(wanted).sum()), *stats.summarise(draws), 0.5))
+        scores = wanted[name].to_numpy(float)  # None: NaN
+        draws = _concordance(scores, features[:, list(FEATURES).index(name)], dx, weights)
+        rows.append((name, "concordance", int(np.isfinite(scores).sum()), *stats.summarise(draws), 0.5))
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
 
 

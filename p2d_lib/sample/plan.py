@@ -65,7 +65,7 @@ def numbers(
 
     - "balanced": all the same;
     - "proportional": as frequent as in train, at least one;
-    - "random": the class of each image drawn uniformly;
+    - "random": the class of each image drawn uniformly, at least one;
     - "curriculum": more of what a classifier gets wrong, by the `shares` of its errors on val, at least one.
 
     Counts are rounded by largest remainder. Raises ValueError for another mode, or a curriculum without errors.
@@ -74,8 +74,8 @@ def numbers(
     if mode == "balanced":
         return dict.fromkeys(DX, per_class)
     if mode == "random":
-        drawn = pd.Series([DX[derive(seed, "class", i) % len(DX)] for i in range(total)])
-        return drawn.value_counts().reindex(DX, fill_value=0).to_dict()
+        drawn = pd.Series([*DX, *(DX[derive(seed, "class", i) % len(DX)] for i in range(total - len(DX)))])
+        return drawn.value_counts().reindex(DX).to_dict()
     if mode == "proportional":
         weights = pd.Series(train).value_counts().reindex(DX, fill_value=0).to_numpy(float)
     elif mode == "curriculum" and errors is not None:

@@ -58,15 +58,8 @@ def test_a_concept_is_counted_where_and_only_where_the_prompt_says_it(described)
 def test_a_score_below_the_threshold_is_not_said_and_one_on_it_is(described):
     described["black"] = PRESENT
     assert concepts.frequency(described).set_index("concept")["share"]["black"] == 1
-    assert concepts.frequency(described, PRESENT + 0.01).set_index("concept")["share"]["black"] == 0
-
-
-def test_shares_by_diagnosis_average_to_the_share(cases, described):
-    found = concepts.frequency(described, dx=cases["dx"]).set_index("concept")
-    assert found.loc["asymmetry", ["mel", "nv"]].tolist() == [3 / 6, 3 / 6]
-    assert found.loc["background_skin_tone", ["mel", "nv"]].tolist() == pytest.approx([3 / 6, 2 / 6])
-    assert found[["mel", "nv"]].mean(axis=1).to_numpy() == pytest.approx(found["share"].to_numpy())
-    assert found["akiec"].isna().all()
+    described["black"] = PRESENT - 0.01
+    assert concepts.frequency(described).set_index("concept")["share"]["black"] == 0
 
 
 def test_concepts_carry_their_codes(described):

@@ -67,7 +67,7 @@ def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels
     assert encoded.latents.shape == (3, 2, 8, 8, 8)
     rows = torch.tensor([2, 0])
     for view, seen in enumerate((pixels, pixels[:, :, ::-1])):
-        wanted = diffusion.encode_images(pipe, seen)[rows]
+        wanted = diffusion.encode_moments(pipe, seen)[0][rows]
         assert torch.allclose(encoded.latents[rows][:, view].float(), wanted, atol=2e-3)
     wanted = diffusion.embed_prompts(pipe, ["red", "blue", "red"])
     assert torch.allclose(encoded.embeddings[encoded.index].float(), wanted, atol=2e-3)

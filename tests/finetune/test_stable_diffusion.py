@@ -64,7 +64,7 @@ def test_latents_are_drawn_from_the_posterior_and_scaled_as_the_autoencoder_says
     drawn = encoded.draw(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
     assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
     mode = (pipe.vae.encode(diffusion.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
-    assert torch.allclose(diffusion.encode_images(pipe, pixels), mode, atol=1e-5)
+    assert torch.allclose(diffusion.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
 
 
 def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
@@ -108,7 +108,13 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
-    train.fit_word(pipe, encoded, ["a <derm> lesion"] * 2, recipe, "<derm>", like="melanoma")
+    asked = ["a <derm> lesion"] * 2
+    log = train.fit_word(pipe, encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0")
+    torch.manual_seed(1)  # whatever the new row held before
+    again = train.fit_word(
+        diffusion.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
+    )
+    assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     baselines.Word(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(diffusion.embed_prompts(pipe, PROMPTS), diffusion.embed_prompts(plain, PROMPTS))
     own, like = (diffusion.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))

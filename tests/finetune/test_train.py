@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -237,7 +238,8 @@ def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monk
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     recipe = train.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)
-    train.fit([_weight()], _valley, recipe, "valley", watch=train.Watch(trackers=[tracker], folder=tmp_path))
+    weight, watch = _weight(), train.Watch(trackers=[tracker], folder=tmp_path)
+    log = train.fit([weight], partial(_valley, weight), recipe, "valley", watch=watch)
     if tracker == "wandb":
         assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     else:
@@ -245,14 +247,16 @@ def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monk
 
         events = EventAccumulator(str(tmp_path / "valley")).Reload()
         assert [event.step for event in events.Scalars("loss")] == list(range(5))
+        assert [event.value for event in events.Scalars("loss")] == pytest.approx(log.loss.tolist())
+        assert log.loss.is_monotonic_decreasing
 
 
 def _weight() -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.ones(3))
 
 
-def _valley(step: int, places: range, weight=None) -> torch.Tensor:
-    return len(places) * torch.zeros(1, requires_grad=True).square().sum()
+def _valley(weight: torch.nn.Parameter, step: int, places: range) -> torch.Tensor:
+    return len(places) * weight.square().sum()
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
@@ -292,7 +296,7 @@ def test_the_device_is_waited_for_once_in_many_steps(monkeypatch):
     looks, honest, weight = [], train._rows, _weight()
     monkeypatch.setattr(train, "_rows", lambda *given: looks.append(len(given[0])) or honest(*given))
     recipe = train.Recipe(steps=50, batch_size=2, learning_rate=1e-2, seed=0)
-    log = train.fit([weight], lambda step, places: len(places) * weight.square().sum(), recipe, "valley")
+    log = train.fit([weight], partial(_valley, weight), recipe, "valley")
     assert looks == [20, 20, 10]
     assert log.loss.is_monotonic_decreasing
 
@@ -300,7 +304,7 @@ def test_the_device_is_waited_for_once_in_many_steps(monkeypatch):
 def test_a_batch_that_cannot_be_divided_is_refused():
     recipe = train.Recipe(steps=1, batch_size=6, learning_rate=1e-2, seed=0, accumulate=4)
     with pytest.raises(ValueError, match="batch_size 6 cannot be divided among 1 processes x 4 parts"):
-        train.fit([_weight()], _valley, recipe, "valley")
+        train.fit([weight := _weight()], partial(_valley, weight), recipe, "valley")
 
 
 def test_schedules_rise_in_a_line_and_then_fall_or_stay():

@@ -230,7 +230,7 @@ def test_the_patch_autoencoder_loses_nothing_that_its_components_span():
     images = mixed.clip(0, 255).round().astype(np.uint8)
     pipe = diffusion.load("random")
     pipe.vae.fit(images)
-    kept = diffusion.decode_latents(pipe, diffusion.encode_images(pipe, images))
+    kept = diffusion.decode_latents(pipe, diffusion.encode_moments(pipe, images)[0])
     assert np.abs(kept.astype(int) - images).max() <= 3  # of rounding
 
 
@@ -239,7 +239,7 @@ def test_latents_are_centred_and_finer_components_have_less_variance():
     images = (images + 2.0 * images.mean((1, 2, 3), keepdims=True)).astype(np.uint8)
     pipe = diffusion.load("random")
     pipe.vae.fit(images)
-    latents = diffusion.encode_images(pipe, images)
+    latents = diffusion.encode_moments(pipe, images)[0]
     assert latents.mean((0, 2, 3)).abs().max() < 1e-3
     spread = latents.std((0, 2, 3))
     assert spread[0] == pytest.approx(1, abs=0.01)
@@ -248,6 +248,6 @@ def test_latents_are_centred_and_finer_components_have_less_variance():
 
 def test_latents_decode_to_the_size_they_came_from(pipe):
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    latents = diffusion.encode_images(pipe, images, batch_size=2)
+    latents = diffusion.encode_moments(pipe, images, batch_size=2)[0]
     assert latents.shape == (3, pipe.vae.config.latent_channels, 16, 16)
     assert diffusion.decode_latents(pipe, latents).shape == images.shape

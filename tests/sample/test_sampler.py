@@ -28,7 +28,7 @@ def pipe():
     pipe = diffusion.load("random")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     encoded = latents.Encoded(
-        diffusion.encode_images(pipe, pixels)[:, None].expand(-1, 2, -1, -1, -1),
+        diffusion.encode_moments(pipe, pixels)[0][:, None].expand(-1, 2, -1, -1, -1),
         diffusion.embed_prompts(pipe, ["a", ""]), torch.zeros(2, dtype=torch.int64),
     )  # fmt: skip
     train.fit_adapter(pipe, encoded, train.Recipe(steps=3, batch_size=2, learning_rate=0.1, seed=0), rank=2)
