@@ -27,7 +27,7 @@ def synthetic(n=2):
             "image_id": [f"SYN_{i}" for i in range(n)], "path": [f"synthetic/{i}.png" for i in range(n)], "sha256": "0",
             "dx": "mel", "prompt": "a melanoma", "seed": [2**62 + i for i in range(n)], "generator": "adapter",
             "guidance": 2.0, "steps": 15, "alignment": 0.1, "nearest_case": "x", "nearest_distance": 1.5,
-            "accepted": True,
+            "accepted": True, "reason": "",
         }
     )  # fmt: skip
 
