@@ -30,7 +30,7 @@ FOLDERS = (  # what may be a hub id or a folder
 )
 TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))
 EXPECTED = {  # seconds a notebook on two CPU cores, until a run of the profile has been timed
-    "smoke": (40, 7, 165, 64, 16, 58, 15, 10),
+    "smoke": (43, 93, 200, 70, 17, 63, 16, 12),
     "mini": (122, 260, 1500, 240, 60, 572, 25, 12),
 }
 
