@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from p2d_lib.device import generator, half
 from p2d_lib.finetune.draws import Draws, denoising_loss
-from p2d_lib.finetune.latents import Encoded, digest
-from p2d_lib.finetune.train import Recipe, Watch, fit, fit_word
+from p2d_lib.finetune.latents import Encoded, digest, distinct_prompts
+from p2d_lib.finetune.train import Recipe, Watch, fit, fit_word, mean_loss
 from p2d_lib.models.baselines import INVERSION, NOISED, Baseline, Word
 from p2d_lib.models.diffusion import to_pixels
 from p2d_lib.run import derive
@@ -35,12 +35,11 @@ def encode(baseline: Baseline, images: np.ndarray | Callable[[slice], np.ndarray
     pixels = torch.cat(
         [_reduced(to_pixels(part, baseline.networks["base"]), baseline.side).half().cpu() for part in parts]
     )
-    distinct = [*dict.fromkeys(prompts), ""]
-    place = {prompt: i for i, prompt in enumerate(distinct)}
+    distinct, index = distinct_prompts(prompts)
     return Encoded(
         latents=torch.stack([pixels, pixels.flip(-1)], 1),
         embeddings=baseline.text(distinct).half().cpu(),
-        index=torch.tensor([place[prompt] for prompt in prompts]),
+        index=index,
     )
 
 
@@ -111,15 +110,13 @@ def fit_stage(
     def loss(step: int, places: range) -> torch.Tensor:
         return lost(fitted.at(step, places, recipe.batch_size), [(step, k) for k in places])
 
-    @torch.no_grad()
+    def held_loss(rows: range) -> torch.Tensor:
+        return lost(held.held(rows), [("held", k) for k in rows])
+
     def look(done: int) -> float:
         if watch.show:
             watch.show(done)
-        if held is None:
-            return math.nan
-        n, b = len(watch.held.latents), recipe.batch_size
-        parts = [range(k, min(k + b, n)) for k in range(0, n, b)]
-        return sum(lost(held.held(part), [("held", k) for k in part]).item() for part in parts) / n
+        return mean_loss(held_loss, len(held.encoded.latents), recipe.batch_size) if held else math.nan
 
     fitted, held = source(encoded, weights), watch.held and source(watch.held)
     parameters = list(network.requires_grad_(True).parameters())

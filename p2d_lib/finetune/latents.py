@@ -85,7 +85,7 @@ def encode(
         digest(*_state(pipe.vae)),
         digest(*(p for part in diffusion.encoders(pipe) for p in _state(part))),
     )
-    distinct = [*dict.fromkeys(prompts), ""]
+    distinct, index = distinct_prompts(prompts)
 
     def image_key(part: slice) -> str:
         return digest(of_images, *([read(part)] if contents is None else contents[part]))
@@ -101,14 +101,19 @@ def encode(
     stored = {"latents": Stored(paths, "latents"), "spread": Stored(paths, "spread")}
     if words == "tokens":
         return Encoded(**stored, embeddings=None, index=None, ids=diffusion.tokens(pipe, [*prompts, ""]).int())
-    place = {prompt: i for i, prompt in enumerate(distinct)}
-    index = torch.tensor([place[prompt] for prompt in prompts])
     paths = _shards(
         pipe, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
         lambda part: diffusion.conditions(pipe, distinct[part]), cache,
     )  # fmt: skip
     kinds = ("embeddings", "pooled") if diffusion.is_xl(pipe) else ("embeddings",)
     return Encoded(**stored, **{name: Stored(paths, name) for name in kinds}, index=index)
+
+
+def distinct_prompts(prompts: Sequence[str]) -> tuple[list[str], torch.Tensor]:
+    """The different prompts and, last, "": what is embedded; and which of them each prompt is, int64 (n,)."""
+    distinct = [*dict.fromkeys(prompts), ""]
+    place = {prompt: i for i, prompt in enumerate(distinct)}
+    return distinct, torch.tensor([place[prompt] for prompt in prompts])
 
 
 def _shards(pipe, name: str, n: int, key: Callable, compute: Callable, cache: Path) -> list[Path]:

@@ -225,6 +225,12 @@ def _check(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path 
             )
 
 
+@torch.no_grad()
+def mean_loss(loss: Callable[[range], torch.Tensor], n: int, size: int) -> float:
+    """The mean over n images of a loss that is summed over some of them, `size` at a time."""
+    return sum(loss(range(k, min(k + size, n))).item() for k in range(0, n, size)) / n
+
+
 @contextmanager
 def _averaged(parameters: Sequence[torch.nn.Parameter], average: Sequence[torch.Tensor]) -> Iterator[None]:
     """The averaged weights in place of the last ones, for a while."""
@@ -370,8 +376,7 @@ def _fit_denoiser(
     def held() -> float:
         source, n = Draws(pipe, watch.held, recipe.seed, "held"), len(watch.held.latents)
         size = max(1, recipe.batch_size // recipe.accumulate)
-        with torch.no_grad():
-            return sum(lost(source.held(range(k, min(k + size, n))), pipe.unet).item() for k in range(0, n, size)) / n
+        return mean_loss(lambda rows: lost(source.held(rows), pipe.unet), n, size)
 
     def look(done: int) -> float:
         for part in parts:
