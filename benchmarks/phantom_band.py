@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from p2d_lib.images import square
 from p2d_lib.models import classifiers
 from p2d_lib.prep import phantom
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 

@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
 
+    from p2d_lib.files import sha256
     from p2d_lib.prep import raw  # here, since workers import this file again
-    from p2d_lib.run import sha256
 
     found = raw.read(given.folder)
     jobs = [(name, found.images[name], None) for name in found.metadata["image_id"]]

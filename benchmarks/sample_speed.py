@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from p2d_lib import images
 from p2d_lib.device import generator, set_up
-from p2d_lib.fidelity.distances import frechet
-from p2d_lib.finetune.train import ATTENTION
-from p2d_lib.models import classifiers, diffusion
+from p2d_lib.finetune.adapter import ATTENTION
+from p2d_lib.instruments.distances import frechet
+from p2d_lib.models import classifiers, pipelines, sampling, tiny_base
 from p2d_lib.prep import phantom
-from p2d_lib.prompts import render
-from p2d_lib.run import derive
 from p2d_lib.sample import sampler
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words.render import render
 
 FITTED, FITTING = 2100, 800  # images and steps of the network that judges
 REAL = 700  # images that it compares with
@@ -62,7 +62,7 @@ def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
 
 def sd15(device: torch.device) -> StableDiffusionPipeline:
     """Stable Diffusion 1.5 with random weights and the tiny model's tokenizer."""
-    tiny = diffusion.tiny_pipeline(0)
+    tiny = tiny_base.tiny_pipeline(0)
     tiny.tokenizer.model_max_length = 77
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -81,7 +81,7 @@ def sd15(device: torch.device) -> StableDiffusionPipeline:
     pipe = StableDiffusionPipeline(
         **{**tiny.components, **{name: part.eval() for name, part in parts.items()}}, requires_safety_checker=False
     )
-    return pipe.to(device, diffusion.fast_dtype(device))
+    return pipe.to(device, pipelines.fast_dtype(device))
 
 
 def add_adapter(pipe: StableDiffusionPipeline) -> None:
@@ -155,11 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     device = set_up()
 
-    pipe = sd15(device) if given.sd15 else diffusion.load("tiny", device, diffusion.fast_dtype(device))
+    pipe = sd15(device) if given.sd15 else pipelines.load("tiny", device, pipelines.fast_dtype(device))
     if given.adapter:
         add_adapter(pipe)
     theirs = StableDiffusionPipeline(
-        **{**pipe.components, "scheduler": diffusion.SOLVERS["dpm++2m"].from_config(pipe.scheduler.config)},
+        **{**pipe.components, "scheduler": sampling.SOLVERS["dpm++2m"].from_config(pipe.scheduler.config)},
         requires_safety_checker=False,
     )
     theirs.set_progress_bar_config(disable=True)

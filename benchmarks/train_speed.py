@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from p2d_lib import images
 from p2d_lib.device import half, set_up
-from p2d_lib.finetune import latents, train
-from p2d_lib.models import diffusion
+from p2d_lib.finetune import adapter, latents, loop
+from p2d_lib.models import encoding, pipelines, tiny_base
 
 PROMPT = "dermoscopic image of melanoma, atypical pigment network, blue-white veil, on the back"
 RANK, RATE, WARM = 8, 1e-4, 5  # the first steps compile and fill caches: they do not count
@@ -40,7 +40,7 @@ RANK, RATE, WARM = 8, 1e-4, 5  # the first steps compile and fill caches: they d
 
 def sd15() -> StableDiffusionPipeline:
     """Stable Diffusion 1.5 with random weights."""
-    tokenizer = diffusion.tiny_pipeline(0).tokenizer
+    tokenizer = tiny_base.tiny_pipeline(0).tokenizer
     tokenizer.model_max_length = 77
     words = CLIPTextConfig(
         vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
@@ -60,7 +60,7 @@ def sd15() -> StableDiffusionPipeline:
 
 def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.device) -> float:
     """Images a second of the script's loop: everything from the file to the step, at every step."""
-    pipe.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(train.ATTENTION)))
+    pipe.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(adapter.ATTENTION)))
     trained = [p for p in pipe.unet.parameters() if p.requires_grad]
     for p in trained:
         p.data = p.data.float()
@@ -74,7 +74,7 @@ def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.devi
             transforms.Normalize([0.5], [0.5]),
         ]
     )
-    ids = diffusion.tokens(pipe, [PROMPT])[0]
+    ids = encoding.tokens(pipe, [PROMPT])[0]
     read = [(file, ids) for file in files]
 
     def batch(rows: list) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,10 +120,10 @@ def ours(pipe, files: list[Path], given: argparse.Namespace, cache: Path) -> tup
     )
     encoding = len(files) / (time.perf_counter() - started)
     marks = []  # taken where the loop has waited for the device
-    watch = train.Watch(every=WARM, show=lambda done: marks.append((done, time.perf_counter())))
+    watch = loop.Watch(every=WARM, show=lambda done: marks.append((done, time.perf_counter())))
     steps = WARM * (1 + math.ceil(given.steps / WARM))
-    recipe = train.Recipe(steps=steps, batch_size=given.batch_size, learning_rate=RATE, seed=0)
-    train.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", watch=watch)
+    recipe = loop.Recipe(steps=steps, batch_size=given.batch_size, learning_rate=RATE, seed=0)
+    adapter.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", watch=watch)
     (first, begun), (last, ended) = marks[0], marks[-1]
     return (last - first) * given.batch_size / (ended - begun), encoding
 
@@ -146,7 +146,7 @@ def operations(pipe, size: int, device: torch.device) -> float:
     """Of the denoiser, forwards and backwards with the adapter it has, for one image."""
     side = size // pipe.vae_scale_factor
     noisy = torch.randn(1, pipe.unet.config.in_channels, side, side, device=device, dtype=pipe.unet.dtype)
-    words = diffusion.embed_prompts(pipe, [PROMPT]).to(noisy.dtype)
+    words = encoding.embed_prompts(pipe, [PROMPT]).to(noisy.dtype)
     with FlopCounterMode(display=False) as counted, half(device):
         pipe.unet(noisy, torch.tensor([1], device=device), words).sample.sum().backward()
     return counted.get_total_flops()
@@ -190,12 +190,12 @@ def main(arguments: list[str] | None = None) -> None:
             sd15().save_pretrained(folder / "sd15")
         base = folder / "sd15" if given.sd15 else "tiny"
         for k in range(given.rounds):
-            pipe = diffusion.load(base, device, dtype)
+            pipe = pipelines.load(base, device, dtype)
             for part in (pipe.vae, pipe.unet):
                 part.to(memory_format=torch.contiguous_format)  # as the script leaves it
             rates["plain"].append(plain(pipe, files, given, device))
             print(f"plain: {rates['plain'][-1]:.2f} images/s", flush=True)
-            pipe = diffusion.load(base, device, dtype)
+            pipe = pipelines.load(base, device, dtype)
             rate, encoding = ours(pipe, files, given, folder / f"latents{k}")
             rates["ours"].append(rate)
             print(f"ours: {rate:.2f} images/s, after encoding at {encoding:.2f} images/s, once", flush=True)

@@ -1,10 +1,8 @@
-"""Where a run's artefacts live: checked tables, atomic writes, provenance, addressed randomness.
+"""Where a run's artefacts live: checked tables and provenance.
 
-`Run` is the only thing that knows paths. Everything is written under a temporary name, flushed to disk and renamed,
-so an interrupted write leaves nothing behind that looks finished.
+`Run` is the only thing that knows paths.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from p2d_lib.schemas import ARTEFACTS
+from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.files import _remove, atomic, sha256
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "diffusers", "transformers", "peft", "open_clip_torch")
 
@@ -33,54 +32,6 @@ class ArtefactError(Exception):
 def home() -> Path:
     """The folder that holds data/, tables/ and figures/: `P2D_HOME`, else the repository."""
     return Path(os.environ.get("P2D_HOME") or Path(__file__).resolve().parents[1])
-
-
-def derive(seed: int, *address: str | int) -> int:
-    """A seed in 0..2**63-1 for one place of the work, e.g. derive(run_seed, "sample", image_index).
-
-    Equal addresses give equal seeds whatever ran before, so image k does not depend on batch size, shard or order.
-    """
-    digest = hashlib.sha256(json.dumps([seed, *address]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file, or of a folder's files by relative name."""
-    if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("[!.]*") if p.is_file()):  # Snakemake leaves a dot file in folders
-            digest.update(f"{file.relative_to(path)}:{sha256(file)}\n".encode())
-        return digest.hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there takes the name on success and vanishes on error.
-
-    Works for a file and for a folder (make the folder at the path yielded).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)
-    try:
-        yield partial
-        for file in [partial] if partial.is_file() else sorted(p for p in partial.rglob("*") if p.is_file()):
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        if path.is_dir():
-            _remove(path)
-        partial.replace(path)
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @cache

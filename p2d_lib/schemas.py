@@ -1,18 +1,14 @@
-"""The artefacts that the notebooks hand to one another: what each holds, which notebook makes it, which read it.
+"""The columns of every table that notebooks hand to one another, with types, units and ranges.
 
 Tables are checked on every write and every read: a missing or unknown column, a wrong type or a value out of range
 is an error that names artefact, column and value.
 """
 
-from dataclasses import dataclass
-
 import pandera.pandas as pa
 
-from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, GENERATORS, SEXES
+from p2d_lib.generators import GENERATORS
+from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
 
-NOTEBOOKS = (
-    "01_prep", "02_describe", "03_finetune", "04_sample", "05_fidelity", "06_classify", "07_readers", "08_fairness",
-)  # fmt: skip
 SPLITS = ("train", "val", "test")
 KINDS = ("network", "vlm", "person")
 
@@ -130,45 +126,3 @@ READINGS = _table(
         "seconds": _number(0, nullable=True),
     }
 )
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """What one notebook leaves for others: a table (with a schema) or a folder (without)."""
-
-    path: str  # relative to the run's folder
-    made_by: str
-    schema: pa.DataFrameSchema | None = None
-
-
-ARTEFACTS = {
-    "images": Artefact("images", "01_prep"),  # resized real images, <image_id>.png
-    "cases": Artefact("cases.parquet", "01_prep", CASES),
-    "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
-    "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
-    "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
-    "captioner": Artefact("captioner", "02_describe"),  # where one was fitted
-    "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: prompts.Wording
-    "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
-    "adapter": Artefact("adapter", "03_finetune"),
-    "baselines": Artefact("baselines", "03_finetune"),  # a folder each
-    "scout": Artefact("scout", "03_finetune"),
-    "alignment": Artefact("alignment", "03_finetune"),
-    "plan": Artefact("plan.parquet", "04_sample", PLAN),
-    "synthetic": Artefact("synthetic.parquet", "04_sample", SYNTHETIC),
-    "synthetic_images": Artefact("synthetic", "04_sample"),
-    "classifiers": Artefact("classifiers", "06_classify"),
-    "network_readings": Artefact("readings/networks.parquet", "06_classify", READINGS),
-    "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
-    "reader_readings": Artefact("readings/readers.parquet", "07_readers", READINGS),
-}
-READS = {
-    "01_prep": (),
-    "02_describe": ("images", "cases", "measurements"),
-    "03_finetune": ("images", "cases", "descriptions"),
-    "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
-    "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
-    "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
-    "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
-    "08_fairness": ("cases", "network_readings"),
-}

@@ -32,8 +32,6 @@ SITES = (
     "abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity",
     "neck", "scalp", "trunk", "unknown", "upper extremity",
 )  # fmt: skip
-BASELINES = ("scratch-unet", "scratch-vgg16-unet", "cascade", "textual-inversion")
-GENERATORS = ("adapter", "base", *BASELINES)  # who draws synthetic images
 SEXES = ("female", "male", "unknown")
 FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
 DX_TYPES = ("histo", "follow_up", "consensus", "confocal", "unknown")

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from p2d_lib import images
-from p2d_lib.run import ArtefactError, Run, atomic, derive, home, sha256
+from p2d_lib.files import atomic, sha256
+from p2d_lib.run import ArtefactError, Run, home
+from p2d_lib.seeds import derive
 
 DERIVED = 3200775002331599469  # pinned: every image of every run hangs on this
 

@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from p2d_lib.params import MODELS
-from p2d_lib.schemas import ARTEFACTS, CASES, DESCRIPTIONS, MEASUREMENTS, NOTEBOOKS, READINGS, READS
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
+from p2d_lib.parameters import MODELS
+from p2d_lib.schemas import CASES, DESCRIPTIONS, MEASUREMENTS, READINGS
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, HAM10000_IMAGES, HAM10000_LESIONS, MALIGNANT
 
 

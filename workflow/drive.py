@@ -72,14 +72,14 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
     """{notebook: {parameter: value}}, validated, with the folder of its set resolved. Raises Refused."""
     import yaml
 
-    from p2d_lib import params
+    from p2d_lib.parameters import ParameterError, profile
 
     overrides = list(given.set)
     if given.data:
         overrides.append(f"01_prep.data={json.dumps(given.data)}")
     try:
-        values = params.profile(given.profile, given.run, tuple(overrides))
-    except params.ParameterError as error:
+        values = profile(given.profile, given.run, tuple(overrides))
+    except ParameterError as error:
         raise Refused(" ".join(str(error).split())) from None
     except yaml.YAMLError as error:
         where = " ".join([f"params/{given.profile}.yaml", *(f"--set {override}" for override in overrides)])

@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-PARAMETERS = "params.py"  # no dependency: a parameter's value is one, and Snakemake sees it under `params:`
+PARAMETERS = "parameters"  # no dependency: a parameter's value is one, and Snakemake sees it under `params:`
 
 
 def sources(repository: Path, notebook: str) -> list[Path]:
@@ -17,7 +17,7 @@ def sources(repository: Path, notebook: str) -> list[Path]:
     found, pending = set(), _imported(repository, code, path)
     while pending:
         module = pending.pop()
-        if module not in found and module.name != PARAMETERS:
+        if module not in found and PARAMETERS not in module.parts:
             found.add(module)
             pending |= _imported(repository, module.read_text(encoding="utf-8"), module)
     rooms = {module.parent for module in found} - {repository / "p2d_lib"}

@@ -9,7 +9,7 @@ pixels: a gain of mixed over replay is due to the synthetic images, one of both 
 import numpy as np
 
 from p2d_lib.models.classifiers import draw_classes, epochs
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 
 ARMS = ("real", "real+replay", "synthetic", "mixed")
 

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from p2d_lib import stats
-from p2d_lib.plots import OKABE_ITO, TEXT_WIDTH
-from p2d_lib.run import derive
-from p2d_lib.tables import interval
+from p2d_lib.instruments import intervals, multiplicity, scores
+from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
+from p2d_lib.report.tables import interval
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
@@ -28,17 +28,17 @@ def draws(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resamples: i
         per_seed = []
         for _, part in of_arm.groupby("seed"):
             part = part.sort_values("image_id")  # equal rows in equal places: resamples are shared
-            weights = stats.resample(part["lesion_id"], n_resamples, derive(seed, "lesions") % 2**32)
+            weights = intervals.resample(part["lesion_id"], n_resamples, derive(seed, "lesions") % 2**32)
             p = part[[f"p_{dx}" for dx in DX]]
-            per_seed.append(stats.resampled_scores(part["dx"], part["dx_read"], p, weights))
-        result[arm] = {score: np.stack([drawn[score] for drawn in per_seed]) for score in stats.SCORES}
+            per_seed.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights))
+        result[arm] = {score: np.stack([drawn[score] for drawn in per_seed]) for score in scores.SCORES}
     return result
 
 
 def arms_table(drawn: Draws) -> pd.DataFrame:
     """One row per arm: each score as the mean over seeds with its 95 % interval over lesions and seeds."""
     return pd.DataFrame(
-        {NAMES[score]: interval(*_summary(of_arm[score])) for score in stats.SCORES} for of_arm in drawn.values()
+        {NAMES[score]: interval(*_summary(of_arm[score])) for score in scores.SCORES} for of_arm in drawn.values()
     ).set_axis(pd.Index(drawn, name="arm"))
 
 
@@ -46,14 +46,14 @@ def paired(drawn: Draws) -> pd.DataFrame:
     """One row per score and pair of arms: difference, low, high, p, and p by Holm over the pairs of a score."""
     rows = [
         {"score": score, "first": first, "second": second}
-        | stats.compare(drawn[first][score], drawn[second][score])._asdict()
-        for score in stats.SCORES
+        | intervals.compare(drawn[first][score], drawn[second][score])._asdict()
+        for score in scores.SCORES
         for first, second in PAIRS
         if first in drawn and second in drawn
     ]
-    columns = ["score", "first", "second", *stats.Difference._fields]
+    columns = ["score", "first", "second", *intervals.Difference._fields]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(holm=table.groupby("score")["p"].transform(stats.holm))
+    return table.assign(holm=table.groupby("score")["p"].transform(multiplicity.holm))
 
 
 def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def classes_table(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resa
             recalls = []
             for _, part in of_arm.groupby("seed"):
                 part = part.sort_values("image_id")
-                weights = stats.resample(part["lesion_id"], n_resamples, derive(seed, "class", dx) % 2**32)
+                weights = intervals.resample(part["lesion_id"], n_resamples, derive(seed, "class", dx) % 2**32)
                 recalls.append(weights @ (part["dx_read"] == dx).to_numpy() / weights.sum(1))
             row[arm] = interval(*_summary(np.stack(recalls)), digits=2)
         rows.append(row)
@@ -116,8 +116,8 @@ def findings(drawn: Draws, differences: pd.DataFrame, test: pd.DataFrame) -> lis
 
 def arms_figure(drawn: Draws) -> Figure:
     """One panel per score: rings are seeds, the dot their mean, the bar its 95 % interval."""
-    figure, axes = plt.subplots(1, len(stats.SCORES), figsize=(TEXT_WIDTH, 0.6 + 0.3 * len(drawn)), sharey=True)
-    for axis, score in zip(axes, stats.SCORES, strict=True):
+    figure, axes = plt.subplots(1, len(scores.SCORES), figsize=(TEXT_WIDTH, 0.6 + 0.3 * len(drawn)), sharey=True)
+    for axis, score in zip(axes, scores.SCORES, strict=True):
         for line, of_arm in enumerate(drawn.values()):
             estimate, low, high = _summary(of_arm[score])
             axis.errorbar(
@@ -163,8 +163,8 @@ def confusion_figure(readings: pd.DataFrame, cases: pd.DataFrame) -> Figure:
     return figure
 
 
-def _summary(draws: np.ndarray) -> stats.Interval:
-    return stats.summarise(draws, bounds=(0, 1))
+def _summary(draws: np.ndarray) -> intervals.Interval:
+    return intervals.summarise(draws, bounds=(0, 1))
 
 
 def _with_truth(readings: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:

@@ -14,8 +14,10 @@ import torch
 from tqdm import tqdm
 
 from p2d_lib.classify import arms as plan
+from p2d_lib.files import atomic
 from p2d_lib.models import classifiers
-from p2d_lib.run import Run, atomic, derive
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 

@@ -13,9 +13,10 @@ from p2d_lib.describe import table
 from p2d_lib.models import clip
 from p2d_lib.models.captioner import PUBLISHED_STAGES, Captioner, Stage, build, caption, embed, spread
 from p2d_lib.models.captioner import fit as train
-from p2d_lib.prompts import read, render
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES, Lesion
+from p2d_lib.words.parse import read
+from p2d_lib.words.render import render
 
 PART = 256  # images in memory at once
 UNSEEN = {"localization": "unknown", "age": None, "sex": "unknown"}  # no image shows whose it is, or where

@@ -7,8 +7,8 @@ features, and `vocabulary.codes` names them in UMLS and SNOMED CT where that can
 
 import pandas as pd
 
-from p2d_lib.prompts import PRESENT
 from p2d_lib.vocabulary import FEATURES, codes
+from p2d_lib.words.render import PRESENT
 
 
 def frequency(descriptions: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from p2d_lib import stats
-from p2d_lib.prompts import PRESENT
-from p2d_lib.run import derive
+from p2d_lib.instruments import intervals
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words.render import PRESENT
 
 MEASURES = ("auc", "kappa")
 LOTS = 5  # exchanges that swap sensitivity is averaged over: by a single one it would depend on the seed
@@ -47,10 +47,10 @@ def resampled(scores: pd.DataFrame, reference: pd.DataFrame, weights: np.ndarray
 
 def macro(
     scores: pd.DataFrame, reference: pd.DataFrame, lesion_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0
-) -> dict[str, stats.Interval]:
+) -> dict[str, intervals.Interval]:
     """Mean auc and kappa over features, each with its percentile interval over lesions."""
     draws = resampled(scores, reference, _lesions(lesion_ids, n_resamples, seed))
-    return {measure: stats.summarise(draws[measure]) for measure in MEASURES}
+    return {measure: intervals.summarise(draws[measure]) for measure in MEASURES}
 
 
 def compare(
@@ -60,11 +60,11 @@ def compare(
     lesion_ids: Sequence[str],
     n_resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, stats.Difference]:
+) -> dict[str, intervals.Difference]:
     """First minus second describer of the same images: mean auc and kappa over features, paired over lesions."""
     weights = _lesions(lesion_ids, n_resamples, seed)
     one, other = (resampled(scores, reference, weights) for scores in (first, second))
-    return {measure: stats.compare(one[measure], other[measure]) for measure in MEASURES}
+    return {measure: intervals.compare(one[measure], other[measure]) for measure in MEASURES}
 
 
 def class_prior(by_class: pd.DataFrame, dx: Sequence[str]) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def swap_sensitivity(
     lesion_ids: Sequence[str],
     n_resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, stats.Difference]:
+) -> dict[str, intervals.Difference]:
     """Agreement with own descriptions minus that with those of other images of the same dx, paired over lesions.
 
     The others are drawn by lot, LOTS times. About 0: the describer sees the class and no more of the image; the larger
@@ -94,7 +94,8 @@ def swap_sensitivity(
     lots = [exchange(dx, lesion_ids, derive(seed, "lot", lot)) for lot in range(LOTS)]
     swapped = [resampled(scores.iloc[other], reference, weights) for other in lots]
     return {
-        measure: stats.compare(own[measure], np.mean([one[measure] for one in swapped], axis=0)) for measure in MEASURES
+        measure: intervals.compare(own[measure], np.mean([one[measure] for one in swapped], axis=0))
+        for measure in MEASURES
     }
 
 
@@ -116,7 +117,7 @@ def exchange(dx: Sequence[str], lesion_ids: Sequence[str], seed: int) -> np.ndar
 
 
 def _lesions(lesion_ids: Sequence[str], n_resamples: int, seed: int) -> np.ndarray:
-    return stats.resample(lesion_ids, n_resamples, derive(seed, "faithfulness"))
+    return intervals.resample(lesion_ids, n_resamples, derive(seed, "faithfulness"))
 
 
 def _known(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +138,7 @@ def _agreement(scores: pd.DataFrame, reference: pd.DataFrame, weights: np.ndarra
     auc = np.full((len(weights), len(FEATURES)), np.nan)
     for k in np.flatnonzero(there.any(0) & (known & ~there).any(0)):
         rows = known[:, k]
-        auc[:, k] = stats.weighted_auc(there[rows, k], scores[rows, k], weights[:, rows])
+        auc[:, k] = scores.weighted_auc(there[rows, k], scores[rows, k], weights[:, rows])
     said = known & (scores >= PRESENT)
     n, n_said, n_there, n_both = (weights @ cells for cells in (known, said, there, said & there))
     with np.errstate(invalid="ignore"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from p2d_lib.describe.api import Client
-from p2d_lib.prompts import Wording
+from p2d_lib.words.wording import Wording
 
 QUESTION = (
     "Rewrite this caption of a dermoscopic image in other words, as a dermatologist might. Keep every finding, add "

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import spearmanr
 
-from p2d_lib import tables
 from p2d_lib.describe import faithfulness, wording
+from p2d_lib.report import tables
 from p2d_lib.vocabulary import DX, FEATURES
 
 COMPARED = (

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.describe.table import rows
-from p2d_lib.prompts import lesions, render
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words.render import render
+from p2d_lib.words.wording import lesions
 
 FULL_SHARE = {"light_brown": 0.25, "dark_brown": 0.25, "red": 0.25, "black": 0.125, "white": 0.125, "blue_grey": 0.25}
 BY_RANK = {  # feature: what measures it; only its order among the train images means something

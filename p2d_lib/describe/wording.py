@@ -13,7 +13,7 @@ import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU, BLEUScore
 
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 
 BETA = 1.2  # of ROUGE-L: how much more recall weighs than precision (Chen et al.)

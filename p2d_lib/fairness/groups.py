@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 
-from p2d_lib import stats
-from p2d_lib.run import derive
+from p2d_lib.instruments import intervals, multiplicity
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, DX_NAMES, MALIGNANT
 
 METRICS = ("accuracy", "balanced accuracy", "malignant sensitivity", "malignant specificity")
@@ -62,7 +62,7 @@ def by_group(
     classes that occur in the group. Raises ValueError when readings lack an image, a case or a seed.
     """
     read, rows = _aligned(readings, cases)
-    weights = stats.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
+    weights = intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
     table = []
     for attribute, group in attributes(rows).items():
         estimates = {arm: _estimates(rows["dx"], read[arm], group) for arm in read.columns.unique("arm")}
@@ -76,7 +76,7 @@ def by_group(
                 for arm in estimates:
                     at = {"attribute": attribute, "group": name, "metric": metric, "arm": arm, **size}
                     if drawn := draws.get((name, metric)):
-                        _, low, high = stats.summarise(drawn[arm])
+                        _, low, high = intervals.summarise(drawn[arm])
                         at |= {"estimate": estimates[arm].loc[name, metric], "low": max(low, 0), "high": min(high, 1)}
                     table.append(at)
     columns = ["attribute", "group", "metric", "arm", "n_images", "n_lesions", "n_counted"]
@@ -112,7 +112,7 @@ def gaps(
     read, rows = _aligned(readings[readings["arm"].isin(arms)], cases)
     if lacking := [arm for arm in arms if arm not in read.columns.unique("arm")]:
         raise ValueError(f"no readings of arm {lacking[0]!r}; run 06_classify with it among its arms")
-    weights = stats.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
+    weights = intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
     table = []
     for attribute, group in attributes(rows).items():
         draws = _draws(read, rows, group, weights, min_n)
@@ -127,15 +127,15 @@ def gaps(
                 means = {name: drawn[arm][:, 0].mean() for name, drawn in able.items()}
                 largest, smallest = max(means, key=means.get), min(means, key=means.get)
                 ends[arm] = able[largest][arm], able[smallest][arm]
-                gap, low, high, _ = stats.compare(*ends[arm])
+                gap, low, high, _ = intervals.compare(*ends[arm])
                 at = {"attribute": attribute, "metric": metric, "arm": arm, "largest": largest, "smallest": smallest}
                 table.append({**at, "gap": gap, "low": low, "high": high, "p": p[arm]})
-            change = stats.compare(ends[arms[1]][0] - ends[arms[1]][1], ends[arms[0]][0] - ends[arms[0]][1])
+            change = intervals.compare(ends[arms[1]][0] - ends[arms[1]][1], ends[arms[0]][0] - ends[arms[0]][1])
             at = {"attribute": attribute, "metric": metric, "arm": CHANGE}
             table.append({**at, **dict(zip(("gap", "low", "high", "p"), change, strict=True))})
     columns = ["attribute", "metric", "arm", "largest", "smallest", "gap", "low", "high", "p"]
     result = pd.DataFrame(table, columns=columns)
-    result["p_holm"] = result.groupby(["metric", "arm"])["p"].transform(lambda p: stats.holm(p))
+    result["p_holm"] = result.groupby(["metric", "arm"])["p"].transform(lambda p: multiplicity.holm(p))
     return result
 
 

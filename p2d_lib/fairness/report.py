@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib import plots, tables
 from p2d_lib.fairness.groups import CHANGE, LESION_TYPE
+from p2d_lib.report import figures, tables
 
 TOO_SMALL = "n too small"
 SHOWN = ("balanced accuracy", "malignant sensitivity")  # by group of patient; between classes it is accuracy
@@ -53,12 +53,12 @@ def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[st
         lines += [(attribute, ""), *((attribute, group) for group in part["group"])]
         labels += [attribute, *(f"{row.group} ({row.n_lesions})" for row in part.itertuples())]
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(plots.TEXT_WIDTH, 0.6 + 0.165 * len(labels)), sharey=True, squeeze=False
+        1, len(metrics), figsize=(figures.TEXT_WIDTH, 0.6 + 0.165 * len(labels)), sharey=True, squeeze=False
     )
     for axis, metric in zip(axes[0], metrics, strict=True):
         values = table[table["metric"] == metric].set_index(["arm", "attribute", "group"])
         series = {arm: values.loc[arm].reindex(lines)[["estimate", "low", "high"]].to_numpy() for arm in arms}
-        plots.forest(axis, labels, series)
+        figures.forest(axis, labels, series)
         axis.set(xlabel=metric, xlim=(-0.02, 1.02))
         axis.tick_params(axis="y", length=0)
         for line, row in enumerate(values.loc[arms[0]].reindex(lines).itertuples()):

@@ -7,7 +7,7 @@ classes is the level to compare it with.
 import numpy as np
 import pandas as pd
 
-from p2d_lib import stats
+from p2d_lib.instruments import intervals
 
 
 def mismatched(table: pd.DataFrame, seed: int) -> list[str]:
@@ -29,7 +29,7 @@ def summarise(own: np.ndarray, other: np.ndarray, seed: int) -> pd.DataFrame:
     """
     measures = {"own": own, "other": other, "wins": own > other}
     bounds = [
-        stats.bootstrap(lambda rows, values=values: values[rows].mean(), range(len(own)), seed=seed)
+        intervals.bootstrap(lambda rows, values=values: values[rows].mean(), range(len(own)), seed=seed)
         for values in measures.values()
     ]
     return pd.DataFrame(bounds, index=list(measures), columns=["mean", "low", "high"])

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from p2d_lib.models import diffusion
-from p2d_lib.run import atomic
+from p2d_lib.files import atomic
+from p2d_lib.models import encoding, pipelines
 
 SHARD = 1024  # images, or prompts, in a file
 
@@ -83,7 +83,7 @@ def encode(
     read = images if callable(images) else images.__getitem__
     of_images, of_words = (
         digest(*_state(pipe.vae)),
-        digest(*(p for part in diffusion.encoders(pipe) for p in _state(part))),
+        digest(*(p for part in pipelines.encoders(pipe) for p in _state(part))),
     )
     distinct, index = distinct_prompts(prompts)
 
@@ -92,7 +92,7 @@ def encode(
 
     def moments(part: slice) -> dict[str, torch.Tensor]:
         pixels = read(part)
-        views = [diffusion.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
+        views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
         return dict(
             zip(("latents", "spread"), (torch.stack(pair, dim=1) for pair in zip(*views, strict=True)), strict=True)
         )
@@ -100,12 +100,12 @@ def encode(
     paths = _shards(pipe, "images", len(prompts), image_key, moments, cache)
     stored = {"latents": Stored(paths, "latents"), "spread": Stored(paths, "spread")}
     if words == "tokens":
-        return Encoded(**stored, embeddings=None, index=None, ids=diffusion.tokens(pipe, [*prompts, ""]).int())
+        return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())
     paths = _shards(
         pipe, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
-        lambda part: diffusion.conditions(pipe, distinct[part]), cache,
+        lambda part: encoding.conditions(pipe, distinct[part]), cache,
     )  # fmt: skip
-    kinds = ("embeddings", "pooled") if diffusion.is_xl(pipe) else ("embeddings",)
+    kinds = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
     return Encoded(**stored, **{name: Stored(paths, name) for name in kinds}, index=index)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from p2d_lib import plots
-from p2d_lib.models import diffusion
-from p2d_lib.run import atomic
+from p2d_lib.files import atomic
+from p2d_lib.models import sampling
+from p2d_lib.report import figures
 
 
 class Strip:
@@ -25,14 +25,14 @@ class Strip:
         for step, path in self._rows():
             if step > done:
                 path.unlink()
-        drawn = diffusion.sample(self.pipe, self.prompts, self.seeds, **self.settings)
+        drawn = sampling.sample(self.pipe, self.prompts, self.seeds, **self.settings)
         with atomic(self.folder / f"{done}.npy") as partial, partial.open("wb") as file:
             np.save(file, drawn)
 
     def figure(self, titles: Sequence[str], epoch: int) -> Figure:
         """Rows from the first look down, a title above each prompt's column. epoch: its steps."""
         rows = self._rows()
-        return plots.grid(
+        return figures.grid(
             [np.load(path) for _, path in rows], [f"epoch {step / epoch:.3g}" for step, _ in rows], titles
         )
 

@@ -31,8 +31,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from p2d_lib.files import atomic, sha256
 from p2d_lib.models import clip as clips
-from p2d_lib.run import atomic, derive, sha256
+from p2d_lib.seeds import derive
 
 INSTRUCTION = "Describe the skin lesion."
 END = "<|endoftext|>"

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05

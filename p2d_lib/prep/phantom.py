@@ -20,7 +20,8 @@ from scipy import fft, ndimage
 from skimage.color import rgb2lab
 from tqdm import tqdm
 
-from p2d_lib.run import atomic, derive
+from p2d_lib.files import atomic
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, HAM10000_LESIONS
 
 CAMERAS = ("clinic", "atlas")

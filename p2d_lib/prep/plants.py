@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 
-from p2d_lib.run import atomic, derive
+from p2d_lib.files import atomic
+from p2d_lib.seeds import derive
 
 KINDS = ("duplicated_lesions", "near_duplicates", "mislabelled", "blurred", "empty")
 TURNS = tuple(Image.Transpose)  # the seven quarter turns and mirrorings that change an image

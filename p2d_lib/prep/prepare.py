@@ -15,10 +15,10 @@ from scipy.ndimage import binary_erosion
 from tqdm import tqdm
 
 from p2d_lib import images
+from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.files import sha256
 from p2d_lib.prep import measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
-from p2d_lib.run import sha256
-from p2d_lib.schemas import ARTEFACTS
 
 SHARD = 128  # images: what is done again after an interruption
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from p2d_lib.params import Prep
+from p2d_lib.files import sha256
+from p2d_lib.parameters import Prep
 from p2d_lib.prep import phantom, plants, raw
-from p2d_lib.run import Run, derive, sha256
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
 
 
 def raw_set(run: Run, p: Prep) -> raw.RawSet:

@@ -12,9 +12,9 @@ from sklearn import metrics
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-from p2d_lib import stats
+from p2d_lib.instruments import intervals, multiplicity
+from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readers.study import SOURCES
-from p2d_lib.stats import Interval
 from p2d_lib.vocabulary import DX
 
 NOTHING = Interval(np.nan, np.nan, np.nan)
@@ -50,7 +50,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
             }
         )
     result = pd.DataFrame(rows)
-    return result.assign(p_holm=stats.holm(result["p"]))
+    return result.assign(p_holm=multiplicity.holm(result["p"]))
 
 
 def report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
@@ -126,4 +126,4 @@ def _auc(asked: pd.DataFrame, n_resamples: int, seed: int) -> Interval:
         pairs = n * (len(rows) - n)
         return (ranks[truth].sum() - n * (n + 1) / 2) / pairs if pairs else np.nan
 
-    return stats.bootstrap(area, asked["image_id"], n_resamples, seed)
+    return intervals.bootstrap(area, asked["image_id"], n_resamples, seed)

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from p2d_lib import plots, tables
 from p2d_lib.readers import analysis
 from p2d_lib.readers.study import SOURCES
+from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
 THUMBNAIL = 96  # px at most of an image in the contact sheet
@@ -19,7 +19,7 @@ def contact_sheet(pictures: np.ndarray, columns: int = 14) -> Figure:
     side = min(THUMBNAIL, *pictures.shape[1:3])
     small = [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS)) for p in pictures]
     rows = [np.stack(small[start : start + columns]) for start in range(0, len(small), columns)]
-    return plots.grid(rows, [f"{i * columns + 1}–{i * columns + len(row)}" for i, row in enumerate(rows)])
+    return figures.grid(rows, [f"{i * columns + 1}–{i * columns + len(row)}" for i, row in enumerate(rows)])
 
 
 def readers_table(result: pd.DataFrame, simulated: bool) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def readers_table(result: pd.DataFrame, simulated: bool) -> pd.DataFrame:
 def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) -> Figure:
     """Receiver operating characteristic of "this image is synthetic", one line a reader, its area in the legend."""
     area = result.set_index("reader")["auc"]
-    figure, axis = plt.subplots(figsize=(plots.TEXT_WIDTH, 2.9))
+    figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.9))
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     styles = ("-", "--", "-.", (0, (1, 1)))
     for i, (reader, (false, true)) in enumerate(analysis.roc(readings, key).items()):
@@ -56,7 +56,7 @@ def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) 
 
 def confusion_figure(readings: pd.DataFrame, key: pd.DataFrame, title: str) -> Figure:
     """Diagnoses on real and on synthetic images, in percent of the true class; darker is more."""
-    figure, axes = plt.subplots(1, 2, figsize=(plots.TEXT_WIDTH, 2.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.6), sharey=True)
     for axis, source in zip(axes, SOURCES, strict=True):
         counts = analysis.confusion(readings, key, source)
         share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)

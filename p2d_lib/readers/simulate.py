@@ -13,8 +13,9 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from p2d_lib.files import atomic
 from p2d_lib.readers import study
-from p2d_lib.run import atomic, derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 EXAMPLE = Path(__file__).parent / "example"  # the sheet and key that ship

@@ -28,7 +28,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from PIL import Image
 
 from p2d_lib import images
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 SOURCES = ("real", "synthetic")

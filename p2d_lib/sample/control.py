@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from p2d_lib import stats
-from p2d_lib.prompts import plain, read
+from p2d_lib.instruments import intervals
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.parse import read
+from p2d_lib.words.reword import plain
 
 ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
 
@@ -43,13 +44,13 @@ def agreement(
     if wanted is None:
         wanted = pd.DataFrame([read(plain(prompt)).model_dump() for prompt in prompts])
     dx = np.array([DX.index(name) for name in dx])
-    weights = stats.resample(prompts, n_resamples, seed).astype(float)
+    weights = intervals.resample(prompts, n_resamples, seed).astype(float)
     right = p.argmax(1) == dx
-    rows = [("class", "agreement", len(dx), *stats.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
+    rows = [("class", "agreement", len(dx), *intervals.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
     for name in attributes:
         scores = wanted[name].to_numpy(float)  # None: NaN
         draws = _concordance(scores, features[:, list(FEATURES).index(name)], dx, weights)
-        rows.append((name, "concordance", int(np.isfinite(scores).sum()), *stats.summarise(draws), 0.5))
+        rows.append((name, "concordance", int(np.isfinite(scores).sum()), *intervals.summarise(draws), 0.5))
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
 
 

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from p2d_lib.prompts import PRESENT, Wording, chosen, lesions, resample
-from p2d_lib.run import derive
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.choose import chosen, resample
+from p2d_lib.words.render import PRESENT
+from p2d_lib.words.wording import Wording, lesions
 
 COLUMNS = ("image_id", "dx", "prompt", "seed", "generator")
 MODES = ("balanced", "proportional", "random", "curriculum")

@@ -20,8 +20,9 @@ from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
 from p2d_lib import images
-from p2d_lib.models import classifiers, clip, diffusion
-from p2d_lib.run import Run, atomic, sha256
+from p2d_lib.files import atomic, sha256
+from p2d_lib.models import classifiers, clip, lora, sampling
+from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX
 
 SHARD = 512  # images in memory at once while they are measured
@@ -43,11 +44,11 @@ def generators(pipe, compiled: bool = False, **settings) -> dict[str, Generator]
 
     @cache
     def merged(adapter: bool):
-        return diffusion.merged(pipe, adapter, compiled)
+        return lora.merged(pipe, adapter, compiled)
 
     return {
-        "adapter": lambda asked: diffusion.samples(merged(True), asked, **settings),
-        "base": lambda asked: diffusion.samples(merged(False), asked, **settings),
+        "adapter": lambda asked: sampling.samples(merged(True), asked, **settings),
+        "base": lambda asked: sampling.samples(merged(False), asked, **settings),
     }
 
 
@@ -130,10 +131,10 @@ def sweep(
     if not len(prompts):
         raise ValueError("a sweep needs prompts: an average over no images is none")
     n = settings.get("batch_size", 32)
-    diffusion.sample(pipe, prompts[:n], seeds[:n], num_inference_steps=1, **settings)  # the first call costs more
+    sampling.sample(pipe, prompts[:n], seeds[:n], num_inference_steps=1, **settings)  # the first call costs more
     for scale, count in product(guidance, steps):
         started = time.perf_counter()
-        drawn = diffusion.sample(pipe, prompts, seeds, guidance_scale=scale, num_inference_steps=count, **settings)
+        drawn = sampling.sample(pipe, prompts, seeds, guidance_scale=scale, num_inference_steps=count, **settings)
         seconds = (time.perf_counter() - started) / len(prompts)
         yield {"guidance": float(scale), "steps": int(count), "seconds": seconds}, drawn
 

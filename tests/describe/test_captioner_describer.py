@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from p2d_lib.describe import captioner
-from p2d_lib.prompts import SAID, SAID_MARKED, read
 from p2d_lib.vocabulary import Lesion
+from p2d_lib.words.parse import SAID, SAID_MARKED, read
 
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 
 from p2d_lib.describe import concepts, template
-from p2d_lib.prompts import CLIP_TOKENS, PRESENT, Wording, lesions
 from p2d_lib.schemas import DESCRIPTIONS
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, codes
+from p2d_lib.words.render import CLIP_TOKENS, PRESENT
+from p2d_lib.words.wording import Wording, lesions
 
 TRAIN = 8
 

@@ -7,7 +7,7 @@ import pytest
 
 from p2d_lib.describe import edits
 from p2d_lib.describe.table import rows
-from p2d_lib.prompts import chosen
+from p2d_lib.words.choose import chosen
 
 
 @pytest.fixture

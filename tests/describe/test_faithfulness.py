@@ -7,8 +7,8 @@ from scipy.stats import norm
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from p2d_lib.describe import faithfulness, scores
-from p2d_lib.prompts import PRESENT
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.render import PRESENT
 
 N = 600
 NAMES = list(FEATURES)

@@ -7,7 +7,7 @@ from chat_server import ChatServer, prompt, says
 
 from p2d_lib.describe import api
 from p2d_lib.describe.rewrite import rewrite
-from p2d_lib.prompts import Wording
+from p2d_lib.words.wording import Wording
 
 WORDING = Wording("phrases", max_features=8, max_tokens=6)
 

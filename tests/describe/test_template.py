@@ -8,9 +8,10 @@ import pytest
 from p2d_lib.describe import template
 from p2d_lib.models.clip import count_tokens
 from p2d_lib.prep.measure import NAMES
-from p2d_lib.prompts import CLIP_TOKENS, PRESENT, Wording, lesions
 from p2d_lib.schemas import DESCRIPTIONS
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words.render import CLIP_TOKENS, PRESENT
+from p2d_lib.words.wording import Wording, lesions
 
 N = 200
 UNMEASURED = {

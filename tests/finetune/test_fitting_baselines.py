@@ -9,10 +9,10 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch.nn import functional as F
 
-from p2d_lib.finetune import baselines as fitting
-from p2d_lib.finetune.train import Recipe, Watch
-from p2d_lib.models import baselines
-from p2d_lib.models.denoisers import SCHEDULES
+from p2d_lib.finetune import pixel_baselines as fitting
+from p2d_lib.finetune.loop import Recipe, Watch
+from p2d_lib.models import pixel_baselines
+from p2d_lib.models.pixel_unets import SCHEDULES
 
 WORDS = ["red lesion", "black lesion"]
 RED, BLACK = [220, 30, 30], [10, 10, 10]
@@ -27,9 +27,9 @@ def blots():
     return np.stack([red, black] * 8), WORDS * 8
 
 
-@pytest.mark.parametrize("name", baselines.SCRATCH)
+@pytest.mark.parametrize("name", pixel_baselines.SCRATCH)
 def test_the_prompt_decides_the_colour(blots, name):
-    baseline = baselines.build(name, side=32, imagenet=False)
+    baseline = pixel_baselines.build(name, side=32, imagenet=False)
     recipe = Recipe(steps=30, batch_size=8, learning_rate=5e-3, seed=0)
     logs = fitting.fit_baseline(baseline, fitting.encode(baseline, *blots), recipe)
     assert list(logs) == {"cascade": ["cascade-base", "cascade-upsampler"]}.get(name, [name])
@@ -42,7 +42,7 @@ def test_the_prompt_decides_the_colour(blots, name):
 
 def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
     images, prompts = blots
-    baseline = baselines.build("cascade", side=32)
+    baseline = pixel_baselines.build("cascade", side=32)
     recipe = Recipe(steps=40, batch_size=8, learning_rate=1e-2, seed=0)
     fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, images, prompts), recipe)
     low = torch.from_numpy(images[:2]).permute(0, 3, 1, 2) / 127.5 - 1
@@ -65,7 +65,7 @@ def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
 
 
 def test_stages_are_fitted_apart(blots):
-    baseline = baselines.build("cascade", side=32)
+    baseline = pixel_baselines.build("cascade", side=32)
     before = [p.clone() for p in baseline.networks["base"].parameters()]
     recipe = Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0)
     fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe)
@@ -77,7 +77,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(blots, tmp_p
     honest, calls = fitting.denoising_loss, []
 
     def upsampler(checkpoints=None):
-        baseline = baselines.build("cascade", side=32)
+        baseline = pixel_baselines.build("cascade", side=32)
         log = fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe, None, checkpoints)
         return list(baseline.networks["upsampler"].parameters()), log
 
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(blots, tmp_p
 
 def test_a_batch_computed_in_parts_gives_the_same_network(blots):
     def fitted(accumulate):
-        baseline = baselines.build("cascade", side=32)
+        baseline = pixel_baselines.build("cascade", side=32)
         recipe = Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=0, accumulate=accumulate)
         log = fitting.fit_stage(baseline, "upsampler", fitting.encode(baseline, *blots), recipe)
         return log.loss, baseline.networks["upsampler"]
@@ -113,7 +113,7 @@ def test_a_batch_computed_in_parts_gives_the_same_network(blots):
 @pytest.mark.parametrize("name", ["scratch-unet", "cascade"])
 def test_the_loss_on_held_images_is_logged_and_changes_nothing(blots, name):
     def fitted(watch):
-        baseline = baselines.build(name, side=32)
+        baseline = pixel_baselines.build(name, side=32)
         encoded = fitting.encode(baseline, *blots)
         recipe = Recipe(steps=4, batch_size=4, learning_rate=1e-3, seed=0)
         watch = (
@@ -134,7 +134,7 @@ def test_larger_images_are_reduced_to_what_the_baseline_learns_a_part_at_a_time(
     monkeypatch.setattr(fitting, "PART", 5)
     images, prompts = blots
     large, read = images.repeat(3, 1).repeat(3, 2), []
-    baseline = baselines.build("scratch-unet", side=32)
+    baseline = pixel_baselines.build("scratch-unet", side=32)
     of_small = fitting.encode(baseline, images, prompts)
     of_large = fitting.encode(baseline, lambda rows: read.append(rows) or large[rows], prompts)
     assert [rows.stop - rows.start for rows in read] == [5, 5, 5, 1]

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from p2d_lib.finetune import latents
-from p2d_lib.models import diffusion
+from p2d_lib.models import encoding, pipelines
 
 PROMPTS = ["a", "b", "a"]
 
 
 @pytest.fixture(scope="module")
 def pipe():
-    return diffusion.load("random")
+    return pipelines.load("random")
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def pixels():
 
 def test_latents_are_computed_once(pipe, pixels, tmp_path, monkeypatch):
     first = latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    monkeypatch.setattr(diffusion, "encode_moments", None)  # a second computation would fail
-    monkeypatch.setattr(diffusion, "conditions", None)
+    monkeypatch.setattr(encoding, "encode_moments", None)  # a second computation would fail
+    monkeypatch.setattr(encoding, "conditions", None)
     second = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     assert first.key == second.key
     assert torch.equal(first.latents[torch.arange(3)], second.latents[torch.arange(3)])
@@ -37,7 +37,7 @@ def test_other_pixels_words_or_weights_are_encoded_anew(pipe, pixels, tmp_path):
         latents.encode(pipe, pixels, PROMPTS, tmp_path).key,
         latents.encode(pipe, pixels[::-1], PROMPTS, tmp_path).key,
         latents.encode(pipe, pixels, ["a", "b", "b"], tmp_path).key,
-        latents.encode(diffusion.load("random", seed=1), pixels, PROMPTS, tmp_path).key,
+        latents.encode(pipelines.load("random", seed=1), pixels, PROMPTS, tmp_path).key,
     }
     assert len(keys) == 4
 
@@ -45,8 +45,8 @@ def test_other_pixels_words_or_weights_are_encoded_anew(pipe, pixels, tmp_path):
 def test_one_changed_image_costs_one_shard(pipe, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(latents, "SHARD", 1)
     latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    asked, honest = [], diffusion.encode_moments
-    monkeypatch.setattr(diffusion, "encode_moments", lambda pipe, images: asked.append(images) or honest(pipe, images))
+    asked, honest = [], encoding.encode_moments
+    monkeypatch.setattr(encoding, "encode_moments", lambda pipe, images: asked.append(images) or honest(pipe, images))
     changed = pixels.copy()
     changed[1] = 255 - changed[1]
     latents.encode(pipe, changed, PROMPTS, tmp_path)
@@ -67,12 +67,12 @@ def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels
     assert encoded.latents.shape == (3, 2, 8, 8, 8)
     rows = torch.tensor([2, 0])
     for view, seen in enumerate((pixels, pixels[:, :, ::-1])):
-        wanted = diffusion.encode_moments(pipe, seen)[0][rows]
+        wanted = encoding.encode_moments(pipe, seen)[0][rows]
         assert torch.allclose(encoded.latents[rows][:, view].float(), wanted, atol=2e-3)
-    wanted = diffusion.embed_prompts(pipe, ["red", "blue", "red"])
+    wanted = encoding.embed_prompts(pipe, ["red", "blue", "red"])
     assert torch.allclose(encoded.embeddings[encoded.index].float(), wanted, atol=2e-3)
     last = torch.tensor([len(encoded.embeddings) - 1])
-    assert torch.allclose(encoded.embeddings[last].float(), diffusion.embed_prompts(pipe, [""]), atol=2e-3)
+    assert torch.allclose(encoded.embeddings[last].float(), encoding.embed_prompts(pipe, [""]), atol=2e-3)
 
 
 def test_a_shard_of_images_at_a_time_is_in_memory(pipe, tmp_path, monkeypatch):

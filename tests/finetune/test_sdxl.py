@@ -7,8 +7,8 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPi
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from p2d_lib.device import generator
-from p2d_lib.finetune import latents, train
-from p2d_lib.models import diffusion
+from p2d_lib.finetune import adapter, latents, loop
+from p2d_lib.models import encoding, pipelines, tiny_base
 
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
 
@@ -16,7 +16,7 @@ PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.manual_seed(0)
-    tokenizer = diffusion.tiny_pipeline(0).tokenizer
+    tokenizer = tiny_base.tiny_pipeline(0).tokenizer
     words = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4,
         max_position_embeddings=64, projection_dim=32, hidden_act="gelu", bos_token_id=tokenizer.bos_token_id,
@@ -50,28 +50,28 @@ def pixels():
 
 
 def test_prompts_are_read_as_the_pipeline_of_diffusers_reads_them(folder):
-    pipe = diffusion.load(folder)
+    pipe = pipelines.load(folder)
     wanted, _, pooled, _ = pipe.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
-    found = diffusion.conditions(pipe, PROMPTS)
+    found = encoding.conditions(pipe, PROMPTS)
     assert torch.allclose(found["embeddings"], wanted, atol=1e-6)
     assert torch.allclose(found["pooled"], pooled, atol=1e-6)
 
 
 def test_the_denoiser_is_told_that_it_sees_the_whole_image(folder, pixels, tmp_path, monkeypatch):
-    pipe, told = diffusion.load(folder), []
+    pipe, told = pipelines.load(folder), []
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     pipe.unet.register_forward_pre_hook(lambda _, a, k: told.append(k["added_cond_kwargs"]), with_kwargs=True)
-    train.fit_adapter(pipe, encoded, train.Recipe(steps=1, batch_size=2, learning_rate=1e-2, seed=0), rank=2)
+    adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=1, batch_size=2, learning_rate=1e-2, seed=0), rank=2)
     assert told[0]["time_ids"].tolist() == [[32, 32, 0, 0, 32, 32]] * 2
     assert told[0]["text_embeds"].shape == (2, 32)
 
 
 @pytest.mark.parametrize("words", ["embeddings", "tokens"])
 def test_an_adapter_loads_in_a_plain_pipeline(folder, pixels, tmp_path, words):
-    pipe, plain = diffusion.load(folder), diffusion.load(folder)
+    pipe, plain = pipelines.load(folder), pipelines.load(folder)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path, words=words)
-    log = train.fit_adapter(pipe, encoded, train.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0), rank=2)
-    train.save_adapter(pipe, tmp_path / "adapter", log, {})
+    log = adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0), rank=2)
+    adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
     fresh = StableDiffusionXLPipeline.from_pretrained(folder)
     fresh.load_lora_weights(tmp_path / "adapter")
     ours, theirs, before = (_answer(which) for which in (pipe, fresh, plain))
@@ -80,7 +80,7 @@ def test_an_adapter_loads_in_a_plain_pipeline(folder, pixels, tmp_path, words):
 
 
 def _answer(pipe) -> torch.Tensor:
-    words = diffusion.conditions(pipe, PROMPTS)
+    words = encoding.conditions(pipe, PROMPTS)
     more = {"text_embeds": words["pooled"], "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 2)}
     with torch.no_grad():
         noisy = torch.randn(2, 4, 16, 16, generator=generator(0))

@@ -7,8 +7,8 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline
 from safetensors import safe_open
 
 from p2d_lib.device import generator
-from p2d_lib.finetune import latents, train
-from p2d_lib.models import baselines, diffusion
+from p2d_lib.finetune import adapter, inversion, latents, loop
+from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, tiny_base
 
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
 
@@ -16,7 +16,7 @@ PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Stable Diffusion 1.5 in small, as `save_pretrained` leaves it."""
-    ours = diffusion.tiny_pipeline(0)
+    ours = tiny_base.tiny_pipeline(0)
     torch.manual_seed(0)
     vae = AutoencoderKL(
         block_out_channels=(8, 8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 4, norm_num_groups=4,
@@ -35,45 +35,45 @@ def folder(tmp_path_factory):
 
 def test_an_adapter_is_fitted_kept_and_loaded_on_a_pipeline_of_the_hubs_layout(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
-    pipe = diffusion.load(folder)
-    plain = diffusion.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
+    pipe = pipelines.load(folder)
+    plain = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
     assert plain.shape == (2, 64, 64, 3)
     encoded = latents.encode(pipe, pixels, PROMPTS * 2, tmp_path)
     assert encoded.latents.shape == (4, 2, 4, 8, 8)
-    log = train.fit_adapter(pipe, encoded, train.Recipe(steps=5, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
-    adapted = diffusion.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
+    log = adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=5, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
+    adapted = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
     assert np.abs(adapted.astype(int) - plain).mean() > 0.1
-    train.save_adapter(pipe, tmp_path / "adapter", log, {})
-    fresh = diffusion.load(folder)
+    adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
+    fresh = pipelines.load(folder)
     fresh.load_lora_weights(str(tmp_path / "adapter"))
     kept, read = ([w for n, w in sorted(which.unet.named_parameters()) if "lora" in n] for which in (pipe, fresh))
     assert len(kept) == len(read) and all(torch.equal(*pair) for pair in zip(kept, read, strict=True))
-    again = diffusion.sample(fresh, PROMPTS, [0, 1], num_inference_steps=2)
+    again = sampling.sample(fresh, PROMPTS, [0, 1], num_inference_steps=2)
     assert np.abs(again.astype(int) - adapted).max() <= 1
 
 
 @pytest.mark.parametrize("shift", [None, 0.5])
 def test_latents_are_drawn_from_the_posterior_and_scaled_as_the_autoencoder_says(folder, tmp_path, shift):
-    pipe = diffusion.load(folder)
+    pipe = pipelines.load(folder)
     pipe.vae.register_to_config(shift_factor=shift)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     with torch.no_grad():
-        posterior = pipe.vae.encode(diffusion.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
+        posterior = pipe.vae.encode(tiny_base.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator(0))
     drawn = encoded.draw(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
     assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
-    mode = (pipe.vae.encode(diffusion.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
-    assert torch.allclose(diffusion.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
+    mode = (pipe.vae.encode(tiny_base.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
+    assert torch.allclose(encoding.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
 
 
 def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
-    pipe = diffusion.load(folder)
+    pipe = pipelines.load(folder)
     pixels = np.zeros((2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    recipe = train.Recipe(steps=2, batch_size=2, learning_rate=1e-2, seed=0)
-    log = train.fit_adapter(pipe, encoded, recipe, rank=2, alpha=8, targets="attention")
-    train.save_adapter(pipe, tmp_path / "adapter", log, {}, trigger="dermoscopic image", data=encoded.key)
+    recipe = loop.Recipe(steps=2, batch_size=2, learning_rate=1e-2, seed=0)
+    log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, alpha=8, targets="attention")
+    adapter.save_adapter(pipe, tmp_path / "adapter", log, {}, trigger="dermoscopic image", data=encoded.key)
     with safe_open(tmp_path / "adapter" / "pytorch_lora_weights.safetensors", "pt") as file:
         said, names = file.metadata(), list(file.keys())
     assert {key: said[key] for key in ("trigger", "rank", "alpha")} == {
@@ -81,59 +81,59 @@ def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
     }  # fmt: skip
     assert said["data"] == encoded.key
     assert all(".to_" in name for name in names)
-    fresh = diffusion.load(folder)
+    fresh = pipelines.load(folder)
     fresh.load_lora_weights(tmp_path / "adapter")  # alpha is not rank: it must be read, too
     _same_answer(pipe, fresh)
 
 
 def test_text_encoders_get_an_adapter_where_the_set_holds_tokens(folder, tmp_path):
-    pipe, plain = diffusion.load(folder), diffusion.load(folder)
+    pipe, plain = pipelines.load(folder), pipelines.load(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path, words="tokens")
     assert encoded.embeddings is None
-    recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0)
-    log = train.fit_adapter(pipe, encoded, recipe, rank=2, watch=train.Watch(every=1, held=encoded))
+    recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0)
+    log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, watch=loop.Watch(every=1, held=encoded))
     assert log.val_loss.notna().all()
-    train.save_adapter(pipe, tmp_path / "adapter", log, {})
-    fresh = diffusion.load(folder)
+    adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
+    fresh = pipelines.load(folder)
     fresh.load_lora_weights(tmp_path / "adapter")
-    ours, theirs, before = (diffusion.embed_prompts(which, PROMPTS) for which in (pipe, fresh, plain))
+    ours, theirs, before = (encoding.embed_prompts(which, PROMPTS) for which in (pipe, fresh, plain))
     assert torch.allclose(ours, theirs, atol=1e-6)
     assert (ours - before).abs().max() > 1e-3
     _same_answer(pipe, fresh)
 
 
 def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pipeline(folder, tmp_path):
-    pipe, plain = diffusion.load(folder), diffusion.load(folder)
+    pipe, plain = pipelines.load(folder), pipelines.load(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    recipe = train.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
+    recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
     asked = ["a <derm> lesion"] * 2
-    log = train.fit_word(pipe, encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0")
+    log = inversion.fit_word(pipe, encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0")
     torch.manual_seed(1)  # whatever the new row held before
-    again = train.fit_word(
-        diffusion.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
+    again = inversion.fit_word(
+        pipelines.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
     )
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
-    baselines.Word(pipe, "<derm>").save(tmp_path / "word")
-    assert torch.equal(diffusion.embed_prompts(pipe, PROMPTS), diffusion.embed_prompts(plain, PROMPTS))
-    own, like = (diffusion.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
+    pixel_baselines.Word(pipe, "<derm>").save(tmp_path / "word")
+    assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
+    own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (own - like).abs().max() > 1e-3
-    fresh = diffusion.load(folder)
+    fresh = pipelines.load(folder)
     fresh.load_textual_inversion(tmp_path / "word")
-    assert torch.equal(diffusion.embed_prompts(fresh, ["a <derm> lesion"]), own)
-    opened = baselines.load(tmp_path / "word", base=folder)
+    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
+    opened = pixel_baselines.load(tmp_path / "word", base=folder)
     ask = {"seeds": [3], "num_inference_steps": 2, "size": 32}
     drawn = opened.sample(["a lesion"], **ask)
-    assert np.array_equal(drawn, diffusion.sample(fresh, ["<derm> a lesion"], **ask))
-    assert not np.array_equal(drawn, diffusion.sample(fresh, ["a lesion"], **ask))
+    assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
+    assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
-        train.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", like="melanoma")
+        inversion.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", like="melanoma")
 
 
 def _same_answer(one, other):
     """Both denoisers answer alike to what they have not seen."""
-    noisy, words = torch.randn(2, 4, 8, 8, generator=generator(0)), diffusion.embed_prompts(one, PROMPTS)
+    noisy, words = torch.randn(2, 4, 8, 8, generator=generator(0)), encoding.embed_prompts(one, PROMPTS)
     with torch.no_grad():
         a, b = (which.unet(noisy, torch.tensor([10, 900]), words).sample for which in (one, other))
     assert torch.allclose(a, b, atol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from p2d_lib.finetune.strip import Strip
-from p2d_lib.models import diffusion
+from p2d_lib.models import sampling
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def drawn(monkeypatch):
         asked.append((prompts, seeds))
         return np.full((len(prompts), size, size, 3), pipe[0], dtype=np.uint8)
 
-    monkeypatch.setattr(diffusion, "sample", sample)
+    monkeypatch.setattr(sampling, "sample", sample)
     return asked
 
 

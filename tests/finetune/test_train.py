@@ -16,10 +16,12 @@ import pytest
 import torch
 
 from p2d_lib.device import generator
-from p2d_lib.finetune import latents, train
-from p2d_lib.finetune.draws import Draws
-from p2d_lib.models import diffusion
-from p2d_lib.run import sha256
+from p2d_lib.files import sha256
+from p2d_lib.finetune import base, denoiser, latents, loop
+from p2d_lib.finetune.adapter import fit_adapter, save_adapter
+from p2d_lib.finetune.batches import Draws
+from p2d_lib.finetune.loss import denoising_loss
+from p2d_lib.models import pipelines, sampling
 
 sys.path.insert(0, str(Path(__file__).parent))
 import worker
@@ -40,10 +42,10 @@ def blots():
 def fitted(blots, tmp_path_factory):
     """The tiny pipeline fitted to the blots, what it was fitted on, and the log."""
     pixels, prompts = blots
-    pipe = diffusion.load("random")
+    pipe = pipelines.load("random")
     pipe.vae.fit(pixels)
     encoded = latents.encode(pipe, pixels, prompts, tmp_path_factory.mktemp("latents"))
-    log = train.fit_base(pipe, encoded, prompts, train.Recipe(steps=140, batch_size=16, learning_rate=2e-3, seed=0))
+    log = base.fit_base(pipe, encoded, prompts, loop.Recipe(steps=140, batch_size=16, learning_rate=2e-3, seed=0))
     return pipe, encoded, log
 
 
@@ -53,7 +55,7 @@ def test_the_loss_falls(fitted):
 
 
 def test_images_take_the_colour_their_prompt_names(fitted):
-    drawn = diffusion.sample(fitted[0], WORDS * 4, range(8), guidance_scale=2, num_inference_steps=10, size=32)
+    drawn = sampling.sample(fitted[0], WORDS * 4, range(8), guidance_scale=2, num_inference_steps=10, size=32)
     centre = drawn[:, 12:20, 12:20].mean((1, 2))  # RGB
     redness = centre[:, 0] - centre[:, 1:].mean(1)
     assert (redness[::2] > 80).all()
@@ -62,25 +64,25 @@ def test_images_take_the_colour_their_prompt_names(fitted):
 
 def test_a_run_that_was_killed_at_any_step_and_resumed_ends_with_the_same_bits(fitted, tmp_path):
     encoded = fitted[1]
-    recipe = train.Recipe(steps=6, batch_size=4, learning_rate=1e-3, seed=1, checkpoint_every=2)
+    recipe = loop.Recipe(steps=6, batch_size=4, learning_rate=1e-3, seed=1, checkpoint_every=2)
 
     def adapter(folder: Path, dies_at: int | None = None):
         """In a process of its own, with one thread: fits, leaves the adapter in folder."""
 
-        def loss(*given):
+        def counted(*given):
             calls.append(1)
             if len(calls) - 1 == dies_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return honest(*given)
 
-        calls, honest = [], train.denoising_loss
+        calls, honest = [], denoising_loss
         if (child := os.fork()) == 0:
             try:
                 torch.set_num_threads(1)
-                train.denoising_loss = loss
-                pipe = diffusion.load("random", seed=2)
-                log = train.fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=folder, dropout=0.1)
-                train.save_adapter(pipe, folder, log, {"steps": len(calls)})
+                denoiser.denoising_loss = counted
+                pipe = pipelines.load("random", seed=2)
+                log = fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=folder, dropout=0.1)
+                save_adapter(pipe, folder, log, {"steps": len(calls)})
             finally:
                 os._exit(0)
         return os.waitpid(child, 0)[1]
@@ -113,46 +115,46 @@ def test_two_processes_of_four_images_learn_what_one_of_eight_does(tmp_path):
 def test_a_checkpoint_of_another_recipe_is_not_taken_up(fitted, tmp_path):
     encoded = fitted[1]
     for seed in (1, 2):
-        recipe = train.Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=seed)
-        pipe = diffusion.load("random", seed=2)
-        log = train.fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=tmp_path)
-        alone = train.fit_adapter(diffusion.load("random", seed=2), encoded, recipe, rank=2)
+        recipe = loop.Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=seed)
+        pipe = pipelines.load("random", seed=2)
+        log = fit_adapter(pipe, encoded, recipe, rank=2, checkpoints=tmp_path)
+        alone = fit_adapter(pipelines.load("random", seed=2), encoded, recipe, rank=2)
         assert log.loss.tolist() == alone.loss.tolist()
 
 
 def test_an_adapter_travels_in_the_diffusers_layout_and_vanishes_at_scale_zero(fitted, tmp_path):
     pipe, encoded = fitted[:2]
-    diffusion.save(pipe, tmp_path / "base")
-    pipe = diffusion.load(tmp_path / "base")
+    pipelines.save(pipe, tmp_path / "base")
+    pipe = pipelines.load(tmp_path / "base")
     ask = {"prompts": WORDS, "seeds": [0, 1], "num_inference_steps": 4, "size": 32}
-    plain = diffusion.sample(pipe, **ask)
+    plain = sampling.sample(pipe, **ask)
     swapped = latents.Encoded(encoded.latents, encoded.embeddings, 1 - encoded.index)  # red is black now
-    recipe = train.Recipe(steps=30, batch_size=8, learning_rate=2e-2, seed=0)
-    log = train.fit_adapter(pipe, swapped, recipe, rank=4)
-    adapted = diffusion.sample(pipe, **ask)
+    recipe = loop.Recipe(steps=30, batch_size=8, learning_rate=2e-2, seed=0)
+    log = fit_adapter(pipe, swapped, recipe, rank=4)
+    adapted = sampling.sample(pipe, **ask)
     for folder in ("adapter", "again"):
-        train.save_adapter(pipe, tmp_path / folder, log, {"rank": 4}, trigger="a lesion", data="1f")
+        save_adapter(pipe, tmp_path / folder, log, {"rank": 4}, trigger="a lesion", data="1f")
     assert sha256(tmp_path / "adapter") == sha256(tmp_path / "again")
 
-    loaded = diffusion.load(tmp_path / "base")
+    loaded = pipelines.load(tmp_path / "base")
     loaded.load_lora_weights(tmp_path / "adapter")
-    assert np.abs(diffusion.sample(loaded, **ask).astype(int) - adapted).max() <= 1
+    assert np.abs(sampling.sample(loaded, **ask).astype(int) - adapted).max() <= 1
     assert np.abs(adapted.astype(int) - plain).mean() > 2
     loaded.set_adapters(loaded.get_active_adapters(), 0.0)
-    assert np.array_equal(diffusion.sample(loaded, **ask), plain)
+    assert np.array_equal(sampling.sample(loaded, **ask), plain)
 
 
 def test_the_adapter_is_all_that_its_fit_changes(fitted, tmp_path):
-    pipe, encoded = diffusion.load("random", seed=2), fitted[1]
+    pipe, encoded = pipelines.load("random", seed=2), fitted[1]
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
-    train.fit_adapter(pipe, encoded, train.Recipe(steps=2, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
+    fit_adapter(pipe, encoded, loop.Recipe(steps=2, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
     after = {name.replace(".base_layer", ""): value for name, value in pipe.unet.state_dict().items()}
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(prediction):
-    pipe = diffusion.load("random")
+    pipe = pipelines.load("random")
     pipe.scheduler.register_to_config(prediction_type=prediction)
     batch = _batch(pipe, torch.randn(4, 8, 8, 8, generator=generator(0)), torch.tensor([1, 300, 600, 900]))
 
@@ -162,17 +164,17 @@ def test_the_loss_of_a_denoiser_that_knows_the_answer_is_zero(prediction):
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch["latents"]
         return SimpleNamespace(sample=velocity if prediction == "v_prediction" else noise)
 
-    assert train.denoising_loss(pipe, batch, 5.0, oracle).tolist() == pytest.approx([0] * 4, abs=1e-6)
+    assert denoising_loss(pipe, batch, 5.0, oracle).tolist() == pytest.approx([0] * 4, abs=1e-6)
 
 
 def test_a_velocity_wrong_at_pure_noise_costs_as_much_as_at_any_noisy_time():
-    pipe = diffusion.load("random")
+    pipe = pipelines.load("random")
 
     def wrong(noisy, steps, _):
         alpha = pipe.scheduler.alphas_cumprod[steps][:, None, None, None]
         return SimpleNamespace(sample=alpha.sqrt() / (1 - alpha).sqrt() * noisy + 1)  # of an image that is all zero
 
-    lost = train.denoising_loss(pipe, _batch(pipe, torch.zeros(100, 8, 8, 8), torch.arange(900, 1000)), 5.0, wrong)
+    lost = denoising_loss(pipe, _batch(pipe, torch.zeros(100, 8, 8, 8), torch.arange(900, 1000)), 5.0, wrong)
     assert lost[-1].item() == pytest.approx(lost.mean().item(), rel=0.02)
 
 
@@ -194,26 +196,26 @@ def test_what_is_drawn_does_not_depend_on_how_a_batch_is_divided(fitted):
 def test_saving_memory_changes_no_loss(fitted, means):
     logs = []
     for settings in ({}, means):
-        recipe = train.Recipe(steps=3, batch_size=8, learning_rate=1e-2, seed=0, **settings)
-        logs.append(train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2))
+        recipe = loop.Recipe(steps=3, batch_size=8, learning_rate=1e-2, seed=0, **settings)
+        logs.append(fit_adapter(pipelines.load("random", seed=2), fitted[1], recipe, rank=2))
     assert np.allclose(logs[0].loss, logs[1].loss, atol=1e-5)
 
 
 def test_a_compiled_denoiser_learns_the_same(fitted):
     logs = []
     for compiled in (False, True):
-        recipe = train.Recipe(steps=2, batch_size=4, learning_rate=1e-2, seed=0, compile=compiled)
+        recipe = loop.Recipe(steps=2, batch_size=4, learning_rate=1e-2, seed=0, compile=compiled)
         with torch.compiler.set_stance("force_eager"):  # what stands for it is another object, and that may matter
-            logs.append(train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2))
+            logs.append(fit_adapter(pipelines.load("random", seed=2), fitted[1], recipe, rank=2))
     assert logs[0].loss.tolist() == logs[1].loss.tolist()
 
 
 def test_the_loss_on_what_the_base_drew_is_added_with_its_weight(fitted):
     first = {}
     for weight, prior in ((None, None), (0.0, fitted[1]), (1.0, fitted[1]), (3.0, fitted[1])):
-        recipe = train.Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0)
+        recipe = loop.Recipe(steps=1, batch_size=4, learning_rate=1e-2, seed=0)
         kept = {} if prior is None else {"prior": prior, "prior_weight": weight}
-        log = train.fit_adapter(diffusion.load("random", seed=2), fitted[1], recipe, rank=2, **kept)
+        log = fit_adapter(pipelines.load("random", seed=2), fitted[1], recipe, rank=2, **kept)
         first[weight] = log.loss[0]
     assert first[0.0] == first[None]
     assert first[1.0] > first[None] + 0.1
@@ -222,14 +224,14 @@ def test_the_loss_on_what_the_base_drew_is_added_with_its_weight(fitted):
 
 def test_the_loss_on_val_falls_and_what_is_looked_at_changes_nothing(fitted, tmp_path):
     held, shown = fitted[1], []
-    recipe = train.Recipe(steps=24, batch_size=8, learning_rate=1e-2, seed=0)
-    watch = train.Watch(every=12, held=held, show=shown.append, trackers=["tensorboard"], folder=tmp_path)
-    pipe, plain = diffusion.load("random", seed=2), diffusion.load("random", seed=2)
-    log = train.fit_adapter(pipe, held, recipe, rank=4, watch=watch)
+    recipe = loop.Recipe(steps=24, batch_size=8, learning_rate=1e-2, seed=0)
+    watch = loop.Watch(every=12, held=held, show=shown.append, trackers=["tensorboard"], folder=tmp_path)
+    pipe, plain = pipelines.load("random", seed=2), pipelines.load("random", seed=2)
+    log = fit_adapter(pipe, held, recipe, rank=4, watch=watch)
     assert shown == [12, 24]
     assert log.val_loss.dropna().index.tolist() == [11, 23]
     assert log.val_loss[23] < 0.95 * log.val_loss[11]
-    train.fit_adapter(plain, held, recipe, rank=4)
+    fit_adapter(plain, held, recipe, rank=4)
     assert all(torch.equal(a, b) for a, b in zip(pipe.unet.parameters(), plain.unet.parameters(), strict=True))
 
 
@@ -237,9 +239,9 @@ def test_the_loss_on_val_falls_and_what_is_looked_at_changes_nothing(fitted, tmp
 def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    recipe = train.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)
-    weight, watch = _weight(), train.Watch(trackers=[tracker], folder=tmp_path)
-    log = train.fit([weight], partial(_valley, weight), recipe, "valley", watch=watch)
+    recipe = loop.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)
+    weight, watch = _weight(), loop.Watch(trackers=[tracker], folder=tmp_path)
+    log = loop.fit([weight], partial(_valley, weight), recipe, "valley", watch=watch)
     if tracker == "wandb":
         assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     else:
@@ -271,11 +273,11 @@ def test_what_is_not_finite_stops_with_a_sentence_and_is_never_written(what, tmp
             return value + ((weight - weight.detach()).abs() + 0.0).sqrt().sum()
         return value * math.nan
 
-    recipe = train.Recipe(steps=20, batch_size=2, learning_rate=1e-2, seed=0, checkpoint_every=4)
+    recipe = loop.Recipe(steps=20, batch_size=2, learning_rate=1e-2, seed=0, checkpoint_every=4)
     with pytest.raises(
-        train.Diverged, match=f"valley: the {what} is nan at step 6: .*last good checkpoint is .*valley.pt"
+        loop.Diverged, match=f"valley: the {what} is nan at step 6: .*last good checkpoint is .*valley.pt"
     ):
-        train.fit([weight], loss, recipe, "valley", tmp_path)
+        loop.fit([weight], loss, recipe, "valley", tmp_path)
     kept = torch.load(tmp_path / "valley.pt")
     assert len(kept["log"]) == 4
     assert all(torch.isfinite(value).all() for value in [*kept["parameters"], *kept["average"]])
@@ -287,29 +289,29 @@ def test_a_loss_that_grows_without_end_stops_with_a_sentence():
     def loss(step, places):
         return len(places) * (weight.square().sum() * 0 + 1.05 ** max(0, step - 50))
 
-    recipe = train.Recipe(steps=1000, batch_size=2, learning_rate=1e-2, seed=0)
-    with pytest.raises(train.Diverged, match="times its median before: lower the learning rate"):
-        train.fit([weight], loss, recipe, "valley")
+    recipe = loop.Recipe(steps=1000, batch_size=2, learning_rate=1e-2, seed=0)
+    with pytest.raises(loop.Diverged, match="times its median before: lower the learning rate"):
+        loop.fit([weight], loss, recipe, "valley")
 
 
 def test_the_device_is_waited_for_once_in_many_steps(monkeypatch):
-    looks, honest, weight = [], train._rows, _weight()
-    monkeypatch.setattr(train, "_rows", lambda *given: looks.append(len(given[0])) or honest(*given))
-    recipe = train.Recipe(steps=50, batch_size=2, learning_rate=1e-2, seed=0)
-    log = train.fit([weight], partial(_valley, weight), recipe, "valley")
+    looks, honest, weight = [], loop._rows, _weight()
+    monkeypatch.setattr(loop, "_rows", lambda *given: looks.append(len(given[0])) or honest(*given))
+    recipe = loop.Recipe(steps=50, batch_size=2, learning_rate=1e-2, seed=0)
+    log = loop.fit([weight], partial(_valley, weight), recipe, "valley")
     assert looks == [20, 20, 10]
     assert log.loss.is_monotonic_decreasing
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():
-    recipe = train.Recipe(steps=1, batch_size=6, learning_rate=1e-2, seed=0, accumulate=4)
+    recipe = loop.Recipe(steps=1, batch_size=6, learning_rate=1e-2, seed=0, accumulate=4)
     with pytest.raises(ValueError, match="batch_size 6 cannot be divided among 1 processes x 4 parts"):
-        train.fit([weight := _weight()], partial(_valley, weight), recipe, "valley")
+        loop.fit([weight := _weight()], partial(_valley, weight), recipe, "valley")
 
 
 def test_schedules_rise_in_a_line_and_then_fall_or_stay():
     cosine, constant = (
-        train.Recipe(steps=100, batch_size=1, learning_rate=1.0, seed=0, schedule=kind)
+        loop.Recipe(steps=100, batch_size=1, learning_rate=1.0, seed=0, schedule=kind)
         for kind in ("cosine", "constant")
     )
     assert [constant.rate(step) for step in (0, 4, 50, 99)] == pytest.approx([0.2, 1, 1, 1])

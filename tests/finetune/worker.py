@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from p2d_lib.finetune import latents, train
-from p2d_lib.models import diffusion
+from p2d_lib.finetune import adapter, latents, loop
+from p2d_lib.models import pipelines
 
-RECIPE = train.Recipe(steps=4, batch_size=8, learning_rate=1e-2, seed=3, checkpoint_every=2)
+RECIPE = loop.Recipe(steps=4, batch_size=8, learning_rate=1e-2, seed=3, checkpoint_every=2)
 
 
 def fit(folder: Path):
     """The pipeline with an adapter fitted to eight images of noise, and the log."""
-    pipe = diffusion.load("random", seed=2)
+    pipe = pipelines.load("random", seed=2)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, ["red lesion", "black lesion"] * 4, folder / "latents")
-    return pipe, train.fit_adapter(pipe, encoded, RECIPE, rank=2, checkpoints=folder)
+    return pipe, adapter.fit_adapter(pipe, encoded, RECIPE, rank=2, checkpoints=folder)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import open_clip
 import pytest
 import torch
 
+from p2d_lib.files import sha256
 from p2d_lib.models import captioner as captioners
 from p2d_lib.models.captioner import Captioner, CaptionerError, Stage, build, caption, embed, fit, load, loss, save
 from p2d_lib.models.clip import Clip
-from p2d_lib.run import sha256
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200), "white": (230, 230, 230)}
 TEXTS = [f"Dermatofibroma. Colors: {name} and black. Seen: {name}ish veil, hair." for name in COLOURS]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib.schemas import ARTEFACTS, NOTEBOOKS
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MICRO = (

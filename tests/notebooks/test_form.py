@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib import params
-from p2d_lib.schemas import NOTEBOOKS
+from p2d_lib import parameters
+from p2d_lib.artefacts import NOTEBOOKS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -43,7 +43,7 @@ def test_the_parameters_cell_says_what_smoke_says(notebook):
     assert len(tagged) == 1
     body = ast.parse("".join(tagged[0]["source"])).body
     assert all(isinstance(line, ast.Assign) for line in body), "plain assignments only, papermill reads them"
-    assert {line.targets[0].id: ast.literal_eval(line.value) for line in body} == params.profile("smoke")[name]
+    assert {line.targets[0].id: ast.literal_eval(line.value) for line in body} == parameters.profile("smoke")[name]
 
 
 def test_it_opens_with_its_question_in_and_out_and_ends_with_findings(notebook):

@@ -10,10 +10,12 @@ from PIL import Image
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from p2d_lib import images, tables
+from p2d_lib import images
+from p2d_lib.instruments import copies
 from p2d_lib.prep import audit, phantom, plants, splits
 from p2d_lib.prep.pixels import DataError, measure_one
 from p2d_lib.prep.raw import find, read
+from p2d_lib.report import tables
 from p2d_lib.schemas import MEASUREMENTS, QUARANTINE
 from p2d_lib.vocabulary import DX
 
@@ -50,7 +52,7 @@ def planted(sound, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(planted):
-    return audit.duplicates(planted[0], planted[1])
+    return copies.duplicates(planted[0], planted[1])
 
 
 def found(pairs: pd.DataFrame) -> set[frozenset]:
@@ -89,14 +91,14 @@ def test_near_duplicates_are_found_and_nothing_else_between_lesions(planted, pai
 
 
 def test_no_two_lesions_are_as_close_as_any_near_duplicate_is_to_its_source(planted):
-    wanted, wider = pairs_of(planted[3], "near_duplicates"), audit.duplicates(*planted[:2], near=0.2)
+    wanted, wider = pairs_of(planted[3], "near_duplicates"), copies.duplicates(*planted[:2], near=0.2)
     true = np.array([frozenset(pair) in wanted for pair in zip(wider["image_a"], wider["image_b"], strict=True)])
     assert true.sum() == COUNTS["near_duplicates"]
     assert len(lesions_confused(wider[wider["distance"] <= wider.loc[true, "distance"].max()], planted)) <= 1
 
 
 def test_a_set_without_plants_has_no_pair_between_lesions(sound):
-    pairs = audit.duplicates(sound[1], sound[2])
+    pairs = copies.duplicates(sound[1], sound[2])
     assert pairs["same_lesion"].all()
     assert not (pairs["kind"] == "bytes").any()
 
@@ -117,7 +119,7 @@ def test_a_turned_or_mirrored_image_is_the_same_picture(turn):
     rng = np.random.default_rng(0)
     squares = np.kron(rng.integers(40, 220, (30, 8, 8, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
     cases, others = (pd.DataFrame({"image_id": [f"{side}{k}" for k in range(30)]}) for side in "ab")
-    pairs = audit.duplicates(cases, squares, others, np.stack([turns(image)[turn] for image in squares]))
+    pairs = copies.duplicates(cases, squares, others, np.stack([turns(image)[turn] for image in squares]))
     assert found(pairs) == {frozenset({f"a{k}", f"b{k}"}) for k in range(30)}
     assert pairs["distance"].max() < 1e-4
     assert (pairs["kind"] == ("bytes" if turn == 0 else "perceptual")).all()
@@ -125,10 +127,10 @@ def test_a_turned_or_mirrored_image_is_the_same_picture(turn):
 
 def test_the_best_of_eight_turns_is_that_of_comparing_all_eight(planted):
     squares = planted[1][:40]
-    prints = audit.fingerprint(squares)
-    turned = np.stack([audit.fingerprint(np.stack(side)) for side in zip(*map(turns, squares), strict=True)])
+    prints = copies.fingerprint(squares)
+    turned = np.stack([copies.fingerprint(np.stack(side)) for side in zip(*map(turns, squares), strict=True)])
     one_by_one = np.einsum("taxyz,bxyz->tab", turned, prints).max(axis=0)
-    np.testing.assert_allclose(audit._correlation(prints, prints), one_by_one, atol=1e-5)
+    np.testing.assert_allclose(copies._correlation(prints, prints), one_by_one, atol=1e-5)
 
 
 def test_exposure_and_white_balance_do_not_hide_a_copy(planted):
@@ -136,7 +138,7 @@ def test_exposure_and_white_balance_do_not_hide_a_copy(planted):
     chosen = ~cases["image_id"].isin(table["image_id"])
     tinted = (squares[chosen] * np.array([0.9, 0.8, 0.75])).astype(np.uint8)
     others = pd.DataFrame({"image_id": "tinted " + cases.loc[chosen, "image_id"]})
-    pairs = audit.duplicates(cases, squares, others, tinted, near=0.02)
+    pairs = copies.duplicates(cases, squares, others, tinted, near=0.02)
     assert {frozenset({name, f"tinted {name}"}) for name in cases.loc[chosen, "image_id"]} <= found(pairs)
 
 
@@ -148,7 +150,7 @@ def test_an_exact_copy_of_a_training_image_among_synthetic_ones_is_found(planted
     drawn = np.stack([phantom.render(lesion, phantom.View("clinic"), (SIZE, SIZE))[0] for lesion in lesions])
     drawn[3], drawn[11] = squares[train[0]], np.rot90(squares[train[1]])
     synthetic = pd.DataFrame({"image_id": [f"syn{k}" for k in range(20)], "dx": "mel"})
-    pairs = audit.duplicates(cases.loc[train], squares[train], synthetic, drawn)
+    pairs = copies.duplicates(cases.loc[train], squares[train], synthetic, drawn)
     assert found(pairs) == {frozenset({cases["image_id"][train[k]], f"syn{n}"}) for k, n in ((0, 3), (1, 11))}
     assert pairs["kind"].tolist() == ["bytes", "perceptual"]
     assert pairs["splits"].tolist() == ["train", "train"]
@@ -175,7 +177,7 @@ def test_the_two_identical_pairs_of_ham10000_are_found(ham):
     raw = read(find())
     some = ham[ham["image_id"].isin(set().union(*twins)) | (ham.index % 40 == 0)].reset_index(drop=True)
     pictures = [raw.images[name].image(at_least=SIZE) for name in some["image_id"]]
-    pairs = audit.duplicates(some, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
+    pairs = copies.duplicates(some, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
     assert found(pairs[pairs["kind"] == "bytes"]) == twins
     assert pairs["same_lesion"].all()
 
@@ -192,7 +194,7 @@ def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
     table = plants.plant(tmp_path, 0, near_duplicates=len(some))
     metadata = pd.read_csv(tmp_path / "HAM10000_metadata.csv")
     squares = [images.read(tmp_path / "HAM10000_images_part_1" / f"{name}.jpg", SIZE) for name in metadata["image_id"]]
-    assert found(audit.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
+    assert found(copies.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
 
 
 # ------------------------------------------------------------------------------------------------------------- labels
@@ -378,5 +380,5 @@ def test_thumbnails_keep_a_picture_and_its_copies_findable():
     small = audit.thumbnails(large)
     assert small.shape == (6, 64, 64, 3) and audit.thumbnails(small) is small
     table = pd.DataFrame({"image_id": list("abcdef")})
-    copies = audit.duplicates(table, small, table.add_prefix("x_").set_axis(["image_id"], axis=1), small[:, :, ::-1])
-    assert copies["distance"].max() < 1e-3 and len(copies) == 6
+    pairs = copies.duplicates(table, small, table.add_prefix("x_").set_axis(["image_id"], axis=1), small[:, :, ::-1])
+    assert pairs["distance"].max() < 1e-3 and len(pairs) == 6

@@ -13,9 +13,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from p2d_lib.files import sha256
 from p2d_lib.images import read
 from p2d_lib.prep import phantom
-from p2d_lib.run import sha256
 from p2d_lib.vocabulary import DX, FEATURES, HAM10000_LESIONS, SITES
 
 SMALL = (64, 48)

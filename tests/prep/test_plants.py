@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from p2d_lib.files import sha256
 from p2d_lib.prep import measure, phantom, plants
 from p2d_lib.prep.raw import read
-from p2d_lib.run import sha256
 
 COUNTS = {"duplicated_lesions": 5, "near_duplicates": 8, "mislabelled": 6, "blurred": 4, "empty": 3}
 

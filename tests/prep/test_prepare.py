@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from raw_set import MASKS, PARTS, left, prepare
 
+from p2d_lib.files import sha256
 from p2d_lib.images import ImageError
 from p2d_lib.prep import pixels
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.prep.raw import read
-from p2d_lib.run import ArtefactError, Run, sha256
+from p2d_lib.run import ArtefactError, Run
 
 
 def test_what_is_written_is_what_the_set_says(folder):

@@ -1,4 +1,4 @@
-from p2d_lib.params import check, profile
+from p2d_lib.parameters import check, profile
 from p2d_lib.prep import plants
 from p2d_lib.prep.source import phantoms, raw_set
 from p2d_lib.run import Run

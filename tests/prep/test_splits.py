@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.params import profile
+from p2d_lib.parameters import profile
 from p2d_lib.prep import splits
 from p2d_lib.prep.pixels import DataError
 

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from p2d_lib.prompts import paraphrase, plain, read, render
 from p2d_lib.sample import control
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words.parse import read
+from p2d_lib.words.render import render
+from p2d_lib.words.reword import paraphrase, plain
 
 N = 420
 

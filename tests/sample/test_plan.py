@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from p2d_lib.prompts import CLIP_TOKENS, Wording
 from p2d_lib.sample import plan
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.render import CLIP_TOKENS
+from p2d_lib.words.wording import Wording
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib.models import diffusion
+from p2d_lib.models import pipelines, tiny_base
 
 SMALL = ["--images", "2", "--alone", "1", "--rounds", "2", "--batch", "2", "--steps", "1", "--size", "32"]
 
@@ -18,7 +18,7 @@ def benchmark(monkeypatch):
     )
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
-    monkeypatch.setattr(diffusion, "load", lambda *_: diffusion.tiny_pipeline(0))
+    monkeypatch.setattr(pipelines, "load", lambda *_: tiny_base.tiny_pipeline(0))
     for name, small in {"FITTED": 14, "FITTING": 2, "REAL": 14, "ALONE": 2}.items():
         monkeypatch.setattr(benchmark, name, small)
     return benchmark

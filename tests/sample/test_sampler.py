@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from p2d_lib import images
-from p2d_lib.finetune import latents, train
-from p2d_lib.models import classifiers, clip, diffusion
+from p2d_lib.finetune import adapter, latents, loop
+from p2d_lib.models import classifiers, clip, encoding, pipelines, sampling
 from p2d_lib.run import Run
 from p2d_lib.sample import sampler
 from p2d_lib.vocabulary import DX
@@ -25,13 +25,13 @@ SETTINGS = {"guidance_scale": 2.0, "num_inference_steps": 2, "batch_size": 2, "s
 @pytest.fixture(scope="module")
 def pipe():
     """A random tiny pipeline with a random adapter."""
-    pipe = diffusion.load("random")
+    pipe = pipelines.load("random")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     encoded = latents.Encoded(
-        diffusion.encode_moments(pipe, pixels)[0][:, None].expand(-1, 2, -1, -1, -1),
-        diffusion.embed_prompts(pipe, ["a", ""]), torch.zeros(2, dtype=torch.int64),
+        encoding.encode_moments(pipe, pixels)[0][:, None].expand(-1, 2, -1, -1, -1),
+        encoding.embed_prompts(pipe, ["a", ""]), torch.zeros(2, dtype=torch.int64),
     )  # fmt: skip
-    train.fit_adapter(pipe, encoded, train.Recipe(steps=3, batch_size=2, learning_rate=0.1, seed=0), rank=2)
+    adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=3, batch_size=2, learning_rate=0.1, seed=0), rank=2)
     return pipe
 
 
@@ -167,9 +167,9 @@ def test_base_images_are_drawn_without_the_adapter(pipe, planned, tmp_path):
     sampler.draw(sampler.generators(pipe, **SETTINGS), planned, tmp_path)
     drawn = dict(zip(planned["image_id"], images.load(sampler.files(planned, tmp_path)), strict=True))
     pipe.disable_lora()
-    plain = diffusion.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
+    plain = sampling.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
     pipe.enable_lora()
-    adapted = diffusion.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
+    adapted = sampling.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
     assert np.abs(drawn["base_mel_0"].astype(int) - plain).max() <= 1
     assert np.abs(drawn["adapter_mel_0"].astype(int) - adapted).max() <= 1
     assert np.abs(drawn["adapter_mel_0"].astype(int) - plain).mean() > 1
@@ -177,7 +177,7 @@ def test_base_images_are_drawn_without_the_adapter(pipe, planned, tmp_path):
 
 def test_an_adapter_that_is_not_there_is_not_drawn_with(planned, tmp_path):
     with pytest.raises(ValueError, match="load_lora_weights"):
-        sampler.draw(sampler.generators(diffusion.load("random"), **SETTINGS), planned, tmp_path)
+        sampler.draw(sampler.generators(pipelines.load("random"), **SETTINGS), planned, tmp_path)
 
 
 def test_a_sweep_visits_each_point_once_with_the_same_noise_and_times_it(pipe):
@@ -186,7 +186,7 @@ def test_a_sweep_visits_each_point_once_with_the_same_noise_and_times_it(pipe):
     table = pd.DataFrame([point for point, _ in found])
     assert table[["guidance", "steps"]].to_numpy().tolist() == [[1, 2], [1, 8], [3, 2], [3, 8]]
     assert (table.query("steps == 8")["seconds"].to_numpy() > table.query("steps == 2")["seconds"].to_numpy()).all()
-    alone = diffusion.sample(pipe, ["nevus"], [2], guidance_scale=3, num_inference_steps=8, **settings)[0]
+    alone = sampling.sample(pipe, ["nevus"], [2], guidance_scale=3, num_inference_steps=8, **settings)[0]
     assert np.abs(found[-1][1][1].astype(int) - alone).max() <= 1
 
 

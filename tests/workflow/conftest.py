@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib import params
-from p2d_lib.schemas import ARTEFACTS, NOTEBOOKS
+from p2d_lib import parameters
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -107,7 +107,7 @@ class Clone:
 def _notebook(notebook: str) -> dict:
     artefacts = [artefact.path for artefact in ARTEFACTS.values() if artefact.made_by == notebook]
     code = NOTEBOOK.format(notebook=notebook, artefacts=artefacts)
-    values = "\n".join(f"{name} = {value!r}" for name, value in params.profile("smoke")[notebook].items())
+    values = "\n".join(f"{name} = {value!r}" for name, value in parameters.profile("smoke")[notebook].items())
     cells = [
         {"cell_type": "code", "source": values, "metadata": {"tags": ["parameters"]}},
         {"cell_type": "code", "source": f"from p2d_lib.{notebook[3:]} import planted", "metadata": {}},

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from p2d_lib.schemas import NOTEBOOKS
+from p2d_lib.artefacts import NOTEBOOKS
 
 
 def test_a_finished_run_has_nothing_left_to_do_even_where_its_clone_was_moved(clone):
@@ -24,7 +24,7 @@ def test_a_filled_sheet_a_parameter_and_a_module_rerun_what_depends_on_them_and_
     assert clone.run()[0] == 0
     assert clone.ran() == ["07_readers"]
     (clone.folder / "p2d_lib" / "fairness" / "planted.py").write_text("VALUE = 2\n")
-    (clone.folder / "p2d_lib" / "params.py").touch()
+    (clone.folder / "p2d_lib" / "parameters" / "__init__.py").touch()
     (clone.folder / "p2d_lib" / "sample" / "planted.py").touch()  # newer, but the same
     assert clone.run("--set", "06_classify.steps=9")[0] == 0
     assert clone.ran() == ["06_classify", "07_readers", "08_fairness"]

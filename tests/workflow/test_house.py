@@ -27,14 +27,15 @@ def test_no_room_imports_another_and_nothing_below_imports_a_room():
     [
         ("classify/planted.py", "from p2d_lib.sample import planted"),
         ("models/planted.py", "def lazily():\n    from p2d_lib.sample import planted\n"),
-        ("stats.py", "import p2d_lib.models.planted"),
+        ("instruments/planted.py", "import p2d_lib.models.planted"),
+        ("seeds.py", "import p2d_lib.instruments.planted"),
         ("unplaced.py", "VALUE = 1"),
     ],
 )
 def test_a_planted_breach_is_caught(tmp_path, module, breach):
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     shutil.copytree(REPOSITORY / "p2d_lib", tmp_path / "p2d_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    for room in ("sample", "classify", "models"):
+    for room in ("sample", "classify", "models", "instruments"):
         (tmp_path / "p2d_lib" / room / "planted.py").write_text("")
     (tmp_path / "p2d_lib" / module).write_text(breach)
     linted = _lint(tmp_path)
@@ -45,7 +46,7 @@ def test_a_planted_breach_is_caught(tmp_path, module, breach):
 def test_rooms_that_compute_without_networks_load_no_torch():
     names = [
         f"p2d_lib.{path.parent.name}.{path.stem}"
-        for room in ("prep", "fairness")
+        for room in ("prep", "fairness", "instruments")
         for path in (REPOSITORY / "p2d_lib" / room).glob("[a-z]*.py")
     ]
     loads = (

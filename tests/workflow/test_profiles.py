@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from p2d_lib import params
-from p2d_lib.schemas import NOTEBOOKS
+from p2d_lib import parameters
+from p2d_lib.artefacts import NOTEBOOKS
 
 FILES = {path.stem: path for path in (Path(__file__).resolve().parents[2] / "params").glob("*.yaml")}
 
@@ -14,14 +14,14 @@ FILES = {path.stem: path for path in (Path(__file__).resolve().parents[2] / "par
 def test_the_three_profiles_are_there_and_valid_and_name_their_run():
     assert {"smoke", "mini", "paper"} <= set(FILES)
     for name in FILES:
-        values = params.profile(name)
+        values = parameters.profile(name)
         assert tuple(values) == NOTEBOOKS
         assert {given["run"] for given in values.values()} == {name}
 
 
 def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
     smoke = yaml.safe_load(FILES["smoke"].read_text())
-    for notebook, model in params.MODELS.items():
+    for notebook, model in parameters.MODELS.items():
         assert set(smoke[notebook]) | {"run", "seed"} == set(model.model_fields), notebook
     for path in set(FILES.values()) - {FILES["smoke"]}:
         given = yaml.safe_load(path.read_text())
@@ -32,7 +32,7 @@ def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
 
 def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
     for name in ("mini", "paper"):
-        values = params.profile(name)
+        values = parameters.profile(name)
         assert values["01_prep"]["source"] == "ham10000"
         assert values["06_classify"]["seeds"] >= 5
         split = {key: values["01_prep"][key] for key in ("test_size", "val_size", "split_seed")}
@@ -40,17 +40,17 @@ def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
 
 
 def test_an_exponent_that_yaml_reads_as_text_is_refused_by_name():
-    with pytest.raises(params.ParameterError, match=r"06_classify\.learning_rate: '5e-4'"):
-        params.profile("smoke", overrides=("06_classify.learning_rate=5e-4",))
-    values = params.profile("smoke", overrides=("06_classify.learning_rate=5.0e-4",))
+    with pytest.raises(parameters.ParameterError, match=r"06_classify\.learning_rate: '5e-4'"):
+        parameters.profile("smoke", overrides=("06_classify.learning_rate=5e-4",))
+    values = parameters.profile("smoke", overrides=("06_classify.learning_rate=5.0e-4",))
     assert values["06_classify"]["learning_rate"] == 0.0005
 
 
 def test_a_parameter_that_papermill_injects_and_nobody_knows_is_refused():
-    values = params.profile("smoke")["08_fairness"]
+    values = parameters.profile("smoke")["08_fairness"]
     notebook = {**values, "min_m": 3, "In": ["", "# Parameters\nmin_m = 3\n"]}
-    with pytest.raises(params.ParameterError, match="min_m: there is no such parameter: did you mean 'min_n'"):
-        params.of_notebook("08_fairness", notebook)
+    with pytest.raises(parameters.ParameterError, match="min_m: there is no such parameter: did you mean 'min_n'"):
+        parameters.of_notebook("08_fairness", notebook)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_a_parameter_that_papermill_injects_and_nobody_knows_is_refused():
     ],
 )
 def test_a_describer_without_what_it_needs_is_refused(override, message):
-    with pytest.raises(params.ParameterError, match=message):
-        params.profile("smoke", overrides=(override,))
+    with pytest.raises(parameters.ParameterError, match=message):
+        parameters.profile("smoke", overrides=(override,))
 
 
 def test_rules_rewrite_phrases_alone():
     rewritten = ("02_describe.caption_mode=rewritten", "02_describe.worded_as=json")
-    with pytest.raises(params.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
-        params.profile("smoke", overrides=rewritten)
+    with pytest.raises(parameters.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
+        parameters.profile("smoke", overrides=rewritten)
     asked = (*rewritten, "02_describe.rewriter=api", "02_describe.api_model=any")
-    assert params.profile("smoke", overrides=asked)["02_describe"]["worded_as"] == "json"
+    assert parameters.profile("smoke", overrides=asked)["02_describe"]["worded_as"] == "json"

@@ -1,0 +1,83 @@
+"""Scores of readings: accuracy, balanced accuracy, macro-F1 and AUC, on a sample and on its bootstrap replicates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn import metrics
+
+from p2d_lib.vocabulary import DX
+
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+
+
+def scores(dx: Sequence[str], dx_read: Sequence[str], p: ArrayLike | None = None) -> dict[str, float]:
+    """What a reading is worth: accuracy, balanced_accuracy, macro_f1 and auc, each in 0..1.
+
+    dx, dx_read: true and read diagnoses (n,). p: probabilities (n, 7) in the order of `vocabulary.DX`; without them,
+    or with a NaN among them, auc is NaN. Means over classes run over the classes that occur in dx; auc is the mean of
+    one class against the rest over those of them that have a rest. Raises ValueError for an unknown diagnosis.
+    """
+    truth, read = _codes(dx), _codes(dx_read)
+    present = np.unique(truth)
+    p = np.full((len(truth), len(DX)), np.nan) if p is None else np.asarray(p, float)
+    areas = len(present) > 1 and not np.isnan(p).any()
+    one_vs_rest = [metrics.roc_auc_score(truth == k, p[:, k]) for k in present] if areas else []
+    return {
+        "accuracy": metrics.accuracy_score(truth, read),
+        "balanced_accuracy": metrics.recall_score(truth, read, labels=present, average="macro", zero_division=0),
+        "macro_f1": metrics.f1_score(truth, read, labels=present, average="macro", zero_division=0),
+        "auc": float(np.mean(one_vs_rest)) if one_vs_rest else float("nan"),
+    }
+
+
+def resampled_scores(
+    dx: Sequence[str], dx_read: Sequence[str], p: ArrayLike | None, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`scores` on many resamples at once: {score: (len(weights),)}.
+
+    weights: `resample` of the rows' lesions. Equal to scores on the repeated rows, some hundred times faster: confusion
+    matrices are one product with the weights, and areas are weighted rank sums over an order sorted once.
+    """
+    truth, read, weights = _codes(dx), _codes(dx_read), np.asarray(weights, float)
+    cells = np.eye(len(DX) ** 2)[truth * len(DX) + read]
+    confusion = (weights @ cells).reshape(-1, len(DX), len(DX))  # of true x read
+    right, true, said = np.einsum("bkk->bk", confusion), confusion.sum(2), confusion.sum(1)
+    present = true > 0
+    with np.errstate(invalid="ignore"):
+        recall, f1 = right / true, 2 * right / (true + said)
+    p = np.full((len(truth), len(DX)), np.nan) if p is None else np.asarray(p, float)
+    areas = np.full(present.shape, np.nan)
+    for k in np.unique(truth) if not np.isnan(p).any() else ():
+        areas[:, k] = weighted_auc(truth == k, p[:, k], weights)
+    return {
+        "accuracy": right.sum(1) / true.sum(1),
+        "balanced_accuracy": _mean_where(recall, present),
+        "macro_f1": _mean_where(f1, present),
+        "auc": _mean_where(areas, np.isfinite(areas)),
+    }
+
+
+def _codes(dx: Sequence[str]) -> np.ndarray:
+    codes = pd.Index(DX).get_indexer(np.asarray(dx, object))
+    if (codes < 0).any():
+        unknown = np.asarray(dx, object)[codes < 0][0]
+        raise ValueError(f"{unknown!r} is no diagnosis; expected one of {', '.join(DX)}")
+    return codes
+
+
+def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where(where, values, 0).sum(1) / where.sum(1)
+
+
+def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mann-Whitney's area with rows repeated as weights (b, n) say; NaN where a side is empty: (b,)."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # rows of one score share a rank
+    sorted_weights = weights[:, order]
+    up = np.add.reduceat(sorted_weights * positive[order], starts, axis=1)
+    down = np.add.reduceat(sorted_weights * ~positive[order], starts, axis=1)
+    with np.errstate(invalid="ignore"):
+        return (up * (down.cumsum(1) - down / 2)).sum(1) / (up.sum(1) * down.sum(1))

@@ -1,0 +1,1 @@
+"""Features -> words, words -> features, rewording, and the choice of whose words count."""

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from p2d_lib.instruments import distances
+
+
+def gaussian(n, mean, covariance, seed):
+    """n draws moved and stretched so that their sample mean and covariance are exactly those asked for."""
+    x = np.random.default_rng(seed).normal(size=(n, len(mean)))
+    x = (x - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
+    return x @ np.linalg.cholesky(covariance).T + mean
+
+
+def normal(n, d, seed, shift=0.0):
+    return np.random.default_rng(seed).normal(shift, 1, size=(n, d))
+
+
+@pytest.mark.parametrize("n", [8, 40, 500])
+def test_fid_of_a_set_with_itself_is_zero_even_with_fewer_images_than_features(n):
+    x = normal(n, 64, seed=1)
+    assert distances.frechet(x, x[::-1]) == pytest.approx(0, abs=1e-10)
+
+
+def test_fid_of_gaussians_is_the_closed_form():
+    spread_a, spread_b = np.array([1.0, 4.0, 9.0]), np.array([4.0, 4.0, 1.0])  # variances
+    mean_a, mean_b = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])
+    expected = ((mean_a - mean_b) ** 2).sum() + ((np.sqrt(spread_a) - np.sqrt(spread_b)) ** 2).sum()
+    a, b = gaussian(200, mean_a, np.diag(spread_a), 1), gaussian(150, mean_b, np.diag(spread_b), 2)
+    assert expected == 10
+    assert distances.frechet(a, b) == pytest.approx(10, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [300, 20])  # well above d, and below it: singular covariances
+def test_fid_is_the_number_of_the_matrix_square_root_and_of_clean_fid(n):
+    from cleanfid.fid import frechet_distance
+
+    rng = np.random.default_rng(3)
+    a, b = (normal(n, 32, seed) @ rng.normal(size=(32, 32)) + rng.normal(size=32) for seed in (1, 2))
+    moments = a.mean(axis=0), np.cov(a.T), b.mean(axis=0), np.cov(b.T)
+    direct = ((moments[0] - moments[2]) ** 2).sum() + np.trace(
+        moments[1] + moments[3] - 2 * np.real(sqrtm(moments[1] @ moments[3]))
+    )
+    assert distances.frechet(a, b) == pytest.approx(direct, rel=1e-5)
+    assert distances.frechet(a, b) == pytest.approx(frechet_distance(*moments), rel=1e-5)
+
+
+def test_kid_is_the_number_of_clean_fid():
+    from cleanfid.fid import kernel_distance
+
+    a, b = normal(80, 16, 1), normal(80, 16, 2, shift=0.3)
+    whole = kernel_distance(a, b, num_subsets=1)  # a subset of all images: only their order is drawn
+    assert distances.kid(a, b) == pytest.approx(whole, rel=1e-9)
+
+
+def test_kid_of_one_law_is_zero_on_average_and_fid_is_not():
+    pairs = [(normal(30, 8, 2 * i), normal(30, 8, 2 * i + 1)) for i in range(200)]
+    kids = np.array([distances.kid(a, b) for a, b in pairs])
+    assert abs(kids.mean()) < 3 * kids.std() / np.sqrt(len(kids))
+    assert (kids < 0).any()  # unbiased: it must be able to fall below zero
+    assert np.mean([distances.frechet(a, b) for a, b in pairs]) > 0.5  # the bias that the floor shows
+
+
+def test_fid_and_kid_grow_with_a_planted_shift():
+    a = normal(400, 8, 1)
+    for distance in (distances.frechet, distances.kid):
+        grown = [distance(a, normal(400, 8, 2, shift)) for shift in (0.0, 0.25, 0.5, 1.0)]
+        assert grown == sorted(grown)
+    assert grown[-1] > 10 * abs(grown[0])
+
+
+def test_dropped_modes_cost_recall_and_foreign_images_cost_precision():
+    near, far = normal(200, 4, 1), normal(200, 4, 2, shift=20)
+    both = np.vstack([near, far])
+    dropped = distances.prdc(real=both, fake=normal(400, 4, 3))
+    foreign = distances.prdc(real=near, fake=np.vstack([normal(200, 4, 4), far]))
+    assert dropped["recall"] == pytest.approx(0.5, abs=0.05) and dropped["precision"] > 0.9
+    assert dropped["coverage"] == pytest.approx(0.5, abs=0.05)
+    assert foreign["precision"] == pytest.approx(0.5, abs=0.05) and foreign["recall"] > 0.9
+
+
+def test_density_and_coverage_of_one_law_are_those_of_naeem():
+    n, k = 500, 5
+    scores = [distances.prdc(normal(n, 6, i), normal(n, 6, i + 100)) for i in range(5)]
+    expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(k)])  # their eq. 9 at N = M: about 1 - 2**-k
+    assert np.mean([s["density"] for s in scores]) == pytest.approx(1, abs=0.05)  # their eq. 7
+    assert np.mean([s["coverage"] for s in scores]) == pytest.approx(expected, abs=0.02)
+
+
+def sets(n, seed=0, d=8):
+    """Four sets of two classes of n images: train and test of one law, the base far off, the adapter nearer."""
+    shifts = {"train": 0.0, "test": 0.0, "base": 1.0, "adapter": 0.4}
+    features = {name: normal(2 * n, d, seed + i, shift) for i, (name, shift) in enumerate(shifts.items())}
+    return features, {name: np.repeat(["mel", "nv"], n) for name in shifts}
+
+
+def test_the_order_floor_adapter_base_is_recovered_in_every_class():
+    result = distances.compare(*sets(60), ("mel", "nv"), draws=5)
+    for _, group in result.groupby(["draw", "dx"]):
+        fid, kid = (group.set_index("set")[metric] for metric in ("fid", "kid"))
+        assert fid["train"] < fid["adapter"] < fid["base"] and kid["train"] < kid["adapter"] < kid["base"]
+
+
+def test_the_floor_falls_as_n_grows():
+    floors = [
+        distances.compare(*sets(n), ("mel", "nv"), draws=5).query("set == 'train'")["fid"].mean() for n in (15, 50, 200)
+    ]
+    assert floors[0] > 2 * floors[1] > 4 * floors[2]
+
+
+def test_every_comparison_is_at_equal_n_whatever_the_sizes_of_the_sets():
+    features, labels = sets(50)
+    labels["base"] = np.where(np.arange(100) < 10, "mel", "nv")  # 10 of mel, 90 of nv
+    result = distances.compare(features, labels, ("mel", "nv", "df"), draws=2)
+    assert result.groupby("dx")["n"].unique().map(list).to_dict() == {"mel": [8], "nv": [40], "all": [48]}
+
+
+def test_draws_are_repeatable_and_leave_the_global_generator_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, again = (distances.compare(*sets(20), ("mel", "nv"), draws=2, seed=3) for _ in range(2))
+    other = distances.compare(*sets(20), ("mel", "nv"), draws=2, seed=4)
+    assert first.equals(again) and not first["fid"].equals(other["fid"])
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_too_few_images_are_refused_with_the_sets_named():
+    features, labels = sets(1)
+    with pytest.raises(ValueError, match="no class has two images in each of train, test, base, adapter"):
+        distances.compare(features, labels, ("mel", "nv"))
+    with pytest.raises(ValueError, match="two images or more, there are 1"):
+        distances.frechet(normal(1, 3, 0), normal(5, 3, 0))
+
+
+def test_the_summary_is_the_mean_of_the_draws_and_what_most_of_them_hold():
+    found = distances.compare(*sets(30), ("mel", "nv"), draws=20)
+    summary = distances.summarise(found)
+    draws = found.query("set == 'base' and dx == 'mel'")["fid"]
+    assert summary.loc["fid", "base", "mel"]["mean"] == pytest.approx(draws.mean())
+    assert ((summary["low"] <= summary["mean"]) & (summary["mean"] <= summary["high"])).all()
+    assert draws.between(*summary.loc["fid", "base", "mel"][["low", "high"]]).mean() == pytest.approx(0.9, abs=0.06)
+    assert list(summary.loc["fid", "base"].index) == ["mel", "nv", "all"]
+    assert list(summary.loc["coverage", "base"].index) == ["all"]

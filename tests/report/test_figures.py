@@ -1,0 +1,120 @@
+import shutil
+import subprocess
+from itertools import combinations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from p2d_lib.report import figures
+from p2d_lib.run import Run
+
+
+class Phantom(Run):
+    """A run whose cases are the phantom's."""
+
+    note = "phantom data"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    yield Phantom("demo", "05_fidelity")
+    plt.close("all")
+
+
+def forest():
+    figure, axis = plt.subplots()
+    values = np.random.default_rng(0).normal(size=(3, 1)) + np.array([0, -1, 2])
+    figures.forest(axis, ["a", "b", "c"], {"base": values, "adapter": values + 1})
+    axis.legend()
+    axis.set_xlabel("FID")
+    return figure
+
+
+def pixels(run, name):
+    return np.asarray(Image.open(run.figures / f"{name}.png").convert("RGB")).astype(float)
+
+
+def test_the_same_data_give_the_same_files(run):
+    for name in ("one", "two"):
+        figures.save(run, name, forest())
+    for suffix in ("pdf", "png"):
+        assert (run.figures / f"one.{suffix}").read_bytes() == (run.figures / f"two.{suffix}").read_bytes()
+
+
+def test_saving_again_changes_nothing(run):
+    figure = figures.save(run, "once", forest())
+    figures.save(run, "twice", figure)
+    assert (pixels(run, "once") == pixels(run, "twice")).all()
+    assert [text.get_text() for text in figure.texts] == ["phantom data"]
+
+
+def test_the_note_stands_alone_in_its_strip(run):
+    figure = figures.save(run, "f", forest())
+    figure.draw_without_rendering()
+    note = figure.texts[0].get_window_extent()
+    assert note.y0 >= 0 and note.x1 <= figure.bbox.x1
+    assert figure.axes[0].get_tightbbox().y0 >= note.y1
+
+
+def test_real_data_carry_no_note(run, monkeypatch):
+    monkeypatch.setattr(Phantom, "note", "")
+    assert figures.save(run, "f", forest()).texts == []
+
+
+@pytest.mark.skipif(not shutil.which("pdffonts"), reason="pdffonts (poppler-utils) is not installed: fonts not checked")
+def test_every_font_of_a_pdf_is_embedded(run):
+    figures.save(run, "f", forest())
+    listed = subprocess.run(["pdffonts", run.figures / "f.pdf"], capture_output=True, text=True, check=True).stdout
+    fonts = [line.split() for line in listed.splitlines()[2:]]
+    assert fonts and all(font[-5] == "yes" and "TrueType" in font for font in fonts), listed
+
+
+def test_colours_stay_apart_for_colour_blind_readers():
+    # Machado, Oliveira, Fernandes, IEEE TVCG 2009, severity 1; on linear RGB
+    deuteranopia = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    protanopia = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    linear = np.array([mpl.colors.to_rgb(colour) for colour in figures.OKABE_ITO]) ** 2.2
+    for sight in (np.eye(3), deuteranopia, protanopia):
+        seen = rgb2lab(np.clip(linear @ np.transpose(sight), 0, 1) ** (1 / 2.2))
+        assert min(deltaE_ciede2000(a, b) for a, b in combinations(seen, 2)) > 9
+
+
+def test_a_grid_puts_each_image_in_its_row_and_block():
+    colours = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
+    red, green, blue = (np.tile(colour, (4, 32, 32, 1)) for colour in colours)
+    figure = figures.grid(
+        [np.concatenate([red[:2], green[:2]]), blue[:3]], ["one", "two"], ["real", "synthetic"], blocks=2
+    )
+    page = figure.axes[0].images[0].get_array()
+    assert [tuple(page[16, x]) for x in (16, 49, 86, 119)] == [tuple(colours[i]) for i in (0, 0, 1, 1)]
+    assert tuple(page[48, 16]) == tuple(colours[2]) and tuple(page[48, 119]) == (255, 255, 255)  # three of four
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["real", "synthetic"]
+    assert list(figure.axes[0].get_xticks()) == [32.5, 102.5] and list(figure.axes[0].get_yticks()) == [16, 49]
+    within, between = page[16, 32:33], page[16, 65:70]
+    assert (within == 255).all() and (between == 255).all()
+    plt.close(figure)
+
+
+def test_a_grid_is_as_wide_as_the_text_and_nothing_is_clipped(run):
+    images = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), np.uint8)
+    figure = figures.grid([images] * 7, ["melanocytic nevus"] * 7, ["real", "synthetic"], blocks=2)
+    figures.save(run, "g", figure)
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_tightbbox()
+    assert figure.get_figwidth() == figures.TEXT_WIDTH
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    assert box.width > 0.93 * figure.bbox.width
+
+
+def test_a_forest_shows_the_first_label_on_top_and_each_interval_where_it_is():
+    figure, axis = plt.subplots()
+    figures.forest(axis, ["first", "second"], {"x": [[1, 0, 3], [np.nan] * 3]})
+    assert axis.yaxis_inverted() and [tick.get_text() for tick in axis.get_yticklabels()] == ["first", "second"]
+    (whisker,) = axis.containers[0][2]
+    assert whisker.get_segments()[0][:, 0].tolist() == [0, 3]
+    plt.close(figure)

@@ -1,0 +1,184 @@
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2d_lib.report import tables
+from p2d_lib.run import Run
+from p2d_lib.vocabulary import DX
+
+ARTICLE = r"""\documentclass{article}
+\usepackage[utf8]{inputenc}
+\usepackage{booktabs}
+\textwidth=12.2cm
+\textheight=19.3cm
+\begin{document}
+%s
+\end{document}
+"""
+
+
+class Bare(Run):
+    """A run without cases."""
+
+    note = ""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    return Bare("demo", "05_fidelity")
+
+
+def saved(run, frame, caption="A caption.", **options):
+    tables.save(run, "t", frame, caption, **options)
+    return (run.tables / "t.tex").read_text()
+
+
+def body(tex):
+    """The cells of the rows below the rule."""
+    rows = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().split("\n")
+    return [row.split(r" \tabularnewline")[0].split(" & ") for row in rows]
+
+
+def compiled(tex, folder):
+    """The widest overfull box in points. Asserts that pdflatex makes a PDF of it."""
+    (folder / "all.tex").write_text(ARTICLE % tex)
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "all.tex"], cwd=folder, capture_output=True)
+    log = (folder / "all.log").read_text(errors="replace")
+    assert done.returncode == 0 and "!" not in re.findall(r"^.", log, re.M), log[-3000:]
+    return max([float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)], default=0.0)
+
+
+def papers_tables():
+    """Frames shaped as the paper's: few numbers, many intervals, long headings, long texts, awkward characters."""
+    rng = np.random.default_rng(0)
+    band = [tables.interval(x, x - 0.02, x + 0.03) for x in rng.uniform(0.3, 0.9, 7)]
+    fidelity = pd.DataFrame({"dx": [*DX, "all"], "n": 123})
+    for head in (
+        "FID base",
+        "FID adapter",
+        "FID floor",
+        "KID base",
+        "KID adapter",
+        "KID floor",
+        "aligned",
+        "mismatched",
+    ):
+        fidelity[head] = rng.uniform(0, 99, 8)
+    arms = pd.DataFrame({"arm": DX} | {score: band for score in ("accuracy", "balanced accuracy", "macro-F1", "AUC")})
+    groups = pd.DataFrame(
+        {"group": ["age < 30", "age 30–59", "age ≥ 60", "back & chest", "70 % of_x", "#1 {a}", "A~B^C\\D"], "n": 12}
+        | {"balanced accuracy of the group": band, "difference to the rest": ["−0.1 ± 0.2"] * 7, "p (Holm)": 0.0123}
+        | {"images of the group": 120, "lesions of the group": 80}
+    )
+    many = pd.DataFrame({"attribute": "site", "group": ["lower extremity"] * 3 + ["ear"] * 4, "n": 118, "lesions": 78})
+    for head in ("balanced accuracy, real", "balanced accuracy, mixed", "sensitivity, real", "sensitivity, mixed"):
+        many[head] = [*band[:6], "n too small"]
+    prompt = "dermoscopic image of melanoma, marked atypical pigment network, irregular streaks, black and white colors"
+    texts = pd.DataFrame({"image_id": ["HAM_0000001"] * 3, "dx": "mel", "prompt": prompt, "description": prompt[::-1]})
+    signs = pd.DataFrame(
+        {"Δ": ["2 × 10³ µm²", "κ ≈ 0.5", "a → b"], "°": ["“x”", "…", "<|>"], "é ö ń": [1.0, -2.0, None]}
+    )
+    return {"fidelity": fidelity, "arms": arms, "groups": groups, "many": many, "texts": texts, "signs": signs}
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed: the LaTeX is not compiled")
+def test_the_papers_tables_compile_within_the_text_width_of_lncs(run, tmp_path):
+    for name, frame in papers_tables().items():
+        best = {column: "max" for column in frame.columns[1:3]}
+        tables.save(run, name, frame, f"100 % of {name}_x & Δ ± 1, mean [2.5 %, 97.5 %]; n ≥ 5.", best=best)
+        # one document a table: a box too wide must not hide behind another
+        assert compiled((run.tables / f"{name}.tex").read_text(), tmp_path) < 1, name
+
+
+def test_a_table_has_booktabs_rules_and_as_many_cells_in_each_row_as_columns(run):
+    for frame in papers_tables().values():
+        tex = saved(run, frame)
+        assert [tex.count(rf"\{rule}") for rule in ("toprule", "midrule", "bottomrule", "caption", "label")] == [1] * 5
+        assert [len(row) for row in body(tex)] == [frame.shape[1]] * len(frame)
+
+
+def test_narrow_tables_keep_the_larger_type_and_wide_ones_shrink(run):
+    assert r"\small" in saved(run, pd.DataFrame({"a": [1]}))
+    assert r"\footnotesize" in saved(run, papers_tables()["fidelity"])
+
+
+def test_intervals_too_many_for_the_width_stand_below_their_estimates(run):
+    tex = saved(run, papers_tables()["many"])
+    assert tex.count(r"\\{}[") == 4 * 6
+    assert r"\\{}[" not in saved(run, papers_tables()["groups"])
+
+
+def test_captions_and_cells_are_escaped(run):
+    tex = saved(run, pd.DataFrame({"a_b": ["50 % & more"]}), caption="n_test ≥ 5 %")
+    assert r"n\_test $\geq$ 5 \%" in tex and r"a\_b" in tex and r"50 \% \& more" in tex
+
+
+def test_html_is_escaped_too(run):
+    shown = tables.save(run, "t", pd.DataFrame({"a<b": ["x<y"]}), "1 < 2").to_html()
+    assert "a&lt;b" in shown and "x&lt;y" in shown and "1 &lt; 2" in shown
+
+
+def test_the_best_of_a_column_is_bold(run):
+    frame = pd.DataFrame({"arm": ["x", "y"], "up": [0.1, 0.2], "down": [0.1, 0.2]})
+    assert body(saved(run, frame, best={"up": "max", "down": "min"})) == [
+        ["x", "0.100", r"\bfseries 0.100"],
+        ["y", r"\bfseries 0.200", "0.200"],
+    ]
+
+
+def test_the_best_of_a_row_is_bold(run):
+    frame = pd.DataFrame({"base": [3.0, 1.0], "adapter": [2.0, 2.0], "floor": [0.5, 0.5]})
+    assert body(saved(run, frame, best={("base", "adapter"): "min"}, digits=0)) == [
+        ["3", r"\bfseries 2", "0"],
+        [r"\bfseries 1", "2", "0"],
+    ]
+
+
+def test_intervals_compete_by_their_estimate_and_a_minus_counts(run):
+    frame = pd.DataFrame({"gain": ["−0.300 [−0.4, 0.9]", "-0.100 [-0.9, 0.0]", "n too small", None]})
+    assert [row[0].startswith(r"\bfseries") for row in body(saved(run, frame, best={"gain": "max"}))] == [
+        False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_what_reads_the_same_shares_the_bold_and_where_all_read_the_same_nothing_is_bold(run):
+    tie = pd.DataFrame({"a": [0.71231, 0.71229, 0.5], "b": [0.1, 0.1, 0.1]})
+    rows = body(saved(run, tie, best={"a": "max", "b": "max"}))
+    assert rows == [[r"\bfseries 0.712", "0.100"], [r"\bfseries 0.712", "0.100"], ["0.500", "0.100"]]
+
+
+def test_a_number_that_is_not_there_is_a_dash_and_one_below_zero_has_a_minus(run):
+    frame = pd.DataFrame({"a": [np.nan, -0.5, -0.0001]})
+    assert body(saved(run, frame)) == [["--"], ["$-$0.500"], ["0.000"]]
+    assert (
+        tables.interval(float("nan"), 0, 1) == "–" and tables.interval(0.7123, 0.6881, 0.735) == "0.712 [0.688, 0.735]"
+    )
+
+
+def test_digits_go_by_column(run):
+    frame = pd.DataFrame({"fid": [12.345], "kid": [0.012345]})
+    assert body(saved(run, frame, digits={"fid": 1})) == [["12.3", "0.012"]]
+
+
+def test_the_csv_holds_the_numbers_and_the_index(run):
+    frame = pd.DataFrame({"x": [1 / 3, -1e-7]}, index=pd.Index(["mel", "nv"], name="dx"))
+    tables.save(run, "t", frame, "c")
+    assert (run.tables / "t.csv").read_text() == "dx,x\nmel,0.333333\nnv,-1e-07\n"
+
+
+def test_the_same_table_gives_the_same_bytes_and_the_same_html(run):
+    def once():
+        shown = tables.save(run, "t", papers_tables()["arms"], "c", best={"AUC": "max"}).to_html()
+        return shown, (run.tables / "t.csv").read_bytes(), (run.tables / "t.tex").read_bytes()
+
+    assert once() == once()
+
+
+def test_phantom_data_are_named_in_the_caption(run, monkeypatch):
+    monkeypatch.setattr(Bare, "note", "phantom data")
+    assert r"\caption{Ages. Phantom data.}" in saved(run, pd.DataFrame({"a": [1]}), caption="Ages.")
