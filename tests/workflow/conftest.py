@@ -30,11 +30,12 @@ for path in {artefacts}:
     else:
         target.mkdir()
         (target / "part").write_text(name)
-for kind, file in (("tables", "t_" + name + ".csv"), ("figures", "f_" + name + ".png")):
+for position, (kind, file) in enumerate((("tables", "t_" + name + ".csv"), ("figures", "f_" + name + ".png"))):
     for place in (folder / kind, home / kind / run):
         place.mkdir(parents=True, exist_ok=True)
     (home / kind / run / file).write_text("a\\n1.23456\\n")
-    (folder / kind / (file + ".provenance.json")).write_text(json.dumps(dict(notebook=name)))
+    origin = dict(notebook=name, execution=os.environ["P2D_EXECUTION"], position=position)
+    (folder / kind / (file + ".provenance.json")).write_text(json.dumps(origin))
 if os.environ.get("STUB_FAIL") == name:
     raise ValueError("row 3 of planted.csv is 7, expected 8")
 if os.environ.get("STUB_HANG") == name:
@@ -44,22 +45,19 @@ if os.environ.get("STUB_HANG") == name:
 
 # execute.py without papermill and kernels: the graph and the driver are under test, not Jupyter
 FAST_EXECUTE = """
-import json, sys
+import json
 from pathlib import Path
-name = sys.argv[1]
-source = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
-for folder in ("stages", "notebooks"):
-    Path(folder).mkdir(exist_ok=True)
-Path("notebooks", f"{name}.ipynb").write_text(source.read_text())
-values = json.loads(Path("parameters.json").read_text())[name]
-Path("stages", f"{name}.error").unlink(missing_ok=True)
-try:
-    exec("".join(json.loads(source.read_text())["cells"][-1]["source"]), values)
-except ValueError as error:
-    Path("stages", f"{name}.error").write_text(f"ValueError: {error}")
-    sys.exit(1)
-made = dict(tables=[f"t_{name}.csv"], figures=[f"f_{name}.png"])
-Path("stages", f"{name}.json").write_text(json.dumps(dict(notebook=name, seconds=0.1, **made)))
+
+class NotebookError(Exception):
+    pass
+
+def execute(notebook, parameters, executed):
+    source = Path(__file__).resolve().parents[1] / "notebooks" / f"{notebook}.ipynb"
+    executed.write_text(source.read_text())
+    try:
+        exec("".join(json.loads(source.read_text())["cells"][-1]["source"]), dict(parameters))
+    except ValueError as error:
+        raise NotebookError(f"ValueError: {error}") from None
 """
 FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
 
@@ -128,6 +126,8 @@ def finished(tmp_path_factory) -> Clone:
     (folder / "p2d_lib").mkdir()
     for path in (REPOSITORY / "p2d_lib").glob("*.py"):
         shutil.copy(path, folder / "p2d_lib")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "p2d_lib" / "parameters", folder / "p2d_lib" / "parameters", ignore=ignored)
     (folder / "notebooks").mkdir()
     for notebook in NOTEBOOKS:
         (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
