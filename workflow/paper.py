@@ -70,6 +70,7 @@ def _run_stages(
         index = _page(folder, options.profile)
     except KeyboardInterrupt as interrupt:
         end_children(mark=str(folder))
+        progress.update()
         where = f" in {progress.current}" if progress.current else ""
         say(f"\nStopped{where}. To continue: {shlex.join(['./run_all.sh', *argv])}")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
