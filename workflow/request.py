@@ -1,26 +1,23 @@
 """The run that the command line requests: its parameters and stages, checked before anything runs."""
 
 import argparse
-import difflib
 import json
 import os
 import re
 from pathlib import Path
 
 import outside
-import yaml
 from cli import Refused
 
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.parameters import ParameterError, profile
+from p2d_lib.suggest import did_you_mean
 
 DEVICE = r"cpu|mps|cuda(:\d+)?"
 
 
 def parameters(options: argparse.Namespace) -> dict[str, dict]:
     """{notebook: {parameter: value}}, validated, with all paths absolute. Raises Refused."""
-    if options.run is not None and not options.run.strip():
-        raise Refused("--run: the name is empty")
     if (device := os.environ.get("P2D_DEVICE")) and not re.fullmatch(DEVICE, device):
         raise Refused(f"P2D_DEVICE={device}: expected cpu, cuda, cuda:1 (or another number) or mps")
     values = _profile(options)
@@ -41,12 +38,9 @@ def _profile(options: argparse.Namespace) -> dict[str, dict]:
     if options.data:
         overrides.append(f"01_prep.data={json.dumps(options.data)}")
     try:
-        return profile(options.profile, options.run or "", tuple(overrides))
+        return profile(options.profile, options.run, tuple(overrides))
     except ParameterError as error:
         raise Refused(" ".join(str(error).split())) from None
-    except yaml.YAMLError as error:
-        where = " ".join([f"params/{options.profile}.yaml", *(f"--set {override}" for override in overrides)])
-        raise Refused(f"a value that YAML cannot read in {where}: {getattr(error, 'problem', error)}") from None
 
 
 def _folder(value: str, parameter: str) -> str:
@@ -104,6 +98,5 @@ def stages(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 def _position(name: str, notebooks: list[str], option: str) -> int:
     if name not in notebooks:
-        near = difflib.get_close_matches(name, notebooks, n=1, cutoff=0.3)
-        raise Refused(f"{option} {name}: no such notebook" + (f": did you mean {near[0]!r}?" if near else ""))
+        raise Refused(f"{option} {name}: no such notebook{did_you_mean(name, notebooks)}")
     return notebooks.index(name)

@@ -139,11 +139,11 @@ def finished(tmp_path_factory) -> Clone:
     folder = tmp_path_factory.mktemp("finished") / "a clone"
     shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "params", folder / "params")
-    (folder / "p2d_lib").mkdir()
+    parameters_package = Path("p2d_lib", "parameters")
+    without_caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / parameters_package, folder / parameters_package, ignore=without_caches)
     for path in (REPOSITORY / "p2d_lib").glob("*.py"):
         shutil.copy(path, folder / "p2d_lib")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "p2d_lib" / "parameters", folder / "p2d_lib" / "parameters", ignore=ignored)
     (folder / "notebooks").mkdir()
     for notebook in NOTEBOOKS:
         (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
