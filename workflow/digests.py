@@ -48,5 +48,5 @@ class Digests:
 def _read(store: Path) -> dict[str, list]:
     try:
         return json.loads(store.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, json.JSONDecodeError):
         return {}
