@@ -34,7 +34,7 @@ class Paper:
         driver = [sys.executable, str(REPOSITORY / "workflow" / "drive.py"), "--run", "micro", *settings, *more]
         environment = {**os.environ, "P2D_HOME": str(self.home)}
         done = subprocess.run(driver, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.returncode == 0, done.stderr[-1000:]
         return done.stderr
 
     def by_hand(self, notebook: str, **parameters: object) -> subprocess.CompletedProcess:
@@ -133,7 +133,7 @@ def test_a_notebook_run_by_hand_with_other_parameters_is_refused_and_with_the_ru
     )
     assert paper.contents() == contents
     made = paper.by_hand("08_fairness")
-    assert made.returncode == 0, made.stderr[-4000:]
+    assert made.returncode == 0, made.stderr[-1000:]
     assert paper.contents() == contents
     paper.run()
     assert paper.times() == before
