@@ -77,6 +77,9 @@ class Clone:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    def copy(self, folder: Path, copy_function: Callable = shutil.copy2) -> "Clone":
+        return Clone(shutil.copytree(self.folder, folder, copy_function=copy_function))
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("P2D_")}
         return subprocess.Popen(
@@ -91,8 +94,8 @@ class Clone:
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         process = self.start(*arguments, **environment)
-        said, _ = process.communicate(timeout=120)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
 
     def ran(self) -> list[str]:
         """The notebooks executed since the last call."""
@@ -154,8 +157,8 @@ def finished(tmp_path_factory) -> Clone:
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
     (folder / "workflow" / "report.py").write_text(FAST_REPORT)
     clone = Clone(folder)
-    code, said = clone.run()
-    assert code == 0, said
+    code, output = clone.run()
+    assert code == 0, output
     assert clone.ran() == list(NOTEBOOKS)
     return clone
 
@@ -163,4 +166,4 @@ def finished(tmp_path_factory) -> Clone:
 @pytest.fixture
 def clone(finished, tmp_path) -> Clone:
     """The finished clone, moved: paths inside a run are relative, so nothing has to run again for that."""
-    return Clone(shutil.copytree(finished.folder, tmp_path / "b clone"))
+    return finished.copy(tmp_path / "b clone")
