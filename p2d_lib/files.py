@@ -48,16 +48,16 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
-    own = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_writer()}.", suffix=".partial", dir=path.parent))
-    partial = own / path.name
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_writer()}.", suffix=".partial", dir=path.parent))
+    partial = temporary / path.name
     try:
         yield partial
         for written in [partial, *partial.rglob("*")]:
             _flush(written)
-        _rename(partial, path, aside=own)
+        _rename(partial, path, aside=temporary)
         _flush(path.parent)
     finally:
-        remove(own)
+        remove(temporary)
 
 
 def remove(path: Path) -> None:

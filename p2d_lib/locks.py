@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PATIENCE = 2.0  # seconds: notebooks that start at the same moment pass the run's lock on to each other
+WAIT = 2.0  # seconds: notebooks that start at the same moment pass the run's lock on to each other
 
 
 class RunBusy(Exception):
@@ -23,10 +23,10 @@ def lock_run(runs: Path, run: str) -> FileLock:
     runs: the folder data/runs. The lock is held until it is released or its process ends.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    lock = _taken(runs / f".{run}.lock", f"run {run!r}")
+    lock = _acquire(runs / f".{run}.lock", f"run {run!r}")
     for path in sorted(runs.glob(f".{run}.notebook-*.lock")):
         try:
-            _taken(path, f"run {run!r}").release()
+            _acquire(path, f"run {run!r}").release()
         except RunBusy:
             lock.release()
             raise
@@ -41,17 +41,17 @@ def lock_notebook(runs: Path, run: str, notebook: str, part: str = "") -> FileLo
     object lives; a process that takes the same place again gets the same object.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    run_lock = _taken(runs / f".{run}.lock", f"run {run!r}", PATIENCE)
+    run_lock = _acquire(runs / f".{run}.lock", f"run {run!r}", WAIT)
     try:
-        return _taken(runs / f".{run}.notebook-{notebook}{part}.lock", f"{notebook} of run {run!r}")
+        return _acquire(runs / f".{run}.notebook-{notebook}{part}.lock", f"{notebook} of run {run!r}")
     finally:
         run_lock.release()
 
 
-def _taken(path: Path, what: str, patience: float = 0.0) -> FileLock:
+def _acquire(path: Path, what: str, wait: float = 0.0) -> FileLock:
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=wait)
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise RunBusy(

@@ -44,7 +44,7 @@ def home() -> Path:
     return Path(os.environ.get("P2D_HOME") or Path(__file__).resolve().parents[1])
 
 
-def deciding(parameters: dict) -> dict:
+def result_parameters(parameters: dict) -> dict:
     """The parameters that a notebook's results depend on, as JSON gives them back (tuples are lists)."""
     return json.loads(json.dumps({name: value for name, value in parameters.items() if name not in SAME_RESULTS}))
 
@@ -95,17 +95,17 @@ class Run:
     def _declared(self, notebook: str) -> dict:
         """The parameters that ./run_all.sh gave a notebook of this run; {} in a run that it has not made."""
         path = self.folder / "parameters.json"
-        return deciding(json.loads(path.read_text()).get(notebook, {})) if path.exists() else {}
+        return result_parameters(json.loads(path.read_text()).get(notebook, {})) if path.exists() else {}
 
     def _refuse_other_parameters(self) -> None:
-        declared, asked = self._declared(self.notebook), deciding(self.parameters)
-        for name in sorted(declared.keys() & asked.keys()):
-            if declared[name] != asked[name]:
+        declared, values = self._declared(self.notebook), result_parameters(self.parameters)
+        for name in sorted(declared.keys() & values.keys()):
+            if declared[name] != values[name]:
                 raise OtherParameters(
                     f"run {self.name!r} was made with {self.notebook}.{name} = {declared[name]!r} "
-                    f"({self.folder / 'parameters.json'}), and this notebook has {asked[name]!r}. A run has one set of "
+                    f"({self.folder / 'parameters.json'}), and this notebook has {values[name]!r}. A run has one set of "
                     "parameters: set it back, or give these a run of their own: ./run_all.sh --run NAME "
-                    f"--set {self.notebook}.{name}={json.dumps(asked[name])} --to {self.notebook}"
+                    f"--set {self.notebook}.{name}={json.dumps(values[name])} --to {self.notebook}"
                 )
 
     def path(self, artefact: str) -> Path:
@@ -116,23 +116,23 @@ class Run:
             raise ArtefactError(f"{path} is missing: {self._make(made_by)} first")
         if artefact not in self._inputs and made_by != self.notebook:
             digest = sha256(path)
-            self._refuse_stranger(artefact, path, digest)
+            self._check_belongs(artefact, path, digest)
             self._inputs[artefact] = digest
         return path
 
-    def _refuse_stranger(self, artefact: str, path: Path, digest: str) -> None:
+    def _check_belongs(self, artefact: str, path: Path, digest: str) -> None:
         made_by = ARTEFACTS[artefact].made_by
-        origin = _origin(path)
-        declared, had = self._declared(made_by), deciding(origin.get("parameters", {}))
-        changed = [name for name in sorted(declared.keys() & had.keys()) if declared[name] != had[name]]
+        provenance = _provenance(path)
+        declared, recorded = self._declared(made_by), result_parameters(provenance.get("parameters", {}))
+        changed = [name for name in sorted(declared.keys() & recorded.keys()) if declared[name] != recorded[name]]
         problem = ""
-        if origin.get("sha256", digest) != digest:
+        if provenance.get("sha256", digest) != digest:
             problem = f"is not what {made_by} wrote: it was changed since"
         elif changed:
-            now, then = declared[changed[0]], had[changed[0]]
+            now, then = declared[changed[0]], recorded[changed[0]]
             problem = f"was made with {made_by}.{changed[0]} = {then!r}, and the run now has {now!r}"
-        for name, read in origin.get("inputs", {}).items():
-            if name in ARTEFACTS and _origin(self.folder / ARTEFACTS[name].path).get("sha256", read) != read:
+        for name, read in provenance.get("inputs", {}).items():
+            if name in ARTEFACTS and _provenance(self.folder / ARTEFACTS[name].path).get("sha256", read) != read:
                 problem = problem or f"was made from another {ARTEFACTS[name].path} than the run's"
         if problem:
             raise ArtefactError(f"{path} {problem}: {self._make(made_by)} again")
@@ -222,7 +222,7 @@ class Run:
         return np.concatenate([measure(self.images(part), part) for part in parts])
 
 
-def _origin(path: Path) -> dict:
+def _provenance(path: Path) -> dict:
     """An artefact's provenance; {} for one that somebody has put there by hand."""
     sidecar = path.with_name(f"{path.name}.provenance.json")
     return json.loads(sidecar.read_text()) if sidecar.exists() else {}

@@ -19,7 +19,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         description="Regenerates every table and figure of the paper. Run it again after a change or an "
         "interruption: only what is missing or outdated runs.",
         epilog="HAM10000: --profile mini --data DIR, or the variable P2D_HAM10000. GPU: used where there is one; "
-        "P2D_DEVICE=cpu|cuda|cuda:1|mps chooses. README.md tells the rest.",
+        "P2D_DEVICE=cpu|cuda|cuda:1|mps chooses. README.md explains the rest.",
     )
     parser.add_argument(
         "--profile", default="smoke", help="smoke (phantom, minutes; default), mini (HAM10000) or paper (a GPU)"

@@ -30,8 +30,8 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
 
 
 def _raw_tables(prep: dict) -> list[Path]:
-    own = prep["source"].endswith((".yaml", ".yml"))
-    layout = Path(prep["source"]) if own else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
+    is_path = prep["source"].endswith((".yaml", ".yml"))
+    layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
     described = yaml.safe_load(layout.read_text(encoding="utf-8"))
     tables = [Path(prep["data"]) / name for name in (*described["metadata"], *described.get("joined", ()))]
-    return [*tables, *([layout] if own else ())]
+    return [*tables, *([layout] if is_path else ())]

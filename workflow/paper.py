@@ -1,4 +1,4 @@
-"""A run of the paper from its plan to its last word: which stages run, what is said of them, what is left to do."""
+"""One start of ./run_all.sh: which stages run, what the terminal shows of them, and what is left when it ends."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from processes import end_children, start_snakemake
 from progress import Progress, duration, label, last_timings, save_timings, say
-from stages import MADE, Stages
+from stages import KINDS, Stages
 
 from p2d_lib.files import atomic, file_sha256, remove
 from p2d_lib.locks import RunBusy, lock_run
@@ -119,18 +119,18 @@ def _snakemake(folder: Path, cores: int, progress: Progress) -> int:
 
 def _page(folder: Path, profile: str) -> Path:
     """index.html and the executed notebooks as HTML; nothing is rendered, or imported, when nothing changed."""
-    index, shown = folder / "index.html", folder / ".index.json"
+    index, rendered = folder / "index.html", folder / ".index.json"
     sources = [
         Path(__file__).with_name("report.py"),
         *sorted(folder.glob("stages/*")),
         *sorted(folder.glob("notebooks/*.ipynb")),
     ]
     digests = {path.name: file_sha256(path) for path in sources}
-    if not index.exists() or not shown.exists() or json.loads(shown.read_text()) != digests:
+    if not index.exists() or not rendered.exists() or json.loads(rendered.read_text()) != digests:
         from report import write  # nbconvert takes seconds to import
 
         write(folder, HOME, REPOSITORY, profile)
-        shown.write_text(json.dumps(digests))
+        rendered.write_text(json.dumps(digests))
     return index
 
 
@@ -158,11 +158,11 @@ def _failed(folder: Path, plan: planning.Plan, progress: Progress, index: Path) 
 def _finished(stages: Stages, targets: list[str], seconds: dict[str, float], ran: set[str], index: Path) -> None:
     say()
     for notebook in targets:
-        kept = "" if notebook in ran else "  (unchanged: made earlier)"
-        say(f"  {notebook:<12}  {duration(seconds[notebook]):>12}{kept}")
+        note = "" if notebook in ran else "  (unchanged: made earlier)"
+        say(f"  {notebook:<12}  {duration(seconds[notebook]):>12}{note}")
     say(f"  {'together':<12}  {duration(sum(seconds[notebook] for notebook in targets)):>12}\n")
     records = [record for notebook in stages.parameters if (record := stages.record(notebook))]
-    for kind in MADE:
+    for kind in KINDS:
         names = {Path(name).stem for record in records for name in record[kind]}
         say(f"{len(names):>3} {kind:<8} {_short(HOME / kind / stages.folder.name)}")
     say(f"    page     {_short(index)}")

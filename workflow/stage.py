@@ -27,21 +27,16 @@ def main(notebook: str) -> int:
     parameters = json.loads((folder / "parameters.json").read_text())
     forced = json.loads((folder / "plan.json").read_text())["forced"]
     stages = Stages(folder, parameters)
-    error = folder / "stages" / f"{notebook}.error"
     try:
         if notebook not in forced and not stages.why(notebook):
             record_event(folder, notebook, "unchanged")
             return 0
         record_event(folder, notebook, "begun")
-        for name in ("stages", "notebooks"):
-            (folder / name).mkdir(exist_ok=True)
         _run(stages, notebook, begun)
-    except Exception as failure:
-        from execute import NotebookError
-
-        problem = f"{failure}" if isinstance(failure, NotebookError) else f"{type(failure).__name__}: {failure}"
-        stages.remove_artefacts(notebook)
-        error.write_text(f"{problem}\n")
+    except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
+        known = type(failure).__name__ in ("NotebookError", "SourceError")
+        error = folder / "stages" / f"{notebook}.error"
+        error.write_text(f"{failure}\n" if known else f"{type(failure).__name__}: {failure}\n")
         record_event(folder, notebook, "failed")
         return 1
     record_event(folder, notebook, "done")
@@ -49,13 +44,18 @@ def main(notebook: str) -> int:
 
 
 def _run(stages: Stages, notebook: str, begun: float) -> None:
+    """Executes the notebook and records the stage. Leaves no artefact of it where that fails."""
     from execute import execute  # papermill takes a second to import
 
     basis = stages.basis(notebook)
     stages.begin(notebook)
     os.environ["P2D_EXECUTION"] = execution = uuid.uuid4().hex
-    execute(notebook, stages.parameters[notebook], stages.folder / "notebooks" / f"{notebook}.ipynb")
-    stages.end(notebook, basis, execution, time.time() - begun)
+    try:
+        execute(notebook, stages.parameters[notebook], stages.folder / "notebooks" / f"{notebook}.ipynb")
+        stages.end(notebook, basis, execution, time.time() - begun)
+    except BaseException:
+        stages.remove_artefacts(notebook)
+        raise
     stages.digests.save()
 
 

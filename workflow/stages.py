@@ -20,9 +20,9 @@ from places import HOME, REPOSITORY
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
 from p2d_lib.files import atomic, remove
-from p2d_lib.run import deciding
+from p2d_lib.run import result_parameters
 
-MADE = ("tables", "figures")
+KINDS = ("tables", "figures")
 
 
 def needs(notebook: str) -> list[str]:
@@ -49,10 +49,10 @@ class Stages:
         read = {artefact: self.folder / ARTEFACTS[artefact].path for artefact in READS[notebook]}
         from_outside = outside.files(notebook, values, self.folder)
         return {
-            "parameters": deciding(values),
+            "parameters": result_parameters(values),
             "code": sources.digests(REPOSITORY, notebook, self.digests),
             "inputs": {artefact: self.digests(path) for artefact, path in read.items() if path.exists()},
-            "outside": {_apart(path, self.folder): self.digests(path) for path in from_outside},
+            "outside": {_relative(path, self.folder): self.digests(path) for path in from_outside},
         }
 
     def why(self, notebook: str, remade: set[str] = frozenset()) -> str:
@@ -80,24 +80,25 @@ class Stages:
     def _why_made(self, recorded: dict) -> str:
         executed = self.folder / "notebooks" / f"{recorded['notebook']}.ipynb"
         if not executed.exists():
-            return f"the executed notebook {_apart(executed, HOME)} is missing"
+            return f"the executed notebook {_relative(executed, HOME)} is missing"
         for name, digest in recorded["made"].items():
             path = self.place(name)
             if not path.exists():
-                return f"{_apart(path, HOME)} is missing"
+                return f"{_relative(path, HOME)} is missing"
             if self.digests(path) != digest:
-                return f"{_apart(path, HOME)} has been changed since it was made"
+                return f"{_relative(path, HOME)} has been changed since it was made"
         return ""
 
     def place(self, name: str) -> Path:
         """Where something lies that a stage made: an artefact's path in the run, or tables/t1_audit.csv."""
         kind, _, file = name.partition("/")
-        return HOME / kind / self.folder.name / file if kind in MADE else self.folder / name
+        return HOME / kind / self.folder.name / file if kind in KINDS else self.folder / name
 
     def begin(self, notebook: str) -> None:
         """Removes what an earlier execution left, so that nothing half made, or of two executions, is read.
 
         Tables and figures stay until the stage has ended."""
+        (self.folder / "notebooks").mkdir(exist_ok=True)
         for suffix in ("json", "error"):
             (self.folder / "stages" / f"{notebook}.{suffix}").unlink(missing_ok=True)
         (self.folder / "notebooks" / f"{notebook}.ipynb").unlink(missing_ok=True)
@@ -116,9 +117,9 @@ class Stages:
         basis: as it was before. execution: the name that the provenance of all it wrote bears. Raises
         FileNotFoundError for an artefact that the notebook should have made.
         """
-        made = {kind: self._written(kind, notebook, execution) for kind in MADE}
+        made = {kind: self._written(kind, notebook, execution) for kind in KINDS}
         artefacts = [artefact.path for artefact in ARTEFACTS.values() if artefact.made_by == notebook]
-        names = [*artefacts, *(f"{kind}/{name}" for kind in MADE for name in made[kind])]
+        names = [*artefacts, *(f"{kind}/{name}" for kind in KINDS for name in made[kind])]
         for name in names:
             if not self.place(name).exists():
                 raise FileNotFoundError(f"{notebook} ran to its end and left no {name}")
@@ -150,6 +151,6 @@ def _parameter_changed(name: str, before: dict, now: dict) -> str:
     return f"parameter {name} is {json.dumps(now[name])}, was {json.dumps(before[name])}"
 
 
-def _apart(path: Path, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     """Relative to a folder where it lies inside."""
     return os.path.relpath(path, folder) if path.is_relative_to(folder) else str(path)
