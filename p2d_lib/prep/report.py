@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.prep.audit import entropy_filter
+from p2d_lib.prep.quality import entropy_filter
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
 from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX_NAMES
@@ -57,7 +57,7 @@ def boxes(cases: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
 def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     """What the audit looked at: sharpness with the blurred ones, two ways to read ITA, confidence in the labels.
 
-    cases: with their `audit.flags`; doubts: `audit.suspect_labels(...)` of the same rows.
+    cases: with their `picture_quality.flags`; doubts: `label_doubts.suspect_labels(...)` of the same rows.
     """
     figure, (sharp, tone, labels) = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.1))
     levels = np.log10(cases["sharpness"].clip(lower=1e-1))
@@ -82,7 +82,7 @@ def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
 
 
 def entropy(cases: pd.DataFrame, thresholds: Sequence[float], chosen: float | None = None) -> Figure:
-    """The share of each dx that `audit.entropy_filter` keeps; chosen: a threshold to mark, bits."""
+    """The share of each dx that `picture_quality.entropy_filter` keeps; chosen: a threshold to mark, bits."""
     share = 100 * entropy_filter(cases, thresholds) / entropy_filter(cases, [0]).iloc[0]
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.2))
     for name in share:

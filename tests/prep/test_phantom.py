@@ -22,7 +22,7 @@ SMALL = (64, 48)
 
 
 def lesion(dx: str, seed: int = 0, fitzpatrick: int = 2) -> phantom.Lesion:
-    return phantom.draw_lesion(np.random.default_rng(seed), dx, fitzpatrick)
+    return phantom.make_lesion(np.random.default_rng(seed), dx, fitzpatrick)
 
 
 @pytest.fixture(scope="module")
