@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from p2d_lib import images
 from p2d_lib.instruments import copies
-from p2d_lib.prep import label_doubts, leakage, phantom, picture_quality, plants, skin_tone, splits
+from p2d_lib.prep import label_doubts, phantom, picture_quality, plants, report, skin_tone, splits
 from p2d_lib.prep.pixels import DataError, measure_one
 from p2d_lib.prep.raw import find, read
 from p2d_lib.report import tables
@@ -161,7 +161,7 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     cases, _, _, table = planted
     split = cases.set_index("image_id")["split"]
     across = sum(split[a] != split[b] for a, b in map(tuple, pairs_of(table, "duplicated_lesions")))
-    rows = leakage.leakage(cases, pairs).set_index("check")["found"]
+    rows = splits.leakage(cases, pairs).set_index("check")["result"]
     copies = COUNTS["duplicated_lesions"]
     assert rows["lesions in more than one split"] == "0"
     assert rows["identical pairs (of these, of different lesions)"] == f"{copies} ({copies})"
@@ -169,7 +169,7 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     assert 0 < across < copies
     mixed = cases.assign(split=np.resize(["train", "test"], len(cases)))
     several = (cases.groupby("lesion_id").size() > 1).sum()
-    assert leakage.leakage(mixed, pairs)["found"][0] == str(several)
+    assert splits.leakage(mixed, pairs)["result"][0] == str(several)
 
 
 def test_the_two_identical_pairs_of_ham10000_are_found(ham):
@@ -361,15 +361,17 @@ def test_flat_train_images_go_to_quarantine_with_their_reason_and_no_others():
 
 def test_the_summary_says_what_was_planted(planted, pairs):
     cases, squares, measurements, _ = planted
-    doubts = label_doubts.suspect_labels(label_doubts.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0)
+    doubts = label_doubts.suspect_labels(
+        label_doubts.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0
+    )
     tone = skin_tone.tone_association(cases, n_resamples=50)
     cases = cases.join(picture_quality.flags(cases))
-    rows = leakage.summary(cases, pairs, doubts, tone).set_index("check")["found"]
+    rows = report.audit_table(cases, pairs, doubts, tone).set_index("check")["result"]
     for kind in ("empty", "blurred"):
         assert rows[f"{kind} pictures"].startswith(f"{COUNTS[kind]} (")
     assert rows["labels doubted"].startswith(f"{doubts['flagged'].sum()} (")
     assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
-    assert len(leakage.summary(cases, pairs, doubts)) == len(rows) - 1
+    assert len(report.audit_table(cases, pairs, doubts)) == len(rows) - 1
     assert set(doubts["suggested"]) <= set(DX)
 
 

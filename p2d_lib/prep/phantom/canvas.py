@@ -64,7 +64,7 @@ def vessel_tree(rng, start, angle: float, length: float, width: float) -> list:
 
 
 class LesionMaps:
-    """The maps of a lesion while it is made: skin first, then its class adds to them and notes in `truth` what it added."""
+    """Maps of a lesion in the making: skin first, then its class adds to them and notes in `truth` what it added."""
 
     def __init__(self, rng: np.random.Generator, n: int, radius: float):
         self.rng, self.canvas, self.radius = rng, canvas_of(n), radius

@@ -44,7 +44,7 @@ def make_lesion(rng: np.random.Generator, dx: str, fitzpatrick: int | None = Non
     np.maximum(maps, 0, out=maps)
     np.minimum(maps[..., 3:], 0.92, out=maps[..., 3:])
     truth = dict.fromkeys(TRUTH, 0.0) | {f"true_{name}": float(value) for name, value in d.truth.items()}
-    truth |= _shape(mask) | _colours(maps, mask, skin)
+    truth |= shape_truth(mask) | _colours(maps, mask, skin)
     zones = sum(truth[f"true_{name}"] > 0.3 for name in (
         "atypical_pigment_network", "irregular_blotches", "irregular_dots_globules", "blue_whitish_veil",
         "regression_structures", "irregular_streaks", "blue_grey_nests", "ulceration", "fissures"))  # fmt: skip
@@ -60,7 +60,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(labels == keep)
 
 
-def _shape(mask: np.ndarray) -> dict:
+def shape_truth(mask: np.ndarray) -> dict:
     """Asymmetry: share that does not fold onto itself, over both principal axes (Stoecker et al. 1992), 0.25 and
     more = 1. Border: perimeter**2 / (4 pi area), 1 for a disc; 2.5 and more = 1."""
     n = len(mask)
