@@ -103,8 +103,8 @@ class Run:
             if declared[name] != values[name]:
                 raise OtherParameters(
                     f"run {self.name!r} was made with {self.notebook}.{name} = {declared[name]!r} "
-                    f"({self.folder / 'parameters.json'}), and this notebook has {values[name]!r}. A run has one set of "
-                    "parameters: set it back, or give these a run of their own: ./run_all.sh --run NAME "
+                    f"({self.folder / 'parameters.json'}), and this notebook has {values[name]!r}. A run has one set "
+                    "of parameters: set it back, or give these a run of their own: ./run_all.sh --run NAME "
                     f"--set {self.notebook}.{name}={json.dumps(values[name])} --to {self.notebook}"
                 )
 

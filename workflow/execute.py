@@ -6,16 +6,13 @@ from pathlib import Path
 
 import papermill
 from jupyter_client.kernelspec import find_kernel_specs
+from stages import StageError
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
-class NotebookError(Exception):
-    """What went wrong in a notebook, in one line, with cell and line where these are known."""
-
-
 def execute(notebook: str, parameters: dict, executed: Path) -> None:
-    """Leaves the executed notebook at `executed`, also when a cell fails. Raises NotebookError."""
+    """Leaves the executed notebook at `executed`, also when a cell fails. Raises StageError."""
     try:
         papermill.execute_notebook(
             str(NOTEBOOKS / f"{notebook}.ipynb"),
@@ -30,10 +27,10 @@ def execute(notebook: str, parameters: dict, executed: Path) -> None:
         )
     except papermill.PapermillExecutionError as failure:
         problem = failure.evalue.strip().splitlines()[0] if failure.evalue else ""
-        raise NotebookError(f"{failure.ename}: {problem} ({_place(failure)})") from None
+        raise StageError(f"{failure.ename}: {problem} ({_place(failure)})") from None
     except Exception as failure:  # the kernel died, or did not start
         problem = f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)"
-        raise NotebookError(problem) from None
+        raise StageError(problem) from None
 
 
 def _place(failure: papermill.PapermillExecutionError) -> str:

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sources import SourceError
-from stages import Stages, needs
+from stages import StageError, Stages, needs
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def make(stages: Stages, targets: list[str], forced: list[str]) -> Plan:
         before = [other for other in needs(notebook) if other in scheduled]
         try:
             reason = stages.why(notebook, remade=scheduled)
-        except SourceError as error:
+        except StageError as error:
             plan.broken[notebook] = str(error)
             continue
         if blockers := [other for other in needs(notebook) if other in {*plan.broken, *plan.blocked}]:

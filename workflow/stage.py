@@ -16,7 +16,7 @@ from pathlib import Path
 import processes
 import psutil
 from progress import record_event
-from stages import Stages
+from stages import StageError, Stages
 
 
 def main(notebook: str) -> int:
@@ -34,9 +34,8 @@ def main(notebook: str) -> int:
         record_event(folder, notebook, "begun")
         _run(stages, notebook, begun)
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
-        known = type(failure).__name__ in ("NotebookError", "SourceError")
-        error = folder / "stages" / f"{notebook}.error"
-        error.write_text(f"{failure}\n" if known else f"{type(failure).__name__}: {failure}\n")
+        problem = f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}"
+        (folder / "stages" / f"{notebook}.error").write_text(f"{problem}\n")
         record_event(folder, notebook, "failed")
         return 1
     record_event(folder, notebook, "done")

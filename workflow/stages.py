@@ -31,6 +31,10 @@ def needs(notebook: str) -> list[str]:
     return [other for other in NOTEBOOKS if other in makers]
 
 
+class StageError(Exception):
+    """Why a stage failed, in one line, with notebook, cell and line where these are known."""
+
+
 class Stages:
     """The stages of one run. folder: the run's. parameters: {notebook: {name: value}}, as the run shall have them."""
 
@@ -44,19 +48,25 @@ class Stages:
         return json.loads(path.read_text()) if path.exists() else None
 
     def basis(self, notebook: str) -> dict[str, dict]:
-        """What the stage's results depend on. Raises sources.SourceError for code that cannot run."""
+        """What the stage's results depend on. Raises StageError for code that cannot run."""
         values = self.parameters[notebook]
         read = {artefact: self.folder / ARTEFACTS[artefact].path for artefact in READS[notebook]}
         from_outside = outside.files(notebook, values, self.folder)
         return {
             "parameters": result_parameters(values),
-            "code": sources.digests(REPOSITORY, notebook, self.digests),
+            "code": self._code(notebook),
             "inputs": {artefact: self.digests(path) for artefact, path in read.items() if path.exists()},
             "outside": {_relative(path, self.folder): self.digests(path) for path in from_outside},
         }
 
+    def _code(self, notebook: str) -> dict[str, str]:
+        try:
+            return sources.digests(REPOSITORY, notebook, self.digests)
+        except sources.SourceError as error:
+            raise StageError(str(error)) from None
+
     def why(self, notebook: str, remade: set[str] = frozenset()) -> str:
-        """Why the stage has to run, in a few words; "" when it is up to date. Raises sources.SourceError.
+        """Why the stage has to run, in a few words; "" when it is up to date. Raises StageError for broken code.
 
         remade: notebooks that will run before it, so that their artefacts are not compared yet.
         """

@@ -52,9 +52,7 @@ if os.environ.get("STUB_HANG") == name:
 FAST_EXECUTE = """
 import json
 from pathlib import Path
-
-class NotebookError(Exception):
-    pass
+from stages import StageError
 
 def execute(notebook, parameters, executed):
     source = Path(__file__).resolve().parents[1] / "notebooks" / f"{notebook}.ipynb"
@@ -62,7 +60,7 @@ def execute(notebook, parameters, executed):
     try:
         exec("".join(json.loads(source.read_text())["cells"][2]["source"]), dict(parameters))
     except ValueError as error:
-        raise NotebookError(f"ValueError: {error}") from None
+        raise StageError(f"ValueError: {error}") from None
 """
 FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
 
