@@ -18,6 +18,21 @@ class Finetune(Notebook):
         "baselines": "The baselines",
         "scout_backbone": "The scout and the alignment model",
     }
+    BY_MODEL: ClassVar = (
+        "base",
+        "lora_rank",
+        "lora_steps",
+        "learning_rate",
+        "batch_size",
+        "snr_gamma",
+        "baseline_variant",
+        "baseline_size",
+        "baseline_text_encoder",
+        "baseline_steps",
+        "baseline_learning_rate",
+        "scout_backbone",
+        "scout_steps",
+    )
 
     base: str = Field(
         "tiny", description='"tiny" (ships with the repository), "random" (tiny, untrained), a folder or a hub id.'

@@ -29,8 +29,22 @@ def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
     for path in set(FILES.values()) - {FILES["smoke"]}:
         given = yaml.safe_load(path.read_text())
         assert given.pop("extends") == "smoke"
-        same = [f"{n}.{p}" for n in given for p, value in given[n].items() if smoke[n].get(p) == value]
+        by_model = {(n, p) for n, model in parameters.MODELS.items() for p in model.BY_MODEL}
+        same = [
+            f"{n}.{p}"
+            for n in given
+            for p, value in given[n].items()
+            if smoke[n].get(p) == value and (n, p) not in by_model
+        ]
         assert not same, f"{path.name} repeats smoke's {same}"
+
+
+def test_paper_takes_nothing_that_depends_on_the_model_from_smokes_tiny_ones():
+    given = yaml.safe_load(FILES["paper"].read_text())
+    for notebook, model in parameters.MODELS.items():
+        assert set(model.BY_MODEL) <= set(model.model_fields), notebook
+        inherited = set(model.BY_MODEL) - set(given.get(notebook, {}))
+        assert not inherited, f"paper.yaml inherits smoke's {notebook}: {sorted(inherited)}"
 
 
 def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
