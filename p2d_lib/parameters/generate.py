@@ -39,7 +39,10 @@ def outdated(write: bool = False) -> list[Path]:
     wanted = {PROFILES / "smoke.yaml": smoke()}
     for name in MODELS:
         path = NOTEBOOKS / f"{name}.ipynb"
-        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON (line {error.lineno}: {error.msg}); an unfinished merge?") from None
         tagged = [part for part in content["cells"] if "parameters" in part["metadata"].get("tags", [])]
         if len(tagged) != 1:
             raise ValueError(f"{path}: {len(tagged)} cells have the tag `parameters`; expected one")

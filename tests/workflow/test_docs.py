@@ -45,3 +45,12 @@ def test_every_notebook_and_artefact_has_its_place_in_the_handbook_of_data():
     for artefact in ARTEFACTS.values():
         (line,) = [row for row in page.splitlines() if f"`{artefact.path}`" in row or f"`{artefact.path}/`" in row]
         assert f"`{artefact.made_by}`" in line, artefact.path
+
+
+def test_the_design_names_every_room_and_every_module_of_the_ground_floor():
+    design = (REPOSITORY / "docs" / "DESIGN.md").read_text(encoding="utf-8")
+    library = REPOSITORY / "p2d_lib"
+    parts = [path.name for path in library.glob("[a-z]*.py")] + [
+        f"{path.parent.name}/" for path in library.glob("*/__init__.py")
+    ]
+    assert not [name for name in parts if name not in design]
