@@ -36,7 +36,7 @@ def cell(notebook: str) -> str:
 
 def outdated(write: bool = False) -> list[Path]:
     """The files that differ from what the fields say; write: they are written anew."""
-    wanted = {PROFILES / "smoke.yaml": smoke()}
+    texts = {PROFILES / "smoke.yaml": smoke()}
     for name in MODELS:
         path = NOTEBOOKS / f"{name}.ipynb"
         try:
@@ -47,10 +47,10 @@ def outdated(write: bool = False) -> list[Path]:
         if len(tagged) != 1:
             raise ValueError(f"{path}: {len(tagged)} cells have the tag `parameters`; expected one")
         tagged[0]["source"] = cell(name).splitlines(keepends=True)
-        wanted[path] = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    differing = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+        texts[path] = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    differing = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     for path in differing if write else []:
-        path.write_text(wanted[path], encoding="utf-8")
+        path.write_text(texts[path], encoding="utf-8")
     return differing
 
 
