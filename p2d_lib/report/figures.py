@@ -133,8 +133,8 @@ def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = Non
         warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn 0.13's call of Matplotlib 3.11
         sns.boxplot(
             table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, whis=(5, 95), showfliers=False,
-            palette=OKABE_ITO[: table[hue or x].nunique()], width=0.7, linewidth=0.6, linecolor="black",
-            saturation=0.75, ax=axis,
+            palette=OKABE_ITO[: table[hue or x].nunique()], dodge=bool(hue), width=0.7, linewidth=0.6,
+            linecolor="black", saturation=0.75, ax=axis,
         )  # fmt: skip
 
 
