@@ -1,4 +1,4 @@
-"""Classifiers learn what is there to learn, repeat themselves, and survive the disk."""
+"""Claims about classifiers: they learn what the images show, repeat themselves, and are the same after saving."""
 
 import numpy as np
 import pytest
@@ -69,13 +69,13 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_draws_see_all_images_before_any_twice_and_balanced_draws_all_classes_alike():
+def test_batches_hold_all_images_before_any_twice_and_balanced_ones_all_classes_alike():
     assert (np.bincount(classifiers.epochs(10, 6, 5, seed=0).ravel()) == 3).all()
     labels = np.repeat([0, 1, 6], [50, 5, 1])
-    drawn = labels[classifiers.balanced(labels, 10, 9, seed=0)]
-    assert np.unique(drawn, return_counts=True)[1].tolist() == [30, 30, 30]
-    with pytest.raises(ValueError, match="class df is to be drawn, but no image has it"):
-        classifiers.draw_classes(labels, np.array([3]), seed=0)
+    classes = labels[classifiers.balanced(labels, 10, 9, seed=0)]
+    assert np.unique(classes, return_counts=True)[1].tolist() == [30, 30, 30]
+    with pytest.raises(ValueError, match="needs images of class df"):
+        classifiers.images_of_classes(labels, np.array([3]), seed=0)
 
 
 def test_augmentation_only_turns_and_tints():
