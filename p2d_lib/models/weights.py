@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import resolve_revision
+from huggingface_hub import resolve_revision, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionResolutionError
 
 
@@ -40,7 +40,7 @@ def resolve(name: str | Path) -> Source:
     name: a folder, a Hugging Face id, or id@revision. Raises WeightsError for a name that is neither a folder nor an
     id, and for an id or a revision that neither the hub nor the cache knows.
     """
-    if Path(name).is_dir():
+    if str(name) and Path(name).is_dir():
         return Source(str(Path(name).resolve()))
     repository, _, revision = str(name).partition("@")
     try:
@@ -53,6 +53,20 @@ def resolve(name: str | Path) -> Source:
         f"{str(name)!r} cannot be loaded ({reason}): give a folder, a Hugging Face id or id@revision that this machine "
         "can download or has in its cache"
     )
+
+
+def download(name: str | Path) -> Path:
+    """The folder that holds all files of a source, for libraries whose loaders take no revision.
+
+    Raises WeightsError as `resolve` does, and when the files can neither be downloaded nor are in the cache.
+    """
+    source = resolve(name)
+    if not source.commit:
+        return Path(source.name)
+    try:
+        return Path(snapshot_download(source.name, revision=source.commit))
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be downloaded: {str(error).strip().splitlines()[0]}") from None
 
 
 def sha256(*modules: torch.nn.Module) -> str:

@@ -23,16 +23,11 @@ def pipe():
 
 
 @pytest.fixture
-def hub(pipe, tmp_path, monkeypatch):
-    """The hub's cache on this machine as downloads leave it: two commits of org/derm with other weights each."""
-    folder = tmp_path / "hub" / "models--org--derm"
+def hub(hub_cache):
+    """The cache of org/derm: two commits with other weights each."""
     for revision, seed in (("v1", 1), ("main", 2)):
-        pipelines.save(pipelines.load("random", seed=seed), folder / "snapshots" / COMMITS[revision])
-        (folder / "refs").mkdir(exist_ok=True)
-        (folder / "refs" / revision).write_text(COMMITS[revision])
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    return folder
+        pipelines.save(pipelines.load("random", seed=seed), hub_cache(revision, COMMITS[revision]))
+    return hub_cache("main", COMMITS["main"]).parents[1]
 
 
 def test_a_saved_pipeline_samples_the_same_images_when_it_is_loaded(pipe, tmp_path):
