@@ -19,7 +19,7 @@ from p2d_lib.finetune.latents import Encoded, digest, distinct_prompts
 from p2d_lib.finetune.loop import Recipe, Watch, fit, mean_loss
 from p2d_lib.finetune.loss import denoising_loss
 from p2d_lib.models.pixel_baselines import INVERSION, MAX_TRAINING_NOISE_STEP, Baseline
-from p2d_lib.models.textual_inversion import LearnedWord
+from p2d_lib.models.textual_inversion import LearnedToken
 from p2d_lib.models.tiny_base import to_pixels
 from p2d_lib.seeds import derive
 
@@ -62,7 +62,7 @@ def fit_baseline(
 
 
 def fit_inversion(
-    word: LearnedWord,
+    word: LearnedToken,
     encoded: Encoded,
     prompts: Sequence[str],
     recipe: Recipe,
@@ -72,7 +72,7 @@ def fit_inversion(
 ) -> dict[str, pd.DataFrame]:
     """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the word."""
     asked = [word.insert(prompt) for prompt in prompts]
-    log = fit_word(word.pipe, encoded, asked, recipe, word.word, "image", weights, checkpoints, watch)
+    log = fit_word(word.pipe, encoded, asked, recipe, word.token, "image", weights, checkpoints, watch)
     return {INVERSION: log}
 
 

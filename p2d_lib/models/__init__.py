@@ -7,7 +7,7 @@ Diffusion
   encoding           images <-> latents, prompts -> tokens -> embeddings
   sampling           latents and pixels from noise: solvers, guidance in an interval of noise levels
   lora               an adapter merged into the weights
-  textual_inversion  one learnt word in Stable Diffusion's vocabulary
+  textual_inversion  one learnt token in Stable Diffusion's vocabulary
   pixel_baselines    the baselines that are fitted from scratch, with their text encoder
   pixel_unets        the networks of these
 Reading images and text

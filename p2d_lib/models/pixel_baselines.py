@@ -167,8 +167,8 @@ class Baseline:
         requests = iter(requests)
         while batch := list(islice(requests, batch_size)):
             prompts, seeds = zip(*batch, strict=True)
-            words = self.text(["", *prompts])
-            conditions, image = {"words": torch.cat([words[:1].expand(len(batch), -1, -1), words[1:]])}, None
+            embeddings, image = self.text(["", *prompts]), None
+            conditions = {"embeddings": torch.cat([embeddings[:1].expand(len(batch), -1, -1), embeddings[1:]])}
             for stage, network in self.networks.items():
                 if image is not None:
                     level = torch.full((len(batch),), SAMPLING_NOISE_STEP, device=self.device)
@@ -235,7 +235,7 @@ def build(
 
 def load(
     folder: Path, device: torch.device | str = "cpu", base: str | Path = "tiny", dtype: torch.dtype = torch.float32
-) -> Baseline | textual_inversion.LearnedWord:
+) -> Baseline | textual_inversion.LearnedToken:
     """The baseline that was saved in a folder; textual inversion is loaded into `base`, in `dtype`.
 
     Raises BaseError when the folder holds no baseline, or when the text encoder has other weights than the baseline was

@@ -1,4 +1,4 @@
-"""Networks that denoise pixels, conditioned on the time and a prompt's words; the pixel baselines consist of them."""
+"""Networks that denoise pixels, given the time and a prompt's embeddings; the pixel baselines consist of them."""
 
 import warnings
 from itertools import pairwise
@@ -40,22 +40,22 @@ class Denoiser(ModelMixin):
         self.schedule = SCHEDULES["epsilon" if patch == 1 else "v_prediction"]
 
     def forward(
-        self, noisy: torch.Tensor, steps: torch.Tensor, words: torch.Tensor, added_cond_kwargs: dict | None = None
+        self, noisy: torch.Tensor, steps: torch.Tensor, embeddings: torch.Tensor, added_cond_kwargs: dict | None = None
     ) -> UNet2DConditionOutput:
         """The predicted noise or v as `sample`, float32 (b, 3, h, w).
 
-        noisy (b, 3, h, w), sides multiples of `patch`; steps of the schedule, (b,) or one for all; words, the text
+        noisy (b, 3, h, w), sides multiples of `patch`; steps of the schedule, (b,) or one for all; embeddings, the text
         encoder's hidden states (b, length, width), zero at padding, which is masked. added_cond_kwargs: of an upsampler
         also low, the low-resolution image (b, 3, h', w') with the noise of step level (b,).
         """
-        steps, mask = steps.to(noisy.device).expand(len(noisy)), words.any(-1)
-        pixels, condition = noisy, words.sum(1) / mask.sum(1, keepdim=True)
+        steps, mask = steps.to(noisy.device).expand(len(noisy)), embeddings.any(-1)
+        pixels, condition = noisy, embeddings.sum(1) / mask.sum(1, keepdim=True)
         if added_cond_kwargs:
             low, level = added_cond_kwargs["low"], added_cond_kwargs["level"]
             pixels = torch.cat([noisy, F.interpolate(low, noisy.shape[-2:], mode="bilinear")], 1)
             condition = torch.cat([condition, get_timestep_embedding(level, LEVEL_WIDTH)], 1)
         pixels = F.pixel_unshuffle(pixels, self.patch).contiguous(memory_format=torch.channels_last)
-        prediction = F.pixel_shuffle(self.predict(pixels, steps, words, mask, condition), self.patch).float()
+        prediction = F.pixel_shuffle(self.predict(pixels, steps, embeddings, mask, condition), self.patch).float()
         if self.patch > 1:
             alpha = self.schedule.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
             prediction = (alpha.sqrt() * noisy - prediction) / (1 - alpha).sqrt()
@@ -63,9 +63,9 @@ class Denoiser(ModelMixin):
 
 
 class PixelUnet(Denoiser):
-    """diffusers' UNet2DConditionModel on pixels: words enter by cross-attention, their mean with the time embedding.
+    """diffusers' UNet2DConditionModel on pixels: text enters by cross-attention, its mean with the time embedding.
 
-    width: of the words. attention: which levels attend to words, from 0, the finest; the middle does too.
+    width: of the text embeddings. attention: which levels attend to the text, from 0, the finest; the middle does too.
     upsampler: a low-resolution image and its noise level are inputs too (Ho et al., arXiv:2106.15282).
     """
 
@@ -90,17 +90,18 @@ class PixelUnet(Denoiser):
             class_embed_type="projection", projection_class_embeddings_input_dim=width + LEVEL_WIDTH * upsampler,
         )  # fmt: skip
 
-    def predict(self, pixels, steps, words, mask, condition):
-        return self.unet(pixels, steps, words, condition, encoder_attention_mask=mask).sample
+    def predict(self, pixels, steps, embeddings, mask, condition):
+        return self.unet(pixels, steps, embeddings, condition, encoder_attention_mask=mask).sample
 
 
 class Vgg16Unet(Denoiser):
     """A UNet whose encoder is VGG16 (Simonyan, Zisserman, arXiv:1409.1556): its five stages feed the skip connections.
 
-    Time and the words' mean scale and shift the output of each stage (FiLM: Perez et al., arXiv:1709.07871), at first
-    by factor 1 and shift 0, so that pretrained features start as they are; the two coarsest stages attend to the words.
-    width: of the words. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit patch 1 and
-    share 1, where they can be had, else at random with a warning; the attribute `imagenet` then says which it was.
+    Time and the text's mean scale and shift the output of each stage (FiLM: Perez et al., arXiv:1709.07871), at first
+    by factor 1 and shift 0, so that pretrained features start as they are; the two coarsest stages attend to the text.
+    width: of the text embeddings. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit
+    patch 1 and share 1, where they can be had, else at random with a warning; the attribute `imagenet` then says which
+    it was.
     """
 
     def __init__(self, width: int, *, patch: int, share: float, imagenet: bool = True):
@@ -111,7 +112,7 @@ class Vgg16Unet(Denoiser):
         channels = [stage[-2].out_channels for stage in self.encoder]
         self.time_width, condition = channels[0] * 2, channels[0] * 8
         self.time = TimestepEmbedding(self.time_width, condition)
-        self.words = nn.Linear(width, condition)
+        self.text = nn.Linear(width, condition)
         self.film = nn.ModuleList(nn.Linear(condition, 2 * c) for c in channels)
         for film in self.film:
             nn.init.zeros_(film.weight), nn.init.zeros_(film.bias)
@@ -127,14 +128,14 @@ class Vgg16Unet(Denoiser):
             nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1),
         )
 
-    def predict(self, pixels, steps, words, mask, condition):
-        condition = self.time(get_timestep_embedding(steps, self.time_width)) + self.words(condition)
+    def predict(self, pixels, steps, embeddings, mask, condition):
+        condition = self.time(get_timestep_embedding(steps, self.time_width)) + self.text(condition)
         x, skips = pixels, []
         for i, (stage, film) in enumerate(zip(self.encoder, self.film, strict=True)):
             scale, shift = film(F.silu(condition))[..., None, None].chunk(2, 1)
             x = stage(x) * (1 + scale) + shift
             if i >= 3:
-                (x,) = self.attend[i - 3](x, words, encoder_attention_mask=mask, return_dict=False)
+                (x,) = self.attend[i - 3](x, embeddings, encoder_attention_mask=mask, return_dict=False)
             skips.append(x)
         x = self.middle(x, condition)
         for skip, block in zip(skips[-2::-1], reversed(self.decoder), strict=True):

@@ -80,8 +80,9 @@ def denoise(
 ) -> torch.Tensor:
     """Noise, float32 (b, c, h, w) -> latents of that shape; both branches of a guided step in one call.
 
-    conditions: (2b, ...) each, first of the empty prompt, then of the prompts. scale, interval: as in `samples`. clip:
-    keep every predicted clean image within -1..1, for models of pixels.
+    conditions: "embeddings" of the text and what else the denoiser takes, (2b, ...) each, first of the empty prompt,
+    then of the prompts. scale, interval: as in `samples`. clip: keep every predicted clean image within -1..1, for
+    models of pixels.
     """
     prompts_only = {name: value[len(noise) :] for name, value in conditions.items()}
     low, high = interval
@@ -91,8 +92,8 @@ def denoise(
         guided = scale > 1 and low**2 < (1 - signal) / max(signal, 1e-30) <= high**2
         scaled = scheduler.scale_model_input(x, t)
         inputs = (torch.cat([scaled, scaled]) if guided else scaled).to(unet.dtype)
-        words = dict(conditions if guided else prompts_only)
-        prediction = unet(inputs, t, words.pop("words"), added_cond_kwargs=words).sample.float()
+        others = dict(conditions if guided else prompts_only)
+        prediction = unet(inputs, t, others.pop("embeddings"), added_cond_kwargs=others).sample.float()
         if guided:
             unconditional, prediction = prediction.chunk(2)
             prediction = unconditional + scale * (prediction - unconditional)
@@ -119,13 +120,13 @@ def _clipped(prediction: torch.Tensor, noisy: torch.Tensor, signal: float, kind:
 def _conditions(pipe: StableDiffusionPipeline, prompts: Sequence[str], size: int) -> dict[str, torch.Tensor]:
     """The denoiser's conditions, (2b, ...): first of the empty prompt, b times, then of each prompt.
 
-    words (2b, length, width); for SDXL also its pooled text_embeds (2b, width) and time_ids (2b, 6): original size,
-    crop and target size. Each distinct prompt is encoded once.
+    embeddings (2b, length, width); for SDXL also its pooled text_embeds (2b, width) and time_ids (2b, 6): original
+    size, crop and target size. Each distinct prompt is encoded once.
     """
     distinct = list(dict.fromkeys(["", *prompts]))
     rows = [0] * len(prompts) + [distinct.index(prompt) for prompt in prompts]
     encoded = encode_prompts(pipe, distinct)
     if not is_xl(pipe):
-        return {"words": encoded["embeddings"][rows]}
+        return {"embeddings": encoded["embeddings"][rows]}
     sizes = torch.tensor([[size, size, 0, 0, size, size]]).expand(len(rows), -1).to(encoded["pooled"])
-    return {"words": encoded["embeddings"][rows], "text_embeds": encoded["pooled"][rows], "time_ids": sizes}
+    return {"embeddings": encoded["embeddings"][rows], "text_embeds": encoded["pooled"][rows], "time_ids": sizes}

@@ -1,4 +1,4 @@
-"""Textual inversion: Stable Diffusion learns one new word for "dermoscopic image" (Gal et al., arXiv:2208.01618)."""
+"""Textual inversion: Stable Diffusion learns one new token for "dermoscopic image" (Gal et al., arXiv:2208.01618)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,39 +17,41 @@ WEIGHTS = "learned_embeds.safetensors"  # the file name that diffusers looks for
 
 
 @dataclass
-class LearnedWord:
-    """Stable Diffusion with its own weights, and one word whose embedding is learnt."""
+class LearnedToken:
+    """Stable Diffusion with its own weights, and one token whose embedding is learnt."""
 
     pipe: StableDiffusionPipeline
-    word: str = "<dermoscopy>"
+    token: str = "<dermoscopy>"
 
     def insert(self, prompt: str) -> str:
-        """The prompt with the word in place of "dermoscopic image", or before a prompt without these."""
-        return prompt.replace(TRIGGER, self.word, 1) if TRIGGER in prompt else f"{self.word} {prompt}"
+        """The prompt with the token in place of "dermoscopic image", or before a prompt without these words."""
+        return prompt.replace(TRIGGER, self.token, 1) if TRIGGER in prompt else f"{self.token} {prompt}"
 
     @property
     def vector(self) -> torch.Tensor:
-        """The word's embedding (width,)."""
-        place = self.pipe.tokenizer.convert_tokens_to_ids(self.word)
+        """The token's embedding (width,)."""
+        place = self.pipe.tokenizer.convert_tokens_to_ids(self.token)
         return self.pipe.text_encoder.get_input_embeddings().weight[place].detach()
 
     def samples(self, requests: Iterable[tuple[str, int]], **settings) -> Iterator[np.ndarray]:
-        """As `sampling.samples`; the prompts are without the word."""
+        """As `sampling.samples`; the prompts are without the token."""
         return samples(self.pipe, ((self.insert(prompt), seed) for prompt, seed in requests), **settings)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int], **settings) -> np.ndarray:
-        """As `sampling.sample`; the prompts are without the word."""
+        """As `sampling.sample`; the prompts are without the token."""
         return np.concatenate(list(self.samples(zip(prompts, seeds, strict=True), **settings)))
 
     def save(self, folder: Path) -> None:
-        """Writes the word for `pipe.load_textual_inversion(folder)` into a folder (made where missing)."""
+        """Writes the token for `pipe.load_textual_inversion(folder)` into a folder (made where missing)."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({self.word: self.vector.cpu().contiguous()}, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file({self.token: self.vector.cpu().contiguous()}, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def load(folder: Path, device: torch.device | str, base: str | Path, dtype: torch.dtype = torch.float32) -> LearnedWord:
-    """The word that was saved in a folder, added to the base that it was learnt for (a name as of `pipelines.load`)."""
+def load(
+    folder: Path, device: torch.device | str, base: str | Path, dtype: torch.dtype = torch.float32
+) -> LearnedToken:
+    """The token that was saved in a folder, added to the base that it was learnt for (named as in `pipelines.load`)."""
     pipe = pipelines.load(base, device, dtype)
     pipe.load_textual_inversion(folder)
-    (word,) = load_file(folder / WEIGHTS)
-    return LearnedWord(pipe, word)
+    (token,) = load_file(folder / WEIGHTS)
+    return LearnedToken(pipe, token)

@@ -116,7 +116,7 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
         pipelines.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
     )
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
-    textual_inversion.LearnedWord(pipe, "<derm>").save(tmp_path / "word")
+    textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
     own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (own - like).abs().max() > 1e-3
