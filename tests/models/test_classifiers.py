@@ -21,7 +21,7 @@ def coloured(rng, labels, size=32):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A classifier fitted on coloured discs, with a feature that is the disc's redness and one never known."""
+    """A classifier of coloured discs with two features: the disc's redness, and one without any value."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 280)
     features = np.stack([(labels > 2).astype(float), np.full(280, np.nan)], 1)
@@ -37,11 +37,11 @@ def fitted():
 def test_a_class_told_by_colour_is_learnt_and_so_is_a_feature_known_of_every_other_image(fitted):
     rng = np.random.default_rng(9)
     labels = rng.integers(0, 7, 140)
-    read = classifiers.predict(fitted[0], coloured(rng, labels), CPU)
-    assert (read["p"].argmax(1) == labels).mean() > 0.95
-    assert ((read["features"][:, 0] > 0.5) == (labels > 2)).mean() > 0.9
-    assert read["embedding"].shape == (140, 128)
-    np.testing.assert_allclose(read["p"].sum(1), 1, atol=1e-5)
+    predictions = classifiers.predict(fitted[0], coloured(rng, labels), CPU)
+    assert (predictions["p"].argmax(1) == labels).mean() > 0.95
+    assert ((predictions["features"][:, 0] > 0.5) == (labels > 2)).mean() > 0.9
+    assert predictions["embedding"].shape == (140, 128)
+    np.testing.assert_allclose(predictions["p"].sum(1), 1, atol=1e-5)
     assert fitted[1]["loss"].tail(5).mean() < 0.3 * fitted[1]["loss"].iloc[0]
 
 

@@ -71,7 +71,7 @@ def test_every_solver_finds_the_image_of_a_network_that_knows_it(solver, predict
 @pytest.mark.parametrize("prediction", pixel_unets.SCHEDULES)
 def test_pixels_stay_in_range_with_every_solver_however_wrong_the_network_is(solver, prediction, monkeypatch):
     baseline = pixel_baselines.build("scratch-unet", side=32)
-    seen, denoised = [], sampling.denoise
+    results, denoise = [], sampling.denoise
 
     class Glaring:
         """Predicts a clean image three times brighter than white."""
@@ -85,26 +85,26 @@ def test_pixels_stay_in_range_with_every_solver_however_wrong_the_network_is(sol
             return UNet2DConditionOutput(sample=noise if prediction == "epsilon" else a * noise - s * 3)
 
     def watched(*arguments, **options):
-        seen.append(denoised(*arguments, **options))
-        return seen[-1]
+        results.append(denoise(*arguments, **options))
+        return results[-1]
 
     monkeypatch.setattr(pixel_baselines, "denoise", watched)
     baseline.networks = {"base": Glaring()}
     assert (baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8, guidance_scale=1.0) == 255).all()
-    (pixels,) = seen  # before they are cut to 0..255
+    (pixels,) = results  # before they are cut to 0..255
     assert pixels.max() < 1.05
     assert pixels.min() > 0.9
 
 
 def test_guidance_acts_in_its_interval_only():
     baseline = pixel_baselines.build("scratch-unet", side=32)
-    seen = []
-    baseline.networks["base"].register_forward_hook(lambda _, inputs, output: seen.append(len(output.sample)))
+    sizes = []
+    baseline.networks["base"].register_forward_hook(lambda _, inputs, output: sizes.append(len(output.sample)))
     baseline.sample(PROMPTS[:1], [0], num_inference_steps=4, guidance_scale=2.0, guidance_interval=(1.0, 20.0))
-    assert seen == [1, 2, 2, 1]  # at sigmas 158, 17, 3.4 and 0.96
+    assert sizes == [1, 2, 2, 1]  # at sigmas 158, 17, 3.4 and 0.96
 
 
-def test_a_saved_baseline_draws_the_same_images_when_it_is_loaded(baseline, tmp_path):
+def test_a_saved_baseline_samples_the_same_images_when_it_is_loaded(baseline, tmp_path):
     baseline.save(tmp_path)
     loaded = pixel_baselines.load(tmp_path)
     assert (loaded.name, loaded.side) == (baseline.name, 32)
@@ -129,7 +129,7 @@ def test_without_imagenet_weights_vgg16_starts_at_random_and_says_so(monkeypatch
     def offline(*args, **kwargs):
         raise urllib.error.URLError("no network")
 
-    thin = [8, "M", 8, "M", 8, "M", 8, "M", 8, "M"]  # the full width takes seconds to draw
+    thin = [8, "M", 8, "M", 8, "M", 8, "M", 8, "M"]  # the full width takes seconds to initialise
     monkeypatch.setattr(torchvision.models.vgg, "vgg16", offline)
     monkeypatch.setitem(torchvision.models.vgg.cfgs, "D", thin)
     with pytest.warns(UserWarning, match=r"VGG16 starts at random.*no network"):
@@ -156,7 +156,7 @@ def test_a_text_encoder_that_is_nowhere_is_named_with_what_would_do(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"name": "scratch"}, {"variant": "huge"}, {"side": 60}, {"side": 24}])
-def test_a_baseline_that_there_is_none_of_is_named_with_what_would_do(wrong):
+def test_an_unknown_baseline_is_named_with_what_would_do(wrong):
     with pytest.raises(ValueError, match="give one of scratch-unet, scratch-vgg16-unet, cascade; tiny or full"):
         pixel_baselines.build(**{"name": "scratch-unet", **wrong})
 
