@@ -35,7 +35,7 @@ class Finetune(Notebook):
     )
 
     base: str = Field(
-        "tiny", description='"tiny" (ships with the repository), "random" (tiny, untrained), a folder or a hub id.'
+        "tiny", description='"tiny" (ships here), "random" (tiny, untrained), a folder, hub id or id@revision.'
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
     base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
@@ -80,7 +80,7 @@ class Finetune(Notebook):
         64, description="Side of the images they learn and make, px."
     )
     baseline_text_encoder: str = Field(
-        "tiny", description='Their text encoder: "tiny", a folder or a hub id, such as PubMedBERT.'
+        "tiny", description='Their text encoder: "tiny", a folder, hub id or id@revision, such as PubMedBERT.'
     )
     baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
     baseline_learning_rate: LearningRate = Field(0.002, description="Their learning rate.")
