@@ -4,9 +4,13 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 from jupyter_client.kernelspec import find_kernel_specs
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from stages import StageError
+
+from p2d_lib.files import atomic
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -31,6 +35,17 @@ def execute(notebook: str, parameters: dict, executed: Path) -> None:
     except Exception as failure:  # the kernel died, or did not start
         problem = f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)"
         raise StageError(problem) from None
+    finally:
+        if executed.exists():
+            _fold_bars(executed)
+
+
+def _fold_bars(executed: Path) -> None:
+    """Leaves the last line of each progress bar; the terminal has shown the others."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook, _ = CoalesceStreamsPreprocessor(enabled=True)(notebook, {})
+    with atomic(executed) as partial:
+        nbformat.write(notebook, partial)
 
 
 def _place(failure: papermill.PapermillExecutionError) -> str:

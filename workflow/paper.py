@@ -11,7 +11,7 @@ from pathlib import Path
 import plan as planning
 import request
 from cli import Refused
-from places import HOME, REPOSITORY, RUNS
+from places import HOME, RUNS
 from processes import end_children, start_snakemake
 from progress import Progress, duration, label, last_timings, save_timings, say
 from stages import KINDS, Stages
@@ -121,15 +121,16 @@ def _page(folder: Path, profile: str) -> Path:
     """index.html and the executed notebooks as HTML; nothing is rendered, or imported, when nothing changed."""
     index, rendered = folder / "index.html", folder / ".index.json"
     sources = [
-        Path(__file__).with_name("report.py"),
+        *sorted(Path(__file__).parent.glob("page.*")),
+        Path(__file__).with_name("headline.py"),
         *sorted(folder.glob("stages/*")),
         *sorted(folder.glob("notebooks/*.ipynb")),
     ]
     digests = {path.name: file_sha256(path) for path in sources}
     if not index.exists() or not rendered.exists() or json.loads(rendered.read_text()) != digests:
-        from report import write  # nbconvert takes seconds to import
+        from page import write  # nbconvert takes seconds to import
 
-        write(folder, HOME, REPOSITORY, profile)
+        write(folder, HOME, profile)
         rendered.write_text(json.dumps(digests))
     return index
 

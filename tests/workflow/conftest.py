@@ -62,7 +62,7 @@ def execute(notebook, parameters, executed):
     except ValueError as error:
         raise StageError(f"ValueError: {error}") from None
 """
-FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
+FAST_PAGE = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
 
 
 def _as_in_the_foreground() -> None:
@@ -153,7 +153,7 @@ def finished(tmp_path_factory) -> Clone:
     layouts = Path("p2d_lib", "prep", "layouts")
     shutil.copytree(REPOSITORY / layouts, folder / layouts, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
-    (folder / "workflow" / "report.py").write_text(FAST_REPORT)
+    (folder / "workflow" / "page.py").write_text(FAST_PAGE)
     clone = Clone(folder)
     code, output = clone.run()
     assert code == 0, output
