@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy import fft, stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
@@ -16,8 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from p2d_lib.images import square
-from p2d_lib.instruments.copies import _planes
+from p2d_lib.instruments.copies import opponent_planes
 from p2d_lib.instruments.intervals import Interval, resample
 from p2d_lib.prep import splits
 from p2d_lib.prep.pixels import DataError
@@ -26,7 +24,6 @@ from p2d_lib.vocabulary import DX
 
 EMPTY = 3.0  # bits: noise around one grey level has less, log2(sd sqrt(2 pi e)) for a standard deviation up to 1.9
 HAIRY, RULED = 0.01, 7  # share of the picture; ticks
-THUMBNAIL = 64  # px
 BLURRED = 3.0  # robust standard deviations below the median of log sharpness
 ITA_CATEGORIES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 ITA_EDGES = (-np.inf, -30, 10, 28, 41, 55, np.inf)  # degrees, of these
@@ -74,7 +71,7 @@ def cheap_features(images: np.ndarray, measurements: pd.DataFrame) -> pd.DataFra
     frequency = np.hypot(*np.ogrid[: h - 2 * (h // 8), : w - 2 * (w // 8)]).ravel()
     rings = np.eye(14, dtype=np.float32)[np.digitize(frequency, np.geomspace(1, 0.75 * max(h, w), 13))][:, 1:13]
     pixels = []
-    for planes in _planes(images, balanced=False):
+    for planes in opponent_planes(images, balanced=False):
         energy = fft.dctn(planes[centre], axes=(2, 3), norm="ortho").reshape(len(planes), 3, -1) ** 2 @ rings
         parts = planes.mean((2, 3)), planes.std((2, 3)), planes[spot].mean((2, 3)), *np.moveaxis(np.log1p(energy), 1, 0)
         pixels.append(np.hstack(parts))
@@ -225,13 +222,3 @@ def flags(cases: pd.DataFrame) -> pd.DataFrame:
             "has_ruler": cases["ruler"] >= RULED,
         }
     )
-
-
-def thumbnails(images: np.ndarray, rows: object = None) -> np.ndarray:
-    """Pictures of THUMBNAIL px at most, uint8, for `duplicates` and `cheap_features`, which need no more.
-
-    images: uint8 (n, s, s, 3). rows: not used; so it fits `Run.in_parts`.
-    """
-    if images.shape[1] <= THUMBNAIL:
-        return images
-    return np.stack([square(Image.fromarray(image), THUMBNAIL, Image.Resampling.BOX) for image in images])
