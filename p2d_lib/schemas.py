@@ -91,24 +91,27 @@ DESCRIPTIONS = _table(
         "cost": _number(0),  # USD
     }
 )
-_ASKED = {
+_PLANNED = {
     "image_id": _text(unique=True),
     "dx": _text(isin=DX),
     "prompt": _text(),
+    "prompted_by": _text(),  # image_id of the train case whose description the prompt follows
+    **_FEATURES,  # the scores that the image was asked for; NaN: the prompt says nothing of the feature
     "seed": _number(0, dtype="int64"),
     "generator": _text(isin=GENERATORS),
 }
-PLAN = _table(_ASKED)
+PLAN = _table(_PLANNED)
 SYNTHETIC = _table(
     {
-        **_ASKED,
+        **_PLANNED,
         "path": _text(),  # relative to the run's folder
         "sha256": _text(),
         "guidance": _number(0),
         "steps": _number(1, dtype=int),
         "alignment": _number(-1, 1),  # cosine of image and prompt by the run's alignment model
-        "nearest_case": _text(),  # image_id of the nearest train image in the scout's features
-        "nearest_distance": _number(0),
+        "nearest_case": _text(),  # image_id of the train image that it resembles most (instruments/copies.py)
+        "nearest_distance": _number(0, 2),  # 1 - correlation of the two fingerprints
+        "nearest_ratio": _number(0),  # nearest_distance / mean distance to the next 50 train images
         "accepted": pa.Column(bool),
         "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not
     }
