@@ -111,7 +111,8 @@ def validation_errors(dx: Sequence[str], dx_read: Sequence[str], features: pd.Da
     """How often a classifier errs on val, per class (feature "") and, with features, per class and present feature.
 
     dx, dx_read: true and predicted diagnoses (n,). features: the vocabulary's scores of each image (n rows); one is
-    present from PRESENT on. Columns dx, feature, n, error = (wrong + 1) / (n + 2), Laplace's estimate: few images move it little.
+    present from PRESENT on. Columns dx, feature, n, error = (wrong + 1) / (n + 2), Laplace's estimate, which few images
+    move little.
     """
     table = pd.DataFrame({"dx": list(dx), "wrong": np.asarray(dx, object) != np.asarray(dx_read, object)})
     shown = {"": np.ones(len(table), bool)}

@@ -155,19 +155,17 @@ def findings(
 def _copies_line(rates: pd.DataFrame) -> str:
     texts = {name: f"{tables.interval(*100 * rates.loc[name, ['rate', 'low', 'high']], 1)} %" for name in rates.index}
     controls = rates.loc[["base", accept.REAL]].sum()
-    where = (
-        f"{texts['adapter']} of the adapter's images, {texts['base']} of base's and {texts[accept.REAL]} of real val's"
+    line = (
+        f"The check for copies refuses {texts['adapter']} of the adapter's images, {texts['base']} of base's and "
+        f"{texts[accept.REAL]} of real val images, and the last two cannot be copies. Of {accept.ALTERED} it finds "
+        f"{texts[accept.ALTERED]}. "
     )
-    line = f"Copies of train images by the fingerprint: {where}, and neither of the latter can be copies. "
-    line += f"Of {accept.ALTERED} the check finds {texts[accept.ALTERED]}. "
     low = accept.exact_interval(int(controls["copies"]), int(controls["n"]))[0]
     if low > accept.NOMINAL:
-        return (
-            line + f"It refuses more than its nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
-        )
+        return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
     if (p := accept.copies_more(rates)) < 0.05:
-        return line + f"The adapter copies more often than these controls seem to (Fisher's exact test, p = {p:.2g})."
-    return line + f"The adapter is not shown to copy more often than these controls seem to (p = {p:.2g})."
+        return line + f"The adapter copies more often than the two controls seem to (Fisher's exact test, p = {p:.2g})."
+    return line + f"The adapter is not shown to copy more often than the two controls seem to (p = {p:.2g})."
 
 
 def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:
@@ -180,9 +178,9 @@ def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.n
     verdict = "no clear difference" if difference.p >= 0.05 else "higher" if difference.difference > 0 else "lower"
     return (
         f"Alignment of image and prompt is {means['alignment'][0]:.3f} with the adapter and "
-        f"{means['alignment_base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} (difference "
-        f"{tables.interval(*difference[:3])}). Real val images reach {val.alignment.mean():.3f} with their own prompts "
-        f"and {mismatched.mean():.3f} with those of other images."
+        f"{means['alignment_base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} "
+        f"(difference {tables.interval(*difference[:3])}). Real val images reach {val.alignment.mean():.3f} with their "
+        f"own prompts and {mismatched.mean():.3f} with those of other images."
     )
 
 

@@ -1,11 +1,15 @@
 """Claims about the plan of a synthetic set."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from p2d_lib.sample import plan
+from p2d_lib.schemas import PLAN
 from p2d_lib.vocabulary import DX, FEATURES
-from p2d_lib.words.render import CLIP_TOKENS
+from p2d_lib.words.render import CLIP_TOKENS, PRESENT
 from p2d_lib.words.wording import Wording
 
 
@@ -24,7 +28,7 @@ def described():
     return frame[about], frame[["image_id", "prompt", "valid", "reviewer", *FEATURES]]
 
 
-def test_each_class_is_drawn_equally_often(described):
+def test_each_class_is_asked_for_equally_often(described):
     planned = plan.make(*described, per_class=5, others_per_class=2, seed=0)
     counts = planned.groupby(["generator", "dx"]).size()
     assert (counts["adapter"] == 5).all()
@@ -37,6 +41,44 @@ def test_only_train_descriptions_of_the_class_are_asked_with(described):
     words = planned["prompt"].str.split(expand=True)
     assert (words[0] == planned["dx"]).all()
     assert (words[1] == "train").all()
+
+
+def test_the_plan_remembers_whose_description_it_follows_and_what_it_asks_for(described):
+    cases, descriptions = described
+    rng = np.random.default_rng(0)
+    descriptions[list(FEATURES)] = rng.random((len(descriptions), len(FEATURES)))
+    descriptions.loc[descriptions["image_id"] == "nv1", "red"] = np.nan
+    planned = PLAN.validate(plan.make(cases, descriptions, per_class=20, others_per_class=3, seed=0))
+    source = descriptions.set_index("image_id").loc[planned["prompted_by"]].reset_index(drop=True)
+    assert (planned["prompt"] == source["prompt"]).all()
+    pd.testing.assert_frame_equal(planned[list(FEATURES)], source[list(FEATURES)])
+    assert planned.loc[planned["prompted_by"] == "nv1", "red"].isna().all()
+    assert set(cases.set_index("image_id").loc[planned["prompted_by"], "split"]) == {"train"}
+
+
+def test_a_jittered_plan_holds_the_scores_after_the_jitter_which_its_words_say(described):
+    cases, descriptions = described
+    rng = np.random.default_rng(0)
+    descriptions[list(FEATURES)] = rng.random((len(descriptions), len(FEATURES)))
+    wording = Wording("json", len(FEATURES), 10_000)
+    planned = plan.make(
+        cases, descriptions, per_class=6, others_per_class=1, seed=0, sampling="jitter", wording=wording, count=len
+    )
+    source = descriptions.set_index("image_id").loc[planned["prompted_by"], list(FEATURES)].to_numpy()
+    moved = np.abs(planned[list(FEATURES)].to_numpy() - source)
+    assert (moved > 1e-6).mean() > 0.9 and moved.mean() < 0.3
+    for row in planned.to_dict("records"):
+        said = json.loads(row["prompt"])
+        for name in ("red", "asymmetry", "hair_amount"):
+            assert said.get(FEATURES[name].phrase, 0) == pytest.approx(
+                row[name] if row[name] >= PRESENT else 0, abs=0.051
+            )
+
+
+def test_what_prompts_leave_out_is_not_asked_for(described):
+    wording = Wording("phrases", 8, CLIP_TOKENS, concepts=("asymmetry",))
+    planned = plan.make(*described, per_class=2, others_per_class=1, seed=0, wording=wording)
+    assert planned["red"].isna().all() and planned["asymmetry"].notna().all()
 
 
 def test_each_prompt_is_used_once_before_any_is_used_twice(described):
@@ -110,7 +152,7 @@ def test_a_proportional_plan_has_the_frequencies_of_train_and_no_class_is_lost(d
     assert (of_class(plan.make(*described, per_class=4, others_per_class=2, seed=0, mode="proportional")) == 4).all()
 
 
-def test_a_random_plan_draws_each_class_equally_likely_and_depends_on_its_seed():
+def test_a_random_plan_takes_each_class_equally_likely_and_depends_on_its_seed():
     one, other = (pd.Series(plan.numbers([], 1000, seed, "random")) for seed in (0, 1))
     assert one.sum() == other.sum() == 7000
     assert ((one - 1000).abs() < 5 * (7000 * 6 / 49) ** 0.5).all()  # five standard deviations
