@@ -23,8 +23,8 @@ def rendered(seeds) -> np.ndarray:
     pictures = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        lesion = phantom.draw_lesion(rng, DX[seed % len(DX)])
-        pictures.append(phantom.render(lesion, phantom.draw_view(rng, "clinic"), (SIZE, SIZE))[0])
+        lesion = phantom.make_lesion(rng, DX[seed % len(DX)])
+        pictures.append(phantom.render(lesion, phantom.make_view(rng, "clinic"), (SIZE, SIZE))[0])
     return np.stack(pictures)
 
 
