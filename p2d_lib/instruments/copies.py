@@ -145,32 +145,32 @@ def nearest_originals(images: np.ndarray, originals: np.ndarray) -> pd.DataFrame
     """
     prints = fingerprint(originals)
     common = _common(prints)
-    known, new = _centred(prints, common), _centred(fingerprint(images), common)
+    references, queries = _centred(prints, common), _centred(fingerprint(images), common)
     parts = [np.zeros((0, 3))]
-    for start in range(0, len(new), 250):
-        parts.append(_nearest(new[start : start + 250], known, originals, common))
+    for start in range(0, len(queries), 250):
+        parts.append(_nearest(queries[start : start + 250], references, originals, common))
     row, distance, ratio = np.concatenate(parts).T
     return pd.DataFrame(
         {"original": row.astype(int), "distance": distance, "ratio": ratio, "copy": ratio <= COPY_RATIO}
     )
 
 
-def _nearest(new: np.ndarray, known: np.ndarray, originals: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """Row, distance and ratio of the nearest original of each of the fingerprints `new`: (n, 3)."""
-    whole = 1 - _correlation(new, known)
-    n = min(NEIGHBOURS + 1, len(known))
+def _nearest(queries: np.ndarray, references: np.ndarray, originals: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Row, distance and ratio of the nearest original of each of the fingerprints `queries`: (n, 3)."""
+    whole = 1 - _correlation(queries, references)
+    n = min(NEIGHBOURS + 1, len(references))
     nearest = np.argpartition(whole, n - 1, axis=1)[:, :n]
     nearest = np.take_along_axis(nearest, np.take_along_axis(whole, nearest, 1).argsort(1, kind="stable"), 1)
     candidates = nearest[:, :CANDIDATES]
     rows, places = np.unique(candidates, return_inverse=True)
     crops = _centred(fingerprint(originals[rows], CROPS), common).reshape(len(rows), len(CROPS), *common.shape)
     parts = []
-    for image, own, place in zip(new, candidates, places.reshape(candidates.shape), strict=True):
-        likeness = _correlation(image[None], crops[place].reshape(-1, *common.shape))[0]
+    for query, rows_of_query, place in zip(queries, candidates, places.reshape(candidates.shape), strict=True):
+        likeness = _correlation(query[None], crops[place].reshape(-1, *common.shape))[0]
         best = likeness.argmax()
-        parts.append((own[best // len(CROPS)], max(0.0, 1 - likeness[best])))
+        parts.append((rows_of_query[best // len(CROPS)], max(0.0, 1 - likeness[best])))
     row, distance = np.array(parts).T
-    others = np.take_along_axis(whole, nearest, 1)[:, 1:].mean(1) if n > 1 else np.ones(len(new))
+    others = np.take_along_axis(whole, nearest, 1)[:, 1:].mean(1) if n > 1 else np.ones(len(queries))
     return np.stack([row, distance, distance / np.maximum(others, NEAR)], 1)  # NEAR: an original may itself be repeated
 
 
@@ -199,15 +199,15 @@ def duplicates(
         distance = np.maximum(0, 1 - _correlation(a[start : start + 500], b[first:]))
         i, j = np.nonzero(distance <= near)
         pairs.append(pd.DataFrame({"a": i + start, "b": j + first, "kind": "perceptual", "distance": distance[i, j]}))
-    found = pd.concat(pairs).drop_duplicates(["a", "b"]).sort_values(["distance", "a", "b"], ignore_index=True)
+    rows = pd.concat(pairs).drop_duplicates(["a", "b"]).sort_values(["distance", "a", "b"], ignore_index=True)
     if within:
-        found = found[found["a"] < found["b"]].reset_index(drop=True)
-    left, right = cases.iloc[found["a"]].reset_index(drop=True), others.iloc[found["b"]].reset_index(drop=True)
-    table = pd.DataFrame({"image_a": left["image_id"], "image_b": right["image_id"], "kind": found["kind"]})
-    table["distance"] = found["distance"].astype(float).clip(lower=0)
+        rows = rows[rows["a"] < rows["b"]].reset_index(drop=True)
+    left, right = cases.iloc[rows["a"]].reset_index(drop=True), others.iloc[rows["b"]].reset_index(drop=True)
+    table = pd.DataFrame({"image_a": left["image_id"], "image_b": right["image_id"], "kind": rows["kind"]})
+    table["distance"] = rows["distance"].astype(float)
     for column in ("lesion_id", "dx", "split"):
-        known = column in left and column in right
-        table[f"same_{column.removesuffix('_id')}"] = left[column] == right[column] if known else False
+        comparable = column in left and column in right
+        table[f"same_{column.removesuffix('_id')}"] = left[column] == right[column] if comparable else False
     parts = [side["split"] if "split" in side else [""] * len(side) for side in (left, right)]
     table["splits"] = ["–".join(sorted(filter(None, pair), key=SPLITS.index)) for pair in zip(*parts, strict=True)]
     return table

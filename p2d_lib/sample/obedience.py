@@ -19,7 +19,7 @@ ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
 def agreement(
     prompts: Sequence[str],
     dx: Sequence[str],
-    asked: pd.DataFrame,
+    requested: pd.DataFrame,
     p: np.ndarray,
     features: np.ndarray,
     *,
@@ -30,7 +30,7 @@ def agreement(
     """Per attribute, how far the images follow their prompts, with 95 % intervals over prompts.
 
     prompts (n,): images of one prompt are resampled together; the words do not matter. dx (n,): the class asked for.
-    asked: the scores asked for, n rows with a column per attribute, NaN where the prompt says nothing. p (n, 7),
+    requested: the scores asked for, n rows with a column per attribute, NaN where the prompt says nothing. p (n, 7),
     features (n, 22): what the network reads in each image (`classifiers.predict`). attributes: of the vocabulary.
     Columns attribute, measure, n, estimate, low, high, chance:
 
@@ -45,9 +45,9 @@ def agreement(
     right = p.argmax(1) == dx
     rows = [("class", "agreement", len(dx), *intervals.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
     for name in attributes:
-        wanted = levels(name, asked[name].to_numpy(float))
-        replicates = _concordance(wanted, features[:, list(FEATURES).index(name)], dx, weights)
-        rows.append((name, "concordance", int(np.isfinite(wanted).sum()), *intervals.summarise(replicates), 0.5))
+        level = levels(name, requested[name].to_numpy(float))
+        replicates = _concordance(level, features[:, list(FEATURES).index(name)], dx, weights)
+        rows.append((name, "concordance", int(np.isfinite(level).sum()), *intervals.summarise(replicates), 0.5))
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
 
 
@@ -63,13 +63,14 @@ def levels(name: str, scores: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(scores), np.digitize(scores, edges), np.nan)
 
 
-def _concordance(wanted: np.ndarray, read: np.ndarray, dx: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of pairs of one class with wanted_i > wanted_j, the share with read_i > read_j, ties half: one a replicate."""
+def _concordance(level: np.ndarray, prediction: np.ndarray, dx: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Of pairs of one class with level_i > level_j, the share with prediction_i > prediction_j, ties half: one a
+    replicate."""
     right, pairs = np.zeros((2, len(weights)))
     for k in np.unique(dx):
-        rows = np.flatnonzero((dx == k) & np.isfinite(wanted))
-        more = wanted[rows, None] > wanted[rows]
-        agree = more * (1 + np.sign(read[rows, None] - read[rows])) / 2
+        rows = np.flatnonzero((dx == k) & np.isfinite(level))
+        more = level[rows, None] > level[rows]
+        agree = more * (1 + np.sign(prediction[rows, None] - prediction[rows])) / 2
         times = weights[:, rows]
         right += ((times @ agree) * times).sum(1)
         pairs += ((times @ more) * times).sum(1)

@@ -45,12 +45,12 @@ def pairs_figure(run: Run, synthetic: pd.DataFrame) -> Figure:
 
 
 def copies_figure(synthetic: pd.DataFrame, controls: Mapping[str, pd.DataFrame]) -> Figure:
-    """The ratio that the check for copies judges by: a box per generator and control, and the line of COPY_RATIO."""
+    """The ratio that the check for copies judges by: a dot an image, and the line of COPY_RATIO."""
     parts = {name: part["nearest_ratio"] for name, part in synthetic.groupby("generator", sort=False)}
     parts |= {name: nearest["ratio"] for name, nearest in controls.items()}
     long = pd.concat([pd.DataFrame({"images": name, "ratio": ratio.to_numpy()}) for name, ratio in parts.items()])
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 0.6 + 0.22 * len(parts)))
-    sns.boxplot(long, x="ratio", y="images", color=figures.OKABE_ITO[5], linewidth=0.8, fliersize=2, ax=axis)
+    sns.stripplot(long, x="ratio", y="images", hue="images", legend=False, size=1.8, jitter=0.3, ax=axis)
     axis.axvline(copies.COPY_RATIO, color="black", linewidth=0.8, linestyle=":")
     axis.set(xlabel="distance to the nearest train image / to the next 50", ylabel="", xlim=(0, 1))
     return figure
