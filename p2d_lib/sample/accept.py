@@ -1,5 +1,7 @@
 """Which synthetic images are accepted, and how often the check for copies refuses what cannot be a copy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -70,14 +72,19 @@ def copy_rates(synthetic: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> pd
     ).set_index("images")
 
 
-def copies_more(rates: pd.DataFrame, generator: str = "adapter") -> float:
-    """p-value of Fisher's exact test, one-sided: the generator copies more often than base and real val images seem to.
+def negative_controls(base_trained_here: bool) -> list[str]:
+    """Rows of `copy_rates` that cannot be copies: val holds other lesions than train, and a base that was trained
+    elsewhere has never seen a train image."""
+    return [REAL] if base_trained_here else ["base", REAL]
 
-    Neither base nor val images can be copies: base was not fitted on this run's train images, val holds other lesions.
-    rates: of `copy_rates`.
+
+def copies_more(rates: pd.DataFrame, controls: Sequence[str], generator: str = "adapter") -> float:
+    """p-value of Fisher's exact test, one-sided: the generator copies more often than the controls seem to.
+
+    rates: of `copy_rates`; controls: of `negative_controls`, taken together.
     """
-    mine, others = rates.loc[generator], rates.loc[["base", REAL]].sum()
-    counts = [[side["copies"], side["n"] - side["copies"]] for side in (mine, others)]
+    sides = rates.loc[generator], rates.loc[list(controls)].sum()
+    counts = [[side["copies"], side["n"] - side["copies"]] for side in sides]
     return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 
 

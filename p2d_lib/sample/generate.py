@@ -42,6 +42,11 @@ def baseline_folders(run: Run) -> dict[str, Path]:
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
+def base_trained_here(run: Run) -> bool:
+    """Whether 03 has trained the base on this run's train images (else it only points to weights from elsewhere)."""
+    return not (run.path("base") / pipelines.POINTER).exists()
+
+
 def load(
     run: Run,
     device: torch.device,

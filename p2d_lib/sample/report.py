@@ -127,9 +127,15 @@ def findings(
     agreements: Mapping[str, pd.DataFrame],
     val: Measurements,
     mismatched: np.ndarray,
+    controls: Sequence[str],
     planted: Sequence[str] = (),
 ) -> list[str]:
-    """What the numbers say, each beside its controls."""
+    """What the numbers say, each beside its controls.
+
+    rates, prompted, agreements: of `accept.copy_rates`, `accept.prompted_shares`, `obedience.agreement` (by set of
+    images); val, mismatched: as in `summary_table`; controls: of `accept.negative_controls`; planted: image_ids of
+    `controls.plant_copies`.
+    """
     of_adapter = synthetic[synthetic["generator"] == "adapter"]
     reasons = of_adapter["reason"].value_counts()
     refused = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
@@ -137,7 +143,7 @@ def findings(
         f"The adapter sampled {len(of_adapter):,} images, the other generators {len(synthetic) - len(of_adapter):,}. "
         f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {int(reasons.get('copy', 0))} are "
         f"refused as copies, {refused} for other reasons.",
-        _copies_line(rates),
+        _copies_line(rates, controls),
     ]
     if planted:
         seen = (synthetic.loc[synthetic["image_id"].isin(planted), "reason"] == "copy").sum()
@@ -146,26 +152,26 @@ def findings(
     adapter, base = (f"{tables.interval(*row, 1)} %" for row in 100 * shares[["share", "low", "high"]].to_numpy())
     lines.append(
         f"The train image that an adapter's image resembles most is the one whose description was its prompt in "
-        f"{adapter} of the images (by chance {shares['chance']['adapter']:.1%}); for base, which has not seen it, in "
+        f"{adapter} of the images (by chance {shares['chance']['adapter']:.1%}); for base in "
         f"{base} (by chance {shares['chance']['base']:.1%})."
     )
     return [*lines, _alignment_line(synthetic, val, mismatched), _class_line(agreements)]
 
 
-def _copies_line(rates: pd.DataFrame) -> str:
+def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
     texts = {name: f"{tables.interval(*100 * rates.loc[name, ['rate', 'low', 'high']], 1)} %" for name in rates.index}
-    controls = rates.loc[["base", accept.REAL]].sum()
+    cannot = " and ".join(f"{texts[name]} of {name}" for name in controls)
     line = (
-        f"The check for copies refuses {texts['adapter']} of the adapter's images, {texts['base']} of base's and "
-        f"{texts[accept.REAL]} of real val images, and the last two cannot be copies. Of {accept.ALTERED} it finds "
-        f"{texts[accept.ALTERED]}. "
+        f"The check for copies refuses {texts['adapter']} of the adapter's images, and of images that cannot be copies "
+        f"{cannot}. Of {accept.ALTERED} it finds {texts[accept.ALTERED]}. "
     )
-    low = accept.exact_interval(int(controls["copies"]), int(controls["n"]))[0]
-    if low > accept.NOMINAL:
+    pooled = rates.loc[list(controls)].sum()
+    if accept.exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
         return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
-    if (p := accept.copies_more(rates)) < 0.05:
-        return line + f"The adapter copies more often than the two controls seem to (Fisher's exact test, p = {p:.2g})."
-    return line + f"The adapter is not shown to copy more often than the two controls seem to (p = {p:.2g})."
+    p = accept.copies_more(rates, controls)
+    if p < 0.05:
+        return line + f"The adapter copies more often than these controls seem to (Fisher's exact test, p = {p:.2g})."
+    return line + f"The adapter is not shown to copy more often than these controls seem to (p = {p:.2g})."
 
 
 def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:

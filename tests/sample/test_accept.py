@@ -61,9 +61,11 @@ def test_a_generator_that_does_not_copy_is_hardly_ever_said_to_and_one_that_does
     rng, announced = np.random.default_rng(0), 0
     for _ in range(400):  # all sides pass for copies at the nominal rate
         sides = [(n, rng.binomial(n, accept.NOMINAL)) for n in (336, 168, 122)]
-        announced += accept.copies_more(rates(*sides)) < 0.05
+        announced += accept.copies_more(rates(*sides), ["base", accept.REAL]) < 0.05
     assert announced / 400 <= 0.05
-    assert accept.copies_more(rates((336, 17), (168, 1), (122, 1))) < 0.05  # 5 % of its images are copies
+    assert (
+        accept.copies_more(rates((336, 17), (168, 1), (122, 1)), ["base", accept.REAL]) < 0.05
+    )  # 5 % of its images are copies
 
 
 def test_a_generator_that_returns_the_prompted_case_stands_out_from_one_that_does_not():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from p2d_lib import images
 from p2d_lib.models import pipelines, sampling
+from p2d_lib.run import Run
 from p2d_lib.sample import generate
 
 SETTINGS = {
@@ -133,3 +134,12 @@ def test_an_edited_prompt_is_another_file(planned, tmp_path):
     edited = planned.assign(prompt=planned["prompt"].replace("nevus", "mole"))
     same = [a == b for a, b in zip(*(generate.files(plan, tmp_path) for plan in (planned, edited)), strict=True)]
     assert same == [True, False, False, True]
+
+
+def test_a_base_whose_weights_lie_in_the_run_was_trained_here_and_one_that_is_pointed_to_was_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    run = Run("demo", "04_sample")
+    (run.folder / "base").mkdir(parents=True)
+    assert generate.base_trained_here(run)
+    (run.folder / "base" / pipelines.POINTER).write_text("{}")
+    assert not generate.base_trained_here(run)

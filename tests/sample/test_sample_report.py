@@ -25,7 +25,7 @@ def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
     return accept.accept(pd.concat(parts, ignore_index=True))
 
 
-def findings(rng, table, val_copies=0, planted=()):
+def findings(rng, table, val_copies=0, planted=(), base_trained_here=False):
     ratio = pd.DataFrame({"ratio": np.where(np.arange(N) < val_copies, 0.01, 0.6)})
     found = pd.DataFrame({"ratio": np.where(np.arange(N) < 80, 0.01, 0.6)})
     rates = accept.copy_rates(table, {accept.REAL: ratio, accept.ALTERED: found})
@@ -36,8 +36,8 @@ def findings(rng, table, val_copies=0, planted=()):
     alignment = rng.normal(0.5, 0.1, N)
     val = measure.Measurements(*[np.zeros(N)] * 6, alignment)
     agreements = {accept.REAL: agreed, "adapter": agreed, "base": agreed}
-    shares = accept.prompted_shares(table)
-    return " ".join(report.findings(table, rates, shares, agreements, val, alignment - 0.4, planted))
+    shares, controls = accept.prompted_shares(table), accept.negative_controls(base_trained_here)
+    return " ".join(report.findings(table, rates, shares, agreements, val, alignment - 0.4, controls, planted))
 
 
 def test_copies_are_announced_where_the_adapter_copies_and_not_where_it_copies_no_more_than_the_controls():
@@ -53,6 +53,12 @@ def test_a_check_that_refuses_what_cannot_copy_is_not_to_be_relied_on():
     rng = np.random.default_rng(1)
     text = findings(rng, synthetic(rng, adapter_copies=15, base_copies=19))
     assert "do not rely on it" in text and "copies more often" not in text
+
+
+def test_a_base_that_was_trained_on_the_same_images_is_no_control():
+    rng = np.random.default_rng(6)
+    text = findings(rng, synthetic(rng, adapter_copies=9, base_copies=9), base_trained_here=True)
+    assert "The adapter copies more often" in text and "of base and" not in text
 
 
 def test_higher_alignment_is_said_of_a_planted_gain_alone():
