@@ -115,7 +115,7 @@ def sweep_figure(points: pd.DataFrame) -> Figure:
         sns.lineplot(part, x="guidance", y="value", hue="steps", palette=colours, marker="o", markersize=4, ax=axis)
         axis.set(title=title, ylabel="")
         axis.get_legend().remove()
-    axes[1, 1].set_ylim(0, None)
+    axes[1, 1].set_ylim(0, 1.1 * points["seconds"].max())
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
     return figure
 
