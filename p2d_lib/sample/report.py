@@ -177,14 +177,14 @@ def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
 def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:
     """Base and adapter over the pairs that share prompt and noise."""
     sides = {name: part.set_index(["dx", "seed"]) for name, part in synthetic.groupby("generator")}
-    pairs = sides["adapter"][["prompt", "alignment"]].join(sides["base"]["alignment"], rsuffix="_base", how="inner")
+    pairs = sides["adapter"][["prompt", "alignment"]].join(sides["base"]["alignment"].rename("base"), how="inner")
     weights = intervals.resample(pairs["prompt"]).astype(float)
-    means = {name: weights @ pairs[name].to_numpy() / weights.sum(1) for name in ("alignment", "alignment_base")}
+    means = {name: weights @ pairs[name].to_numpy() / weights.sum(1) for name in ("alignment", "base")}
     difference = intervals.compare(*means.values())
     verdict = "no clear difference" if difference.p >= 0.05 else "higher" if difference.difference > 0 else "lower"
     return (
         f"Alignment of image and prompt is {means['alignment'][0]:.3f} with the adapter and "
-        f"{means['alignment_base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} "
+        f"{means['base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} "
         f"(difference {tables.interval(*difference[:3])}). Real val images reach {val.alignment.mean():.3f} with their "
         f"own prompts and {mismatched.mean():.3f} with those of other images."
     )
