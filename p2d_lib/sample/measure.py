@@ -40,11 +40,11 @@ def measure(
     for start in tqdm(range(0, len(paths), BLOCK), desc="measure", unit="block", disable=len(paths) <= BLOCK):
         files = paths[start : start + BLOCK]
         pixels = images.load(files)
-        read, vectors = classifiers.predict(scout, pixels, device), clip.embed_images(aligner, pixels)
+        predictions, vectors = classifiers.predict(scout, pixels, device), clip.embed_images(aligner, pixels)
         digests = np.array([sha256(file) for file in files])
         alignment = alignments(aligner, vectors, prompts[start : start + BLOCK])
-        arrays = (copies.thumbnails(pixels), read["p"], read["features"], read["embedding"], vectors, alignment)
-        blocks.append((digests, *arrays))
+        arrays = (copies.thumbnails(pixels), predictions["p"], predictions["features"], predictions["embedding"])
+        blocks.append((digests, *arrays, vectors, alignment))
     return Measurements(*map(np.concatenate, zip(*blocks, strict=True)))
 
 

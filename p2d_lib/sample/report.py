@@ -138,16 +138,18 @@ def findings(
     """
     of_adapter = synthetic[synthetic["generator"] == "adapter"]
     reasons = of_adapter["reason"].value_counts()
-    refused = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
+    other_reasons = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
     lines = [
         f"The adapter sampled {len(of_adapter):,} images, the other generators {len(synthetic) - len(of_adapter):,}. "
         f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {int(reasons.get('copy', 0))} are "
-        f"refused as copies, {refused} for other reasons.",
+        f"refused as copies, {other_reasons} for other reasons.",
         _copies_line(rates, controls),
     ]
     if planted:
-        seen = (synthetic.loc[synthetic["image_id"].isin(planted), "reason"] == "copy").sum()
-        lines.append(f"Of {len(planted)} train images planted among the synthetic ones, {seen} are refused as copies.")
+        refused = (synthetic.loc[synthetic["image_id"].isin(planted), "reason"] == "copy").sum()
+        lines.append(
+            f"Of {len(planted)} train images planted among the synthetic ones, {refused} are refused as copies."
+        )
     shares = prompted.loc[["adapter", "base"]]
     adapter, base = (f"{tables.interval(*row, 1)} %" for row in 100 * shares[["share", "low", "high"]].to_numpy())
     lines.append(

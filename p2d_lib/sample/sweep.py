@@ -61,9 +61,9 @@ def points(
 
 
 def _scores(pixels, rows, reference, scout, aligner, device) -> dict[str, float]:
-    read = classifiers.predict(scout, pixels, device)
+    predictions = classifiers.predict(scout, pixels, device)
     return {
-        "frechet": float(distances.frechet(reference, read["embedding"])),
-        "class_read": float((np.array(DX)[read["p"].argmax(1)] == rows["dx"].to_numpy()).mean()),
+        "frechet": float(distances.frechet(reference, predictions["embedding"])),
+        "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == rows["dx"].to_numpy()).mean()),
         "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
     }

@@ -1,4 +1,4 @@
-"""Claims about what is accepted, what passes for a copy, and what is said of it."""
+"""Claims about what is accepted, what passes for a copy, and how far that can be believed."""
 
 import numpy as np
 import pandas as pd
@@ -74,8 +74,8 @@ def test_a_generator_that_returns_the_prompted_case_stands_out_from_one_that_doe
     for dx in DX:
         ids = [f"{dx}{k}" for k in range(20)]
         for i in range(60):
-            asked, other = rng.choice(ids, 2)
-            rows += [("adapter", dx, asked, asked if i < 30 else other), ("base", dx, asked, other)]
+            prompting, other = rng.choice(ids, 2)
+            rows += [("adapter", dx, prompting, prompting if i < 30 else other), ("base", dx, prompting, other)]
     table = pd.DataFrame(rows, columns=["generator", "dx", "prompted_by", "nearest_case"])
     shares = accept.prompted_shares(table)
     assert shares["share"]["adapter"] == pytest.approx(0.5 + 0.5 / 20, abs=0.03)

@@ -19,19 +19,21 @@ SETTINGS = {
 
 
 class Stub:
-    """A generator that takes no time: an image is its seed's digits, and remembers what it was asked for."""
+    """A generator that takes no time: an image is its seed's digits, and keeps the seeds that were requested."""
 
     def __init__(self, batch_size=4, fails_at=None, size=8):
-        self.batch_size, self.fails_at, self.size, self.asked = batch_size, fails_at, size, []
+        self.batch_size, self.fails_at, self.size, self.requested = batch_size, fails_at, size, []
 
-    def __call__(self, asked):
-        asked = iter(asked)
-        while batch := list(islice(asked, self.batch_size)):
+    def __call__(self, requests):
+        requests = iter(requests)
+        while batch := list(islice(requests, self.batch_size)):
             if any(seed == self.fails_at for _, seed in batch):
                 raise RuntimeError("out of memory")
-            self.asked += [seed for _, seed in batch]
-            drawn = [np.random.default_rng(seed).integers(0, 256, (self.size, self.size, 3)) for _, seed in batch]
-            yield np.stack(drawn).astype(np.uint8)
+            self.requested += [seed for _, seed in batch]
+            sampled = [
+                np.random.default_rng(seed).integers(0, 256, (self.size, self.size, 3)) for _, seed in batch
+            ]
+            yield np.stack(sampled).astype(np.uint8)
 
 
 def long_plan(n):
@@ -44,16 +46,16 @@ def contents(folder, pattern="*.png"):
 
 
 def test_a_set_that_was_stopped_goes_on_where_it_was(tmp_path):
-    asked = long_plan(20)
+    plan = long_plan(20)
     with pytest.raises(RuntimeError, match="out of memory"):
-        generate.generate({"adapter": Stub(fails_at=13)}, asked, tmp_path / "a")
+        generate.generate({"adapter": Stub(fails_at=13)}, plan, tmp_path / "a")
     assert len(contents(tmp_path / "a")) == 12
     going_on, whole = Stub(), Stub()
-    generate.generate({"adapter": going_on}, asked, tmp_path / "a")
-    assert going_on.asked == list(range(13, 21))
-    generate.generate({"adapter": going_on}, asked, tmp_path / "a")
-    assert going_on.asked == list(range(13, 21))
-    generate.generate({"adapter": whole}, asked, tmp_path / "b")
+    generate.generate({"adapter": going_on}, plan, tmp_path / "a")
+    assert going_on.requested == list(range(13, 21))
+    generate.generate({"adapter": going_on}, plan, tmp_path / "a")
+    assert going_on.requested == list(range(13, 21))
+    generate.generate({"adapter": whole}, plan, tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -62,7 +64,7 @@ def test_shards_share_the_work_and_add_up_to_what_one_process_samples(tmp_path):
     for i, stub in enumerate(stubs[:3]):
         generate.generate({"adapter": stub}, plan, tmp_path / "three", shard=(i, 3))
     generate.generate({"adapter": stubs[3]}, plan.sample(frac=1, random_state=0), tmp_path / "one")
-    assert [stub.asked for stub in stubs[:3]] == [[1, 4, 7, 10], [2, 5, 8, 11], [3, 6, 9]]
+    assert [stub.requested for stub in stubs[:3]] == [[1, 4, 7, 10], [2, 5, 8, 11], [3, 6, 9]]
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
 
 
@@ -77,15 +79,15 @@ def test_an_image_is_the_same_in_any_batch_shard_and_order(pipe, planned, tmp_pa
 
 
 def test_each_file_says_that_it_is_synthetic_and_how_it_was_made(planned, tmp_path):
-    asked = planned.assign(prompt=planned["prompt"].replace("nevus", "nævus"))
-    generate.generate({"adapter": Stub(), "base": Stub()}, asked, tmp_path, adapter="0a1b")
-    said = []
-    for path in generate.files(asked, tmp_path):
+    plan = planned.assign(prompt=planned["prompt"].replace("nevus", "nævus"))
+    generate.generate({"adapter": Stub(), "base": Stub()}, plan, tmp_path, adapter="0a1b")
+    texts = []
+    for path in generate.files(plan, tmp_path):
         with Image.open(path) as image:
-            said.append(image.text)
+            texts.append(image.text)
     of_adapter = {"synthetic": "true", "prompt": "nævus", "seed": "2", "generator": "adapter", "adapter": "0a1b"}
-    assert said[1] == of_adapter
-    assert said[3] == {"synthetic": "true", "prompt": "melanoma", "seed": "1", "generator": "base"}
+    assert texts[1] == of_adapter
+    assert texts[3] == {"synthetic": "true", "prompt": "melanoma", "seed": "1", "generator": "base"}
 
 
 def test_what_cannot_be_written_stops_the_sampling(tmp_path):
@@ -96,7 +98,9 @@ def test_what_cannot_be_written_stops_the_sampling(tmp_path):
 
 def test_a_generator_that_samples_too_few_is_no_success(tmp_path):
     with pytest.raises(ValueError, match="shorter"):
-        generate.generate({"adapter": lambda asked: iter([np.zeros((1, 8, 8, 3), np.uint8)])}, long_plan(3), tmp_path)
+        generate.generate(
+            {"adapter": lambda _: iter([np.zeros((1, 8, 8, 3), np.uint8)])}, long_plan(3), tmp_path
+        )
 
 
 def test_memory_does_not_grow_with_the_plan(tmp_path, monkeypatch):
@@ -115,14 +119,14 @@ def test_memory_does_not_grow_with_the_plan(tmp_path, monkeypatch):
 
 def test_base_images_are_sampled_without_the_adapter(pipe, planned, tmp_path):
     generate.generate(generate.pipeline_generators(pipe, **SETTINGS), planned, tmp_path)
-    drawn = dict(zip(planned["image_id"], images.load(generate.files(planned, tmp_path)), strict=True))
+    sampled = dict(zip(planned["image_id"], images.load(generate.files(planned, tmp_path)), strict=True))
     pipe.disable_lora()
     plain = sampling.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
     pipe.enable_lora()
     adapted = sampling.sample(pipe, ["melanoma"], [1], **SETTINGS)[0]
-    assert np.abs(drawn["base_mel_0"].astype(int) - plain).max() <= 1
-    assert np.abs(drawn["adapter_mel_0"].astype(int) - adapted).max() <= 1
-    assert np.abs(drawn["adapter_mel_0"].astype(int) - plain).mean() > 1
+    assert np.abs(sampled["base_mel_0"].astype(int) - plain).max() <= 1
+    assert np.abs(sampled["adapter_mel_0"].astype(int) - adapted).max() <= 1
+    assert np.abs(sampled["adapter_mel_0"].astype(int) - plain).mean() > 1
 
 
 def test_an_adapter_that_is_not_there_is_an_error(planned, tmp_path):

@@ -68,9 +68,9 @@ def test_a_jittered_plan_holds_the_scores_after_the_jitter_which_its_words_say(d
     moved = np.abs(planned[list(FEATURES)].to_numpy() - source)
     assert (moved > 1e-6).mean() > 0.9 and moved.mean() < 0.3
     for row in planned.to_dict("records"):
-        said = json.loads(row["prompt"])
+        worded = json.loads(row["prompt"])
         for name in ("red", "asymmetry", "hair_amount"):
-            assert said.get(FEATURES[name].phrase, 0) == pytest.approx(
+            assert worded.get(FEATURES[name].phrase, 0) == pytest.approx(
                 row[name] if row[name] >= PRESENT else 0, abs=0.051
             )
 
@@ -180,9 +180,9 @@ def test_a_curriculum_asks_for_more_of_what_is_misread_and_for_all_of_the_rest(e
 def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(described, errors):
     cases, descriptions = described
     descriptions.loc[descriptions["image_id"] == "mel0", "irregular_streaks"] = 1.0
-    asked = {"per_class": 100, "others_per_class": 0, "seed": 0}
-    evenly = plan.make(cases, descriptions, **asked)
-    harder = plan.make(cases, descriptions, **asked, mode="curriculum", errors=errors)
+    settings = {"per_class": 100, "others_per_class": 0, "seed": 0}
+    evenly = plan.make(cases, descriptions, **settings)
+    harder = plan.make(cases, descriptions, **settings, mode="curriculum", errors=errors)
     streaked = [(t[t["dx"] == "mel"]["prompt"] == "mel train 0").mean() for t in (evenly, harder)]
     share = 0.25 + 0.5 * 0.9 / 1.6  # of prompts from the one case with streaks, and a third of the rest
     assert streaked == pytest.approx([1 / 3, share + (1 - share) / 3], abs=0.06)
@@ -204,8 +204,8 @@ def test_a_curriculum_without_errors_is_balanced_and_unknown_ones_count_as_the_m
 
 @pytest.mark.parametrize("mode", plan.MODES)
 def test_an_image_is_the_same_in_a_larger_plan_of_any_mode(described, errors, mode):
-    asked = {"others_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
-    small, large = (plan.make(*described, per_class=n, **asked).set_index("image_id") for n in (2, 30))
+    settings = {"others_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
+    small, large = (plan.make(*described, per_class=n, **settings).set_index("image_id") for n in (2, 30))
     pd.testing.assert_frame_equal(large.loc[small.index], small)
 
 
@@ -217,7 +217,7 @@ def test_a_mode_that_cannot_be_is_refused(mode):
 
 def test_validation_errors_are_counted_per_class_and_per_feature_shown():
     features = pd.DataFrame({"asymmetry": [0.9, 0.9, 0.9, 0.0, float("nan")]})
-    found = plan.validation_errors(["mel", "mel", "nv", "nv", "nv"], ["mel", "nv", "bcc", "nv", "nv"], features)
-    found = found.set_index(["dx", "feature"])
-    assert found["n"].to_dict() == {("mel", ""): 2, ("nv", ""): 3, ("mel", "asymmetry"): 2, ("nv", "asymmetry"): 1}
-    assert found["error"].tolist() == pytest.approx([2 / 4, 2 / 5, 2 / 4, 2 / 3])
+    table = plan.validation_errors(["mel", "mel", "nv", "nv", "nv"], ["mel", "nv", "bcc", "nv", "nv"], features)
+    table = table.set_index(["dx", "feature"])
+    assert table["n"].to_dict() == {("mel", ""): 2, ("nv", ""): 3, ("mel", "asymmetry"): 2, ("nv", "asymmetry"): 1}
+    assert table["error"].tolist() == pytest.approx([2 / 4, 2 / 5, 2 / 4, 2 / 3])

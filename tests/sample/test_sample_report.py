@@ -27,12 +27,12 @@ def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
 
 def findings(rng, table, val_copies=0, planted=(), base_trained_here=False):
     ratio = pd.DataFrame({"ratio": np.where(np.arange(N) < val_copies, 0.01, 0.6)})
-    found = pd.DataFrame({"ratio": np.where(np.arange(N) < 80, 0.01, 0.6)})
-    rates = accept.copy_rates(table, {accept.REAL: ratio, accept.ALTERED: found})
+    altered = pd.DataFrame({"ratio": np.where(np.arange(N) < 80, 0.01, 0.6)})
+    rates = accept.copy_rates(table, {accept.REAL: ratio, accept.ALTERED: altered})
     p, features = np.eye(7)[rng.integers(0, 7, N)], rng.random((N, 22))
-    asked = pd.DataFrame(rng.random((N, 22)), columns=list(FEATURES))
+    requested = pd.DataFrame(rng.random((N, 22)), columns=list(FEATURES))
     dx = np.resize(DX, N)
-    agreed = obedience.agreement([str(k) for k in range(N)], dx, asked, p, features)
+    agreed = obedience.agreement([str(k) for k in range(N)], dx, requested, p, features)
     alignment = rng.normal(0.5, 0.1, N)
     val = measure.Measurements(*[np.zeros(N)] * 6, alignment)
     agreements = {accept.REAL: agreed, "adapter": agreed, "base": agreed}
@@ -65,8 +65,8 @@ def test_higher_alignment_is_said_of_a_planted_gain_alone():
     rng = np.random.default_rng(2)
     assert "noises: higher (" in findings(rng, synthetic(rng, gain=0.2))
     assert "noises: lower (" in findings(rng, synthetic(rng, gain=-0.2))
-    said = ["no clear difference" in findings(rng, synthetic(rng, gain=0)) for _ in range(60)]
-    assert np.mean(said) >= 0.88  # nominal 0.95, and 0.95 - 2.5 standard errors of 60 trials
+    no_difference = ["no clear difference" in findings(rng, synthetic(rng, gain=0)) for _ in range(60)]
+    assert np.mean(no_difference) >= 0.88  # nominal 0.95, and 0.95 - 2.5 standard errors of 60 trials
 
 
 def test_planted_train_images_are_counted_and_nothing_is_no_number():
