@@ -134,7 +134,7 @@ def judge(sets: dict[str, np.ndarray], device: torch.device) -> None:
     network = classifiers.build("tiny_resnet")
     classifiers.fit(
         network, draw_phantom(FITTED, 0)[0], labels, steps=FITTING, batch_size=32, learning_rate=2e-3, seed=0,
-        device=device, draws=classifiers.balanced(labels, FITTING, 32, 0), progress=False,
+        device=device, batches=classifiers.balanced(labels, FITTING, 32, 0), progress=False,
     )  # fmt: skip
     reference = classifiers.predict(network, draw_phantom(REAL, FITTED)[0], device)["embedding"]
     for name, pixels in sets.items():

@@ -80,7 +80,7 @@ def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **setti
 
     @cache
     def merged(adapter: bool):
-        return lora.merged(pipe, adapter, compiled)
+        return lora.merge(pipe, adapter, compiled)
 
     return {
         "adapter": lambda requests: sampling.samples(merged(True), requests, **settings),

@@ -30,9 +30,7 @@ class Stub:
             if any(seed == self.fails_at for _, seed in batch):
                 raise RuntimeError("out of memory")
             self.requested += [seed for _, seed in batch]
-            sampled = [
-                np.random.default_rng(seed).integers(0, 256, (self.size, self.size, 3)) for _, seed in batch
-            ]
+            sampled = [np.random.default_rng(seed).integers(0, 256, (self.size, self.size, 3)) for _, seed in batch]
             yield np.stack(sampled).astype(np.uint8)
 
 
@@ -98,9 +96,7 @@ def test_what_cannot_be_written_stops_the_sampling(tmp_path):
 
 def test_a_generator_that_samples_too_few_is_no_success(tmp_path):
     with pytest.raises(ValueError, match="shorter"):
-        generate.generate(
-            {"adapter": lambda _: iter([np.zeros((1, 8, 8, 3), np.uint8)])}, long_plan(3), tmp_path
-        )
+        generate.generate({"adapter": lambda _: iter([np.zeros((1, 8, 8, 3), np.uint8)])}, long_plan(3), tmp_path)
 
 
 def test_memory_does_not_grow_with_the_plan(tmp_path, monkeypatch):
