@@ -22,7 +22,7 @@ from p2d_lib.run import Run
 from p2d_lib.sample import shards
 
 i, n, planned = int(sys.argv[1]), int(sys.argv[2]), pd.read_pickle(sys.argv[3])
-run = Run("shared", "04_sample")
+run = Run("shared", "04_sample", {"shard": [i, n]})
 shards.write_plan(run, planned, (i, n))
 paths = [run.scratch("images") / f"{name}.png" for name in planned["image_id"]]
 for path in paths[i::n]:
@@ -44,7 +44,7 @@ lock.release()
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
-    return Run("shared", "04_sample")
+    return Run("shared", "04_sample", {"shard": [8, 9]})  # a place that no worker takes
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_the_plan_is_written_again_only_where_it_differs(run, planned):
 def test_for_papermill_an_early_end_is_a_success_and_no_later_cell_runs(run, tmp_path):
     cells = [
         "from pathlib import Path\nfrom p2d_lib.run import Run\nfrom p2d_lib.sample import shards",
-        "shards.last_one(Run('shared', '04_sample'), [Path('missing.png')] * 2, [0, 2])",
+        "shards.last_one(Run('shared', '04_sample', {'shard': [0, 2]}), [Path('missing.png')] * 2, [0, 2])",
         "Path('later').touch()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
