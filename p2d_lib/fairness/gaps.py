@@ -45,8 +45,9 @@ def gaps(
     weights = resample(rows, n_resamples, seed)
     table = []
     for attribute, group in attributes(rows).items():
-        replicates = group_replicates(dx_read, rows, group, weights, min_n)
-        for metric in ("accuracy",) if attribute in LESION_TYPE else metrics:
+        of_attribute = ("accuracy",) if attribute in LESION_TYPE else metrics
+        replicates = group_replicates(dx_read, rows, group, weights, min_n, of_attribute)
+        for metric in of_attribute:
             of_groups = {name: by_arm for (name, of), by_arm in replicates.items() if of == metric}
             compared = [{"arm": arm} for arm in (*arms, CHANGE)]
             if len(of_groups) > 1:

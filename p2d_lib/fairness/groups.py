@@ -122,7 +122,12 @@ def resample(rows: pd.DataFrame, n_resamples: int, seed: int) -> np.ndarray:
 
 
 def group_replicates(
-    dx_read: pd.DataFrame, rows: pd.DataFrame, group: pd.Series, weights: np.ndarray, min_n: int
+    dx_read: pd.DataFrame,
+    rows: pd.DataFrame,
+    group: pd.Series,
+    weights: np.ndarray,
+    min_n: int,
+    metrics: Sequence[str] = METRICS,
 ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """Replicates of each metric of each group: {(group, metric): {arm: (n_seeds, 1 + B)}}.
 
@@ -130,7 +135,7 @@ def group_replicates(
     """
     result = {}
     dx = rows["dx"].to_numpy(object)
-    for metric in METRICS:
+    for metric in metrics:
         right, of_stratum = is_right(metric, dx, dx_read.to_numpy(object)), strata(metric, dx)
         for name in group.cat.categories:
             inside = np.flatnonzero((group == name).to_numpy() & (of_stratum >= 0))

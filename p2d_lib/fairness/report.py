@@ -68,7 +68,9 @@ def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[st
         axis.tick_params(axis="y", length=0)
         for line, row in enumerate(values.loc[arms[0]].reindex(lines).itertuples()):
             if row.n_counted == row.n_counted and row.estimate != row.estimate:
-                axis.text(0.5, line, _placeholder(row), ha="center", va="center", fontsize=6, color="0.5", style="italic")
+                axis.text(
+                    0.5, line, _placeholder(row), ha="center", va="center", fontsize=6, color="0.5", style="italic"
+                )
     for text, (_, group) in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if group else "bold")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms))
