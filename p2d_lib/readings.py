@@ -1,4 +1,4 @@
-"""Readings: which reader named which diagnosis for which image. One constructor makes the rows of every kind of reader."""
+"""Readings: which reader named which diagnosis for which image. One constructor for all kinds of readers."""
 
 from collections.abc import Sequence
 
@@ -33,11 +33,12 @@ def readings(
     Raises ValueError without dx_read and p, or when p has another shape.
     """
     image_id = np.asarray(image_id, object)
-    if p is not None and np.shape(p) != (len(image_id), len(DX)):
-        raise ValueError(f"p has shape {np.shape(p)}; {(len(image_id), len(DX))} is expected for {len(image_id)} images")
+    shape = (len(image_id), len(DX))
+    if p is not None and np.shape(p) != shape:
+        raise ValueError(f"p has shape {np.shape(p)}; {shape} is expected for {len(image_id)} images")
     if dx_read is None and p is None:
         raise ValueError(f"reader {reader!r} has neither dx_read nor p: a reading names a diagnosis")
-    p = np.full((len(image_id), len(DX)), np.nan) if p is None else np.asarray(p, float)
+    p = np.full(shape, np.nan) if p is None else np.asarray(p, float)
     table = pd.DataFrame(
         {
             "image_id": image_id,
