@@ -1,16 +1,20 @@
-"""The committed notebooks: clean, complete, and with the parameters that the profiles know."""
+"""The committed notebooks: clean, complete and alike."""
 
 import ast
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from p2d_lib import parameters
 from p2d_lib.artefacts import NOTEBOOKS
 
-FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "notebooks"
+FILTER = ["-m", "nbstripout", "--keep-id", "--extra-keys", "metadata.papermill cell.metadata.papermill"]
 
 
 @pytest.fixture(params=NOTEBOOKS)
@@ -37,13 +41,36 @@ def test_no_outputs_no_counts_no_traces_of_an_execution(notebook):
         assert not {"papermill", "execution"} & set(cell["metadata"]), cell["id"]
 
 
-def test_the_parameters_cell_says_what_smoke_says(notebook):
-    name, content = notebook
+def test_the_git_filter_changes_no_committed_notebook_and_cleans_an_executed_one(tmp_path):
+    committed = sorted(FOLDER.glob("*.ipynb"))
+    verified = subprocess.run([sys.executable, *FILTER, "--verify", *committed], capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    content = json.loads(committed[0].read_text(encoding="utf-8"))
+    content["metadata"]["papermill"] = {"duration": 1.5}
+    for cell in content["cells"]:
+        cell["metadata"]["papermill"] = {"status": "completed"}
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": 3, "outputs": [{"output_type": "stream", "name": "stdout", "text": "x"}]}
+    executed = tmp_path / "executed.ipynb"
+    executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    subprocess.run([sys.executable, *FILTER, executed], check=True)
+    assert executed.read_bytes() == committed[0].read_bytes()
+
+
+def test_the_git_filter_that_the_handbook_sets_up_is_the_one_that_is_tested():
+    assert "*.ipynb filter=nbstripout" in (REPOSITORY / ".gitattributes").read_text().splitlines()
+    howto = (REPOSITORY / "docs" / "HOWTO.md").read_text(encoding="utf-8")
+    set_up = re.search(r"git config filter\.nbstripout\.clean '(.+)'", howto).group(1)
+    assert shlex.split(set_up) == [".venv/bin/python", *FILTER]
+
+
+def test_the_parameters_cell_holds_plain_assignments_alone(notebook):
+    _, content = notebook
     tagged = [cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1
     body = ast.parse("".join(tagged[0]["source"])).body
-    assert all(isinstance(line, ast.Assign) for line in body), "plain assignments only, papermill reads them"
-    assert {line.targets[0].id: ast.literal_eval(line.value) for line in body} == parameters.profile("smoke")[name]
+    assert all(isinstance(line, ast.Assign) for line in body), "papermill reads nothing else"
 
 
 def test_it_opens_with_its_question_in_and_out_and_ends_with_findings(notebook):
