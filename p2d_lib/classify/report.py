@@ -76,17 +76,15 @@ def findings(of_arms: Replicates, differences: pd.DataFrame, test: pd.DataFrame,
 
 def arms_figure(of_arms: Replicates) -> Figure:
     """One panel per score: rings are seeds, the dot their mean, the bar its 95 % interval."""
-    figure, axes = plt.subplots(1, len(scores.SCORES), figsize=(figures.TEXT_WIDTH, 0.6 + 0.3 * len(of_arms)), sharey=True)
+    size = (figures.TEXT_WIDTH, 0.6 + 0.3 * len(of_arms))
+    figure, axes = plt.subplots(1, len(scores.SCORES), figsize=size, sharey=True)
     for axis, score in zip(axes, scores.SCORES, strict=True):
-        summaries = {arm: comparison.summary(of_arm[score]) for arm, of_arm in of_arms.items()}
-        figures.forest(axis, list(of_arms), {"mean": np.array(list(summaries.values()))})
-        of_seeds = pd.DataFrame(
-            [(value, arm) for arm, of_arm in of_arms.items() for value in of_arm[score][:, 0]], columns=["value", "arm"]
-        )
-        sns.stripplot(
-            of_seeds, x="value", y="arm", ax=axis, size=3, facecolors="none", edgecolor="0.4", linewidth=0.7, jitter=0.25
-        )
-        axis.set(title=NAMES[score], xlabel="", ylabel="")
+        of_seeds = pd.DataFrame({arm: of_arm[score][:, 0] for arm, of_arm in of_arms.items()}).melt()
+        rings = {"size": 3, "facecolors": "none", "edgecolor": "0.4", "linewidth": 0.7}
+        sns.stripplot(of_seeds, x="value", y="variable", ax=axis, jitter=0.25, legend=False, **rings)
+        summaries = np.array([comparison.summary(of_arm[score]) for of_arm in of_arms.values()])
+        figures.forest(axis, list(of_arms), {"mean": summaries})
+        axis.set(title=NAMES[score], xlabel="", ylabel="", xlim=(summaries.min() - 0.01, summaries.max() + 0.01))
         axis.locator_params(axis="x", nbins=3)
         axis.tick_params(axis="y", length=0)
     return figure
@@ -98,7 +96,7 @@ def confusion_figure(readings: pd.DataFrame, cases: pd.DataFrame) -> Figure:
         arm: sum(confusion_matrix(part["dx"], part["dx_read"], labels=DX) for part in of_seeds)
         for arm, of_seeds in comparison.by_arm(readings, cases)
     }
-    return figures.confusion(counts, DX)
+    return figures.confusions(counts, DX)
 
 
 def _difference(row: tuple) -> str:

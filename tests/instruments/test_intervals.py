@@ -1,4 +1,4 @@
-"""Intervals cover a planted truth at their nominal rate; the paired test keeps its level and finds planted differences."""
+"""Intervals cover a planted truth at their nominal rate; the paired test keeps its level and finds what is planted."""
 
 import numpy as np
 import pytest
