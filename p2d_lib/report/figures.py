@@ -1,5 +1,6 @@
 """Figures: one style, safe for colour-blind readers, the same pixels for the same data."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -121,11 +122,20 @@ def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) 
 
 
 def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = None) -> None:
-    """Distributions of column y by x, and by hue side by side: quartiles, whiskers at the 5 % and 95 % quantiles."""
-    sns.boxplot(
-        table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, palette=OKABE_ITO[: table[hue or x].nunique()],
-        whis=(5, 95), showfliers=False, width=0.7, linewidth=0.6, linecolor="black", saturation=0.75, ax=axis,
-    )  # fmt: skip
+    """Distributions of column y by x, and by hue side by side: quartiles, whiskers at the 5 % and 95 % quantiles.
+
+    Where no value of y is known the axis says so.
+    """
+    if table[y].isna().all():  # seaborn would fail
+        axis.text(0.5, 0.5, "not known", ha="center", va="center", color="0.5", transform=axis.transAxes)
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn 0.13's call of Matplotlib 3.11
+        sns.boxplot(
+            table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, whis=(5, 95), showfliers=False,
+            palette=OKABE_ITO[: table[hue or x].nunique()], width=0.7, linewidth=0.6, linecolor="black",
+            saturation=0.75, ax=axis,
+        )  # fmt: skip
 
 
 def heat_map(
