@@ -134,8 +134,8 @@ def test_the_phantom_draws_sex_age_and_site_without_regard_to_the_picture():
     rows = []
     for index in range(150):
         rng = np.random.default_rng(derive(3, "patients", index))
-        patient = phantom.draw_patient(rng, "nv")
-        rows.append({**patient, **phantom.draw_lesion(rng, "nv", None, 48).truth})
+        patient = phantom.make_patient(rng, "nv")
+        rows.append({**patient, **phantom.make_lesion(rng, "nv", None, 48).truth})
     table = pd.DataFrame(rows)
     features = table[[name for name in table if name.startswith("true_")]].select_dtypes("number")
     features = features.loc[:, features.std() > 0]
