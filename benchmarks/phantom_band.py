@@ -61,7 +61,7 @@ def main() -> None:
     network, cpu = classifiers.build("tiny_resnet"), torch.device("cpu")
     classifiers.fit(
         network, images[~test], labels[~test], steps=given.steps, batch_size=32, learning_rate=2e-3, seed=0, device=cpu,
-        draws=classifiers.balanced(labels[~test], given.steps, 32, 0), progress=False,
+        batches=classifiers.balanced(labels[~test], given.steps, 32, 0), progress=False,
     )  # fmt: skip
     read = classifiers.predict(network, images[test], cpu)["p"].argmax(1)
     by_network = balanced_accuracy_score(labels[test], read)

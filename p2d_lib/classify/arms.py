@@ -14,7 +14,7 @@ images, one of both over real to the balancing. In `synthetic` the second part i
 
 import numpy as np
 
-from p2d_lib.models.classifiers import draw_classes, epochs
+from p2d_lib.models.classifiers import epochs, images_of_classes
 from p2d_lib.seeds import derive
 
 ARMS = ("real", "real+replay", "synthetic", "mixed")
@@ -50,7 +50,7 @@ def batches(
     classes = np.unique(synthetic)
     wanted = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
     if arm == "real+replay":
-        extra = draw_classes(real, wanted, derive(seed, "replay"))
+        extra = images_of_classes(real, wanted, derive(seed, "replay"))
     else:
-        extra = len(real) + draw_classes(synthetic, wanted, derive(seed, "synthetic"))
+        extra = len(real) + images_of_classes(synthetic, wanted, derive(seed, "synthetic"))
     return np.concatenate([first, extra], axis=1)

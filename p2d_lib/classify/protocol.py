@@ -103,7 +103,7 @@ def _train(
     real, synthetic = images.classes
     classifiers.fit(
         model, images.training_pixels, np.concatenate([real, synthetic]), **budget,
-        draws=batches(arm, real, synthetic, **budget, share=protocol.synthetic_share, seed=seed),
+        batches=batches(arm, real, synthetic, **budget, share=protocol.synthetic_share, seed=seed),
         learning_rate=protocol.learning_rate, seed=seed, device=device, on_step=lambda *_: bar.update(), progress=False,
     )  # fmt: skip
     return model

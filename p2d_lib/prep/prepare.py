@@ -8,7 +8,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path, PurePath
 
-import joblib
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from p2d_lib import images
 from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.cores import cores
 from p2d_lib.files import sha256
 from p2d_lib.prep import measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
@@ -90,7 +90,7 @@ def in_shards(
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
     code = [sha256(Path(module.__file__)) for module in (images, measure, pixels)]
     one, results = partial(pixels.shard, work, folder, "".join(code)), []
-    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or joblib.cpu_count()))
+    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or cores()))
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(jobs), desc=name, unit="image", mininterval=1))
         if processes > 1:

@@ -78,7 +78,7 @@ def save(run: Run, name: str, figure: Figure, caption: str = "") -> Figure:
 
 
 def grid(rows: Sequence[np.ndarray], labels: Sequence[str] = (), titles: Sequence[str] = (), blocks: int = 1) -> Figure:
-    """Images in rows: each row uint8 (n, h, w, 3), one h and w in all; places a short row leaves open stay white.
+    """Images in rows: each row uint8 (n, h, w, 3), one h and w in all; a short row ends in white.
 
     labels: one beside each row. blocks: equal groups of columns, set apart. titles: one above each column or block.
     """
@@ -108,11 +108,11 @@ def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) 
 
     series: by name in the legend, (n labels, 3) floats: estimate, low, high; NaN leaves a place empty.
     """
-    lines = np.arange(len(labels))
+    lines, apart = np.arange(len(labels)), min(0.3, 0.6 / max(1, len(series)))
     for i, (name, values) in enumerate(series.items()):
         estimate, low, high = np.asarray(values, float).T
         axis.errorbar(
-            estimate, lines + 0.16 * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
+            estimate, lines + apart * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
             fmt="osD^v"[i % 5], markersize=3.5, linewidth=1, label=name,
         )  # fmt: skip
     axis.set_yticks(lines, labels)
@@ -133,8 +133,8 @@ def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = Non
         warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn 0.13's call of Matplotlib 3.11
         sns.boxplot(
             table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, whis=(5, 95), showfliers=False,
-            palette=OKABE_ITO[: table[hue or x].nunique()], width=0.7, linewidth=0.6, linecolor="black",
-            saturation=0.75, ax=axis,
+            palette=OKABE_ITO[: table[hue or x].nunique()], dodge=bool(hue), width=0.7, linewidth=0.6,
+            linecolor="black", saturation=0.75, ax=axis,
         )  # fmt: skip
 
 

@@ -18,9 +18,7 @@ from p2d_lib.run import Run
 NOTHING = "–"  # in a cell without a value
 LONG_TEXT = 40  # characters of a cell; longer ones are broken into lines
 LONG_HEADING = 14  # characters; longer headings are broken into lines, no narrower than their column
-PAGE = (
-    95  # characters that the text width of a page (LNCS: 12.2 cm) shows legibly; wider tables of intervals break these
-)
+PAGE = 95  # characters that a text width (LNCS: 12.2 cm) shows legibly; wider tables of intervals break these
 INTERVAL = re.compile(r"^(−?\d+(?:\.\d+)?) \[(−?\d+(?:\.\d+)?), (−?\d+(?:\.\d+)?)\]")
 
 _LATEX = str.maketrans(

@@ -140,6 +140,18 @@ def test_boxes_are_quartiles_and_whiskers_the_outer_twentieths():
     plt.close(figure)
 
 
+def test_boxes_of_ordered_classes_are_as_wide_as_those_of_names_and_stand_above_their_labels():
+    names = pd.DataFrame({"dx": ["mel", "mel", "nv", "nv"], "area": [1.0, 2.0, 3.0, 4.0]})
+    ordered = names.assign(dx=pd.Categorical(names["dx"], ["nv", "mel"], ordered=True))
+    for table in (names, ordered):
+        figure, axis = plt.subplots()
+        figures.boxes(axis, table, "dx", "area")
+        extents = [patch.get_path().get_extents() for patch in axis.patches]
+        assert [round(float(box.width), 6) for box in extents] == [0.7, 0.7]
+        assert [round(float(box.x0 + box.x1) / 2, 6) for box in extents] == [0, 1]
+        plt.close(figure)
+
+
 def test_a_heat_map_shades_by_value_in_the_order_of_the_table_and_leaves_nothing_white():
     figure, axis = plt.subplots()
     figures.heat_map(axis, pd.DataFrame([[0.0, 1.0], [np.nan, 0.5]], ["first", "second"], ["a", "b"]))

@@ -1,6 +1,10 @@
 """pyproject.toml, the lock files and env.yml say the same."""
 
+import ast
+import importlib.metadata
+import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,8 +23,12 @@ PINS = {
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 
 
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _name(requirement: Requirement) -> str:
-    return re.sub(r"[-_.]+", "-", requirement.name).lower()
+    return _canonical(requirement.name)
 
 
 def _pinned(requirement: Requirement, python: str, platform: str, pins: list[Requirement]) -> set[str]:
@@ -76,3 +84,38 @@ def test_set_up_takes_the_pythons_that_the_project_requires():
     low, high = re.search(r"\((\d, \d+)\) <= sys.version_info\[:2\] < \((\d, \d+)\)", setup).groups()
     required = f">={low.replace(', ', '.')},<{high.replace(', ', '.')}"
     assert SpecifierSet(required) == SpecifierSet(PROJECT["requires-python"])
+
+
+def _imported(paths) -> set[str]:
+    """The top-level modules that Python files and notebooks import."""
+    names = set()
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+            text = "\n".join("".join(cell["source"]) for cell in cells)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("folders", "declared"),
+    [
+        (("p2d_lib", "workflow", "notebooks"), PROJECT["dependencies"]),
+        (("tests", "benchmarks"), PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]),
+    ],
+    ids=["run", "test"],
+)
+def test_every_package_that_is_imported_is_declared(folders, declared):
+    paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
+    scripts = {path.stem for folder in ("workflow", "tests") for path in (REPOSITORY / folder).rglob("*.py")}
+    packages = importlib.metadata.packages_distributions()
+    known = {_name(Requirement(requirement)) for requirement in declared}
+    imported = _imported(path for path in paths if path.suffix in (".py", ".ipynb"))
+    foreign = imported - scripts - {"p2d_lib"} - set(sys.stdlib_module_names)
+    distributions = {module: {_canonical(name) for name in packages.get(module, [module])} for module in foreign}
+    assert not {module: names for module, names in distributions.items() if not names & known}

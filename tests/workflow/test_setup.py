@@ -40,17 +40,17 @@ def _call(clone: Path, script: str = "run_all.sh", **environment: str) -> subpro
 
 
 def test_without_a_python_it_says_in_one_sentence_what_to_install(clone):
-    said = _call(clone, PYTHON="/no/such/python3")
-    assert said.returncode == 1
-    assert said.stderr.startswith("prompt2derm: no Python 3.11, 3.12 or 3.13 with venv was found")
-    assert len(said.stderr.splitlines()) == 1
+    result = _call(clone, PYTHON="/no/such/python3")
+    assert result.returncode == 1
+    assert result.stderr.startswith("prompt2derm: no Python 3.11, 3.12 or 3.13 with venv was found")
+    assert len(result.stderr.splitlines()) == 1
     assert not (clone / ".venv").exists()
 
 
 def test_a_failed_install_ends_in_one_sentence_that_names_the_log_and_is_never_taken_for_a_finished_one(clone):
-    said = _call(clone, "run_tests.sh")
-    assert said.returncode == 1
-    failed = said.stderr.splitlines()[1:]
+    result = _call(clone, "run_tests.sh")
+    assert result.returncode == 1
+    failed = result.stderr.splitlines()[1:]
     assert len(failed) == 1 and "nowhere==1.0" in failed[0] and "run the same command again" in failed[0]
     assert str(clone / ".venv" / "setup.log") in failed[0]
     assert not (clone / ".venv" / "complete").exists()
@@ -100,24 +100,24 @@ def test_after_a_run_the_tests_add_their_packages_alone_and_a_run_after_them_add
     lock.write_text(f"planted==1.0 \\\n    --hash=sha256:{_wheel(clone.parent)}\n")
     setup = clone / "workflow" / "setup.sh"
 
-    def said(*arguments: str) -> list[str]:
+    def outcome(*arguments: str) -> list[str]:
         environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(clone.parent), "PYTHON": sys.executable}
         called = subprocess.run(["bash", setup, *arguments], env=environment, capture_output=True, text=True)
         return [f"{called.returncode}", *called.stderr.splitlines()]
 
-    assert said() == ["0"]
-    first = said("test")
+    assert outcome() == ["0"]
+    first = outcome("test")
     assert first[:2] == ["0", "prompt2derm: adding the test packages to .venv"], first
     assert len(first) == 3 and "set up in" in first[2]
     subprocess.run([clone / ".venv" / "bin" / "python", "-c", "import planted"], check=True)
-    assert said("test") == said() == ["0"]
+    assert outcome("test") == outcome() == ["0"]
 
     lock.write_text(lock.read_text() + "# changed\n")
-    assert said() == ["0"]
-    assert said("test")[1] == "prompt2derm: adding the test packages to .venv"
+    assert outcome() == ["0"]
+    assert outcome("test")[1] == "prompt2derm: adding the test packages to .venv"
 
     lock.write_text(f"planted==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
     subprocess.run([clone / ".venv" / "bin" / "python", "-m", "pip", "uninstall", "-qy", "planted"], check=True)
-    refused = said("test")
+    refused = outcome("test")
     assert refused[0] == "1" and "installing the packages failed" in refused[-1]
-    assert said() == ["0"] and said("test")[0] == "1"
+    assert outcome() == ["0"] and outcome("test")[0] == "1"
