@@ -10,7 +10,7 @@ from p2d_lib.generators import GENERATORS
 from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
 
 SPLITS = ("train", "val", "test")
-KINDS = ("network", "vlm", "person")
+KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the shipped example, on phantom runs only
 
 
 def _text(*, isin=None, unique=False) -> pa.Column:
@@ -121,11 +121,11 @@ READINGS = _table(
         "image_id": _text(),
         "reader": _text(),
         "kind": _text(isin=KINDS),
-        "arm": _text(),  # "" where the reader belongs to no arm
-        "seed": _number(-1, dtype="int64"),  # -1 where there is none
+        "arm": _text(),  # of 06; "" for a reader that is no classifier of 06
+        "seed": _number(-1, dtype="int64"),  # training seed, -1 for a reader that has none
         "dx_read": _text(isin=DX),
         **{f"p_{dx}": _FRACTION for dx in DX},  # NaN where a reader gives no probabilities
-        "is_synthetic_read": _number(0, 1, nullable=True),  # probability, or 0/1; NaN where not asked
-        "seconds": _number(0, nullable=True),
+        "is_synthetic_read": _number(0, 1, nullable=True),  # P(synthetic); NaN for a reader that was not asked
+        "seconds": _number(0, nullable=True),  # for one image
     }
 )
