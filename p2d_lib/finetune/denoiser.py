@@ -49,9 +49,7 @@ def fit_denoiser(
     def validation_loss() -> float:
         held_out = TrainingBatches(pipe, monitoring.held_out, recipe.seed, "held")
         size = max(1, recipe.batch_size // recipe.accumulate)
-        return mean_loss(
-            lambda rows: summed(held_out.validation(rows), pipe.unet), len(held_out.encoded.latents), size
-        )
+        return mean_loss(lambda rows: summed(held_out.validation(rows), pipe.unet), len(held_out.encoded.latents), size)
 
     def evaluate(done: int) -> float:
         for module in modules:

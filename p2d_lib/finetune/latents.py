@@ -56,9 +56,8 @@ class Encoded:
         return digest(*vars(self).values())
 
     def sample_latents(self, rows: torch.Tensor, mirrored: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Latents, float32 (b, c, h, w), from the posteriors of images `rows` or, where mirrored is 1, of their mirrors.
-
-        noise: standard normal (b, c, h, w).
+        """Latents, float32 (b, c, h, w), from the posteriors of images `rows` or, where mirrored is 1, of their mirror
+        images. noise: standard normal (b, c, h, w).
         """
         view = torch.arange(len(rows)), mirrored
         mean = self.latents[rows][view].float()
@@ -90,7 +89,14 @@ def encode(
         means, deviations = zip(*views, strict=True)
         return {"latents": torch.stack(means, dim=1), "std": torch.stack(deviations, dim=1)}
 
-    paths = shards(pipe.device, "images", len(prompts), lambda part: digest(of_images, "latents, std", images[part]), moments, cache)
+    paths = shards(
+        pipe.device,
+        "images",
+        len(prompts),
+        lambda part: digest(of_images, "latents, std", images[part]),
+        moments,
+        cache,
+    )
     stored = {"latents": Stored(paths, "latents"), "std": Stored(paths, "std")}
     if words == "tokens":
         return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())

@@ -102,7 +102,9 @@ def samples_figure(stages: Stages) -> Figure:
     return figures.grid(rows, [*stages.samples, "real"], examples.index)
 
 
-def findings(stages: Stages, table: pd.DataFrame, scores: Mapping[str, float], chance: Mapping[str, float]) -> list[str]:
+def findings(
+    stages: Stages, table: pd.DataFrame, scores: Mapping[str, float], chance: Mapping[str, float]
+) -> list[str]:
     """What the numbers say, one sentence or two per item."""
     return [
         _adapter_finding(stages, table.set_index("model").loc["adapter"]),
