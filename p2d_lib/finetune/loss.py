@@ -26,7 +26,7 @@ def snr_weight(alpha: torch.Tensor, snr_gamma: float, velocity: bool) -> torch.T
     SNR = alpha / (1 - alpha). For noise prediction it is min-SNR, min(SNR, gamma) / SNR (Hang et al.,
     arXiv:2303.09556, sec. 3.4). For v-prediction it is min(SNR + 1, gamma) / (SNR + 1): the loss on the clean image
     weighted by SNR + 1 (Salimans, Ho, arXiv:2202.00512, sec. 4), truncated at gamma. Hang et al. would have
-    min(SNR, gamma) / (SNR + 1): the same from SNR = gamma on, but 0 at pure noise, where an image's brightness is decided.
+    min(SNR, gamma) / (SNR + 1): the same from SNR = gamma on, but 0 at pure noise, where brightness is decided.
     """
     power = alpha / (1 - alpha) + velocity
     return power.clamp(max=snr_gamma) / power
@@ -35,8 +35,8 @@ def snr_weight(alpha: torch.Tensor, snr_gamma: float, velocity: bool) -> torch.T
 def denoising_loss(pipe, batch: dict[str, torch.Tensor], snr_gamma: float, unet=None) -> torch.Tensor:
     """The weighted squared error of the denoiser on each image, in what its scheduler predicts (noise or v): (b,).
 
-    batch: as `TrainingBatches` gives it, on the pipeline's device. snr_gamma: see `snr_weight`. unet: called in place of
-    the pipeline's, such as a compiled one.
+    batch: as `TrainingBatches` gives it, on the pipeline's device. snr_gamma: see `snr_weight`. unet: called in place
+    of the pipeline's, such as a compiled one.
     """
     clean, noise, alpha = batch["latents"], batch["noise"], batch["alpha"]
     a, s = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]

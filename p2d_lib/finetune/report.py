@@ -125,8 +125,8 @@ def _adapter_finding(stages: Stages, row: pd.Series) -> str:
     )
     return (
         f"The adapter ({int(row['parameters']):,} parameters) {'lowers' if change > 0 else 'does not lower'} its "
-        f"training loss: {row['first loss']:.3f} over the first twentieth of the steps, {row['last loss']:.3f} over the "
-        f"last ({-change:+.1%}){measured}. It changes the example images by {moved:.1f} grey levels on average."
+        f"training loss: {row['first loss']:.3f} over the first twentieth of the steps, {row['last loss']:.3f} over "
+        f"the last ({-change:+.1%}){measured}. It changes the example images by {moved:.1f} grey levels on average."
     )
 
 

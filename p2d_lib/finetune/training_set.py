@@ -38,9 +38,9 @@ class Split:
 
     @property
     def weights(self) -> np.ndarray:
-        """float (n,): how often each image enters a training batch, by the square root of its class's inverse frequency.
+        """float (n,): how often each image enters a training batch: 1 / square root of its class's number of images.
 
-        Rare classes are learnt, and their few images are not learnt by heart.
+        So rare classes are learnt, but their few images are not memorised.
         """
         return self.cases["dx"].map(self.cases["dx"].value_counts() ** -0.5).to_numpy()
 

@@ -94,7 +94,7 @@ class Finetune(Notebook):
     scout_learning_rate: LearningRate = Field(0.002, description="Learning rate of the scout.")
     alignment_model: str = Field(
         "tiny",
-        description='"tiny" (fitted here) or a model of open_clip, used as published: hf-hub:ORGANISATION/MODEL.',
+        description='"tiny" (fitted here) or a published open_clip model as it is: hf-hub:ORGANISATION/MODEL.',
     )
     alignment_steps: PositiveInt = Field(200, description="Training steps of the tiny alignment model.")
     alignment_batch_size: PositiveInt = Field(64, description="Pairs per step of the tiny alignment model.")
