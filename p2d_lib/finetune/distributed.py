@@ -1,7 +1,7 @@
 """Fits base, adapter and the baselines from scratch on several GPUs, before 03 runs:
 
     ./run_all.sh --profile paper --to 02_describe
-    torchrun --standalone --nproc_per_node 4 -m p2d_lib.finetune.distributed --run paper
+    torchrun --standalone --nproc_per_node 4 -m p2d_lib.finetune.distributed paper
     ./run_all.sh --profile paper
 
 Each process computes its share of every batch. What is left are finished checkpoints in the run's scratch folder, which
@@ -39,5 +39,5 @@ def fit_all(run_name: str) -> Stages:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", required=True, help="the run's folder under data/runs")
+    parser.add_argument("run", help="the run's folder under data/runs")
     fit_all(parser.parse_args().run)
