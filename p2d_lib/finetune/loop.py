@@ -227,7 +227,7 @@ def _places(recipe: Recipe, rank: int, processes: int) -> list[range]:
 
 def _sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    total = reduce(torch.nn.utils.parameters_to_vector(gradients), "sum")
+    total = reduce(torch.cat([g.reshape(-1) for g in gradients]), "sum")  # reshape: channels_last has no flat view
     for gradient, summed in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(summed.view_as(gradient))
 
