@@ -44,7 +44,7 @@ def denoising_loss(pipe, batch: dict[str, torch.Tensor], snr_gamma: float, unet=
     target = a * noise - s * clean if velocity else noise
     words = batch
     if "ids" in batch:
-        words = encoding.silence(pipe, encoding.read_tokens(pipe, batch["ids"]), batch["without_words"])
+        words = encoding.zero_empty_prompts(pipe, encoding.encode_tokens(pipe, batch["ids"]), batch["without_words"])
     more = {}
     if "pooled" in words:  # SDXL also reads the size of the image and which part of it is shown: all of it
         h, w = (side * pipe.vae_scale_factor for side in clean.shape[-2:])

@@ -19,7 +19,8 @@ from p2d_lib.finetune.loop import NO_MONITORING, Monitoring, Recipe, fit, mean_l
 from p2d_lib.finetune.loss import check_schedule, denoising_loss
 from p2d_lib.finetune.pixel_rows import PixelRows, reduced, reduced_on_disk
 from p2d_lib.models.checkpoints import Checkpoints
-from p2d_lib.models.pixel_baselines import INVERSION, NOISED, Baseline, Word
+from p2d_lib.models.pixel_baselines import INVERSION, MAX_TRAINING_NOISE_STEP, Baseline
+from p2d_lib.models.textual_inversion import LearnedToken
 from p2d_lib.seeds import derive
 
 
@@ -31,7 +32,7 @@ def encode(baseline: Baseline, images: np.ndarray, prompts: Sequence[str], cache
     """
     distinct, index = distinct_prompts(prompts)
     length = max(map(len, baseline.text.tokenizer(distinct)["input_ids"]))
-    text = baseline.text.digest()
+    text = baseline.text.sha256()
 
     def embeddings(part: slice) -> dict[str, torch.Tensor]:
         embedded = baseline.text(distinct[part])  # as long as the longest prompt of the part; zero is no word
@@ -55,13 +56,13 @@ def fit_baseline(
 ) -> dict[str, pd.DataFrame]:
     """Fits all stages, one after the other; returns their logs by name. Arguments as of `fit_stage`."""
     return {
-        baseline.called(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, monitoring)
+        baseline.stage_name(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, monitoring)
         for stage in baseline.networks
     }
 
 
 def fit_inversion(
-    word: Word,
+    model: LearnedToken,
     encoded: Encoded,
     prompts: Sequence[str],
     recipe: Recipe,
@@ -69,9 +70,9 @@ def fit_inversion(
     checkpoints: Checkpoints | None = None,
     monitoring: Monitoring = NO_MONITORING,
 ) -> dict[str, pd.DataFrame]:
-    """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the word."""
-    with_word = [word.ask(prompt) for prompt in prompts]
-    log = fit_word(word.pipe, encoded, with_word, recipe, word.word, "image", weights, checkpoints, monitoring)
+    """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the token."""
+    with_token = [model.insert(prompt) for prompt in prompts]
+    log = fit_word(model.pipe, encoded, with_token, recipe, model.token, "image", weights, checkpoints, monitoring)
     return {INVERSION: log}
 
 
@@ -91,7 +92,7 @@ def fit_stage(
     Diffusion's size and not used. An upsampler also reads the reduced image, noised up to a random step, and that step
     (Ho et al., arXiv:2106.15282, sec. 4.2).
     """
-    device, network, name = baseline.device, baseline.networks[stage], baseline.called(stage)
+    device, network, name = baseline.device, baseline.networks[stage], baseline.stage_name(stage)
     check_schedule(network.schedule)
     pipe = SimpleNamespace(unet=network, scheduler=network.schedule)
 
@@ -131,10 +132,10 @@ def _low_resolution(
 ) -> dict[str, torch.Tensor]:
     """What an upsampler reads of images, float32 (b, 3, h, w): "low", the noised small images, and "level" (b,), the
     step up to which each is noised."""
-    schedule, name = baseline.networks["upsampler"].schedule, baseline.called("upsampler")
+    schedule, name = baseline.networks["upsampler"].schedule, baseline.stage_name("upsampler")
     sources = [generator(derive(seed, name, "low", *address)) for address in addresses]
     low = reduced(pixels, baseline.side_of("base"))
-    level = torch.cat([torch.randint(NOISED + 1, (1,), generator=source) for source in sources])
+    level = torch.cat([torch.randint(MAX_TRAINING_NOISE_STEP + 1, (1,), generator=source) for source in sources])
     noise = torch.stack([torch.randn(low.shape[1:], generator=source) for source in sources])
     return {
         "low": schedule.add_noise(low, noise, level).to(baseline.device),

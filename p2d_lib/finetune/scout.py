@@ -32,7 +32,7 @@ def fit_scout(
     key = digest(train, settings, *scout.state_dict().values()) if checkpoints else ""
     log = classifiers.fit(
         scout, train.pixels, train.labels, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
-        device=device, features=train.features, draws=classifiers.balanced(train.labels, steps, batch_size, seed),
+        device=device, features=train.features, batches=classifiers.balanced(train.labels, steps, batch_size, seed),
         checkpoint=checkpoints and checkpoints.of("scout", key),
     )  # fmt: skip
     return scout, log

@@ -22,6 +22,7 @@ from p2d_lib.models import clip, encoding, pipelines, sampling
 from p2d_lib.models import pixel_baselines as baselines
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.classifiers import Classifier
+from p2d_lib.models.textual_inversion import LearnedToken
 from p2d_lib.parameters import Finetune
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
@@ -102,14 +103,14 @@ class Stages:
         self.encoded = encoded
         return previews
 
-    def baselines(self, names: Sequence[str]) -> Iterator[tuple[str, baselines.Baseline | baselines.Word]]:
+    def baselines(self, names: Sequence[str]) -> Iterator[tuple[str, baselines.Baseline | LearnedToken]]:
         """Fits these baselines, one after the other, after the adapter; yields each with its name."""
         p, pixels, prompts = self.p, self.train.pixels, self.train.prompts
         recipe = self.recipe(p.baseline_steps, p.baseline_learning_rate)
         fitting = {"recipe": recipe, "weights": self.train.weights, "checkpoints": self.checkpoints}
         for name in names:
             if name == baselines.INVERSION:
-                model = baselines.Word(pipelines.load(self.run.path("base"), self.device))
+                model = LearnedToken(pipelines.load(self.run.path("base"), self.device))
                 self.logs |= pixel_baselines.fit_inversion(model, self.encoded, prompts, **fitting)
                 self.parameters[name] = model.vector.numel()
             else:
@@ -118,7 +119,7 @@ class Stages:
                 encoded = pixel_baselines.encode(model, pixels, prompts, self.run.scratch("latents"))
                 self.logs |= pixel_baselines.fit_baseline(model, encoded, **fitting)
                 for stage, network in model.networks.items():
-                    self.parameters[model.called(stage)] = sum(w.numel() for w in network.parameters())
+                    self.parameters[model.stage_name(stage)] = sum(w.numel() for w in network.parameters())
             yield name, model
 
     def sample(self, name: str, model) -> None:
@@ -127,7 +128,7 @@ class Stages:
             p = self.p
             settings = {"guidance_scale": p.baseline_guidance, "guidance_interval": (0.0, math.inf)}
             images = model.sample(**self.shown, **settings, num_inference_steps=p.num_inference_steps)
-        elif isinstance(model, baselines.Word):
+        elif isinstance(model, LearnedToken):
             images = model.sample(**self.shown, **self.guidance())
         else:
             images = sampling.sample(model, **self.shown, **self.guidance())
@@ -173,4 +174,4 @@ class Stages:
     def _check_prompts(self, pipe) -> None:
         """Raises PromptError now, and not hours later, for a prompt that textual inversion would make too long."""
         if baselines.INVERSION in self.p.baselines:
-            encoding.tokens(pipe, [baselines.Word(pipe).ask(prompt) for prompt in self.train.prompts])
+            encoding.tokens(pipe, [LearnedToken(pipe).insert(prompt) for prompt in self.train.prompts])

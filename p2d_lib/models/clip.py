@@ -4,7 +4,6 @@ Folders follow open_clip's own layout (open_clip_config.json, open_clip_model.sa
 wherever open_clip opens one.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
+from p2d_lib.models import weights
 from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.seeds import derive
 
@@ -29,6 +29,7 @@ MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 _TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 POINTER = "model.json"  # in a folder, names a published model that is used as it is
+HUB = "hf-hub:"  # open_clip's prefix of a Hugging Face id
 
 
 @dataclass
@@ -108,7 +109,7 @@ def save(clip: Clip, folder: Path) -> None:
     its name and the digest of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     if clip.config is None:
-        (folder / POINTER).write_text(json.dumps({"model": clip.source, "sha256": _digest(clip)}) + "\n")
+        (folder / POINTER).write_text(json.dumps({"model": clip.source, "sha256": weights.sha256(clip.model)}) + "\n")
         return
     config = {"model_cfg": clip.config, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
@@ -118,20 +119,24 @@ def save(clip: Clip, folder: Path) -> None:
 def load(name: str | Path, device: torch.device) -> Clip:
     """A folder that `save` wrote, or any model open_clip knows, e.g. "hf-hub:redlessone/DermLIP_ViT-B-16".
 
-    Raises ValueError where a folder names a published model whose weights have changed since.
+    "hf-hub:id@revision" is one commit of that repository, with the tokenizer's files there where its configuration
+    names a tokenizer. Raises ValueError where a folder names a published model whose weights have changed since.
     """
     if (pointer := Path(name) / POINTER).exists():
         record = json.loads(pointer.read_text())
         clip = load(record["model"], device)
-        if _digest(clip) != record["sha256"]:
+        if (now := weights.sha256(clip.model)) != record["sha256"]:
             raise ValueError(
-                f"{pointer}: the weights of {record['model']} are no longer those that 03_finetune used (SHA-256 "
-                f"{record['sha256'][:12]}...): run 03_finetune again"
+                f"{pointer}: the weights of {record['model']} have changed: their SHA-256 was {record['sha256']} and "
+                f"is {now} now; put the former weights back, or run 03_finetune again"
             )
         return clip
+    source = str(name)
+    if source.startswith(HUB) and "@" in source:  # open_clip takes no revision
+        name = weights.download(source.removeprefix(HUB))
     name = f"local-dir:{name}" if (Path(name) / CONFIG).exists() else str(name)
     model = open_clip.create_model_from_pretrained(name, device=device, return_transform=False).eval()
-    return Clip(model, open_clip.get_tokenizer(name), None, name)
+    return Clip(model, open_clip.get_tokenizer(name), None, source)
 
 
 def embed_images(clip: Clip, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -166,13 +171,6 @@ def retrieval(clip: Clip, images: np.ndarray, prompts: Sequence[str]) -> float:
     """Share of images (0..1) whose own prompt is the nearest of all different prompts; chance is 1 / their number."""
     different, own = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)
     return float(((embed_images(clip, images) @ embed_prompts(clip, different).T).argmax(1) == own).mean())
-
-
-def _digest(clip: Clip) -> str:
-    total = hashlib.sha256()
-    for tensor in clip.model.state_dict().values():
-        total.update(tensor.detach().float().cpu().numpy().tobytes())
-    return total.hexdigest()
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from tiny_run import GUIDANCE
 
 from p2d_lib.device import generator
 from p2d_lib.finetune import adapter, inversion, latents, loop
-from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, tiny_base
+from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, textual_inversion, tiny_base
 from p2d_lib.models.checkpoints import Checkpoints
 
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
@@ -117,7 +117,7 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     torch.manual_seed(1)  # whatever the new row held before
     again = inversion.fit_word(pipelines.load(folder), encoded, with_word, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
-    pixel_baselines.Word(pipe, "<derm>").save(tmp_path / "word")
+    textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
     own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (own - like).abs().max() > 1e-3

@@ -30,7 +30,7 @@ def _all_stages(home: Path, victim: str = "") -> None:
     stages = Stages(run, tiny_parameters(), torch.device("cpu"))
     pipe = stages.base()
     with run.writing("base") as folder:
-        pipelines.leave(pipe, folder, came_from=None)
+        pipelines.save_or_point(pipe, folder, trained=True)
     stages.adapter(pipe)
     with run.writing("adapter") as folder:
         save_adapter(pipe, folder, stages.logs["adapter"], {}, data=stages.encoded.key)
@@ -132,7 +132,7 @@ def test_prior_images_are_sampled_once_and_change_the_fit(run, monkeypatch):
 
 
 def test_every_image_is_sampled_with_the_guidance_that_the_parameters_give(run, monkeypatch):
-    from p2d_lib.models import pixel_baselines, sampling
+    from p2d_lib.models import pixel_baselines, sampling, textual_inversion
 
     settings = []
 
@@ -141,7 +141,7 @@ def test_every_image_is_sampled_with_the_guidance_that_the_parameters_give(run, 
         return np.zeros((len(prompts), size, size, 3), np.uint8)
 
     monkeypatch.setattr(sampling, "sample", lambda pipe, prompts, seeds, **given: images(prompts, seeds, **given))
-    for model in (pixel_baselines.Baseline, pixel_baselines.Word):
+    for model in (pixel_baselines.Baseline, textual_inversion.LearnedToken):
         monkeypatch.setattr(model, "sample", lambda self, prompts, seeds, **given: images(prompts, seeds, **given))
     p = tiny_parameters(
         base_steps=0, lora_steps=1, baseline_steps=1, guidance_scale=1.5, guidance_interval=[0.5, 2.0],
@@ -150,7 +150,7 @@ def test_every_image_is_sampled_with_the_guidance_that_the_parameters_give(run, 
     stages = Stages(run, p, torch.device("cpu"))
     pipe = stages.base()
     with run.writing("base") as folder:
-        pipelines.leave(pipe, folder, came_from=None)
+        pipelines.save_or_point(pipe, folder, trained=True)
     stages.adapter(pipe)
     stages.sample("adapter", pipe)
     for name, model in stages.baselines(p.baselines):

@@ -77,5 +77,5 @@ def test_of_a_published_model_a_folder_keeps_name_and_digest_and_notices_other_w
         published.model.logit_scale += 1
     published.config = fitted[0].config
     clip.save(published, tmp_path / "published")
-    with pytest.raises(ValueError, match=r"the weights of .*published are no longer those that 03_finetune used"):
+    with pytest.raises(ValueError, match="published have changed: their SHA-256 was"):
         clip.load(tmp_path / "alignment", torch.device("cpu"))
