@@ -58,7 +58,7 @@ READS = {
     "03_finetune": ("images", "cases", "descriptions"),
     "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
     "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
-    "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
+    "06_classify": ("images", "cases", "base", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),
 }
