@@ -25,25 +25,6 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return max(float(distance), 0.0)  # rounding leaves -1e-14 for equal sets
 
 
-def frechet_of_subsets(pool: np.ndarray, members: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """`frechet` of many subsets of one pool to one reference, which shares most of the work: float64 (b,).
-
-    pool (n, d), reference (m, d); members: bool (b, n), the rows of each subset, two or more. The pool is multiplied
-    with the reference's root once; each subset then costs the singular values of its rows of that product.
-    """
-    mean, root = _gaussian(reference)
-    pool = pool.astype(np.float64) - mean
-    cross, squares = pool @ root.T, (pool**2).sum(axis=1)
-    distances = np.empty(len(members))
-    for k, rows in enumerate(members):
-        n, offset = int(rows.sum()), pool[rows].mean(axis=0)
-        centred = (cross[rows] - cross[rows].mean(axis=0)) / np.sqrt(n - 1)
-        overlap = np.linalg.svd(centred, compute_uv=False).sum()
-        spread = (squares[rows].sum() - n * (offset**2).sum()) / (n - 1)
-        distances[k] = (offset**2).sum() + spread + (root**2).sum() - 2 * overlap
-    return distances
-
-
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and R (min(n, d), d) with RᵀR the covariance."""
     if len(features) < 2:
@@ -66,18 +47,6 @@ def kid(a: np.ndarray, b: np.ndarray) -> float:
         for kernel in (cubic_kernel(a, a), cubic_kernel(b, b))
     ]
     return float(sum(within) - 2 * cubic_kernel(a, b).mean())
-
-
-def kid_of_subsets(pool: np.ndarray, members: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """`kid` of many subsets of one pool (n, d) to one reference (m, d), from one kernel matrix: float64 (b,).
-
-    members: bool (b, n), the rows of each subset, two or more.
-    """
-    kernel, cross, own = cubic_kernel(pool, pool), cubic_kernel(pool, reference), cubic_kernel(reference, reference)
-    np.fill_diagonal(kernel, 0)
-    weights, n, m = members.astype(float), members.sum(axis=1), len(reference)
-    within = ((weights @ kernel) * weights).sum(axis=1) / (n * (n - 1))
-    return within + (own.sum() - np.trace(own)) / (m * (m - 1)) - 2 * (weights @ cross.mean(axis=1)) / n
 
 
 def cubic_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Permutation tests of paired sets: is one generator nearer to real images than another, do images follow prompts?
+"""Tests of paired sets: is one generator nearer to real images than another, do images follow their own prompts?
 
-Two images that were generated from one prompt and one seed are a pair. If both generators were one, exchanging the two
-images of any pair would change nothing: the observed difference of two distances is compared with the differences after
-random exchanges (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 3rd ed. 2005, sec. 3.7). That holds
-for every distance, n and number of features, so the level is exact; the tests simulate it.
+Two images that were generated from one prompt and one seed are a pair, and both generators are compared with the same
+real images; `nearer` makes use of both. It tests whether two distances are equal. To exchange the images of pairs at
+random would test something else, whether the two generators follow one law: of two generators equally far off on
+opposite sides that test calls one nearer in 15 to 60 % of the cases, `nearer` in 5 % or less (the tests simulate it).
 """
 
 from typing import NamedTuple
@@ -11,9 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from p2d_lib.instruments import distances
+from p2d_lib.instruments.jackknife import GROUPS, jackknife
 
-PERMUTATIONS = 499
-_OF_SUBSETS = {"frechet": distances.frechet_of_subsets, "kid": distances.kid_of_subsets}
+PERMUTATIONS = 999
+METRICS = {"frechet": distances.frechet, "kid": distances.kid}
+
+
+class Paired(NamedTuple):
+    """A paired difference, its 95 % interval and the two-sided p-value of no difference."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
 
 
 class PermutationTest(NamedTuple):
@@ -23,44 +33,25 @@ class PermutationTest(NamedTuple):
     p: float
 
 
-def exchanges(n_pairs: int, n_permutations: int = PERMUTATIONS, seed: int = 0) -> np.ndarray:
-    """Which pairs exchange their two images: bool (1 + n_permutations, n_pairs), none in row 0."""
-    swapped = np.random.default_rng(seed).random((1 + n_permutations, n_pairs)) < 0.5
-    swapped[0] = False
-    return swapped
-
-
-def p_value(statistics: np.ndarray, centre: float = 0.0) -> float:
-    """Share of the statistics (1 + permutations,) that lie as far from the centre as the first, the observed one.
-
-    NaN where the observed one is. The observed one counts, so p is never 0 (Phipson, Smyth, SAGMB 9, 2010).
-    """
-    away = np.abs(np.asarray(statistics, float) - centre)
-    if np.isnan(away[0]):
-        return float("nan")
-    return float((away >= away[0] * (1 - 1e-9)).mean())  # equal but for rounding is as far
-
-
 def nearer(
-    first: np.ndarray,
-    second: np.ndarray,
-    reference: np.ndarray,
-    metric: str = "frechet",
-    n_permutations: int = PERMUTATIONS,
-    seed: int = 0,
-) -> PermutationTest:
-    """Distance of first (n, d) to the reference (m, d) less that of second (n, d): below 0, first is nearer.
+    first: np.ndarray, second: np.ndarray, reference: np.ndarray, metric: str = "frechet", n_groups: int = GROUPS
+) -> Paired:
+    """Distance of first to the reference less that of second, all features (n, d): below 0, first is nearer.
 
-    Row i of first and second is a pair. metric: "frechet" or "kid". The hypothesis is that either image of a pair may
-    come from either generator. Raises ValueError when the pairs are fewer than two or do not match.
+    metric: a key of METRICS. Row i of first and second is a pair, row i of the reference a real image of its class;
+    the rows are independent and in random order within their class. Interval and p-value by `jackknife`. At a nominal
+    5 % the test rejects equal distances in 2 to 6 % of the cases, more rarely where n is below d or where both
+    generators equal the reference. Raises ValueError unless all three have the same n, two or more.
     """
-    if len(first) != len(second) or len(first) < 2:
-        raise ValueError(f"pairs need rows of equal number, two or more; there are {len(first)} and {len(second)}")
-    swapped = exchanges(len(first), n_permutations, seed)
-    members, pool = np.hstack([~swapped, swapped]), np.vstack([first, second])
-    of_subsets = _OF_SUBSETS[metric]
-    differences = of_subsets(pool, members, reference) - of_subsets(pool, ~members, reference)
-    return PermutationTest(float(differences[0]), p_value(differences))
+    if not len(first) == len(second) == len(reference):
+        raise ValueError(f"paired sets have the same n, there are {len(first)}, {len(second)} and {len(reference)}")
+    distance = METRICS[metric]
+
+    def difference(rows: np.ndarray) -> np.ndarray:
+        return np.array([distance(first[rows], reference[rows]) - distance(second[rows], reference[rows])])
+
+    found = jackknife(difference, len(first), n_groups)
+    return Paired(*(float(value[0]) for value in found))
 
 
 def matched(scores: np.ndarray, n_permutations: int = PERMUTATIONS, seed: int = 0) -> PermutationTest:
@@ -73,3 +64,12 @@ def matched(scores: np.ndarray, n_permutations: int = PERMUTATIONS, seed: int = 
     permuted = [scores[rows, rng.permutation(len(scores))].mean() for _ in range(n_permutations)]
     statistics = np.array([np.trace(scores) / len(scores), *permuted])
     return PermutationTest(float(statistics[0]), p_value(statistics, centre=float(scores.mean())))
+
+
+def p_value(statistics: np.ndarray, centre: float) -> float:
+    """Share of the statistics (1 + permutations,) that lie as far from the centre as the first, the observed one.
+
+    The observed one counts, so p is never 0 (Phipson, Smyth, SAGMB 9, 2010).
+    """
+    away = np.abs(np.asarray(statistics, float) - centre)
+    return float((away >= away[0] * (1 - 1e-9)).mean())  # what is equal but for rounding is as far
