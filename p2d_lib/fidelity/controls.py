@@ -6,8 +6,6 @@ from types import MappingProxyType
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from p2d_lib.seeds import derive
-
 PALE_SKIN = (205, 160, 140)
 
 Control = Callable[[np.ndarray, int], np.ndarray]  # uint8 (n, s, s, 3), seed -> uint8 (n, s, s, 3)
@@ -43,7 +41,7 @@ def flat(images: np.ndarray, seed: int) -> np.ndarray:
 
 def noise(images: np.ndarray, seed: int) -> np.ndarray:
     """Every value of every pixel uniform in 0..255."""
-    return np.random.default_rng(derive(seed, "noise")).integers(0, 256, images.shape, np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, images.shape, np.uint8)
 
 
 WORSENED: Mapping[str, Control] = MappingProxyType({"blurred": blurred, "blocky": blocky})  # real images, of a kind

@@ -44,7 +44,9 @@ def _predictors(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     """The matrix (2n, 2n) that turns labels (2n,) into cross-validated predictions (2n,)."""
     n = len(real)
     if n != len(synthetic) or n < 2 * FOLDS:
-        raise ValueError(f"two sets of equal n from {2 * FOLDS} images on are needed; there are {n} and {len(synthetic)}")
+        raise ValueError(
+            f"two sets of equal n from {2 * FOLDS} images on are needed; there are {n} and {len(synthetic)}"
+        )
     pooled = np.vstack([real, synthetic]).astype(np.float64)
     deviation = pooled.std(axis=0)
     standardised = (pooled - pooled.mean(axis=0)) / np.where(deviation > 0, deviation, 1)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from p2d_lib.files import atomic, sha256
 from p2d_lib.models import classifiers
@@ -77,11 +76,6 @@ def identity(folder: Path) -> str:
     return f"{name}-{sha256(folder / REGISTRY[name].weights)[:12]}"
 
 
-def note(folder: Path) -> str:
-    """What a reader of its distances must know about an extractor, as part of a sentence."""
-    return REGISTRY[kind(folder)].note
-
-
 class Extractor:
     """A loaded extractor with a cache of features on disk.
 
@@ -91,6 +85,7 @@ class Extractor:
 
     def __init__(self, folder: Path, device: torch.device, cache: Path | None = None):
         self.folder, self.device, self.name = folder, device, identity(folder)
+        self.note = REGISTRY[kind(folder)].note  # what a reader of its distances must know
         self._cache = cache / self.name if cache else None
         self._known: dict[str, np.ndarray] = {}
         self._embed: Embed | None = None
@@ -111,7 +106,7 @@ class Extractor:
     def _compute(self, images: np.ndarray) -> np.ndarray:
         if self._embed is None:
             self._embed = REGISTRY[kind(self.folder)].load(self.folder, self.device)
-        starts = tqdm(range(0, len(images), BATCH), desc="features", leave=False, mininterval=1)
+        starts = range(0, len(images), BATCH)
         return np.concatenate([self._embed(images[start : start + BATCH]) for start in starts])
 
     def _add(self, keys: list[str], features: np.ndarray) -> None:

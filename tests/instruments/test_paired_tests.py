@@ -49,9 +49,7 @@ def test_with_fewer_images_than_features_it_is_no_bolder_than_the_nominal_rate(l
 @pytest.mark.parametrize("metric", ["frechet", "kid"])
 @pytest.mark.parametrize(("n", "d", "power"), [(48, 16, 0.9), (24, 32, 0.6)])
 def test_a_generator_that_is_planted_nearer_is_found_nearer(metric, n, d, power):
-    tested = [
-        paired_tests.nearer(*one_law(np.random.default_rng(seed), n, d, moved=0.4), metric) for seed in range(40)
-    ]
+    tested = [paired_tests.nearer(*one_law(np.random.default_rng(seed), n, d, moved=0.4), metric) for seed in range(40)]
     assert np.mean([test.p <= 0.05 and test.high < 0 for test in tested]) >= power
 
 

@@ -81,7 +81,7 @@ def test_what_is_registered_is_recognised_by_its_file_named_and_cached(tmp_path,
     (tmp_path / "means.txt").write_text("weights")
     extractor = extractors.Extractor(tmp_path, CPU, tmp_path / "features")
     np.testing.assert_allclose(extractor(IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
-    assert extractor.name.startswith("means-") and extractors.note(tmp_path) == "means see no shapes"
+    assert extractor.name.startswith("means-") and extractor.note == "means see no shapes"
     assert list((tmp_path / "features" / extractor.name).glob("*.npz"))
 
 
