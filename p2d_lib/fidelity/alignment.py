@@ -34,8 +34,8 @@ class Alignment(NamedTuple):
 def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, Alignment]:
     """How every set fits its prompts: generators, the real test images ("test") and the controls.
 
-    Real images have the descriptions of 02 for prompts; those without a valid one are left out, and controls are made of
-    the train images and keep their prompts. A set with prompts of fewer than two classes is left out.
+    Real images have the descriptions of 02 for prompts; those without a valid one are left out. Controls are made
+    of the train images and keep their prompts. A set with prompts of fewer than two classes is left out.
     """
     described = description_of_each(run.read("descriptions"))[["image_id", "prompt"]]
     real = {split: chosen.tables[split].merge(described, on="image_id") for split in (REFERENCE, FLOOR)}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from p2d_lib import images as pictures
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments import distances, two_sample
-from p2d_lib.instruments.jackknife import GROUPS, jackknife
+from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
@@ -70,6 +69,12 @@ def features(
 
         result[name] = run.in_parts(table, embed)
     return result
+
+
+def of_real(run: Run, splits: Sets, extractor: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """Features (n, d) of splits of real images as they are; {} where no class has images in all of them."""
+    tables = splits.tables if len(splits.dx) else {}
+    return {name: run.in_parts(table, lambda images, _: extractor(images)) for name, table in tables.items()}
 
 
 def reduced(images: np.ndarray, px: int) -> np.ndarray:

@@ -62,7 +62,7 @@ def classes_table(
         for metric in BY_CLASS:
             for of, head in NAMES.items():
                 value = of_class.at[(of, metric), "estimate"]
-                head = f"{HEADS[metric].removesuffix(' ↓')} {head}"
+                head = f"{_plain(metric)} {head}"
                 rows[name][head] = TOO_SMALL if np.isnan(value) else f"{value:.{DIGITS[metric]}f}"
         rows[name]["p (Holm)"] = f"{holm[name]:.3f}" if name in holm else "–"
         rows[name] |= {"own prompt": adapter.own[members].mean(), "other prompts": adapter.other[members].mean()}
@@ -82,7 +82,8 @@ def generators_table(
         found = aligned.get(REFERENCE if name == FLOOR else name)
         row |= {HEADS[of]: f"{getattr(found, of).mean():.3f}" if found else "–" for of in ("own", "wins")}
         rows[NAMES.get(name, name)] = row | {"p (Holm)": f"{holm[name]:.3f}" if name in holm else "–"}
-    rows |= {name: dict.fromkeys(row, "–") | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
+    empty = dict.fromkeys((*(HEADS[of] for of in (*kept, "own", "wins")), "p (Holm)"), "–")
+    rows |= {name: empty | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
 
 
@@ -139,16 +140,20 @@ def scale_figure(run: Run, chosen: Sets, measured: pd.DataFrame, px: int, seed: 
 
 
 def distances_figure(measured: pd.DataFrame, n: pd.Series) -> Figure:
-    """Fréchet distance and KID of base, adapter and real images, a line for each class and one for all, with intervals."""
+    """Fréchet distance and KID of base, adapter and real images with intervals: a line for each class, one for all."""
     lines = {**n, ALL: n.sum()}
     figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.9), sharey=True)
     for axis, metric in zip(axes, BY_CLASS, strict=True):
-        values = {head: measured.loc[name].xs(metric, level="metric").loc[list(lines), ["estimate", "low", "high"]].to_numpy()
-                  for name, head in NAMES.items()}  # fmt: skip
+        of_metric = measured.xs(metric, level="metric")[["estimate", "low", "high"]]
+        values = {head: of_metric.loc[name].loc[list(lines)].to_numpy() for name, head in NAMES.items()}
         figures.forest(axis, [f"{dx} (n = {count})" for dx, count in lines.items()], values)
-        axis.set(
-            xlabel=f"{HEADS[metric].removesuffix(' ↓')} to real test images", xlim=(min(0, axis.get_xlim()[0]), None)
-        )
+        axis.set_xlabel(f"{_plain(metric)} to real test images")
+        axis.set_xlim(min(0, axis.get_xlim()[0]), None)
+        for line in np.flatnonzero(np.isnan(values[NAMES[FLOOR]][:, 0])):
+            axis.text(
+                0.5, line, TOO_SMALL, transform=axis.get_yaxis_transform(), ha="center", va="center",
+                fontsize=6, color="0.5", style="italic",
+            )  # fmt: skip
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(NAMES))
     return figure
 
@@ -158,27 +163,26 @@ def findings(
 ) -> list[str]:
     """What the numbers carry, in sentences. note: what a reader must know about the extractor."""
     overall = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
-    lines = [
-        f"From base to adapter, beside real test images: {'; '.join(_change(row, measured) for row in overall.itertuples())}."
-    ]
-    lines += [_by_class(tests, chosen.n), _scale(measured)]
+    changes = "; ".join(_change(row, measured) for row in overall.itertuples())
+    lines = [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(measured)]
     lines += [_auc(tests)] if (tests["measure"] == "auc").any() else []
     lines += [_baselines(tests, chosen)] if len(chosen.generators) > 2 or chosen.too_few else []
     lines += [_prompts(tests, aligned)] if "adapter" in aligned else []
-    lines.append(f"These features: {note}; the numbers rank the generators of this run.")
-    if left_out := misled(measured):
-        told = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in left_out.items())
-        lines.append(f"Not printed, since senseless images get half the merit of real ones or more: {told}.")
+    lines.append(f"About the features: {note}.")
+    if omitted := misled(measured):
+        scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in omitted.items())
+        lines.append(f"Not printed, since a senseless control gets half the merit of real images or more: {scores}.")
     return lines
 
 
 def _change(row: tuple, measured: pd.DataFrame) -> str:
     before, after = (measured.at[(name, row.dx, row.measure), "estimate"] for name in ("base", "adapter"))
     verdict = ("falls" if row.estimate < 0 else "**rises**") if row.holm < LEVEL else "no change is shown"
-    name, digits = HEADS[row.measure].removesuffix(" ↓"), DIGITS[row.measure]
+    digits = DIGITS[row.measure]
+    change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return (
-        f"the {name} goes from {before:.{digits}f} to {after:.{digits}f} (change "
-        f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}], Holm p = {row.holm:.3f}): {verdict}"
+        f"the {_plain(row.measure)} to real test images goes from {before:.{digits}f} to {after:.{digits}f} "
+        f"(change {change}, Holm p = {row.holm:.3f}): {verdict}"
     )
 
 
@@ -194,7 +198,7 @@ def _by_class(tests: pd.DataFrame, n: pd.Series) -> str:
 def _scale(measured: pd.DataFrame) -> str:
     score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric"))
     controls = ", ".join(f"{name} {score[name]:.1f}" for name in CONTROLS)
-    return f"Scale of the Fréchet distance at this n: real images of other lesions {score[FLOOR]:.1f}; controls: {controls}."
+    return f"Scale of the Fréchet distance at this n: real images of other lesions {score[FLOOR]:.1f}, {controls}."
 
 
 def _auc(tests: pd.DataFrame) -> str:
@@ -204,7 +208,7 @@ def _auc(tests: pd.DataFrame) -> str:
         f"{'told apart' if row.holm < LEVEL else 'no difference is shown'})"
         for row in tests[tests["measure"] == "auc"].itertuples()
     ]
-    return f"A classifier of these features tells from real test images {', '.join(parts)}; chance is 0.5."
+    return f"From real test images, a classifier of these features tells {', '.join(parts)}; chance is 0.5."
 
 
 def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
@@ -223,15 +227,18 @@ def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
 
 def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     rows = tests[tests["measure"] == "wins"].set_index("first")
-    verdict = (
-        "they follow their prompts" if rows.at["adapter", "holm"] < LEVEL else "that they follow them is not shown"
-    )
-    real = f"real test images in {100 * rows.at[REFERENCE, 'estimate']:.0f} %, " if REFERENCE in rows.index else ""
-    noise = f"noise in {100 * aligned['noise'].wins.mean():.0f} %" if "noise" in aligned else "chance is 50 %"
+    verdict = "more than by chance" if rows.at["adapter", "holm"] < LEVEL else "not shown to be more than chance"
+    real = f"for real test images {100 * rows.at[REFERENCE, 'estimate']:.0f} %, " if REFERENCE in rows.index else ""
+    noise = f"for noise {100 * aligned['noise'].wins.mean():.0f} %" if "noise" in aligned else "chance is 50 %"
+    share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
-        f"The adapter's images fit their own prompt better than one of another class in "
-        f"{100 * rows.at['adapter', 'estimate']:.0f} % (Holm p = {rows.at['adapter', 'holm']:.3f}: {verdict}); {real}{noise}."
+        f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p = "
+        f"{holm:.3f}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
     )
+
+
+def _plain(metric: str) -> str:
+    return HEADS[metric].removesuffix(" ↓")
 
 
 def _names(dx: Sequence[str]) -> str:

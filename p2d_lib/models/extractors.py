@@ -55,7 +55,9 @@ def _inception(folder: Path, device: torch.device) -> Embed:
 
 REGISTRY = {
     "scout": Kind(
-        classifiers.WEIGHTS, "the scout was fitted on this run's train images and is no judge of realism", _scout
+        classifiers.WEIGHTS,
+        "the scout was fitted on this run's train images: it ranks this run's generators and is no judge of realism",
+        _scout,
     ),
     "inception": Kind(INCEPTION, "Inception was trained on ImageNet", _inception),
 }
@@ -71,7 +73,7 @@ def kind(folder: Path) -> str:
 
 
 def identity(folder: Path) -> str:
-    """What captions and caches call an extractor: its kind and 12 digits of its weights' SHA-256, "scout-4350348c..."."""
+    """What captions and caches call an extractor: its kind and 12 digits of its weights' SHA-256, joined by a hyphen."""
     name = kind(folder)
     return f"{name}-{sha256(folder / REGISTRY[name].weights)[:12]}"
 

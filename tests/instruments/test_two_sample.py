@@ -1,4 +1,4 @@
-"""The classifier test: 0.5 and its level on one law, the area of a planted difference, whatever it is a difference of."""
+"""The classifier test: 0.5 and its level on one law, the area of a planted difference of whatever kind."""
 
 import numpy as np
 import pytest

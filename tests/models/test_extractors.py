@@ -1,4 +1,4 @@
-"""Features: kept under the pixels that were embedded, of the scout and, through clean-fid's preprocessing, of Inception."""
+"""Features are kept under the pixels that were embedded; Inception sees what clean-fid shows it."""
 
 import numpy as np
 import pytest
