@@ -61,7 +61,7 @@ def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
     Raises ValueError when there is only one class.
     """
     if len(set(dx)) < 2:
-        raise ValueError(f"prompts of another class need two classes, there is only {dx[0]!r}")
+        raise ValueError(f"prompts of another class need two classes, there is only {str(dx[0])!r}")
     cosines = images.astype(np.float64) @ prompts.astype(np.float64).T
     wins_with, other = np.empty_like(cosines), np.empty(len(dx))
     for name in set(dx):

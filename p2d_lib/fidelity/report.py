@@ -120,7 +120,7 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
-    """Three real test images a class, then three of base and adapter from the same prompts and noise, refused or not."""
+    """Three real test images a class, then three of base and adapter of one prompt and noise each, refused or not."""
     base, adapter = (synthetic[synthetic["generator"] == name] for name in ("base", "adapter"))
     pairs = adapter.merge(base, on=["dx", "seed"], suffixes=("", "_base"))
     blocks = (chosen.tables[REFERENCE], pairs.assign(path=pairs["path_base"]), pairs)

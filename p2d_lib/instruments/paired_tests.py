@@ -72,4 +72,5 @@ def p_value(statistics: np.ndarray, centre: float) -> float:
     The observed one counts, so p is never 0 (Phipson, Smyth, SAGMB 9, 2010).
     """
     away = np.abs(np.asarray(statistics, float) - centre)
-    return float((away >= away[0] * (1 - 1e-9)).mean())  # what is equal but for rounding is as far
+    rounding = 1e-9 * np.abs(statistics).max()  # statistics that differ by it are equally far
+    return float((away >= away[0] - rounding).mean())

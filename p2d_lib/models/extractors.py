@@ -73,7 +73,7 @@ def kind(folder: Path) -> str:
 
 
 def identity(folder: Path) -> str:
-    """What captions and caches call an extractor: its kind and 12 digits of its weights' SHA-256, joined by a hyphen."""
+    """What captions and caches call an extractor: its kind, a hyphen, 12 digits of its weights' SHA-256."""
     name = kind(folder)
     return f"{name}-{sha256(folder / REGISTRY[name].weights)[:12]}"
 

@@ -32,7 +32,7 @@ def family(seed, obeyed=0.0, **planted):
 
 
 def test_where_nothing_is_anything_is_announced_in_about_one_of_twenty_runs():
-    announced = [(family(seed, off=0.0)["holm"] < verdicts.LEVEL).any() for seed in range(100)]
+    announced = [(family(seed, off=0.0)["holm"] < verdicts.LEVEL).any() for seed in range(60)]
     assert np.mean(announced) <= 0.10
 
 
@@ -55,6 +55,6 @@ def test_the_family_is_everything_and_holm_runs_over_all_of_it():
 
 def test_the_area_is_tested_by_its_own_null_and_not_read_off_its_size():
     """Of an area of 0.6 nobody can say by looking whether it is chance."""
-    table = family(3, off=1.0).set_index(["first", "measure"])
-    assert table.at[("base", "auc"), "estimate"] > 0.8 and table.at[("base", "auc"), "holm"] < 0.05
-    assert table.at[("train", "auc"), "p"] > 0.05
+    areas = family(3, off=1.0).query("measure == 'auc'").set_index("first")
+    assert areas.at["base", "estimate"] > 0.8 and areas.at["base", "holm"] < 0.05
+    assert areas.at["train", "p"] > 0.05
