@@ -64,7 +64,7 @@ def classes_table(
                 value = of_class.at[(of, metric), "estimate"]
                 head = f"{_plain(metric)} {head}"
                 rows[name][head] = TOO_SMALL if np.isnan(value) else f"{value:.{DIGITS[metric]}f}"
-        rows[name]["p (Holm)"] = f"{holm[name]:.3f}" if name in holm else "–"
+        rows[name]["p (Holm)"] = _p(holm[name]) if name in holm else "–"
         rows[name] |= {"own prompt": adapter.own[members].mean(), "other prompts": adapter.other[members].mean()}
     return pd.DataFrame(rows).T.rename_axis("dx").infer_objects()
 
@@ -81,7 +81,7 @@ def generators_table(
         row = {HEADS[metric]: f"{scores.at[name, metric]:.{DIGITS.get(metric, 3)}f}" for metric in kept}
         found = aligned.get(REFERENCE if name == FLOOR else name)
         row |= {HEADS[of]: f"{getattr(found, of).mean():.3f}" if found else "–" for of in ("own", "wins")}
-        rows[NAMES.get(name, name)] = row | {"p (Holm)": f"{holm[name]:.3f}" if name in holm else "–"}
+        rows[NAMES.get(name, name)] = row | {"p (Holm)": _p(holm[name]) if name in holm else "–"}
     empty = dict.fromkeys((*(HEADS[of] for of in (*kept, "own", "wins")), "p (Holm)"), "–")
     rows |= {name: empty | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
@@ -114,8 +114,8 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
         "n": tests["n"].astype(str),
         "estimate": [_number(row.measure, row.estimate, row.low, row.high, with_interval=row.low == row.low)
                      for row in tests.itertuples()],
-        "p": tests["p"],
-        "p (Holm)": tests["holm"],
+        "p": [_p(p) for p in tests["p"]],
+        "p (Holm)": [_p(p) for p in tests["holm"]],
     })  # fmt: skip
 
 
@@ -167,8 +167,7 @@ def findings(
     lines = [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(measured)]
     lines += [_auc(tests)] if (tests["measure"] == "auc").any() else []
     lines += [_baselines(tests, chosen)] if len(chosen.generators) > 2 or chosen.too_few else []
-    lines += [_prompts(tests, aligned)] if "adapter" in aligned else []
-    lines.append(f"About the features: {note}.")
+    lines += [_prompts(tests, aligned), f"About the features: {note}."]
     if omitted := misled(measured):
         scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in omitted.items())
         lines.append(f"Not printed, since a senseless control gets half the merit of real images or more: {scores}.")
@@ -182,7 +181,7 @@ def _change(row: tuple, measured: pd.DataFrame) -> str:
     change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return (
         f"the {_plain(row.measure)} to real test images goes from {before:.{digits}f} to {after:.{digits}f} "
-        f"(change {change}, Holm p = {row.holm:.3f}): {verdict}"
+        f"(change {change}, Holm p {_p(row.holm, '= ')}): {verdict}"
     )
 
 
@@ -191,8 +190,9 @@ def _by_class(tests: pd.DataFrame, n: pd.Series) -> str:
     shown = by_class[by_class["holm"] < LEVEL]
     falls, rises = (_names(shown["dx"][side]) for side in (shown["estimate"] < 0, shown["estimate"] > 0))
     small = [f"{DX_NAMES[dx]} ({count})" for dx, count in n.items() if dx not in set(by_class["dx"])]
-    text = f"By class, of {len(by_class)} tested, the Fréchet distance falls in {falls} and rises in {rises}"
-    return f"{text}; too few images to test: {', '.join(small)}." if small else f"{text}."
+    tested = f"of {len(by_class)} tested, the Fréchet distance falls in {falls} and rises in {rises}"
+    parts = ([tested] if len(by_class) else []) + ([f"too few images to test: {', '.join(small)}"] if small else [])
+    return f"By class, {'; '.join(parts)}."
 
 
 def _scale(measured: pd.DataFrame) -> str:
@@ -204,11 +204,11 @@ def _scale(measured: pd.DataFrame) -> str:
 def _auc(tests: pd.DataFrame) -> str:
     names = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
     parts = [
-        f"{names[row.first]} with AUC {row.estimate:.2f} (Holm p = {row.holm:.3f}: "
-        f"{'told apart' if row.holm < LEVEL else 'no difference is shown'})"
+        f"{names[row.first]} {row.estimate:.2f} (Holm p {_p(row.holm, '= ')}: "
+        f"{'they differ' if row.holm < LEVEL else 'no difference is shown'})"
         for row in tests[tests["measure"] == "auc"].itertuples()
     ]
-    return f"From real test images, a classifier of these features tells {', '.join(parts)}; chance is 0.5."
+    return f"AUC of a classifier that separates them from real test images (chance 0.5): {', '.join(parts)}."
 
 
 def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
@@ -232,9 +232,13 @@ def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     noise = f"for noise {100 * aligned['noise'].wins.mean():.0f} %" if "noise" in aligned else "chance is 50 %"
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
-        f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p = "
-        f"{holm:.3f}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
+        f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p "
+        f"{_p(holm, '= ')}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
     )
+
+
+def _p(p: float, equals: str = "") -> str:
+    return "–" if np.isnan(p) else f"{equals}{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _plain(metric: str) -> str:

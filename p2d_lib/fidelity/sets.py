@@ -47,7 +47,7 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, min_n: int, seed: int) 
     Of real images one of each lesion is taken, so that rows are independent; of synthetic ones those whose counterparts
     (same dx and seed) all generators have and 04 accepted. A baseline takes part where each class keeps min_n images,
     or as many as it has without that baseline. A class with fewer than two images in some set is left out. seed: of the
-    choice among more images than n. Raises ValueError when no class is left.
+    choice among more images than n. Raises ValueError when fewer than two classes are left.
     """
     order = np.random.default_rng(seed)
     shuffled = cases.iloc[order.permutation(len(cases))].drop_duplicates("lesion_id")
@@ -65,10 +65,10 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, min_n: int, seed: int) 
         else:
             too_few.append(name)
     sizes = _sizes([*limits, _counts(shared)])
-    if sizes.empty:
+    if len(sizes) < 2:
         raise ValueError(
-            "no class has two images each in test, train, base and adapter (accepted, of the same seed): sample more a "
-            "class in 04, or split off a larger test set in 01"
+            f"{len(sizes)} classes have two images each in test, train, base and adapter (accepted, of the same seed), "
+            "two classes are needed: sample more of each class in 04, or split off a larger test set in 01"
         )
     shared = shared[order.permutation(len(shared))]
     chosen = [place for dx in sizes.index for place in shared[shared.get_level_values("dx") == dx][: sizes[dx]]]
