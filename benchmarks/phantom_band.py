@@ -34,8 +34,8 @@ def draw(n: int, size: tuple[int, int]) -> np.ndarray:
     started, squares = time.process_time(), []
     for k in range(n):
         rng = np.random.default_rng(derive(5, "band", k))
-        lesion = phantom.draw_lesion(rng, DX[k % len(DX)])
-        picture, _ = phantom.render(lesion, phantom.draw_view(rng, "clinic"), size)
+        lesion = phantom.make_lesion(rng, DX[k % len(DX)])
+        picture, _ = phantom.render(lesion, phantom.make_view(rng, "clinic"), size)
         squares.append(np.asarray(square(Image.fromarray(picture), 64)))
     rate = n / (time.process_time() - started)
     print(f"{size[0]} x {size[1]} px: {rate:.0f} images a second of one core, each of a lesion of its own", flush=True)

@@ -51,8 +51,8 @@ def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
     squares, prompts = [], []
     for k in range(first, first + n):
         rng = np.random.default_rng(derive(6, "sample", k))
-        lesion = phantom.draw_lesion(rng, DX[k % len(DX)])
-        picture, _ = phantom.render(lesion, phantom.draw_view(rng, "atlas"), (128, 96))
+        lesion = phantom.make_lesion(rng, DX[k % len(DX)])
+        picture, _ = phantom.render(lesion, phantom.make_view(rng, "atlas"), (128, 96))
         squares.append(np.asarray(images.square(Image.fromarray(picture), 64)))
         scores = {name: lesion.truth.get(f"true_{name}") for name in FEATURES}
         known = {name: score for name, score in scores.items() if score is not None and np.isfinite(score)}

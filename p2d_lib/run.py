@@ -107,10 +107,11 @@ class Run:
         """Removes a scratch folder whose work is finished, so that the same work asked for again is done again."""
         _remove(self.scratch(name))
 
-    def provenance(self, path: Path, beside: Path) -> None:
-        """Writes `<beside>.provenance.json`: what `path` is made of."""
+    def provenance(self, path: Path, beside: Path, caption: str = "") -> None:
+        """Writes `<beside>.provenance.json`: what `path` is made of; caption: of a table or figure."""
         record = {
             "artefact": path.name,
+            "caption": caption,
             "sha256": sha256(path),
             "notebook": self.notebook,
             "parameters": self.parameters,

@@ -8,6 +8,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path, PurePath
 
+import joblib
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -32,7 +33,8 @@ def prepare(
     files, size and code are the same. on_bad: "fail" raises images.ImageError at the first unreadable image or mask;
     "quarantine" leaves such images out and lists them in `bad`, with what the raw set had listed before. Raises
     DataError where that takes the last image of a class from train, val or test.
-    `P2D_THREADS` processes share the work (default: one per core); the result does not depend on their number.
+    `P2D_THREADS` processes share the work (default: one per core that this process may use); the result does not
+    depend on their number.
     """
     jobs = [(name, raw.images[name], raw.masks.get(name)) for name in raw.metadata["image_id"]]
     rows = in_shards(pixels.measure_one, jobs, scratch / "measured", "measured", on_bad)
@@ -88,7 +90,7 @@ def in_shards(
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
     code = [sha256(Path(module.__file__)) for module in (images, measure, pixels)]
     one, results = partial(pixels.shard, work, folder, "".join(code)), []
-    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or os.cpu_count()))
+    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or joblib.cpu_count()))
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(jobs), desc=name, unit="image", mininterval=1))
         if processes > 1:
