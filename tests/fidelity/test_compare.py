@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import CLASSES, eye, lesion
 from PIL import Image
+from small_sets import CLASSES, eye, lesion
 
 from p2d_lib.fidelity import compare
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS

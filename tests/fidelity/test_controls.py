@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import lesion
+from small_sets import lesion
 
 from p2d_lib.fidelity import controls
 

@@ -1,7 +1,7 @@
 """Which images are compared: equal numbers, independent images, pairs of one prompt and seed."""
 
 import pytest
-from conftest import CLASSES, cases, synthetic
+from small_sets import CLASSES, cases, synthetic
 
 from p2d_lib.fidelity import sets
 
