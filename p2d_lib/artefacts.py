@@ -57,7 +57,16 @@ READS = {
     "02_describe": ("images", "cases", "measurements"),
     "03_finetune": ("images", "cases", "descriptions"),
     "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
-    "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
+    "05_fidelity": (
+        "images",
+        "cases",
+        "descriptions",
+        "synthetic",
+        "synthetic_images",
+        "baselines",
+        "scout",
+        "alignment",
+    ),  # fmt: skip
     "06_classify": ("images", "cases", "base", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),
