@@ -15,7 +15,7 @@ from p2d_lib.models.captioner import PUBLISHED_STAGES, Captioner, Stage, build, 
 from p2d_lib.models.captioner import fit as train
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES, Lesion
-from p2d_lib.words.parse import read
+from p2d_lib.words.parse import parse
 from p2d_lib.words.render import render
 
 PART = 256  # images in memory at once

@@ -11,7 +11,7 @@ import pandas as pd
 
 from p2d_lib.instruments import intervals
 from p2d_lib.vocabulary import DX, FEATURES
-from p2d_lib.words.parse import read
+from p2d_lib.words.parse import parse
 from p2d_lib.words.reword import plain
 
 ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
@@ -42,7 +42,7 @@ def agreement(
       no control of the veil. NaN where no such pair was asked for; skin tone is left out where it is not said.
     """
     if wanted is None:
-        wanted = pd.DataFrame([read(plain(prompt)).model_dump() for prompt in prompts])
+        wanted = pd.DataFrame([parse(plain(prompt)).model_dump() for prompt in prompts])
     dx = np.array([DX.index(name) for name in dx])
     weights = intervals.resample(prompts, n_resamples, seed).astype(float)
     right = p.argmax(1) == dx

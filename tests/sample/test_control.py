@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from p2d_lib.sample import control
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
-from p2d_lib.words.parse import read
+from p2d_lib.words.parse import parse
 from p2d_lib.words.render import render
 from p2d_lib.words.reword import paraphrase, plain
 
@@ -115,7 +115,7 @@ def test_prompts_in_other_words_ask_for_the_same():
     other = [paraphrase(prompt, k) for k, prompt in enumerate(prompts)]
     assert sum(a != b for a, b in zip(prompts, other, strict=True)) > 0.8 * N
     for prompt, rewritten in zip(prompts, other, strict=True):
-        assert read(plain(rewritten)) == read(prompt), rewritten
+        assert parse(plain(rewritten)) == parse(prompt), rewritten
     found, wanted = (control.agreement(said, classes(lesions), p, features) for said in (other, prompts))
     assert found["estimate"].to_numpy() == pytest.approx(wanted["estimate"].to_numpy())
 

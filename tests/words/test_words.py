@@ -10,7 +10,7 @@ from p2d_lib.models.clip import count_tokens
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, SITES, Lesion
 from p2d_lib.words import choose, parse, reword
 from p2d_lib.words.choose import resample
-from p2d_lib.words.render import CLIP_TOKENS, MARKED, PRESENT, SKIN_WORDS, TEMPLATES, PromptError, render, said
+from p2d_lib.words.render import CLIP_TOKENS, MARKED, PRESENT, SKIN_WORDS, TEMPLATES, PromptError, mentioned, render
 from p2d_lib.words.wording import Wording, lesions
 
 ALL = dict.fromkeys(FEATURES, 1.0)
@@ -48,8 +48,8 @@ def test_a_marked_structure_is_said_to_be_marked():
 def test_with_too_many_features_the_strongest_are_said():
     features = dict.fromkeys(set(FEATURES) - {"background_skin_tone"}, 0.4) | {"irregular_streaks": 0.9, "black": 0.8}
     lesion = Lesion(dx="mel", **features)
-    assert said(lesion, 2) == ["irregular_streaks", "black"]
-    assert said(lesion, 3) == ["atypical_pigment_network", "irregular_streaks", "black"]
+    assert mentioned(lesion, 2) == ["irregular_streaks", "black"]
+    assert mentioned(lesion, 3) == ["atypical_pigment_network", "irregular_streaks", "black"]
     assert phrased("mel", features, max_features=2).endswith("melanoma, marked irregular streaks, black color")
 
 
@@ -131,7 +131,7 @@ def test_what_was_said_is_read_back(template):
         shown = {name: float(rng.choice([0.0, 0.5, 0.9])) for name in FEATURES}
         shown["background_skin_tone"] = (k % 6 + 0.5) / 6
         lesion = Lesion(dx=DX[k % 7], localization=SITES[k % 13], **shown)
-        found = parse.read(render(lesion, template, 22, math.inf))
+        found = parse.parse(render(lesion, template, 22, math.inf))
         assert found.dx == lesion.dx
         assert found.localization == lesion.localization
         for name in set(FEATURES) - {"background_skin_tone"}:
@@ -139,6 +139,33 @@ def test_what_was_said_is_read_back(template):
         if template != "concepts":
             assert found.background_skin_tone == pytest.approx(lesion.background_skin_tone)
             assert (found.irregular_streaks >= MARKED) == (shown["irregular_streaks"] >= MARKED)
+
+
+@pytest.mark.parametrize(
+    ("text", "present"),
+    [
+        ("Melanoma, without hair, no ruler, irregular streaks", {"irregular_streaks"}),
+        ("Melanoma, no hair, ruler or ink markings, red color", {"red"}),
+        ("Melanoma with neither hair nor ruler. Colors: red.", {"red"}),
+        ("Melanoma without hair and ruler", set()),
+        ("Melanoma. Irregular streaks are absent. In view: hair.", {"hair_amount"}),
+        ("Melanoma, blue-whitish veil is not seen, hair", {"hair_amount"}),
+        ("Melanoma, free of hair; ruler", {"ruler_presence"}),
+        ("Melanoma, no hair but marked irregular streaks", {"irregular_streaks"}),
+        ("Melanoma, no hair and a blue-whitish veil", {"blue_whitish_veil"}),
+        ("Melanoma, not evolving", set()),
+    ],
+)
+def test_a_feature_that_a_text_denies_is_not_present(text, present):
+    lesion = parse.parse(text)
+    scores = {name: getattr(lesion, name) for name in FEATURES if name != "background_skin_tone"}
+    assert {name for name, score in scores.items() if score >= PRESENT} == present
+    assert lesion.dx == "mel"
+
+
+def test_a_diagnosis_that_a_text_excludes_is_not_its_diagnosis():
+    assert parse.parse("Melanocytic nevus, no melanoma").dx == "nv"
+    assert parse.parse("No melanoma, red color").dx is None
 
 
 def test_a_paraphrase_says_the_same_in_other_words_and_is_addressed_by_its_seed():
