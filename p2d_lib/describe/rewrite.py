@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from p2d_lib.describe.api import Client
+from p2d_lib.describe.llm.client import Client
 from p2d_lib.words.wording import Wording
 
 QUESTION = (

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe import replies
+from p2d_lib.describe.llm import replies
 from p2d_lib.files import atomic
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib.describe import replies
+from p2d_lib.describe.llm import replies
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
