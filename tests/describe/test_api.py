@@ -353,6 +353,43 @@ def test_a_prompt_without_an_image_shares_cache_and_accounts():
     assert hot.model == "model-0"
 
 
+def test_replies_and_cost_are_those_of_the_model_though_the_cache_holds_other_models_too():
+    with ChatServer() as server:
+        first = client(server, **PRICES)
+        for k in range(5):
+            first.ask(f"{k}")
+        settings = Settings(p2d_api_base_url=server.url)
+        other = Client(settings, "other", Path("cache.jsonl"), allow_upload=True, **PRICES)
+        other.ask("0")
+        again = client(server, **PRICES)
+    for asked, n in ((first, 5), (other, 1), (again, 5)):
+        tokens = {"input_tokens": n * 1000, "output_tokens": n * 400}
+        assert asked.account() == {"replies": n, **tokens, "cost": pytest.approx(n * PAID)}
+    assert again.spent == pytest.approx(6 * PAID), "the ceiling counts all models"
+
+
+def test_a_request_that_was_lost_is_a_cost_of_its_model():
+    with ChatServer(hangs(20), says()) as server:
+        asked = client(server, **PRICES, timeout=0.2)
+        answer = asked.ask("Hello")
+        other = Client(Settings(p2d_api_base_url=server.url), "other", Path("cache.jsonl"), **PRICES)
+    assert asked.account()["cost"] > answer.cost + 1000 * 1.6 / 1e6
+    assert other.account() == {"replies": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.0}
+
+
+def test_replies_of_earlier_versions_are_still_used_and_counted_under_the_servers_name_of_the_model():
+    with ChatServer() as server:
+        client(server, **PRICES).ask("a")
+        path = Path("cache.jsonl")
+        record = json.loads(path.read_text())
+        del record["requested"]
+        path.write_text(json.dumps(record) + "\n")
+        client(server, allow_upload=False).ask("a")
+        named = Client(Settings(p2d_api_base_url=server.url), "model-0", path, **PRICES)
+    assert named.account()["replies"] == 1
+    assert len(server.requests) == 1
+
+
 def test_work_in_threads_keeps_its_order():
     with ChatServer(delay=0.01) as server:
         asked = client(server)
@@ -563,7 +600,9 @@ def test_a_key_that_the_server_echoes_reaches_no_error_log_or_file(step, caplog,
     path = Path("cache.jsonl")
     files = path.read_text() if path.exists() else ""
     assert "[key]" in shown
-    assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + repr(vars(asked._transport._openai))
+    holders = (asked, asked._transport, asked._transport._openai, asked._transport._openai._client)
+    kept = " ".join(repr(vars(holder)) for holder in holders)
+    assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + kept
 
 
 @pytest.mark.parametrize(("key", "message"), [(f"{KEY}\nX-Other: 1", "space"), (f"{KEY}\u2019", "character")])
