@@ -1,6 +1,8 @@
 import json
 import math
+import os
 import string
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -161,6 +163,18 @@ def test_a_feature_that_a_text_denies_is_not_present(text, present):
     scores = {name: getattr(lesion, name) for name in FEATURES if name != "background_skin_tone"}
     assert {name for name, score in scores.items() if score >= PRESENT} == present
     assert lesion.dx == "mel"
+
+
+def test_in_descriptions_of_an_llm_what_is_denied_is_not_taken_for_present():
+    """gpt-4.1-mini's texts beside its own scores: taken as present, "no ruler" was said of 351 images without one."""
+    if not os.environ.get("P2D_LLM_OUTPUTS"):
+        pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
+    path = Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl"
+    replies = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    parsed = [parse.parse(reply["description"]) for reply in replies]
+    for name in ("ruler_presence", "ink_markings", "regression_structures", "red"):
+        absent = [i for i, reply in enumerate(replies) if reply["features"][name] < PRESENT]
+        assert np.mean([getattr(parsed[i], name) > 0 for i in absent]) < 0.03, name
 
 
 def test_a_diagnosis_that_a_text_excludes_is_not_its_diagnosis():
