@@ -52,7 +52,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--profile", default="smoke", help="smoke (phantom, minutes; default), mini (HAM10000) or paper (a GPU)"
     )
-    parser.add_argument("--run", default="", metavar="NAME", help="name of the run's folders (default: the profile's)")
+    parser.add_argument("--run", metavar="NAME", help="name of the run's folders (default: the profile's)")
     parser.add_argument("--data", default="", metavar="DIR", help="HAM10000, or another set, as its authors publish it")
     parser.add_argument(
         "--set", action="append", default=[], metavar="P=VALUE", help="e.g. 06_classify.seeds=5; repeatable"
@@ -70,8 +70,6 @@ def _cores() -> int:
 
 def parameters(given: argparse.Namespace) -> dict[str, dict]:
     """{notebook: {parameter: value}}, validated, with the folder of its set resolved. Raises Refused."""
-    import yaml
-
     from p2d_lib.parameters import ParameterError, profile
 
     overrides = list(given.set)
@@ -81,9 +79,6 @@ def parameters(given: argparse.Namespace) -> dict[str, dict]:
         values = profile(given.profile, given.run, tuple(overrides))
     except ParameterError as error:
         raise Refused(" ".join(str(error).split())) from None
-    except yaml.YAMLError as error:
-        where = " ".join([f"params/{given.profile}.yaml", *(f"--set {override}" for override in overrides)])
-        raise Refused(f"a value that YAML cannot read in {where}: {getattr(error, 'problem', error)}") from None
     for notebook, name in FOLDERS:
         if "/" in values[notebook][name] and Path(values[notebook][name]).exists():  # kernels run elsewhere
             values[notebook][name] = str(Path(values[notebook][name]).resolve())

@@ -125,7 +125,9 @@ def finished(tmp_path_factory) -> Clone:
     folder = tmp_path_factory.mktemp("finished") / "a clone"
     shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "params", folder / "params")
-    (folder / "p2d_lib").mkdir()
+    parameters_package = Path("p2d_lib", "parameters")
+    without_caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / parameters_package, folder / parameters_package, ignore=without_caches)
     for path in (REPOSITORY / "p2d_lib").glob("*.py"):
         shutil.copy(path, folder / "p2d_lib")
     (folder / "notebooks").mkdir()

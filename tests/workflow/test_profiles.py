@@ -7,8 +7,11 @@ import yaml
 
 from p2d_lib import parameters
 from p2d_lib.artefacts import NOTEBOOKS
+from p2d_lib.parameters import generate, profiles
+from p2d_lib.parameters.prep import SOURCES
 
-FILES = {path.stem: path for path in (Path(__file__).resolve().parents[2] / "params").glob("*.yaml")}
+FOLDER = Path(__file__).resolve().parents[2] / "params"
+FILES = {path.stem: path for path in FOLDER.glob("*.yaml")}
 
 
 def test_the_three_profiles_are_there_and_valid_and_name_their_run():
@@ -39,11 +42,73 @@ def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
         assert split == {"test_size": 0.2, "val_size": 1 / 9, "split_seed": 42}
 
 
-def test_an_exponent_that_yaml_reads_as_text_is_refused_by_name():
-    with pytest.raises(parameters.ParameterError, match=r"06_classify\.learning_rate: '5e-4'"):
-        parameters.profile("smoke", overrides=("06_classify.learning_rate=5e-4",))
-    values = parameters.profile("smoke", overrides=("06_classify.learning_rate=5.0e-4",))
-    assert values["06_classify"]["learning_rate"] == 0.0005
+@pytest.mark.parametrize(("text", "number"), [("5e-4", 5e-4), ("5.0e-4", 5e-4), ("1e-05", 1e-5), (".5", 0.5)])
+def test_a_number_in_any_common_notation_is_a_number(text, number):
+    values = parameters.profile("smoke", overrides=(f"06_classify.learning_rate={text}",))
+    assert values["06_classify"]["learning_rate"] == number
+    intervals = parameters.profile("smoke", overrides=(f"04_sample.guidance_interval=[{text}, 3e1]",))
+    assert intervals["04_sample"]["guidance_interval"] == [number, 30.0]
+
+
+def test_text_that_only_resembles_a_number_stays_text():
+    values = parameters.profile("smoke", overrides=("02_describe.api_model=5e-4b", "02_describe.vlm_model=e5"))
+    assert (values["02_describe"]["api_model"], values["02_describe"]["vlm_model"]) == ("5e-4b", "e5")
+
+
+@pytest.mark.parametrize(
+    ("run", "overrides", "sentence"),
+    [
+        (None, ("06_classify.seeds=1",), "--set 06_classify.seeds=1: 06_classify.seeds: 1: input should be"),
+        (None, ("06_classify.arms=[real",), "--set 06_classify.arms=[real: a value that YAML cannot read"),
+        (None, ("04_sample.shard=[2, 2]",), "--set 04_sample.shard=[2, 2]: 04_sample.shard: [2, 2]: write [i, n]"),
+        (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
+        ("a b", (), "--run 'a b': 01_prep.run: 'a b': write a name of letters"),
+        ("", (), "--run '': 01_prep.run: '': write a name of letters"),
+    ],
+)
+def test_an_error_names_the_option_that_gave_the_value_and_shows_no_regular_expression(run, overrides, sentence):
+    with pytest.raises(parameters.ParameterError) as refused:
+        parameters.profile("smoke", run, overrides)
+    assert str(refused.value).startswith(sentence)
+    assert "params/" not in str(refused.value) and "^[" not in str(refused.value)
+
+
+def test_an_error_names_the_file_that_gave_the_value(tmp_path, monkeypatch):
+    (tmp_path / "parent.yaml").write_text("06_classify:\n  seeds: 1\n")
+    (tmp_path / "child.yaml").write_text("extends: parent\n06_classify:\n  steps: 9\n")
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    with pytest.raises(parameters.ParameterError, match=r"^params/parent\.yaml: 06_classify\.seeds: 1: "):
+        parameters.profile("child")
+    (tmp_path / "child.yaml").write_text("extends: parent\n06_classify: {seeds: 2}\n06_clasify: {steps: 9}\n")
+    with pytest.raises(parameters.ParameterError, match=r"^params/child\.yaml: no notebook '06_clasify': did you mean"):
+        parameters.profile("child")
+
+
+def test_smoke_yaml_and_the_parameters_cells_are_what_the_command_writes():
+    assert generate.outdated() == [], "run: python -m p2d_lib.parameters"
+
+
+def test_every_parameter_has_one_short_sentence():
+    for notebook, model in parameters.MODELS.items():
+        for name, field in model.model_fields.items():
+            assert field.description and field.description.endswith("."), f"{notebook}.{name}"
+            assert len(field.description) <= 100, f"{notebook}.{name}"
+        assert set(model.HEADINGS) <= set(model.model_fields)
+
+
+def test_what_is_generated_is_read_back_as_the_defaults():
+    smoke = yaml.safe_load(generate.smoke())
+    for notebook, model in parameters.MODELS.items():
+        defaults = model().model_dump()
+        assert smoke[notebook] == {name: value for name, value in defaults.items() if name not in ("run", "seed")}
+        namespace = {}
+        exec(generate.cell(notebook), namespace)
+        assert {name: namespace[name] for name in defaults} == defaults
+
+
+def test_the_sources_of_01_are_the_phantom_and_the_layouts_that_ship():
+    layouts = {path.stem for path in (FOLDER.parent / "p2d_lib" / "prep" / "layouts").glob("*.yaml")}
+    assert set(SOURCES) == {"phantom"} | layouts
 
 
 def test_a_parameter_that_papermill_injects_and_nobody_knows_is_refused():

@@ -1,0 +1,97 @@
+"""The parameters of 02_describe."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from p2d_lib.parameters.types import Distinct, Notebook
+
+
+class Describe(Notebook):
+    HEADINGS: ClassVar = {
+        "describers": "Who describes",
+        "worded_as": "How prompts are worded",
+        "gpt2": "The captioner",
+        "vlm_model": "The vision-language model",
+        "api_model": "The server's model",
+        "n_described": "How much is described and scored",
+    }
+
+    describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
+        ["template", "captioner"],
+        description="In order of priority: the first valid description of an image makes its prompt.",
+    )
+    edits_file: str = Field(
+        "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
+    )
+
+    worded_as: Literal["phrases", "sentence", "json", "seven_point", "abcd"] = Field(
+        "phrases", description="Wording of the prompts."
+    )
+    caption_mode: Literal["none", "concepts", "rewritten"] = Field(
+        "none", description="Full prompts, concepts alone, or prompts paraphrased by the rewriter."
+    )
+    rewriter: Literal["rules", "api"] = Field("rules", description="Paraphrases prompts in caption_mode rewritten.")
+    max_features: Annotated[int, Field(ge=1, le=22)] = Field(8, description="Most features that one prompt names.")
+    max_tokens: Annotated[int, Field(ge=8, le=512)] = Field(
+        62, description="Longest prompt, in tokens of the text encoder (tiny: 62, CLIP: 75)."
+    )
+    top_concepts: Annotated[int, Field(ge=1, le=22)] = Field(
+        22, description="Prompts name only this many features, the most frequent in train images."
+    )
+
+    gpt2: str = Field(
+        "tiny",
+        description='Language model: "tiny" or a GPT-2 of the hub (both trained here), or a captioner\'s folder.',
+    )
+    captioner_clip: str = Field(
+        "tiny", description='Vision encoder: "tiny" (trained here) or a name that open_clip loads.'
+    )
+    captioner_digest: str = Field(
+        "", description='Required SHA-256 of a published captioner\'s weights; "": not checked.'
+    )
+    clip_steps: PositiveInt = Field(400, description="Training steps of the tiny vision encoder.")
+    broad_wording: Literal["phrases", "sentence"] = Field(
+        "sentence", description="Wording of the captions in training stage A; stage B learns sentences."
+    )
+    captioner_steps: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
+        [300, 100], description="Training steps of stages A and B."
+    )
+    prefix_tokens: PositiveInt = Field(
+        4, description="Prefix tokens between vision encoder and GPT-2 (published DermLIP + GPT-2: 32)."
+    )
+    captions_per_image: PositiveInt = Field(
+        16, description="Captions sampled per image; a feature's score is the share of them that mention it."
+    )
+
+    vlm_model: str = Field("", description='Hub id or folder of an image-text-to-text model; "": none.')
+    vlm_adapter: str = Field("", description='Folder of a LoRA for it; "": none.')
+    vlm_answers: Literal["constrained", "repaired"] = Field(
+        "constrained", description="Decoding yields valid JSON only, or free text is repaired."
+    )
+
+    api_model: str = Field("", description="Model name at the OpenAI-compatible server of P2D_API_BASE_URL.")
+    api_allow_upload: bool = Field(False, description="Consent: without it no image leaves this machine.")
+    api_usd_per_million: Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)] = Field(
+        [0.0, 0.0], description="Price of a million input tokens and of a million output tokens, USD."
+    )
+    api_max_cost: NonNegativeFloat = Field(0.0, description="Cost ceiling, USD; 0: no ceiling.")
+    api_concurrency: PositiveInt = Field(8, description="Requests in flight at once.")
+
+    n_described: NonNegativeInt = Field(
+        390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
+    )
+    bert_model: str = Field("", description='Hub id or folder of the model for BERTScore; "": no BERTScore.')
+
+    @model_validator(mode="after")
+    def _what_describers_need(self):
+        needs_api = "api" in self.describers or (self.caption_mode, self.rewriter) == ("rewritten", "api")
+        if "vlm" in self.describers and not self.vlm_model:
+            raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")
+        if needs_api and not self.api_model:
+            raise ValueError("api_model: '': describers or rewriter name api; give a model of your server")
+        if self.api_max_cost and not any(self.api_usd_per_million):
+            raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")
+        if (self.caption_mode, self.rewriter) == ("rewritten", "rules") and self.worded_as != "phrases":
+            raise ValueError(f"worded_as: {self.worded_as!r}: the rules rewrite phrases alone; let rewriter be api")
+        return self

@@ -1,0 +1,77 @@
+"""The parameters of 03_finetune."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from p2d_lib.generators import BASELINES
+from p2d_lib.parameters.types import Distinct, LearningRate, Notebook, ShareBelow1
+
+
+class Finetune(Notebook):
+    HEADINGS: ClassVar = {
+        "base": "The base model",
+        "lora_rank": "The adapter (LoRA)",
+        "batch_size": "Diffusion training: base, adapter and baselines",
+        "prior_per_class": "Prior preservation (DreamBooth)",
+        "look_every": "Progress",
+        "baselines": "The baselines",
+        "scout_backbone": "The scout and the alignment model",
+    }
+
+    base: str = Field(
+        "tiny", description='"tiny" (ships with the repository), "random" (tiny, untrained), a folder or a hub id.'
+    )
+    base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
+    base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
+
+    lora_rank: PositiveInt = Field(8, description="Rank of the LoRA matrices.")
+    lora_alpha: NonNegativeFloat = Field(
+        0.0, description="The LoRA update is scaled by alpha / rank; 0 means alpha = rank (scale 1)."
+    )
+    lora_targets: Literal["attention", "attention+convolutions"] = Field(
+        "attention+convolutions", description="Layers that get LoRA matrices."
+    )
+    lora_dropout: ShareBelow1 = Field(0.0, description="Dropout on the input of the LoRA matrices.")
+    lora_text_encoder: bool = Field(False, description="Also fit LoRA matrices in the text encoders.")
+    lora_steps: PositiveInt = Field(350, description="Training steps of the adapter.")
+    learning_rate: LearningRate = Field(0.002, description="Learning rate of the adapter.")
+
+    batch_size: PositiveInt = Field(32, description="Images per optimiser step.")
+    accumulate: PositiveInt = Field(1, description="Gradient accumulation steps that a batch is split into.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
+    snr_gamma: PositiveFloat = Field(5.0, description="Gamma of the min-SNR loss weight (Hang et al. 2023).")
+    caption_dropout: ShareBelow1 = Field(
+        0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."
+    )
+    ema: ShareBelow1 = Field(0.999, description="Decay of the moving average of the weights, which is saved.")
+
+    prior_per_class: NonNegativeInt = Field(
+        0, description="Images per class that the base samples, to train on beside the real ones; 0: none."
+    )
+    prior_weight: NonNegativeFloat = Field(1.0, description="Weight of their loss.")
+
+    look_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and sample images).")
+    trackers: Annotated[list[Literal["tensorboard", "wandb"]], Distinct] = Field(
+        [], description="Experiment trackers that also log the training."
+    )
+
+    baselines: Annotated[list[Literal[*BASELINES]], Distinct] = Field(
+        list(BASELINES), description="Generators trained for comparison."
+    )
+    baseline_variant: Literal["tiny", "full"] = Field("tiny", description="Size of their networks.")
+    baseline_size: Annotated[int, Field(ge=32, le=256, multiple_of=8)] = Field(
+        64, description="Side of the images they learn and make, px."
+    )
+    baseline_text_encoder: str = Field(
+        "tiny", description='Their text encoder: "tiny", a folder or a hub id, such as PubMedBERT.'
+    )
+    baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
+    baseline_learning_rate: LearningRate = Field(0.002, description="Their learning rate.")
+
+    scout_backbone: str = Field(
+        "tiny_resnet", description="tiny_resnet, or a torchvision model and its weights: resnet18:IMAGENET1K_V1."
+    )
+    scout_steps: PositiveInt = Field(300, description="Training steps of the scout.")
+    alignment_steps: PositiveInt = Field(200, description="Training steps of the alignment model.")

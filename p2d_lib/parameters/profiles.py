@@ -1,0 +1,150 @@
+"""The profiles (params/*.yaml): files of parameters for all notebooks, checked before anything runs.
+
+`extends: smoke` takes another profile's values where a file gives none. Unknown names, wrong types and impossible
+values are refused with the place that gave them and the nearest valid name.
+"""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from p2d_lib.parameters.classify import Classify
+from p2d_lib.parameters.describe import Describe
+from p2d_lib.parameters.fairness import Fairness
+from p2d_lib.parameters.fidelity import Fidelity
+from p2d_lib.parameters.finetune import Finetune
+from p2d_lib.parameters.prep import Prep
+from p2d_lib.parameters.readers import Readers
+from p2d_lib.parameters.sample import Sample
+from p2d_lib.parameters.types import Notebook
+from p2d_lib.suggest import did_you_mean
+
+PROFILES = Path(__file__).resolve().parents[2] / "params"
+MODELS = {
+    "01_prep": Prep,
+    "02_describe": Describe,
+    "03_finetune": Finetune,
+    "04_sample": Sample,
+    "05_fidelity": Fidelity,
+    "06_classify": Classify,
+    "07_readers": Readers,
+    "08_fairness": Fairness,
+}
+
+Value = tuple[Any, str]  # a value and the place that gave it: a profile's file or an option of the command line
+
+
+class ParameterError(Exception):
+    """An unknown parameter, or a value that it cannot take."""
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which 5e-4 is a number, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) -> dict[str, dict]:
+    """The checked parameters of all notebooks: {notebook: {name: value}}.
+
+    name: a file of params/. run: the run's name; default: the profile's. overrides: "06_classify.seeds=5", each value
+    in YAML. Raises ParameterError.
+    """
+    values = _load(name)
+    for override in overrides:
+        notebook, parameter, value = _override(override)
+        values.setdefault(notebook, {})[parameter] = value, f"--set {override}"
+    common = {"run": (name, f"params/{name}.yaml"), **values.pop("common", {})}
+    if run is not None:
+        common["run"] = run, f"--run {run!r}"
+    checked = {
+        notebook: _check(notebook, {**common, **values.get(notebook, {})}, f"params/{name}.yaml").model_dump()
+        for notebook in MODELS
+    }
+    per_class, shown = checked["04_sample"]["per_class"], checked["07_readers"]["n_images"] // 14
+    if checked["04_sample"]["plan_mode"] == "balanced" and per_class <= shown:
+        place = values.get("04_sample", {}).get("per_class", (None, f"params/{name}.yaml"))[1]
+        raise ParameterError(
+            f"{place}: 04_sample.per_class: {per_class}: 07_readers.n_images shows {shown} images of a class, "
+            "and some must be left for the network that learns to tell real from synthetic"
+        )
+    return checked
+
+
+def _override(override: str) -> tuple[str, str, Any]:
+    key, equals, value = override.partition("=")
+    notebook, dot, parameter = key.partition(".")
+    if not (equals and dot):
+        raise ParameterError(f"--set {override}: write it as NOTEBOOK.PARAMETER=VALUE, e.g. 06_classify.seeds=5")
+    if notebook not in MODELS:
+        raise ParameterError(f"--set {override}: no notebook {notebook!r}{did_you_mean(notebook, MODELS)}")
+    return notebook, parameter, _parse(value, f"--set {override}")
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return yaml.load(text, _Yaml)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{place}: a value that YAML cannot read: {' '.join(str(error).split())}") from None
+
+
+def _load(name: str) -> dict[str, dict[str, Value]]:
+    path = PROFILES / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+        raise ParameterError(f"no profile {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+    place = f"params/{name}.yaml"
+    content = _parse(path.read_text(encoding="utf-8"), place)
+    parent = content.pop("extends", None)
+    if unknown := set(content) - {*MODELS, "common"}:
+        raise ParameterError(f"{place}: no notebook {min(unknown)!r}{did_you_mean(min(unknown), MODELS)}")
+    values = {notebook: {key: (value, place) for key, value in given.items()} for notebook, given in content.items()}
+    inherited = _load(parent) if parent else {}
+    return {key: {**inherited.get(key, {}), **values.get(key, {})} for key in {**inherited, **values}}
+
+
+def check(notebook: str, values: dict, place: str = "parameters") -> Notebook:
+    """The parameters of one notebook as its model; what is not given has its default.
+
+    place: what gave the values, for the message. Raises ParameterError naming the parameter and what is wrong.
+    """
+    return _check(notebook, {name: (value, place) for name, value in values.items()}, place)
+
+
+def _check(notebook: str, values: dict[str, Value], place: str) -> Notebook:
+    model = MODELS[notebook]
+    try:
+        return model.model_validate({name: value for name, (value, _) in values.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # about several parameters together; the message starts with one of them
+            name = message.partition(":")[0]
+            raise ParameterError(f"{values.get(name, (None, place))[1]}: {notebook}.{message}") from None
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            problem = f"there is no such parameter{did_you_mean(name, model.model_fields)}"
+        else:
+            problem = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
+        raise ParameterError(f"{values[name][1]}: {notebook}.{name}: {problem}") from None
+
+
+def of_notebook(notebook: str, namespace: dict) -> Notebook:
+    """The parameters that a notebook's `parameters` cell and papermill have set.
+
+    namespace: the notebook's globals(). A name that papermill injected and that is no parameter is refused (papermill
+    itself only warns).
+    """
+    injected = [cell for cell in namespace.get("In", []) if cell.startswith("# Parameters\n")]
+    names = {node.id for cell in injected for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)}
+    names |= set(MODELS[notebook].model_fields)
+    return check(
+        notebook, {name: namespace[name] for name in names if name in namespace}, f"notebooks/{notebook}.ipynb"
+    )

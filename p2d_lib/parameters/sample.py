@@ -1,0 +1,66 @@
+"""The parameters of 04_sample."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from p2d_lib.parameters.types import Notebook, ShareBelow1
+
+GuidanceScale = Annotated[float, Field(ge=0, le=30)]
+
+
+class Sample(Notebook):
+    HEADINGS: ClassVar = {
+        "per_class": "What is sampled",
+        "guidance_scale": "How it is sampled",
+        "alignment_quantile": "What is accepted and published",
+        "sweep_guidance": "The sweep of guidance and steps",
+    }
+
+    per_class: PositiveInt = Field(48, description="Images of the adapter per class.")
+    others_per_class: PositiveInt = Field(24, description="Images of the base and of each baseline per class.")
+    plan_mode: Literal["balanced", "proportional", "random", "curriculum"] = Field(
+        "balanced", description="Counts per class; curriculum: more of what the scout misreads."
+    )
+    prompt_sampling: Literal["empirical", "jitter", "balanced"] = Field(
+        "empirical", description="Prompts of train images as they are, with scores moved, or rare ones more often."
+    )
+
+    guidance_scale: GuidanceScale = Field(5.0, description="Classifier-free guidance; 1 and less: none.")
+    guidance_interval: Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)] = Field(
+        [1.4, 3.0], description="Noise levels (sigma) between which guidance acts."
+    )
+    baseline_guidance: GuidanceScale = Field(
+        2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
+    )
+    solver: Literal["dpm++2m", "ddim", "euler"] = Field("dpm++2m", description="Solver of the reverse diffusion.")
+    num_inference_steps: PositiveInt = Field(15, description="Denoising steps per image.")
+    batch_size: PositiveInt = Field(32, description="Images sampled at once.")
+    shard: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)] = Field(
+        [0, 1], description="[i, n]: this process samples images i, i + n, i + 2n, ...; n processes share the work."
+    )
+
+    alignment_quantile: ShareBelow1 = Field(
+        0.0, description="Share of each class's images, those with the lowest alignment, that is refused."
+    )
+    memorisation_table: str = Field(
+        "", description='CSV of an audit (image_id, memorised); memorised images are refused; "": none.'
+    )
+    rows_a_tar: NonNegativeInt = Field(0, description="Images per WebDataset tar; 0: no tars.")
+    planted_copies: NonNegativeInt = Field(
+        0, description="Train images put among the synthetic ones; the check for copies must find them."
+    )
+
+    sweep_guidance: Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
+        [1.0, 3.0, 5.0, 8.0], description="Guidance scales."
+    )
+    sweep_steps: Annotated[list[PositiveInt], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
+    sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
+
+    @model_validator(mode="after")
+    def _shard_and_interval(self):
+        if not self.shard[0] < self.shard[1]:
+            raise ValueError(f"shard: {self.shard}: write [i, n] with i from 0 to n - 1")
+        if not self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval: {self.guidance_interval}: the lower noise level comes first")
+        return self

@@ -1,0 +1,43 @@
+"""What the parameters of all notebooks have in common: their base class and the types that pydantic does not have."""
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+ShareFrom0To1 = Annotated[float, Field(ge=0, le=1)]
+ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be named only once")
+    return values
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError("write a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
+    return name
+
+
+Distinct = AfterValidator(_distinct)
+"""Annotation of a list: no value twice."""
+
+
+class Notebook(BaseModel):
+    """The parameters of one notebook. Values are checked strictly (no "3" for 3) and unknown names are refused.
+
+    A field's default is the value of the smoke profile, its description one sentence: params/smoke.yaml and the
+    notebook's parameters cell are generated from both. HEADINGS: field -> the heading above it in these two.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    HEADINGS: ClassVar[dict[str, str]] = {}
+
+    run: Annotated[str, AfterValidator(_folder_name)] = Field(
+        "smoke", description="Name of the run; its artefacts lie in data/runs/<run>."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the run; each image, arm and fold derives its own from it.")
