@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("P2D_HOME") or REPOSITORY).resolve()  # as p2d_lib.run.home(), without its imports
 RUNS = HOME / "data" / "runs"
 FOLDERS = (  # what may be a hub id or a folder
-    *(("02_describe", name) for name in ("gpt2", "vlm_model", "vlm_adapter", "bert_model")),
+    *(("02_describe", name) for name in ("captioner_model", "vlm_model", "vlm_adapter", "bert_model")),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
     ("05_fidelity", "extractor"),

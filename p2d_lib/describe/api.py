@@ -44,9 +44,7 @@ def describe(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray], cl
     return described(cases["image_id"], f"api:{client.model}", parsed, seconds, cost)
 
 
-def _with_images(
-    cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
+def _with_images(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     for start in range(0, len(cases), IMAGES_IN_MEMORY):
         rows = cases.iloc[start : start + IMAGES_IN_MEMORY]
         yield from zip(rows["image_id"], load(rows), strict=True)

@@ -1,6 +1,6 @@
-"""How descriptions are worded: how close to reference texts, and how varied among themselves.
+"""Metrics of texts: how close they are to reference texts, and how varied they are among themselves.
 
-Every score counts the same tokens, those of the COCO caption evaluation (Chen et al., arXiv:1504.00325).
+All metrics use the tokens of the COCO caption evaluation (Chen et al., arXiv:1504.00325).
 """
 
 import math
@@ -16,18 +16,18 @@ from sacrebleu.metrics.bleu import BLEU, BLEUScore
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 
-BETA = 1.2  # of ROUGE-L: how much more recall weighs than precision (Chen et al.)
-SIGMA = 6.0  # tokens; of CIDEr-D: the difference in length that is forgiven (Vedantam et al.)
+BETA = 1.2  # of ROUGE-L: weight of recall relative to precision (Chen et al.)
+SIGMA = 6.0  # tokens; of CIDEr-D: width of the penalty on differences in length (Vedantam et al.)
 ORDERS = (1, 2, 3, 4)  # of n-grams
-SELF_BLEU_TEXTS = 50  # its time grows with the square of their number
+SELF_BLEU_TEXTS = 50  # texts at most, since the time grows with the square of their number
 
 _TOKEN = re.compile(r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:-\w+|[.,:]\d+)*|[%$&#]")
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a text as the Penn Treebank cuts them ("does n't", "lesion 's"), in lower case, no punctuation.
+    """The tokens of a text by the rules of the Penn Treebank ("does n't", "lesion 's"): lower case, no punctuation.
 
-    Cuts COCO's captions as the Java tokeniser of its evaluation does; abbreviations lose their full stops.
+    On COCO's captions they equal those of the Java tokeniser of its evaluation; abbreviations lose their full stops.
     """
     return _TOKEN.findall(text.lower())
 
@@ -43,31 +43,32 @@ def against(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[s
 
 def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
     """BLEU-1 to BLEU-4 of the whole set, 0..1, unsmoothed (Papineni et al., ACL 2002)."""
-    found = matches(texts, references)
+    counts = matches(texts, references)
     with np.errstate(divide="ignore"):
-        means = np.cumsum(np.log(np.array(found.precisions) / 100)) / ORDERS
-    return [float(score) for score in found.bp * np.exp(means)]
+        means = np.cumsum(np.log(np.array(counts.precisions) / 100)) / ORDERS
+    return [float(score) for score in counts.bp * np.exp(means)]
 
 
 def matches(texts: Sequence[str], references: Sequence[Sequence[str]]) -> BLEUScore:
-    """What BLEU is made of: n-grams counted and found (`totals`, `counts`), lengths of texts and closest references."""
-    said, given = _cut(texts, references)
+    """The counts that BLEU consists of: n-grams (`totals`), matched ones (`counts`), lengths of texts and references."""
+    tokenised, reference_tokens = _tokenised(texts, references)
     streams = [
-        [" ".join(refs[k]) if k < len(refs) else None for refs in given] for k in range(max(map(len, given), default=0))
+        [" ".join(refs[k]) if k < len(refs) else None for refs in reference_tokens]
+        for k in range(max(map(len, reference_tokens), default=0))
     ]
-    scorer = BLEU(tokenize="none", smooth_method="none", force=True)  # force: no warning that these are tokens
-    return scorer.corpus_score([" ".join(words) for words in said], streams)
+    scorer = BLEU(tokenize="none", smooth_method="none", force=True)  # force: no warning that the texts are tokenised
+    return scorer.corpus_score([" ".join(words) for words in tokenised], streams)
 
 
 def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean ROUGE-L, 0..1 (Lin, ACL 2004), as COCO's evaluation takes it: the best precision and the best recall over
-    the references, whichever they come from, joined with beta = 1.2."""
-    _cut(texts, references)
+    """Mean ROUGE-L, 0..1 (Lin, ACL 2004), as in COCO's evaluation: the best precision and the best recall over the
+    references, which may come from different references, combined with beta = 1.2."""
+    _tokenised(texts, references)
     scorer = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=tokens))
     scores = []
     for text, refs in zip(texts, references, strict=True):
-        found = [scorer.score(ref, text)["rougeL"] for ref in refs]
-        p, r = max(one.precision for one in found), max(one.recall for one in found)
+        each = [scorer.score(ref, text)["rougeL"] for ref in refs]
+        p, r = max(one.precision for one in each), max(one.recall for one in each)
         scores.append((1 + BETA**2) * p * r / (r + BETA**2 * p) if p and r else 0.0)
     return float(np.mean(scores))
 
@@ -75,18 +76,20 @@ def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 def cider_d(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Mean CIDEr-D, 0..10 (Vedantam et al., CVPR 2015, eq. 1-3 and sec. 5): agreement in rare n-grams.
 
-    How rare an n-gram is, these references say: the score of a set is comparable on the same references only, and 0
-    where there is one text, of which everything is common.
+    These references determine how rare an n-gram is: scores are comparable on the same references only, and the score
+    of a single text is 0, since all of its n-grams are common.
     """
-    said, given = _cut(texts, references)
-    scores = np.zeros((len(said), len(ORDERS)))
+    tokenised, reference_tokens = _tokenised(texts, references)
+    scores = np.zeros((len(tokenised), len(ORDERS)))
     for column, n in enumerate(ORDERS):
-        within = Counter(gram for refs in given for gram in set().union(*(_grams(words, n) for words in refs)))
-        for row, (words, refs) in enumerate(zip(said, given, strict=True)):
-            own = _tf_idf(_grams(words, n), within, len(said))
+        within = Counter(
+            gram for refs in reference_tokens for gram in set().union(*(_grams(words, n) for words in refs))
+        )
+        for row, (words, refs) in enumerate(zip(tokenised, reference_tokens, strict=True)):
+            weights = _tf_idf(_grams(words, n), within, len(tokenised))
             scores[row, column] = np.mean(
                 [
-                    _clipped_cosine(own, _tf_idf(_grams(ref, n), within, len(said)))
+                    _clipped_cosine(weights, _tf_idf(_grams(ref, n), within, len(tokenised)))
                     * math.exp(-((len(words) - len(ref)) ** 2) / (2 * SIGMA**2))
                     for ref in refs
                 ]
@@ -95,7 +98,7 @@ def cider_d(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 
 
 def diversity(texts: Sequence[str], seed: int) -> dict[str, float]:
-    """How varied n texts are: texts (how many are different), distinct-1, distinct-2, self-BLEU, coverage (0..1)."""
+    """How varied n texts are: texts (number of different ones), distinct-1, distinct-2, self-BLEU, coverage (0..1)."""
     return {
         "texts": len(set(texts)),
         "distinct-1": distinct(texts, 1),
@@ -112,26 +115,28 @@ def distinct(texts: Sequence[str], n: int) -> float:
 
 
 def self_bleu(texts: Sequence[str], seed: int, at_most: int = SELF_BLEU_TEXTS) -> float:
-    """BLEU-4 (0..1) of each text against all others (Zhu et al., SIGIR 2018), over the set; 1: all say the same.
+    """BLEU-4 (0..1) of each text against all others (Zhu et al., SIGIR 2018), over the set; 1: all are the same.
 
-    Of more than `at_most` texts as many are drawn: more references would raise the score by themselves. NaN for less
-    than two texts.
+    Of more than `at_most` texts a random subset of that size is used, since more references would raise the score by
+    themselves. NaN for fewer than two texts.
     """
     if len(texts) < 2:
         return math.nan
     rng = np.random.default_rng(derive(seed, "self-bleu"))
-    drawn = [texts[i] for i in rng.choice(len(texts), min(at_most, len(texts)), replace=False)]
-    return bleu(drawn, [drawn[:i] + drawn[i + 1 :] for i in range(len(drawn))])[-1]
+    subset = [texts[i] for i in rng.choice(len(texts), min(at_most, len(texts)), replace=False)]
+    return bleu(subset, [subset[:i] + subset[i + 1 :] for i in range(len(subset))])[-1]
 
 
 def coverage(texts: Sequence[str]) -> float:
-    """Share (0..1) of the vocabulary's 22 features whose phrase some text says."""
-    spoken = [f" {' '.join(tokens(text))} " for text in set(texts)]
+    """Share (0..1) of the vocabulary's 22 features whose phrase stands in some text."""
+    tokenised = [f" {' '.join(tokens(text))} " for text in set(texts)]
     phrases = [f" {' '.join(tokens(feature.phrase))} " for feature in FEATURES.values()]
-    return float(np.mean([any(phrase in text for text in spoken) for phrase in phrases]))
+    return float(np.mean([any(phrase in text for text in tokenised) for phrase in phrases]))
 
 
-def _cut(texts: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[list[str]]]]:
+def _tokenised(
+    texts: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[list[str]], list[list[list[str]]]]:
     if len(texts) != len(references):
         raise ValueError(f"{len(texts)} texts and references of {len(references)}: each text needs its own")
     for row, refs in enumerate(references):
@@ -145,12 +150,12 @@ def _grams(words: list[str], n: int) -> Counter:
 
 
 def _tf_idf(grams: Counter, within: Counter, n: int) -> dict[tuple, float]:
-    """within: of how many of the n images some reference has an n-gram."""
+    """within: the number of images, of n, some reference of which has an n-gram."""
     return {gram: count * math.log(n / max(1, within[gram])) for gram, count in grams.items()}
 
 
-def _clipped_cosine(own: dict[tuple, float], other: dict[tuple, float]) -> float:
-    """Cosine in which an n-gram said more often than in the reference counts no more than there."""
-    product = sum(min(weight, other[gram]) * other[gram] for gram, weight in own.items() if gram in other)
-    norms = math.hypot(*own.values()) * math.hypot(*other.values())
+def _clipped_cosine(weights: dict[tuple, float], other: dict[tuple, float]) -> float:
+    """Cosine in which an n-gram that is more frequent than in the reference counts no more than there."""
+    product = sum(min(weight, other[gram]) * other[gram] for gram, weight in weights.items() if gram in other)
+    norms = math.hypot(*weights.values()) * math.hypot(*other.values())
     return product / norms if norms else 0.0

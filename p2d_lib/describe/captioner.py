@@ -20,6 +20,7 @@ from p2d_lib.words.parse import parse
 from p2d_lib.words.render import mentioned, render
 
 IMAGES_IN_MEMORY = 256
+ALL_FEATURES = tuple(FEATURES)
 NOT_VISIBLE = {"localization": "unknown", "age": None, "sex": "unknown"}  # what an image cannot show
 
 
@@ -85,7 +86,7 @@ def describe(
     load: Callable[[pd.DataFrame], np.ndarray],
     captioner: Captioner,
     n: int,
-    features: Sequence[str] = tuple(FEATURES),
+    features: Sequence[str] = ALL_FEATURES,
 ) -> pd.DataFrame:
     """One row per case, as `table.rows`: describer "captioner".
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from p2d_lib.describe import caption_metrics, faithfulness
+from p2d_lib.instruments.intervals import Difference
 from p2d_lib.vocabulary import DX, FEATURES
 
 
@@ -64,7 +65,7 @@ class Comparison:
         """The reference and the others, by name."""
         return {self.reference_name: self.reference, **self.others}
 
-    def ahead_of_prior(self, name: str) -> faithfulness.intervals.Difference:
+    def ahead_of_prior(self, name: str) -> Difference:
         """A describer's mean AUC minus the class prior's, over the features that the describer scores."""
         other, lesions = self.others[name], self.cases["lesion_id"]
         return faithfulness.compare(other, self.prior, self.reference, lesions, self.n_resamples, self.seed)["auc"]

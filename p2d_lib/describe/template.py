@@ -23,6 +23,7 @@ BY_RANK = {  # feature: its measurement, of which only the order among the train
     "background_skin_contrast": "skin_contrast",
 }
 LOWEST, HIGHEST = 0.05, 0.95  # quantiles of the train images that score 0 and 1
+FULL_HAIR, FULL_RULER = 0.05, 20  # share of the image under hair, and ticks of a ruler, that score 1
 SOURCES = ("measured", "truth")
 
 
@@ -65,10 +66,12 @@ def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
       blue-whitish veil by its colour alone, the blue-grey share (as Celebi et al., Comput Med Imaging Graph 32, 2008)
     - asymmetry, border irregularity, variety of colors, contrast to the skin: linear between the 5 % and 95 %
       quantiles of the train images, for their numbers have no natural scale; test images never shape the scale
+    - hair, ruler: the share of the image under hair and the ticks in a row (columns hair and ruler of the cases), in
+      proportion; 7 ticks, from which on 01 calls it a ruler, score 0.35
     - evolving: 0 where the diagnosis rests on follow-up, which in HAM10000 means that nothing changed; else unknown
     - all others are unknown. Skin tone is among them: methods that estimate it from pixels disagree on HAM10000.
 
-    Without a mask all but evolving are unknown.
+    Without a mask only hair, ruler and evolving can be known.
     """
     table = measurements.set_index("image_id").loc[cases["image_id"]].set_axis(cases.index)
     scores = {name: table[name] / full for name, full in FULL_SHARE.items()}
@@ -76,5 +79,6 @@ def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     for feature, column in BY_RANK.items():
         low, high = table.loc[cases["split"] == "train", column].quantile([LOWEST, HIGHEST])
         scores[feature] = (table[column] - low) / (high - low if high > low else math.nan)
+    scores["hair_amount"], scores["ruler_presence"] = cases["hair"] / FULL_HAIR, cases["ruler"] / FULL_RULER
     scores["evolving"] = pd.Series(np.where(cases["dx_type"] == "follow_up", 0.0, math.nan), cases.index)
     return pd.DataFrame(scores, index=cases.index).reindex(columns=list(FEATURES)).astype(float).clip(0, 1)

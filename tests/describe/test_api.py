@@ -409,9 +409,7 @@ def test_what_differs_in_pixels_prompt_model_or_schema_is_asked_anew():
             asked.ask("b", image=image[0])
             asked.ask("a", image=image[0].reshape(4, 16, 3))
             asked.ask("a", image=image[0], schema=replies.Reply)
-            Client(Settings(p2d_api_base_url=server.url), "other", Path("other.jsonl"), allow_upload=True).ask(
-                "a"
-            )
+            Client(Settings(p2d_api_base_url=server.url), "other", Path("other.jsonl"), allow_upload=True).ask("a")
             assert len(server.requests) == 6, again
 
 

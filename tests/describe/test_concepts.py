@@ -33,7 +33,7 @@ def cases() -> pd.DataFrame:
 
 @pytest.fixture
 def described(cases) -> pd.DataFrame:
-    found = template.describe(cases, pd.DataFrame())
+    found = template.describe(cases, pd.DataFrame(), "truth")
     return DESCRIPTIONS.validate(found.assign(prompt=worded(cases, found)))
 
 

@@ -79,7 +79,8 @@ def test_a_score_that_is_none_never_becomes_a_number(score, repair):
 
 
 @pytest.mark.parametrize(
-    "score", ["0.3 0.4", ">0.5", "~0.3", "0.3 - 0.5", "5 out of 10", "0.3 (marked)", "0_5", "0,5", "0.3 /* or 0.9 */", "0x1"]
+    "score",
+    ["0.3 0.4", ">0.5", "~0.3", "0.3 - 0.5", "5 out of 10", "0.3 (marked)", "0_5", "0,5", "0.3 /* or 0.9 */", "0x1"],
 )
 def test_a_score_that_would_have_to_be_guessed_is_unknown_and_the_others_are_kept(score):
     found = replies.parse(WHOLE.replace('"red": 0.1', f'"red": {score}'))
@@ -235,7 +236,9 @@ def test_a_line_that_is_no_reply_is_named(tmp_path, second, message):
 def test_the_replies_that_the_original_collected_are_all_read():
     if not os.environ.get("P2D_LLM_OUTPUTS"):
         pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
-    found = replies.read_file(Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini")
+    found = replies.read_file(
+        Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini"
+    )
     assert len(found) == 581
     assert found["valid"].all()
     assert replies.repairs([found])["n"].sum() == 0

@@ -23,9 +23,7 @@ WORDING = Wording("phrases", max_features=8, max_tokens=6)
 )
 def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, reply, becomes):
     with ChatServer(says(reply)) as server:
-        client = Client(
-            Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
-        )
+        client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
         said = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))
     assert said == [becomes] * 3
     assert len(server.requests) == 1, "the same prompt is asked about once"
@@ -34,7 +32,5 @@ def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, repl
 
 def test_a_refusal_is_no_prompt(tmp_path):
     with ChatServer(says(refusal="I cannot help with that.")) as server:
-        client = Client(
-            Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
-        )
+        client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
         assert rewrite(["nevus, veil"], client, WORDING, lambda text: len(text.split())) == ["nevus, veil"]

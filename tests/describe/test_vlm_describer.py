@@ -26,7 +26,7 @@ def load_images(rows):
 @pytest.fixture
 def model(monkeypatch):
     """A stand-in whose texts and scores tell which image it saw."""
-    monkeypatch.setattr(describer, "PART", 3)
+    monkeypatch.setattr(describer, "IMAGES_AT_ONCE", 3)
 
     def say(_vlm, images, _question, _max_new_tokens, _batch_size):
         return [f"Seen:  grey\n{image[0, 0, 0]}." for image in images]

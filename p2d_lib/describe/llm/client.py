@@ -23,6 +23,7 @@ from p2d_lib.describe.llm.request import Request
 from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.llm.transport import Transport, TryAgainError
 
+
 class Client:
     """Asks one model, with retries, a cache and a ceiling on cost; threads may share it.
 

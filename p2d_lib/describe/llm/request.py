@@ -58,7 +58,9 @@ class Request:
         """
         text = self.prompt
         if self.schema and "response_format" in without:
-            text += f"\nReply with one JSON object and nothing else. It fits this JSON schema:\n{json.dumps(self.schema)}"
+            text += (
+                f"\nReply with one JSON object and nothing else. It fits this JSON schema:\n{json.dumps(self.schema)}"
+            )
         content: str | list = text
         if self.image is not None:
             content = [{"type": "image_url", "image_url": {"url": self._data_url()}}, {"type": "text", "text": text}]

@@ -127,9 +127,7 @@ def _parsed(text: str) -> ChatCompletion:
 
 def _refusal(text: str) -> ChatCompletion:
     return _parsed(
-        json.dumps(
-            {"choices": [{"message": {"refusal": text}}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
-        )
+        json.dumps({"choices": [{"message": {"refusal": text}}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
     )
 
 

@@ -137,7 +137,9 @@ class _State:
         if self.path:
             weights = {"model": self.captioner.state_dict(), "optimizer": self.optimizer.state_dict()}
             with atomic(self.path) as partial:
-                torch.save({"key": self.key, **weights, "log": self.log, "best": self.best, "worse": self.worse}, partial)
+                torch.save(
+                    {"key": self.key, **weights, "log": self.log, "best": self.best, "worse": self.worse}, partial
+                )
 
 
 def _step(state: _State, step: int) -> float:
