@@ -50,7 +50,7 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[floa
 
 
 def matches(texts: Sequence[str], references: Sequence[Sequence[str]]) -> BLEUScore:
-    """The counts that BLEU consists of: n-grams (`totals`), matched ones (`counts`), lengths of texts and references."""
+    """The counts that BLEU consists of: n-grams (`totals`), matched ones (`counts`), lengths of both sides."""
     tokenised, reference_tokens = _tokenised(texts, references)
     streams = [
         [" ".join(refs[k]) if k < len(refs) else None for refs in reference_tokens]

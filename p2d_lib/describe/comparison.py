@@ -1,4 +1,4 @@
-"""Describers compared: what their scores tell about the diagnoses and about a reference, and how their texts are worded.
+"""Describers compared: how their scores relate to the diagnoses and to a reference, and how their texts are worded.
 
 The reference is the truth on phantoms, else the measurements.
 """
@@ -17,7 +17,7 @@ from p2d_lib.vocabulary import DX, FEATURES
 
 
 def by_class(cases: pd.DataFrame, descriptions: pd.DataFrame) -> pd.DataFrame:
-    """Mean score (0..1) of each feature, one column per dx, and `known`: on which share of the images (0..1) it is known."""
+    """Mean score (0..1) of each feature, one column per dx, and `known`: its share (0..1) of the images."""
     scores = descriptions.set_index("image_id")[list(FEATURES)].reindex(cases["image_id"])
     means = scores.groupby(cases["dx"].to_numpy()).mean().T.reindex(columns=DX)
     return means.assign(known=scores.notna().mean()).rename_axis("feature")

@@ -16,8 +16,8 @@ from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
 from p2d_lib.report.tables import interval
 
 NOTHING_KNOWN = (
-    "The reference has no feature that varies among the test images (features are measured within lesion masks, and "
-    "there are none), so agreement cannot be measured."
+    "The reference has no feature that varies among the test images (most are measured within lesion masks), so "
+    "agreement cannot be measured."
 )
 
 
@@ -105,8 +105,9 @@ def prompt_findings(
     sources = ", ".join(f"“{name}” ({n:,} images)" for name, n in used["describer"].value_counts().items())
     edited = (used["reviewer"] != "").sum()
     lines = [
-        f"Prompts of {len(used):,} of {len(cases):,} images follow the descriptions of {sources}, {edited} of them edited "
-        f"by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, none truncated.",
+        f"Prompts of {len(used):,} of {len(cases):,} images follow the descriptions of {sources}, {edited} of them "
+        f"edited by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, "
+        "none truncated.",
         f"Features with a score on at least 99 % of the images: {(share >= 0.99).sum()} of {len(share)}; "
         f"on no image: {unknown or 'none'}.",
     ]
@@ -158,8 +159,8 @@ def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] 
             why["incomplete"] = len(failed) - sum(why.values())
             listed = ", ".join(f"{n} {name}" for name, n in why.items() if n)
             lines.append(
-                f"“{table['describer'].iloc[0]}” gives no valid description of {len(failed):,} of {len(table):,} images "
-                f"({listed})."
+                f"“{table['describer'].iloc[0]}” gives no valid description of {len(failed):,} of {len(table):,} "
+                f"images ({listed})."
             )
         if "repairs" in table.attrs and not table.attrs["repairs"]:
             lines.append(f"None of the {len(table):,} replies of “{table['describer'].iloc[0]}” needed a repair.")

@@ -241,7 +241,7 @@ def _first_logits(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
 
 
 def _forced(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
-    """Logits after each of the tokens (n, length) that the answer is forced to have: (n, length, vocabulary); the cache.
+    """Logits after each of the tokens (n, length) that are forced: (n, length, vocabulary), and the cache.
 
     No attention mask: nothing is padded, and Qwen-VL derives wrong positions from one longer than the tokens.
     """

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.describe.llm import replies
 from p2d_lib.describe import vlm as describer
+from p2d_lib.describe.llm import replies
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
 

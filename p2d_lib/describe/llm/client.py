@@ -95,7 +95,8 @@ class Client:
         if not self.allow_upload:
             what = "a prompt" if image is None else "an image"
             raise ApiError(
-                f"{what} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this machine"
+                f"{what} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this "
+                "machine"
             )
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TryAgainError),

@@ -1,7 +1,7 @@
-"""The JSON object in a language model's reply, which may stand in a fence, among other text, and have faults of syntax.
+"""The JSON object in a language model's reply, which may stand in a fence, among other text, and have faulty syntax.
 
-json-repair mends the syntax. It is also made to guess (">0.5" becomes 0.5, "0.5%" becomes 0.5), so each mended number is
-compared with what the reply has in its place, and stays text where the two differ.
+json-repair mends the syntax. It also guesses (">0.5" becomes 0.5, "0.5%" becomes 0.5), so each mended number is
+compared with what the reply has in its place, and is replaced by that text where it is not a plain number.
 """
 
 import json
