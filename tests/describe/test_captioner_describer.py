@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.describe import captioner
+from p2d_lib.describe import captioner, captioner_training
 from p2d_lib.vocabulary import FEATURES, Lesion
 from p2d_lib.words.parse import MENTIONED, MENTIONED_MARKED, parse
 
@@ -14,12 +14,12 @@ IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 def test_captions_say_all_that_is_seen_and_nothing_else():
     shown = {"dx": "mel", "hair_amount": 0.5, "irregular_streaks": 0.9, "red": 0.4, "background_skin_tone": 0.1}
     lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
-    (text,) = captioner.captions([lesion])
+    (text,) = captioner_training.captions([lesion])
     assert not any(word in text for word in ("back", "60", "male", "black"))
     seen = parse(text)
     assert (seen.dx, seen.hair_amount, seen.red) == ("mel", MENTIONED, MENTIONED)
     assert seen.irregular_streaks == MENTIONED_MARKED
-    assert captioner.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
+    assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
 
 
 def test_a_score_is_the_mean_over_the_captions_and_skin_tone_of_those_that_say_it(monkeypatch):
@@ -41,14 +41,14 @@ def test_a_score_is_the_mean_over_the_captions_and_skin_tone_of_those_that_say_i
 
 def test_a_feature_that_was_not_taught_is_unknown_and_one_that_was_can_be_denied(monkeypatch):
     lesions = [Lesion(dx="mel", red=0.9), Lesion(dx="nv", hair_amount=0.5, black=0.1)]
-    assert captioner.taught(lesions) == ["red", "hair_amount"]
-    assert captioner.taught([*lesions, Lesion(dx="nv", background_skin_tone=0.0)])[1] == "background_skin_tone"
+    assert captioner_training.taught(lesions) == ["red", "hair_amount"]
+    assert captioner_training.taught([*lesions, Lesion(dx="nv", background_skin_tone=0.0)])[1] == "background_skin_tone"
     monkeypatch.setattr(captioner, "caption", lambda model, images: ["Melanoma. Colors: red."])
     monkeypatch.setattr(
         captioner, "several_captions", lambda model, images, n, batch_size: [["Melanoma. Colors: red."]]
     )
     cases = pd.DataFrame({"image_id": ["a"]})
-    (scores,) = captioner.describe(cases, lambda rows: IMAGES[:1], None, 1, captioner.taught(lesions)).to_dict(
+    (scores,) = captioner.describe(cases, lambda rows: IMAGES[:1], None, 1, captioner_training.taught(lesions)).to_dict(
         "records"
     )
     assert (scores["red"], scores["hair_amount"]) == (MENTIONED, 0)
