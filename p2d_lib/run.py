@@ -1,13 +1,16 @@
 """Where a run's artefacts live: checked tables and provenance.
 
-`Run` is the only thing that knows paths.
+`Run` is the only thing that knows paths. It also keeps a run one thing: a notebook that somebody runs by hand may not
+write with other parameters than the run's, nor read what was made with others or changed since.
 """
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,18 +23,30 @@ import pandas as pd
 import pandera.pandas as pa
 
 from p2d_lib.artefacts import ARTEFACTS
-from p2d_lib.files import _remove, atomic, sha256
+from p2d_lib.cores import cores
+from p2d_lib.files import atomic, remove, sha256
+from p2d_lib.locks import lock_notebook
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "diffusers", "transformers", "peft", "open_clip_torch")
+SAME_RESULTS = ("run", "shard")  # parameters that say where and by how many processes, not what is computed
 
 
 class ArtefactError(Exception):
-    """An artefact is missing or does not hold what its schema says."""
+    """An artefact is missing, is not the run's, or does not hold what its schema says."""
+
+
+class OtherParameters(Exception):
+    """A notebook was given other parameters than the run that it would write into."""
 
 
 def home() -> Path:
     """The folder that holds data/, tables/ and figures/: `P2D_HOME`, else the repository."""
     return Path(os.environ.get("P2D_HOME") or Path(__file__).resolve().parents[1])
+
+
+def result_parameters(parameters: dict) -> dict:
+    """The parameters that a notebook's results depend on, as JSON gives them back (tuples are lists)."""
+    return json.loads(json.dumps({name: value for name, value in parameters.items() if name not in SAME_RESULTS}))
 
 
 @cache
@@ -44,33 +59,88 @@ def _commit() -> str:
     return git.stdout.strip() if git.returncode == 0 else "unknown"
 
 
+def _threads() -> int:
+    """CPU threads that numerics use: torch's where it is loaded, else as P2D_THREADS says, else one a core."""
+    if torch := sys.modules.get("torch"):
+        return torch.get_num_threads()
+    return int(os.environ.get("P2D_THREADS") or cores())
+
+
 class Run:
     """One run of the paper, seen from one notebook.
 
-    name: the run's folder under data/runs. notebook: which notebook writes. parameters: what it was given.
+    name: the run's folder under data/runs. notebook: which notebook writes. parameters: its values of all parameters.
     What was read is remembered, and each artefact written gets a sidecar `<name>.provenance.json` that says
     from what, with which code and how it was made.
+    Outside ./run_all.sh a Run holds the notebook's lock as long as it lives. Raises locks.RunBusy where another process
+    writes into the run, OtherParameters where ./run_all.sh made the run with other parameters of this notebook.
     """
 
     def __init__(self, name: str, notebook: str, parameters: dict | None = None):
         self.name, self.notebook, self.parameters = name, notebook, parameters or {}
         self.folder = home() / "data" / "runs" / name
         self.tables, self.figures = home() / "tables" / name, home() / "figures" / name
+        self.execution = os.environ.get("P2D_EXECUTION") or uuid.uuid4().hex  # of the notebook, from first to last cell
         self._inputs: dict[str, str] = {}
+        self._written = 0  # files and folders
         self._started = time.monotonic()
+        if os.environ.get("P2D_RUN_MARK") != str(self.folder):  # else the driver holds the run for this process
+            self._refuse_other_parameters()
+            self._lock = lock_notebook(self.folder.parent, name, notebook, self._part())
+
+    def _part(self) -> str:
+        i, n = self.parameters.get("shard", (0, 1))
+        return f".{i}-of-{n}" if n > 1 else ""
+
+    def _declared(self, notebook: str) -> dict:
+        """The parameters that ./run_all.sh gave a notebook of this run; {} in a run that it has not made."""
+        path = self.folder / "parameters.json"
+        return result_parameters(json.loads(path.read_text()).get(notebook, {})) if path.exists() else {}
+
+    def _refuse_other_parameters(self) -> None:
+        declared, values = self._declared(self.notebook), result_parameters(self.parameters)
+        for name in sorted(declared.keys() & values.keys()):
+            if declared[name] != values[name]:
+                raise OtherParameters(
+                    f"run {self.name!r} was made with {self.notebook}.{name} = {declared[name]!r} "
+                    f"({self.folder / 'parameters.json'}), and this notebook has {values[name]!r}. A run has one set "
+                    "of parameters: set it back, or give these a run of their own: ./run_all.sh --run NAME "
+                    f"--set {self.notebook}.{name}={json.dumps(values[name])} --to {self.notebook}"
+                )
 
     def path(self, artefact: str) -> Path:
-        """Where an artefact lies. Raises ArtefactError, naming the notebook to run, when it is not there."""
-        path = self.folder / ARTEFACTS[artefact].path
+        """Where an artefact lies. Raises ArtefactError, naming the notebook to run, when it is not there or, made by
+        another notebook, is not the run's: changed since it was made, or made with other parameters or inputs."""
+        path, made_by = self.folder / ARTEFACTS[artefact].path, ARTEFACTS[artefact].made_by
         if not path.exists():
-            made_by = ARTEFACTS[artefact].made_by
-            raise ArtefactError(
-                f"{path} is missing: run notebooks/{made_by}.ipynb with run={self.name!r} first "
-                f"(or ./run_all.sh --run {self.name} --to {made_by})"
-            )
-        if artefact not in self._inputs and ARTEFACTS[artefact].made_by != self.notebook:
-            self._inputs[artefact] = sha256(path)
+            raise ArtefactError(f"{path} is missing: {self._make(made_by)} first")
+        if artefact not in self._inputs and made_by != self.notebook:
+            digest = sha256(path)
+            self._check_belongs(artefact, path, digest)
+            self._inputs[artefact] = digest
         return path
+
+    def _check_belongs(self, artefact: str, path: Path, digest: str) -> None:
+        made_by = ARTEFACTS[artefact].made_by
+        provenance = _provenance(path)
+        declared, recorded = self._declared(made_by), result_parameters(provenance.get("parameters", {}))
+        changed = [name for name in sorted(declared.keys() & recorded.keys()) if declared[name] != recorded[name]]
+        problem = ""
+        if provenance.get("sha256", digest) != digest:
+            problem = f"is not what {made_by} wrote: it was changed since"
+        elif changed:
+            now, then = declared[changed[0]], recorded[changed[0]]
+            problem = f"was made with {made_by}.{changed[0]} = {then!r}, and the run now has {now!r}"
+        for name, read in provenance.get("inputs", {}).items():
+            if name in ARTEFACTS and _provenance(self.folder / ARTEFACTS[name].path).get("sha256", read) != read:
+                problem = problem or f"was made from another {ARTEFACTS[name].path} than the run's"
+        if problem:
+            raise ArtefactError(f"{path} {problem}: {self._make(made_by)} again")
+
+    def _make(self, notebook: str) -> str:
+        return (
+            f"run notebooks/{notebook}.ipynb with run={self.name!r} (or ./run_all.sh --run {self.name} --to {notebook})"
+        )
 
     def read(self, artefact: str) -> pd.DataFrame:
         """A table, checked against its schema. Raises ArtefactError for one that is missing, broken or does not fit."""
@@ -105,12 +175,13 @@ class Run:
 
     def discard(self, name: str) -> None:
         """Removes a scratch folder whose work is finished, so that the same work asked for again is done again."""
-        _remove(self.scratch(name))
+        remove(self.scratch(name))
 
-    def provenance(self, path: Path, beside: Path) -> None:
-        """Writes `<beside>.provenance.json`: what `path` is made of."""
+    def provenance(self, path: Path, beside: Path, caption: str = "") -> None:
+        """Writes `<beside>.provenance.json`: what `path` is made of; caption: of a table or figure."""
         record = {
             "artefact": path.name,
+            "caption": caption,
             "sha256": sha256(path),
             "notebook": self.notebook,
             "parameters": self.parameters,
@@ -118,11 +189,15 @@ class Run:
             "commit": _commit(),
             "packages": {package: version(package) for package in PACKAGES},
             "device": os.environ.get("P2D_DEVICE", "cpu"),
+            "threads": _threads(),
+            "execution": self.execution,
+            "position": self._written,  # among what this execution wrote, from 0
             "seconds": round(time.monotonic() - self._started, 1),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with atomic(beside.with_name(f"{beside.name}.provenance.json")) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n")
+        self._written += 1
 
     @property
     def note(self) -> str:
@@ -146,6 +221,12 @@ class Run:
         """measure(images, rows) of a table's images, `size` at a time since all might fill the memory, joined."""
         parts = (table.iloc[start : start + size] for start in range(0, len(table), size))
         return np.concatenate([measure(self.images(part), part) for part in parts])
+
+
+def _provenance(path: Path) -> dict:
+    """An artefact's provenance; {} for one that somebody has put there by hand."""
+    sidecar = path.with_name(f"{path.name}.provenance.json")
+    return json.loads(sidecar.read_text()) if sidecar.exists() else {}
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:

@@ -1,17 +1,16 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from p2d_lib import images
-from p2d_lib.files import atomic, sha256
-from p2d_lib.run import ArtefactError, Run, home
+from p2d_lib.files import sha256
+from p2d_lib.locks import RunBusy, lock_run
+from p2d_lib.run import ArtefactError, OtherParameters, Run, home
 from p2d_lib.seeds import derive
 
 DERIVED = 3200775002331599469  # pinned: every image of every run hangs on this
@@ -46,60 +45,6 @@ def test_derived_seeds_do_not_collide_and_fill_their_range():
 
 def test_places_that_look_alike_get_different_seeds():
     assert len({derive(1, "a", 1), derive(1, "a", "1"), derive(1, "a1"), derive(11, "a"), derive(1, 1, "a")}) == 5
-
-
-def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic(path) as partial:
-        partial.write_text("half")
-        1 / 0  # noqa: B018
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_an_error_while_writing_a_folder_leaves_the_old_folder_whole(tmp_path):
-    path = tmp_path / "adapter"
-    path.mkdir()
-    (path / "weights").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic(path) as partial:
-        partial.mkdir()
-        (partial / "weights").write_text("half")
-        1 / 0  # noqa: B018
-    assert (path / "weights").read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_new_folder_replaces_the_old_one_with_nothing_left_of_it(tmp_path):
-    for names in (("a", "b"), ("b", "c")):
-        with atomic(tmp_path / "folder") as partial:
-            partial.mkdir()
-            for name in names:
-                (partial / name).write_text(name)
-    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["b", "c"]
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from p2d_lib.run import atomic
-with atomic(Path(sys.argv[1])) as partial:
-    partial.write_text("half")
-    print("writing", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_kill_while_writing_leaves_the_old_file_and_the_next_write_succeeds(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-    writer = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout.readline() == "writing\n"
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
-    assert path.read_text() == "old"
-    with atomic(path) as partial:
-        partial.write_text("new")
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_artefact_names_the_notebook_to_run(run):
@@ -166,16 +111,124 @@ def test_provenance_says_from_what_with_what_and_how(run, monkeypatch):
     assert record["commit"] != "" and record["written"].endswith("+00:00")
 
 
-def test_a_folders_digest_follows_names_and_contents(tmp_path):
-    def digest(**files):
-        folder = tmp_path / str(time.monotonic_ns())
-        folder.mkdir()
-        for name, text in files.items():
-            (folder / name).write_text(text)
-        return sha256(folder)
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_provenance_says_with_how_many_threads_since_results_hang_on_it(run, monkeypatch, threads):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)  # else its own number counts, which tests do not change
+    monkeypatch.setenv("P2D_THREADS", threads)
+    run.write("synthetic", synthetic())
+    assert _provenance(run.path("synthetic"))["threads"] == int(threads)
 
-    assert digest(a="1", b="2") == digest(b="2", a="1")
-    assert len({digest(a="1", b="2"), digest(a="2", b="1"), digest(a="1"), digest(a="12")}) == 4
+
+def test_provenance_gives_the_order_in_which_one_execution_wrote(run):
+    run.write("synthetic", synthetic())
+    with run.writing("synthetic_images") as folder:
+        folder.mkdir()
+    first, second = (_provenance(run.path(name)) for name in ("synthetic", "synthetic_images"))
+    assert (first["position"], second["position"]) == (0, 1) and first["execution"] == second["execution"]
+    assert Run("demo", "04_sample", {"seed": 3}).execution != first["execution"]
+
+
+def _provenance(path) -> dict:
+    return json.loads(path.with_name(f"{path.name}.provenance.json").read_text())
+
+
+@pytest.fixture
+def declared(run):
+    """A run that ./run_all.sh made with seed 3 in 04 and 05, and synthetic.parquet in it."""
+    run.write("synthetic", synthetic())
+    parameters = {name: {"run": "demo", "seed": 3, "shard": [0, 1]} for name in ("04_sample", "05_fidelity")}
+    (run.folder / "parameters.json").write_text(json.dumps(parameters))
+    return run
+
+
+def test_a_notebook_with_other_parameters_than_its_run_is_refused_with_what_to_do(declared):
+    with pytest.raises(OtherParameters) as refusal:
+        Run("demo", "05_fidelity", {"run": "demo", "seed": 4, "shard": [0, 1]})
+    for words in ("run 'demo' was made with 05_fidelity.seed = 3", "parameters.json", "this notebook has 4",
+                  "./run_all.sh --run NAME --set 05_fidelity.seed=4 --to 05_fidelity"):  # fmt: skip
+        assert words in str(refusal.value)
+
+
+def test_one_of_many_processes_and_a_copied_run_have_the_same_parameters(declared):
+    Run("demo", "04_sample", {"run": "copied", "seed": 3, "shard": (2, 8)})
+
+
+def test_the_drivers_own_notebooks_are_not_refused(declared, monkeypatch):
+    monkeypatch.setenv("P2D_RUN_MARK", str(declared.folder))
+    Run("demo", "05_fidelity", {"seed": 4})
+    with pytest.raises(OtherParameters):
+        monkeypatch.setenv("P2D_RUN_MARK", str(declared.folder.with_name("another")))
+        Run("demo", "05_fidelity", {"seed": 4})
+
+
+def test_an_artefact_that_was_changed_since_it_was_made_is_not_read(declared):
+    path = declared.folder / "synthetic.parquet"
+    pd.read_parquet(path).assign(accepted=False).to_parquet(path)
+    with pytest.raises(ArtefactError, match=r"is not what 04_sample wrote: .* run notebooks/04_sample\.ipynb .* again"):
+        Run("demo", "05_fidelity").read("synthetic")
+
+
+def test_an_artefact_made_with_other_parameters_than_the_runs_is_not_read(declared):
+    (declared.folder / "parameters.json").write_text(json.dumps({"04_sample": {"seed": 5}}))
+    with pytest.raises(ArtefactError, match=r"was made with 04_sample\.seed = 3, and the run now has 5"):
+        Run("demo", "05_fidelity").read("synthetic")
+
+
+def test_an_artefact_made_from_another_input_than_the_runs_is_not_read(run):
+    adapter = Run("demo", "03_finetune")
+    for weights in ("old", "new"):
+        with adapter.writing("adapter") as folder:
+            folder.mkdir()
+            (folder / "weights").write_text(weights)
+        if weights == "old":
+            run.path("adapter")
+            run.write("synthetic", synthetic())
+    with pytest.raises(ArtefactError, match=r"synthetic\.parquet was made from another adapter than the run's"):
+        Run("demo", "05_fidelity").read("synthetic")
+
+
+ALONE = """
+import sys
+from p2d_lib.locks import RunBusy
+from p2d_lib.run import Run
+try:
+    run = Run("demo", sys.argv[1], {"shard": [int(sys.argv[2]), 8]})
+    print("runs", flush=True)
+    sys.stdin.readline()
+except RunBusy as busy:
+    print(busy, flush=True)
+"""
+
+
+def _alone(notebook: str, shard: int = 0) -> tuple[subprocess.Popen, str]:
+    """A process that runs a notebook by hand, and what it says first."""
+    command = [sys.executable, "-c", ALONE, notebook, str(shard)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline()
+
+
+def test_notebooks_and_parts_of_one_are_open_side_by_side_but_no_place_is_taken_twice(run):
+    held = [_alone("05_fidelity"), _alone("06_classify"), _alone("04_sample", 2), _alone("04_sample", 3)]
+    assert {words for _, words in held} == {"runs\n"}
+    again, words = _alone("06_classify")
+    assert words.startswith(f"06_classify of run 'demo' is under way (process {held[1][0].pid})")
+    for process in (again, *(process for process, _ in held)):
+        process.communicate("end\n")
+    again, words = _alone("06_classify")
+    again.communicate("end\n")
+    assert words == "runs\n"
+
+
+def test_the_driver_waits_for_no_notebook_and_no_notebook_starts_under_a_driver(run):
+    held, _ = _alone("06_classify")
+    with pytest.raises(RunBusy, match=f"run 'demo' is under way .process {held.pid}"):
+        lock_run(run.folder.parent, "demo")
+    held.communicate("end\n")
+    driver = lock_run(run.folder.parent, "demo")
+    process, words = _alone("05_fidelity")
+    process.communicate("end\n")
+    assert words.startswith(f"run 'demo' is under way (process {os.getpid()})")
+    driver.release()
 
 
 def test_images_of_a_table_come_in_its_order(run):

@@ -1,38 +1,27 @@
-"""Runs one notebook in the run's folder, with its bars on the terminal: execute.py 05_fidelity
+"""Executes one notebook with papermill, its bars on the terminal."""
 
-The Snakefile's rules call it. It leaves notebooks/<notebook>.ipynb (executed, also when a cell failed) and
-stages/<notebook>.json: {"notebook", "seconds", "tables", "figures"}; on failure stages/<notebook>.error, one line.
-"""
-
-import json
-import os
+import re
 import sys
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
+import nbformat
 import papermill
-import psutil
-from drive import end_children
 from jupyter_client.kernelspec import find_kernel_specs
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from stages import StageError
+
+from p2d_lib.files import atomic
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
-def main(notebook: str) -> int:
-    if "P2D_DRIVER" in os.environ:
-        threading.Thread(target=_end_with_driver, daemon=True).start()
-    stage, error = Path("stages", f"{notebook}.json"), Path("stages", f"{notebook}.error")
-    for folder in ("stages", "notebooks"):
-        Path(folder).mkdir(exist_ok=True)
-    error.unlink(missing_ok=True)
-    begun = psutil.Process().create_time()  # so that imports count
+def execute(notebook: str, parameters: dict, executed: Path) -> None:
+    """Leaves the executed notebook at `executed`, also when a cell fails. Raises StageError."""
     try:
         papermill.execute_notebook(
             str(NOTEBOOKS / f"{notebook}.ipynb"),
-            f"notebooks/{notebook}.ipynb",
-            parameters=json.loads(Path("parameters.json").read_text())[notebook],
+            str(executed),
+            parameters=parameters,
             kernel_name="prompt2derm" if "prompt2derm" in find_kernel_specs() else "python3",
             cwd=str(NOTEBOOKS),
             progress_bar=False,
@@ -41,43 +30,26 @@ def main(notebook: str) -> int:
             stderr_file=sys.stdout,  # where the bars are: the terminal
         )
     except papermill.PapermillExecutionError as failure:
-        error.write_text(f"{failure.ename}: {failure.evalue.strip().splitlines()[0] if failure.evalue else ''}\n")
-        return 1
+        problem = failure.evalue.strip().splitlines()[0] if failure.evalue else ""
+        raise StageError(f"{failure.ename}: {problem} ({_place(failure)})") from None
     except Exception as failure:  # the kernel died, or did not start
-        error.write_text(f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)\n")
-        return 1
-    made = {kind: _made(kind, notebook, begun) for kind in ("tables", "figures")}
-    record = {"notebook": notebook, "seconds": round(time.time() - begun, 1), **made}
-    partial = stage.with_suffix(".partial")  # drive.py reads it whatever became of this process
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(stage)
-    return 0
+        problem = f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)"
+        raise StageError(problem) from None
+    finally:
+        if executed.exists():
+            _fold_bars(executed)
 
 
-def _made(kind: str, notebook: str, begun: float) -> list[str]:
-    """The tables or figures this execution wrote; what an earlier one wrote under other names is removed."""
-    made = []
-    for sidecar in sorted(Path(kind).glob("*.provenance.json")):
-        if json.loads(sidecar.read_text())["notebook"] != notebook:
-            continue
-        name = sidecar.name.removesuffix(".provenance.json")
-        if sidecar.stat().st_mtime >= begun - 1:  # file systems with coarse clocks
-            made.append(name)
-        else:
-            sidecar.unlink()
-            Path("../../..", kind, Path.cwd().name, name).unlink(missing_ok=True)
-    return made
+def _fold_bars(executed: Path) -> None:
+    """Leaves the last line of each progress bar; the terminal has shown the others."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook, _ = CoalesceStreamsPreprocessor(enabled=True)(notebook, {})
+    with atomic(executed) as partial:
+        nbformat.write(notebook, partial)
 
 
-def _end_with_driver() -> None:
-    """Ends Snakemake, kernel and self when the driver is gone (kill -9), so that nothing writes behind its back."""
-    with suppress(psutil.NoSuchProcess):
-        driver = psutil.Process(int(os.environ["P2D_DRIVER"]))
-        while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(1)
-    end_children(os.environ["P2D_RUN_MARK"])
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+def _place(failure: papermill.PapermillExecutionError) -> str:
+    """ "cell [7], line 3", the number as the executed notebook shows it."""
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failure.traceback))
+    line = re.search(rf"Cell In ?\[{failure.exec_count}\], line (\d+)", traceback)
+    return f"cell [{failure.exec_count}]" + (f", line {line[1]}" if line else "")

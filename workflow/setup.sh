@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Makes .venv exactly as requirements.lock says, once: run_all.sh and run_tests.sh call it first.
-# A finished .venv carries a stamp of everything it was made from; while that fits, there is nothing to do.
+# `setup.sh test` adds what requirements-test.lock says. A finished .venv carries a stamp of everything it was made from,
+# and a second one of the test packages; while a stamp fits, there is nothing to do for it.
+# The lock files are pip's, not uv.lock: that one names the address of every download, so it holds for one index alone.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 venv_python=.venv/bin/python
 stamp=.venv/complete
+test_stamp=.venv/complete-test
 log=.venv/setup.log
 
 say() { printf 'prompt2derm: %s\n' "$1" >&2; }
@@ -33,11 +36,12 @@ find_python() {
     fail "no Python 3.11, 3.12 or 3.13 with venv was found${PYTHON:+ at PYTHON=$PYTHON}: install one (python.org/downloads, 'apt install python3-venv', 'brew install python@3.12') or name it: PYTHON=/path/to/python3 ./run_all.sh"
 }
 
-# Everything .venv is made from: its place (scripts hold it), its interpreter, the pins.
+# Everything .venv is made from: its place (scripts hold it), its interpreter, the pins, the package's own metadata.
 ingredients() {
     printf '%s\n' "$root"
     "$venv_python" -c 'import sys; print(sys.version)'
-    cat requirements.lock pyproject.toml
+    cat requirements-setup.lock requirements.lock
+    sed '/^\[tool.ruff\]/,$d' pyproject.toml
 }
 
 ready() {
@@ -46,19 +50,51 @@ ready() {
     ingredients 2>/dev/null | cmp -s - "$stamp"
 }
 
-# $1: uv or pip, both with hashes.
-install_with() {
-    if [ "$1" = uv ]; then
-        "$venv_python" -m pip install --quiet uv &&
-            "$venv_python" -m uv pip install --python "$venv_python" --require-hashes --compile-bytecode -r requirements.lock &&
-            "$venv_python" -m uv pip install --python "$venv_python" --no-deps --no-build-isolation -e .
-    else
-        "$venv_python" -m pip install --require-hashes -r requirements.lock &&
-            "$venv_python" -m pip install --no-deps --no-build-isolation -e .
-    fi
+ready_for() {
+    ready && { [ "$1" != test ] || cmp -s requirements-test.lock "$test_stamp"; }
 }
 
-if ready; then exit 0; fi
+# $1: a lock file. With uv, where pip could install it, else with pip; both check the hashes.
+install_pins() {
+    if "$venv_python" -m uv --version >/dev/null 2>&1; then
+        "$venv_python" -m uv pip install --python "$venv_python" --require-hashes --compile-bytecode -r "$1" && return
+    fi
+    "$venv_python" -m pip install --require-hashes -r "$1"
+}
+
+install_failed() {
+    fail "installing the packages failed ($(grep -iE 'error|no space' "$log" | tail -n 1)): check network and disk space, then run the same command again; the whole log is $root/$log"
+}
+
+make_environment() {
+    local trouble
+    rm -f "$stamp" "$test_stamp"
+    say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
+    if ! trouble="$("$python" -m venv --clear .venv 2>&1)"; then
+        fail "'$python -m venv .venv' failed (${trouble##*$'\n'}): make room on the disk or install Python's venv, and run the same command again"
+    fi
+    "$venv_python" -m pip install --quiet --require-hashes -r requirements-setup.lock >"$log" 2>&1 || true
+    if ! install_pins requirements.lock >>"$log" 2>&1 ||
+        ! "$venv_python" -m pip install --no-deps --no-build-isolation -e . >>"$log" 2>&1; then
+        install_failed
+    fi
+    if ! "$venv_python" -m ipykernel install --sys-prefix --name prompt2derm --display-name prompt2derm >>"$log" 2>&1; then
+        fail "installing the Jupyter kernel failed: see $root/$log, then run the same command again"
+    fi
+    ingredients >"$stamp.partial"
+    mv "$stamp.partial" "$stamp"
+}
+
+add_test_packages() {
+    say "adding the test packages to .venv"
+    rm -f "$test_stamp"
+    if ! install_pins requirements-test.lock >>"$log" 2>&1; then install_failed; fi
+    cp requirements-test.lock "$test_stamp.partial"
+    mv "$test_stamp.partial" "$test_stamp"
+}
+
+what="${1:-run}" # or test
+if ready_for "$what"; then exit 0; fi
 find_python
 
 if [ -z "${P2D_SETTING_UP:-}" ]; then
@@ -72,22 +108,11 @@ except OSError:
     print("prompt2derm: another set-up of .venv is under way, waiting for it", file=sys.stderr, flush=True)
     fcntl.flock(lock, fcntl.LOCK_EX)
 os.set_inheritable(lock, True)
-os.execvp("bash", ["bash", "workflow/setup.sh"])'
+os.execvp("bash", ["bash", "workflow/setup.sh", *sys.argv[1:]])' "$what"
 fi
 
 trap 'fail "set-up interrupted: run the same command again, it starts over"' INT TERM HUP
 started=$SECONDS
-rm -f "$stamp"
-say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
-if ! trouble="$("$python" -m venv --clear .venv 2>&1)"; then
-    fail "'$python -m venv .venv' failed (${trouble##*$'\n'}): make room on the disk or install Python's venv, and run the same command again"
-fi
-if ! install_with uv >"$log" 2>&1 && ! install_with pip >>"$log" 2>&1; then
-    fail "installing the packages failed ($(grep -iE 'error|no space' "$log" | tail -n 1)): check network and disk space, then run the same command again; the whole log is $root/$log"
-fi
-if ! "$venv_python" -m ipykernel install --sys-prefix --name prompt2derm --display-name prompt2derm >>"$log" 2>&1; then
-    fail "installing the Jupyter kernel failed: see $root/$log, then run the same command again"
-fi
-ingredients >"$stamp.partial"
-mv "$stamp.partial" "$stamp"
+if ! ready; then make_environment; fi
+if ! ready_for "$what"; then add_test_packages; fi
 say "set up in $((SECONDS - started)) s"

@@ -8,7 +8,7 @@ pixels: a gain of mixed over replay is due to the synthetic images, one of both 
 
 import numpy as np
 
-from p2d_lib.models.classifiers import draw_classes, epochs
+from p2d_lib.models.classifiers import epochs, images_of_classes
 from p2d_lib.seeds import derive
 
 ARMS = ("real", "real+replay", "synthetic", "mixed")
@@ -43,7 +43,7 @@ def draws(
     classes = np.unique(synthetic)
     wanted = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
     if arm == "real+replay":
-        extra = draw_classes(real, wanted, derive(seed, "replay"))
+        extra = images_of_classes(real, wanted, derive(seed, "replay"))
     else:
-        extra = len(real) + draw_classes(synthetic, wanted, derive(seed, "synthetic"))
+        extra = len(real) + images_of_classes(synthetic, wanted, derive(seed, "synthetic"))
     return np.concatenate([natural[:, : batch_size - n_extra], extra], axis=1)

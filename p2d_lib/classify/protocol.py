@@ -67,7 +67,7 @@ def read_by_arms(
         drawn = plan.draws(arm, real_dx, made_dx, **budget, share=synthetic_share, seed=address)
         classifiers.fit(
             model, pool, np.concatenate([real_dx, made_dx]), **budget, learning_rate=learning_rate, seed=address,
-            device=device, draws=drawn, on_step=lambda *_: bar.update(), progress=False,
+            device=device, batches=drawn, on_step=lambda *_: bar.update(), progress=False,
         )  # fmt: skip
         started = time.perf_counter()
         p = classifiers.predict(model, test_images, device)["p"]

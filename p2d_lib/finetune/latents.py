@@ -103,7 +103,7 @@ def encode(
         return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())
     paths = _shards(
         pipe, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
-        lambda part: encoding.conditions(pipe, distinct[part]), cache,
+        lambda part: encoding.encode_prompts(pipe, distinct[part]), cache,
     )  # fmt: skip
     kinds = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
     return Encoded(**stored, **{name: Stored(paths, name) for name in kinds}, index=index)

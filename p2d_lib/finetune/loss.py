@@ -17,7 +17,7 @@ def denoising_loss(pipe, batch: dict[str, torch.Tensor], snr_gamma: float, unet=
     target = a * noise - s * clean if velocity else noise
     words = batch
     if "ids" in batch:
-        words = encoding.silence(pipe, encoding.read_tokens(pipe, batch["ids"]), batch["silent"])
+        words = encoding.zero_empty_prompts(pipe, encoding.encode_tokens(pipe, batch["ids"]), batch["silent"])
     more = {}
     if "pooled" in words:  # SDXL is also told how large the image was and which part is shown: all of it
         h, w = (side * pipe.vae_scale_factor for side in clean.shape[-2:])

@@ -18,7 +18,8 @@ from p2d_lib.finetune.inversion import fit_word
 from p2d_lib.finetune.latents import Encoded, digest, distinct_prompts
 from p2d_lib.finetune.loop import Recipe, Watch, fit, mean_loss
 from p2d_lib.finetune.loss import denoising_loss
-from p2d_lib.models.pixel_baselines import INVERSION, NOISED, Baseline, Word
+from p2d_lib.models.pixel_baselines import INVERSION, MAX_TRAINING_NOISE_STEP, Baseline
+from p2d_lib.models.textual_inversion import LearnedToken
 from p2d_lib.models.tiny_base import to_pixels
 from p2d_lib.seeds import derive
 
@@ -53,15 +54,15 @@ def fit_baseline(
     checkpoints: Path | None = None,
     watch: Watch = UNWATCHED,
 ) -> dict[str, pd.DataFrame]:
-    """Fits all stages, one after the other; returns their logs, as `Baseline.called`. Arguments as of `fit_stage`."""
+    """Fits all stages, one after the other; returns their logs by `Baseline.stage_name`. Arguments: see `fit_stage`."""
     return {
-        baseline.called(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
+        baseline.stage_name(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
         for stage in baseline.networks
     }
 
 
 def fit_inversion(
-    word: Word,
+    word: LearnedToken,
     encoded: Encoded,
     prompts: Sequence[str],
     recipe: Recipe,
@@ -70,8 +71,8 @@ def fit_inversion(
     watch: Watch = UNWATCHED,
 ) -> dict[str, pd.DataFrame]:
     """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the word."""
-    asked = [word.ask(prompt) for prompt in prompts]
-    log = fit_word(word.pipe, encoded, asked, recipe, word.word, "image", weights, checkpoints, watch)
+    asked = [word.insert(prompt) for prompt in prompts]
+    log = fit_word(word.pipe, encoded, asked, recipe, word.token, "image", weights, checkpoints, watch)
     return {INVERSION: log}
 
 
@@ -90,7 +91,7 @@ def fit_stage(
     equally often. The recipe's compile and gradient_checkpointing are for Stable Diffusion's size and not used. An
     upsampler sees the image reduced, noised up to a random step that it is told (Ho et al., arXiv:2106.15282, 4.2).
     """
-    device, network, name = baseline.device, baseline.networks[stage], baseline.called(stage)
+    device, network, name = baseline.device, baseline.networks[stage], baseline.stage_name(stage)
     pipe = SimpleNamespace(unet=network, scheduler=network.schedule)
 
     def source(encoded: Encoded, weights: np.ndarray | None = None) -> Draws:
@@ -102,7 +103,7 @@ def fit_stage(
         if stage == "upsampler":
             sources = [generator(derive(recipe.seed, name, "low", *address)) for address in addresses]
             low = _reduced(batch["latents"], baseline.side_of("base"))
-            level = torch.cat([torch.randint(NOISED + 1, (1,), generator=each) for each in sources])
+            level = torch.cat([torch.randint(MAX_TRAINING_NOISE_STEP + 1, (1,), generator=each) for each in sources])
             noise = torch.stack([torch.randn(low.shape[1:], generator=each) for each in sources])
             told = {"low": network.schedule.add_noise(low, noise, level).to(device), "level": level.to(device)}
         batch = {kind: tensor.to(device) for kind, tensor in batch.items()}

@@ -1,1 +1,22 @@
-"""Things with weights: how they are built, fitted, saved and asked. They import the ground floor only."""
+"""Things with weights: how they are built, fitted, saved and called. They import the ground floor only.
+
+Diffusion
+  pipelines          load, save or point to a Stable Diffusion pipeline
+  tiny_base          the project's own small pipeline and its linear autoencoder; tiny/ holds the weights that ship
+  tiny_tokenizer     its tokenizer
+  encoding           images <-> latents, prompts -> tokens -> embeddings
+  sampling           latents and pixels from noise: solvers, guidance in an interval of noise levels
+  lora               an adapter merged into the weights
+  textual_inversion  one learnt token in Stable Diffusion's vocabulary
+  pixel_baselines    the baselines that are fitted from scratch, with their text encoder
+  pixel_unets        the networks of these
+Reading images and text
+  classifiers        networks for dx and features: the scout, the classifiers of the arms
+  clip               image-text alignment by open_clip
+  extractors         features in which sets of images are compared
+  captioner          image -> caption, CLIP and GPT-2
+  vlm                image -> description, any image-text-to-text model of transformers
+  bertscore          similarity of two texts
+All
+  weights            which weights a name means (folder, id, id@revision), and their digest
+"""

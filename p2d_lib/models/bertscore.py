@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
+from p2d_lib.models import weights
+
 
 @torch.inference_mode()
 def f1(
@@ -23,14 +25,17 @@ def f1(
 ) -> np.ndarray:
     """F1 of each text with its reference, -1..1, float32 (n,); neither weighted by rarity nor rescaled.
 
-    model: a folder or hub id of a BERT-like model, e.g. "roberta-large". layer: whose vectors are compared, 0 (the word
-    table) to the number of layers; without it, three quarters up, near the best ones of the paper (its Table 8). As in
-    the authors' package, marks of beginning and end may be matched but do not count. A text without words scores 0.
-    Raises ValueError where texts and references differ in number, OSError where there is no such model.
+    model: a folder, hub id or id@revision of a BERT-like model, e.g. "roberta-large". layer: whose vectors are
+    compared, 0 (the word table) to the number of layers; without it, three quarters up, near the best ones of the
+    paper (its Table 8). As in the authors' package, marks of beginning and end may be matched but do not count. A text
+    without words scores 0.
+    Raises ValueError where texts and references differ in number, WeightsError where there is no such model.
     """
     if len(texts) != len(references):
         raise ValueError(f"{len(texts)} texts and {len(references)} references: each text needs its own")
-    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval().to(device)
+    source = weights.resolve(model)
+    tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    network = AutoModel.from_pretrained(source.name, **source.options).eval().to(device)
     layer = network.config.num_hidden_layers * 3 // 4 if layer is None else layer
     longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
 

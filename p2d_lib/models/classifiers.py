@@ -1,6 +1,6 @@
-"""Networks that read a dermoscopic image: a head for dx and, where asked for, one for the vocabulary's features.
+"""Networks that classify dermoscopic images: a head for dx and, optionally, one for the vocabulary's features.
 
-The scout of 03 and the arms of 06 are these.
+The scout of 03 and the classifiers of the arms of 06 are such networks.
 """
 
 import json
@@ -22,7 +22,7 @@ from p2d_lib.vocabulary import DX
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect
 WEIGHT_DECAY = 0.05
-JITTER = 0.1  # colours and brightness are scaled by up to this: cameras differ, but colour carries the diagnosis
+JITTER = 0.1  # colours and brightness are scaled by 1 - JITTER to 1 + JITTER: cameras differ, but colour is diagnostic
 
 
 class Classifier(nn.Module):
@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone, self.n_features = backbone, n_features
         name, _, weights = backbone.partition(":")
-        self.side = None  # px the backbone wants; None: as the image comes
+        self.side = None  # px to which images are resized for the backbone; None: they are not
         if name == "tiny_resnet":
             self.body, self.dim = _tiny_resnet(), 128
         else:
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
 
 def build(backbone: str, n_features: int = 0, seed: int = 0) -> Classifier:
-    """A classifier with weights drawn from the seed (its pretrained part, where it has one, from torchvision).
+    """A classifier whose weights are initialised from the seed (a pretrained part has the weights of torchvision).
 
     backbone: "tiny_resnet" (0.3 M parameters, made for 64 px), or a torchvision model with the name of its weights
     after a colon: "resnet18", "resnet18:IMAGENET1K_V1", "vit_b_16:IMAGENET1K_V1"; those see 224 px. Raises ValueError
@@ -77,24 +77,25 @@ def fit(
     seed: int,
     device: torch.device,
     features: np.ndarray | None = None,
-    draws: np.ndarray | None = None,
+    batches: np.ndarray | None = None,
     on_step: Callable[[int, dict], None] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Trains in place (AdamW, one-cycle rate) and gives the log: step, loss, learning_rate.
 
     images: uint8 (n, s, s, 3). labels: indices into `vocabulary.DX` (n,). features: targets in 0..1 (n, n_features);
-    a NaN is not learnt from. draws: which images each step sees, (steps, batch_size); default `epochs`. Each step's
-    images are turned and tinted by the seed and the step alone, so two fits on other draws are augmented alike.
+    a NaN does not count. batches: indices of each step's images, (steps, batch_size); default `epochs`. The
+    augmentation depends on seed and step alone, so that two fits on other batches are augmented alike. Raises
+    ValueError for batches of another shape.
     """
-    draws = epochs(len(images), steps, batch_size, derive(seed, "draws")) if draws is None else draws
-    if draws.shape != (steps, batch_size):
-        raise ValueError(f"draws has shape {draws.shape}; {steps} steps of {batch_size} images were asked for")
+    batches = epochs(len(images), steps, batch_size, derive(seed, "draws")) if batches is None else batches
+    if batches.shape != (steps, batch_size):
+        raise ValueError(f"batches has shape {batches.shape}; expected {steps} steps of {batch_size} images")
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
     log = []
-    for step, rows in enumerate(tqdm(draws, desc="classifier", unit="step", mininterval=1, disable=not progress)):
+    for step, rows in enumerate(tqdm(batches, desc="classifier", unit="step", mininterval=1, disable=not progress)):
         pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step))
         dx, feature_logits, _ = model(pixels)
         loss = F.cross_entropy(dx, torch.as_tensor(labels[rows], dtype=torch.long, device=device))
@@ -114,9 +115,10 @@ def fit(
 def predict(
     model: Classifier, images: np.ndarray, device: torch.device, batch_size: int = 256
 ) -> dict[str, np.ndarray]:
-    """What the model reads in uint8 (n, s, s, 3): "p" (n, 7), "features" (n, n_features) in 0..1, "embedding" (n, dim).
+    """Probabilities and embeddings of images, uint8 (n, s, s, 3).
 
-    float32, p in the order of `vocabulary.DX`.
+    float32: "p" (n, 7), in the order of `vocabulary.DX`, sums to 1; "features" (n, n_features) in 0..1; "embedding"
+    (n, dim).
     """
     model.to(device, memory_format=torch.channels_last).eval()
     parts = []
@@ -148,7 +150,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
 
 
 def epochs(n: int, steps: int, batch_size: int, seed: int) -> np.ndarray:
-    """Draws that see each of n images once before any twice: indices (steps, batch_size)."""
+    """Batches in which each of n images comes once before any comes twice: indices (steps, batch_size)."""
     rng = np.random.default_rng(seed)
     needed = steps * batch_size
     orders = [rng.permutation(n) for _ in range(-(-needed // n))]
@@ -156,25 +158,28 @@ def epochs(n: int, steps: int, batch_size: int, seed: int) -> np.ndarray:
 
 
 def balanced(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.ndarray:
-    """Draws that see each class equally often, in a class each image once before any twice: (steps, batch_size)."""
+    """Batches in which each class is equally frequent: indices (steps, batch_size). See `images_of_classes`."""
     classes = np.unique(labels)
     wanted = classes[epochs(len(classes), steps, batch_size, derive(seed, "classes"))]
-    return draw_classes(labels, wanted, derive(seed, "images"))
+    return images_of_classes(labels, wanted, derive(seed, "images"))
 
 
-def draw_classes(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
-    """Images of the classes wanted, each image of a class once before any twice: indices shaped as `wanted`."""
-    draws = np.empty(wanted.shape, int)
-    for k in np.unique(wanted):
-        rows, places = np.flatnonzero(labels == k), wanted == k
+def images_of_classes(labels: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:
+    """An image of each of the classes, of a class each image once before any twice: indices shaped as `classes`.
+
+    labels (n,), classes (any shape): indices into `vocabulary.DX`. Raises ValueError for a class without images.
+    """
+    images = np.empty(classes.shape, int)
+    for k in np.unique(classes):
+        rows, places = np.flatnonzero(labels == k), classes == k
         if not len(rows):
-            raise ValueError(f"class {DX[k]} is to be drawn, but no image has it")
-        draws[places] = rows[epochs(len(rows), 1, int(places.sum()), derive(seed, int(k)))[0]]
-    return draws
+            raise ValueError(f"a batch needs images of class {DX[k]}, but none of the labels is {DX[k]}")
+        images[places] = rows[epochs(len(rows), 1, int(places.sum()), derive(seed, int(k)))[0]]
+    return images
 
 
 def augment(pixels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Each of (b, 3, s, s) in 0..1 in one of the square's eight positions, its colours scaled by up to JITTER."""
+    """Random orientation (one of the square's eight) and colour scaling of each of (b, 3, s, s) in 0..1."""
     rng = generator(seed)
     flips = torch.rand(3, len(pixels), 1, 1, 1, generator=rng) < 0.5
     gains = 1 + JITTER * (2 * torch.rand(2, len(pixels), 3, 1, 1, generator=rng) - 1)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
+from p2d_lib.models import weights
 from p2d_lib.seeds import derive
 
 LEARNING_RATE = 2e-3
@@ -26,6 +27,7 @@ WEIGHT_DECAY = 0.05
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 _TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+HUB = "hf-hub:"  # open_clip's prefix of a Hugging Face id
 
 
 @dataclass
@@ -101,7 +103,13 @@ def save(clip: Clip, folder: Path) -> None:
 
 
 def load(name: str | Path, device: torch.device) -> Clip:
-    """A folder in open_clip's layout, or any model open_clip knows, e.g. "hf-hub:redlessone/DermLIP_ViT-B-16"."""
+    """A folder in open_clip's layout, or any model open_clip knows, e.g. "hf-hub:redlessone/DermLIP_ViT-B-16".
+
+    "hf-hub:id@revision" is one commit of that repository, with the tokenizer's files there where its configuration
+    names a tokenizer.
+    """
+    if str(name).startswith(HUB) and "@" in str(name):  # open_clip takes no revision
+        name = weights.download(str(name).removeprefix(HUB))
     name = f"local-dir:{name}" if (Path(name) / CONFIG).exists() else str(name)
     model = open_clip.create_model_from_pretrained(name, device=device, return_transform=False).eval()
     return Clip(model, open_clip.get_tokenizer(name), None)

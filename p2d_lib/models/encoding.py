@@ -1,12 +1,10 @@
-"""Images and prompts -> what a denoiser reads, and back: latents, token ids, embeddings."""
+"""Images and prompts -> the inputs of a denoiser, and back: latents, token ids, embeddings."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import (
-    DiffusionPipeline,
-)
+from diffusers import DiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from p2d_lib.models.pipelines import encoders, is_xl
@@ -20,15 +18,16 @@ def encode_moments(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Images, uint8 (n, h, w, 3) -> mean and standard deviation of their latents, each float32 (n, c, h / f, w / f).
 
-    Both are scaled as the denoiser reads them, and on the CPU. batch_size: at 256 px; fewer of larger images.
+    Both are multiplied by the autoencoder's scaling factor, and on the CPU. batch_size: images of 256 px in one call;
+    of larger images fewer, so that memory does not grow.
     """
     scale, shift = pipe.vae.config.scaling_factor, getattr(pipe.vae.config, "shift_factor", None) or 0.0
     batch_size = max(1, batch_size * 256**2 // max(images.shape[1] * images.shape[2], 256**2))
     means, deviations = [], []
     for start in range(0, len(images), batch_size):
-        found = pipe.vae.encode(to_pixels(images[start : start + batch_size], pipe.vae)).latent_dist
-        means.append((found.mean.float().cpu() - shift) * scale)
-        deviations.append(found.std.float().cpu() * scale)
+        posterior = pipe.vae.encode(to_pixels(images[start : start + batch_size], pipe.vae)).latent_dist
+        means.append((posterior.mean.float().cpu() - shift) * scale)
+        deviations.append(posterior.std.float().cpu() * scale)
     return torch.cat(means), torch.cat(deviations)
 
 
@@ -46,47 +45,58 @@ def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_s
 
 
 def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
-    """Token ids, int64 (n, length), padded to what the text encoder reads; (n, 2, length) for SDXL's two.
+    """Token ids, int64 (n, length), padded to the length of the text encoder; (n, 2, length) for SDXL's two.
 
-    Raises PromptError for a prompt that it would cut.
+    Raises PromptError for a prompt that is longer than the text encoder.
     """
     both = []
     for tokenizer in (pipe.tokenizer, pipe.tokenizer_2) if is_xl(pipe) else (pipe.tokenizer,):
         length = tokenizer.model_max_length
-        read = tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
-        longest = max(range(len(read)), key=lambda k, read=read: len(read[k]))
-        if len(read[longest]) > length:
+        ids = tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
+        longest = max(range(len(ids)), key=lambda k, ids=ids: len(ids[k]))
+        if len(ids[longest]) > length:
             raise PromptError(
-                f"the text encoder reads {length - 2} tokens and would cut one of {len(read[longest]) - 2}: "
+                f"the text encoder takes {length - 2} tokens and would cut one of {len(ids[longest]) - 2}: "
                 f"{prompts[longest]!r}; lower 02_describe.max_tokens or max_features"
             )
-        both.append(torch.tensor(read))
+        both.append(torch.tensor(ids))
     return torch.stack(both, dim=1) if is_xl(pipe) else both[0]
 
 
-def read_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What the denoiser reads of token ids: "embeddings" (n, length, width) and, of SDXL, "pooled" (n, width)."""
+def encode_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Token ids of `tokens` -> "embeddings", float (n, length, width), to which the denoiser attends.
+
+    Of SDXL also "pooled", float (n, width), which its denoiser adds to the embedding of time. With gradients.
+    """
     if not is_xl(pipe):
         return {"embeddings": pipe.text_encoder(ids)[0]}
-    read = [part(ids[:, k], output_hidden_states=True) for k, part in enumerate(encoders(pipe))]
-    return {"embeddings": torch.cat([each.hidden_states[-2] for each in read], dim=-1), "pooled": read[1][0]}
+    outputs = [part(ids[:, k], output_hidden_states=True) for k, part in enumerate(encoders(pipe))]
+    return {"embeddings": torch.cat([each.hidden_states[-2] for each in outputs], dim=-1), "pooled": outputs[1][0]}
 
 
 @torch.no_grad()
-def conditions(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
-    """`read_tokens` of prompts, on the pipeline's device; of "" all zero where the pipeline wants it so (SDXL)."""
-    read = [read_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
-    found = {name: torch.cat([each[name] for each in read]) for name in read[0]}
-    return silence(pipe, found, torch.tensor([not prompt for prompt in prompts], device=pipe.device))
+def encode_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
+    """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline wants it.
+
+    Raises PromptError for a prompt that is longer than the text encoder.
+    """
+    parts = [encode_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
+    encoded = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return zero_empty_prompts(pipe, encoded, torch.tensor([not prompt for prompt in prompts], device=pipe.device))
 
 
-def silence(pipe: DiffusionPipeline, words: dict[str, torch.Tensor], silent: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What is read of no words, where `silent` (n,) is true, as the pipeline wants it: all zero or (most) as it is."""
+def zero_empty_prompts(
+    pipe: DiffusionPipeline, encoded: dict[str, torch.Tensor], is_empty: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """The output of `encode_tokens` with zeros where the prompt is empty, for a pipeline that was trained so (SDXL).
+
+    is_empty: bool (n,). Other pipelines encode "" as any prompt: they get `encoded` back as it is.
+    """
     if not getattr(pipe.config, "force_zeros_for_empty_prompt", False):
-        return words
-    return {name: kept.masked_fill(silent.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in words.items()}
+        return encoded
+    return {name: kept.masked_fill(is_empty.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in encoded.items()}
 
 
 def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
-    """What the denoiser attends to of each prompt: (n, length, width) on the pipeline's device."""
-    return conditions(pipe, prompts, batch_size)["embeddings"]
+    """The embeddings of prompts to which the denoiser attends: (n, length, width) on the pipeline's device."""
+    return encode_prompts(pipe, prompts, batch_size)["embeddings"]

@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import (
-    DiffusionPipeline,
-)
+from diffusers import DiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.utils import logging
 from transformers.utils import logging as transformers_logging
 
+from p2d_lib.models import weights
 from p2d_lib.models.tiny_base import TINY, _pipeline, tiny_pipeline
 
 POINTER = "pointer.json"  # stands in a folder for a base that lies elsewhere
@@ -30,31 +29,44 @@ def load(
 ) -> StableDiffusionPipeline:
     """A pipeline, in evaluation mode, on `device`: Stable Diffusion 1, 2 or XL.
 
-    base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout or with a
-    pointer that `leave` wrote, or a Hugging Face id. Raises BaseError when there is no such thing.
+    base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout, a folder
+    with a pointer that `save_or_point` wrote, a Hugging Face id or id@revision. Raises BaseError when there is no such
+    thing, and when a pointer leads to other weights than it did when it was written.
     """
-    if (pointer := Path(base) / POINTER).exists():
-        return load(device=device, dtype=dtype, **json.loads(pointer.read_text()))
-    if str(base) == "random":
-        pipe = tiny_pipeline(seed)
-    else:
-        source = str(TINY if str(base) == "tiny" else base)
-        try:
-            pipe = DiffusionPipeline.from_pretrained(
-                source, dtype=dtype, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-            )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise BaseError(
-                f"base {str(base)!r} cannot be loaded ({reason}): give tiny, random, a folder in the diffusers layout "
-                "or a Hugging Face id that this machine can download"
-            ) from None
-        pipe.set_progress_bar_config(disable=True)
+    pointer, recorded = Path(base) / POINTER, {}
+    if pointer.exists():
+        recorded = json.loads(pointer.read_text())
+        base = str(weights.Source(recorded["base"], recorded.get("commit")))
+    pipe = tiny_pipeline(seed) if str(base) == "random" else _from_source(str(base), dtype)
+    if "weights_sha256" in recorded and (now := _sha256(pipe)) != recorded["weights_sha256"]:
+        raise BaseError(
+            f"{pointer}: the weights of {base!r} have changed: their SHA-256 was {recorded['weights_sha256']} and is "
+            f"{now} now; put the former weights back, or run 03_finetune again"
+        )
     pipe = pipe.to(device, dtype)
     for part in (pipe.vae, pipe.unet, *encoders(pipe)):
         part.eval().requires_grad_(False)
     for part in (pipe.vae, pipe.unet):
         part.to(memory_format=torch.channels_last)
+    return pipe
+
+
+def _from_source(base: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """The pipeline that a name other than "random" means; `pipe.source` says where it was loaded from."""
+    try:
+        source = weights.Source("tiny") if base == "tiny" else weights.resolve(base)
+        pipe = DiffusionPipeline.from_pretrained(
+            str(TINY) if base == "tiny" else source.name, **source.options, dtype=dtype, safety_checker=None,
+            feature_extractor=None, requires_safety_checker=False,
+        )  # fmt: skip
+    except (weights.WeightsError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BaseError(
+            f"base {base!r} cannot be loaded ({reason}): give tiny, random, a folder in the diffusers layout, or a "
+            "Hugging Face id (id@revision for one commit) that this machine can download"
+        ) from None
+    pipe.set_progress_bar_config(disable=True)
+    pipe.source = source
     return pipe
 
 
@@ -79,11 +91,21 @@ def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
     _pipeline(**halves, tokenizer=pipe.tokenizer, scheduler=pipe.scheduler).save_pretrained(folder)
 
 
-def leave(pipe: StableDiffusionPipeline, folder: Path, came_from: str | None) -> None:
-    """Writes a pipeline trained here (came_from None), else a pointer to what was loaded: weights are kept once."""
-    if came_from is None:
+def save_or_point(pipe: StableDiffusionPipeline, folder: Path, trained: bool) -> None:
+    """Writes a pipeline that was trained here, else a pointer to where it was loaded from: weights are kept once.
+
+    The pointer holds the base's folder or Hugging Face id, the id's commit and the SHA-256 of the weights, by which
+    `load` notices a change. trained: whether the pipeline's weights differ from the loaded ones. Raises ValueError for
+    a pointer to a pipeline that an adapter was added to, whose weights the digest would describe.
+    """
+    if trained or not hasattr(pipe, "source"):
         return save(pipe, folder)
+    if any(getattr(part, "peft_config", None) for part in (pipe.unet, *encoders(pipe))):
+        raise ValueError("write the pointer to the base before an adapter is added to it")
     folder.mkdir(parents=True)
-    here = Path(came_from)
-    base = str(here.resolve()) if here.is_dir() else came_from
-    (folder / POINTER).write_text(json.dumps({"base": base}) + "\n")
+    record = {"base": pipe.source.name, "commit": pipe.source.commit, "weights_sha256": _sha256(pipe)}
+    (folder / POINTER).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _sha256(pipe: DiffusionPipeline) -> str:
+    return weights.sha256(pipe.vae, pipe.unet, *encoders(pipe))

@@ -1,4 +1,4 @@
-"""Networks that see the noise in pixels, told of the time and of a prompt's words; the baselines are built of these."""
+"""Networks that denoise pixels, given the time and a prompt's embeddings; the pixel baselines consist of them."""
 
 import warnings
 from itertools import pairwise
@@ -20,19 +20,19 @@ SCHEDULES = {
     )
     for prediction in ("epsilon", "v_prediction")
 }
-LEVEL = 64  # numbers that tell an upsampler how noisy its low-resolution image is
+LEVEL_WIDTH = 64  # of the embedding of the noise level of an upsampler's low-resolution image
 
 
 class Denoiser(ModelMixin):
-    """A network that tells noise from pixels, called as diffusers' are: the noise or v, whichever `schedule` says.
+    """A network that predicts the noise or v in noisy pixels (`schedule` says which), called as diffusers' UNets are.
 
-    patch: squares of so many px are its channels (space-to-depth), which makes a small network fast. One of single
-    pixels predicts the noise, as published. One of patches makes the image, which passes through fewer channels than
-    it has numbers as noise does not (Li, He, arXiv:2511.13720), and gives it as v (Salimans, Ho, arXiv:2202.00512),
-    whose error weighs something at pure noise too: lesions form within hundreds of steps, not thousands.
+    patch: squares of so many px become channels (space-to-depth), which makes a small network fast. With patch 1 the
+    network predicts the noise, as published. With larger patches it predicts the clean image (a narrow network can
+    represent an image but not white noise; Li, He, arXiv:2511.13720), which is converted to v (Salimans, Ho,
+    arXiv:2202.00512), whose loss does not vanish at pure noise: lesions form within hundreds of steps, not thousands.
     """
 
-    imagenet = False  # whether it starts from weights that were learnt on images
+    imagenet = False  # whether it starts from weights that were learnt on ImageNet
 
     def __init__(self, patch: int):
         super().__init__()
@@ -40,30 +40,33 @@ class Denoiser(ModelMixin):
         self.schedule = SCHEDULES["epsilon" if patch == 1 else "v_prediction"]
 
     def forward(
-        self, noisy: torch.Tensor, steps: torch.Tensor, words: torch.Tensor, added_cond_kwargs: dict | None = None
+        self, noisy: torch.Tensor, steps: torch.Tensor, embeddings: torch.Tensor, added_cond_kwargs: dict | None = None
     ) -> UNet2DConditionOutput:
-        """noisy (b, 3, h, w), multiples of `patch`; steps of the schedule, (b,) or one for all; words (b, length,
-        width), zero at padding, so that its length changes nothing. added_cond_kwargs: what an upsampler also sees:
-        low (b, 3, h', w'), noised up to the step level (b,). The sample is float32 (b, 3, h, w)."""
-        steps, mask = steps.to(noisy.device).expand(len(noisy)), words.any(-1)
-        seen, told = noisy, words.sum(1) / mask.sum(1, keepdim=True)
+        """The predicted noise or v as `sample`, float32 (b, 3, h, w).
+
+        noisy (b, 3, h, w), sides multiples of `patch`; steps of the schedule, (b,) or one for all; embeddings, the text
+        encoder's hidden states (b, length, width), zero at padding, which is masked. added_cond_kwargs: of an upsampler
+        also low, the low-resolution image (b, 3, h', w') with the noise of step level (b,).
+        """
+        steps, mask = steps.to(noisy.device).expand(len(noisy)), embeddings.any(-1)
+        pixels, condition = noisy, embeddings.sum(1) / mask.sum(1, keepdim=True)
         if added_cond_kwargs:
             low, level = added_cond_kwargs["low"], added_cond_kwargs["level"]
-            seen = torch.cat([noisy, F.interpolate(low, noisy.shape[-2:], mode="bilinear")], 1)
-            told = torch.cat([told, get_timestep_embedding(level, LEVEL)], 1)
-        seen = F.pixel_unshuffle(seen, self.patch).contiguous(memory_format=torch.channels_last)
-        found = F.pixel_shuffle(self.predict(seen, steps, words, mask, told), self.patch).float()
+            pixels = torch.cat([noisy, F.interpolate(low, noisy.shape[-2:], mode="bilinear")], 1)
+            condition = torch.cat([condition, get_timestep_embedding(level, LEVEL_WIDTH)], 1)
+        pixels = F.pixel_unshuffle(pixels, self.patch).contiguous(memory_format=torch.channels_last)
+        prediction = F.pixel_shuffle(self.predict(pixels, steps, embeddings, mask, condition), self.patch).float()
         if self.patch > 1:
             alpha = self.schedule.alphas_cumprod.to(noisy.device)[steps.long(), None, None, None]
-            found = (alpha.sqrt() * noisy - found) / (1 - alpha).sqrt()
-        return UNet2DConditionOutput(sample=found)
+            prediction = (alpha.sqrt() * noisy - prediction) / (1 - alpha).sqrt()
+        return UNet2DConditionOutput(sample=prediction)
 
 
 class PixelUnet(Denoiser):
-    """diffusers' UNet2DConditionModel on pixels: words enter by cross-attention, their mean with the time embedding.
+    """diffusers' UNet2DConditionModel on pixels: text enters by cross-attention, its mean with the time embedding.
 
-    width: of the words. attention: which levels attend to words, from 0, the finest; the middle does too.
-    upsampler: it also sees a low-resolution image and is told how noisy that is (Ho et al., arXiv:2106.15282).
+    width: of the text embeddings. attention: which levels attend to the text, from 0, the finest; the middle does too.
+    upsampler: a low-resolution image and its noise level are inputs too (Ho et al., arXiv:2106.15282).
     """
 
     def __init__(
@@ -84,20 +87,21 @@ class PixelUnet(Denoiser):
             in_channels=3 * patch**2 * (1 + upsampler), out_channels=3 * patch**2, block_out_channels=channels,
             layers_per_block=layers, norm_num_groups=8, down_block_types=down, up_block_types=up,
             cross_attention_dim=width, attention_head_dim=[max(1, c // 32) for c in channels],  # the number of heads
-            class_embed_type="projection", projection_class_embeddings_input_dim=width + LEVEL * upsampler,
+            class_embed_type="projection", projection_class_embeddings_input_dim=width + LEVEL_WIDTH * upsampler,
         )  # fmt: skip
 
-    def predict(self, seen, steps, words, mask, told):
-        return self.unet(seen, steps, words, told, encoder_attention_mask=mask).sample
+    def predict(self, pixels, steps, embeddings, mask, condition):
+        return self.unet(pixels, steps, embeddings, condition, encoder_attention_mask=mask).sample
 
 
 class Vgg16Unet(Denoiser):
-    """A UNet whose encoder is VGG16 (Simonyan, Zisserman, arXiv:1409.1556): its five stages leave the skips.
+    """A UNet whose encoder is VGG16 (Simonyan, Zisserman, arXiv:1409.1556): its five stages feed the skip connections.
 
-    Time and the words' mean scale and shift what each stage gives (Perez et al., arXiv:1709.07871), by nothing at
-    first, so that pretrained features start as they are; the two coarsest stages attend to the words.
-    width: of the words. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit patch 1 and
-    share 1, where they can be had, else at random with a warning; `imagenet` then says which it was.
+    Time and the text's mean scale and shift the output of each stage (FiLM: Perez et al., arXiv:1709.07871), at first
+    by factor 1 and shift 0, so that pretrained features start as they are; the two coarsest stages attend to the text.
+    width: of the text embeddings. share: of VGG16's channels. imagenet: start from torchvision's weights, which fit
+    patch 1 and share 1, where they can be had, else at random with a warning; the attribute `imagenet` then says which
+    it was.
     """
 
     def __init__(self, width: int, *, patch: int, share: float, imagenet: bool = True):
@@ -106,36 +110,36 @@ class Vgg16Unet(Denoiser):
         poolings = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
         self.encoder = nn.ModuleList(features[start:end] for start, end in pairwise([0, *poolings]))
         channels = [stage[-2].out_channels for stage in self.encoder]
-        self.time_width, told = channels[0] * 2, channels[0] * 8
-        self.time = TimestepEmbedding(self.time_width, told)
-        self.words = nn.Linear(width, told)
-        self.film = nn.ModuleList(nn.Linear(told, 2 * c) for c in channels)
+        self.time_width, condition = channels[0] * 2, channels[0] * 8
+        self.time = TimestepEmbedding(self.time_width, condition)
+        self.text = nn.Linear(width, condition)
+        self.film = nn.ModuleList(nn.Linear(condition, 2 * c) for c in channels)
         for film in self.film:
             nn.init.zeros_(film.weight), nn.init.zeros_(film.bias)
         self.attend = nn.ModuleList(
             Transformer2DModel(max(1, c // 64), min(c, 64), c, norm_num_groups=_groups(c), cross_attention_dim=width)
             for c in channels[-2:]
         )
-        self.middle = _block(channels[-1], channels[-1], told)
-        self.decoder = nn.ModuleList(_block(c + skip, skip, told) for skip, c in pairwise(channels))
+        self.middle = _block(channels[-1], channels[-1], condition)
+        self.decoder = nn.ModuleList(_block(c + skip, skip, condition) for skip, c in pairwise(channels))
         self.head = nn.Sequential(
             nn.GroupNorm(_groups(channels[0]), channels[0]),
             nn.SiLU(),
             nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1),
         )
 
-    def predict(self, seen, steps, words, mask, told):
-        told = self.time(get_timestep_embedding(steps, self.time_width)) + self.words(told)
-        x, skips = seen, []
+    def predict(self, pixels, steps, embeddings, mask, condition):
+        condition = self.time(get_timestep_embedding(steps, self.time_width)) + self.text(condition)
+        x, skips = pixels, []
         for i, (stage, film) in enumerate(zip(self.encoder, self.film, strict=True)):
-            scale, shift = film(F.silu(told))[..., None, None].chunk(2, 1)
+            scale, shift = film(F.silu(condition))[..., None, None].chunk(2, 1)
             x = stage(x) * (1 + scale) + shift
             if i >= 3:
-                (x,) = self.attend[i - 3](x, words, encoder_attention_mask=mask, return_dict=False)
+                (x,) = self.attend[i - 3](x, embeddings, encoder_attention_mask=mask, return_dict=False)
             skips.append(x)
-        x = self.middle(x, told)
+        x = self.middle(x, condition)
         for skip, block in zip(skips[-2::-1], reversed(self.decoder), strict=True):
-            x = block(torch.cat([F.interpolate(x, skip.shape[-2:]), skip], 1), told)
+            x = block(torch.cat([F.interpolate(x, skip.shape[-2:]), skip], 1), condition)
         return self.head(x)
 
 
@@ -160,12 +164,12 @@ def _vgg16(patch: int, share: float, imagenet: bool) -> tuple[nn.Sequential, boo
     return features, False
 
 
-def _block(c_in: int, c_out: int, told: int) -> ResnetBlock2D:
+def _block(c_in: int, c_out: int, condition: int) -> ResnetBlock2D:
     return ResnetBlock2D(
-        in_channels=c_in, out_channels=c_out, temb_channels=told, groups=_groups(c_in), groups_out=_groups(c_out)
+        in_channels=c_in, out_channels=c_out, temb_channels=condition, groups=_groups(c_in), groups_out=_groups(c_out)
     )
 
 
 def _groups(channels: int) -> int:
-    """Of a group norm: about eight channels each, for a group of one would lose its mean."""
+    """The number of groups of a group norm, about eight channels each: a group of one channel would lose its mean."""
     return max(g for g in range(1, 33) if channels % g == 0 and g <= max(1, channels // 8))

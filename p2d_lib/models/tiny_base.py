@@ -1,33 +1,25 @@
-"""The tiny latent diffusion model of our own, in the Stable Diffusion architecture, meant for two CPU cores.
+"""The project's own tiny latent diffusion model, in the Stable Diffusion architecture, meant for two CPU cores.
 
 64 px images, a linear autoencoder of 4 x 4 px patches, a denoiser that attends to words where its maps are small, a
 word-level text encoder. Prediction is v (Salimans, Ho, arXiv:2202.00512) on a noise schedule that ends in pure noise
 (Lin et al., arXiv:2305.08891), so brightness and skin tone are free.
 """
 
-import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import (
-    DDPMScheduler,
-    UNet2DConditionModel,
-)
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
-from p2d_lib.words.render import SKIN_WORDS
+from p2d_lib.models.tiny_tokenizer import MAX_TOKENS, tiny_tokenizer
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
-TOKENS = 64  # read of a prompt by the tiny text encoder
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):
@@ -42,9 +34,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.encoder = torch.nn.Conv2d(3, latent_channels, patch, stride=patch)
         self.decoder = torch.nn.ConvTranspose2d(latent_channels, 3, patch, stride=patch)
-        self.register_to_config(
-            block_out_channels=[0] * patch.bit_length()
-        )  # whose length diffusers halves the side by
+        # diffusers takes the number of these channels, less one, for how often the autoencoder halves the side
+        self.register_to_config(block_out_channels=[0] * patch.bit_length())
 
     def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
         """(n, 3, h, w) in -1..1 -> latents (n, latent_channels, h / patch, w / patch), without spread."""
@@ -64,9 +55,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         denoiser's loss as the coarsest; as they are, it would hardly see them.
         """
         side, channels = self.config.patch, self.config.latent_channels
-        patches = torch.nn.functional.unfold(
-            to_pixels(images, self).cpu(), side, stride=side
-        )  # (n, 3 * side^2, places)
+        pixels = to_pixels(images, self).cpu()
+        patches = torch.nn.functional.unfold(pixels, side, stride=side)  # (n, 3 * side^2, patches of an image)
         patches = patches.transpose(1, 2).flatten(0, 1).double()
         mean = patches.mean(0)
         variance, components = torch.linalg.eigh(torch.cov(patches.T))
@@ -92,11 +82,11 @@ def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
             cross_attention_dim=96, attention_head_dim=4,  # which diffusers reads as their number
         )  # fmt: skip
-        tokenizer = _tokenizer()
+        tokenizer = tiny_tokenizer()
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(tokenizer), hidden_size=96, intermediate_size=384, num_hidden_layers=2,
-                num_attention_heads=3, max_position_embeddings=TOKENS, projection_dim=96,
+                num_attention_heads=3, max_position_embeddings=MAX_TOKENS, projection_dim=96,
                 bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
@@ -106,24 +96,6 @@ def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
         prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing", steps_offset=1,
     )  # fmt: skip
     return _pipeline(vae=vae, unet=unet, text_encoder=text_encoder.eval(), tokenizer=tokenizer, scheduler=scheduler)
-
-
-def _tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-level BPE with merges for the words that prompts are made of; other words become letters."""
-    corpus = [*DX_NAMES.values(), *SITES, *SKIN_WORDS, *(feature.phrase for feature in FEATURES.values())]
-    corpus = [*corpus, "dermoscopic image of", "marked", "and color colors", "skin"]
-    trainer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trainer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer.train_from_iterator(corpus, trainers.BpeTrainer(show_progress=False, end_of_word_suffix="</w>"))
-    merges = [tuple(pair) for pair in json.loads(trainer.to_str())["model"]["merges"]]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
-    words = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
-    with tempfile.TemporaryDirectory() as folder:
-        vocabulary, ranks = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
-        vocabulary.write_text(json.dumps({word: i for i, word in enumerate(words)}))
-        ranks.write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
-        return CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS)
 
 
 def _pipeline(**parts) -> StableDiffusionPipeline:

@@ -27,6 +27,8 @@ from transformers import (
     ProcessorMixin,
 )
 
+from p2d_lib.models import weights
+
 _UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)  # raised by loading a bad folder
 
 
@@ -50,22 +52,24 @@ class Vlm:
 def load(
     name: str | Path, device: torch.device, dtype: torch.dtype | None = None, adapter: str | Path | None = None
 ) -> Vlm:
-    """A model by hub id, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
+    """A model by hub id or id@revision, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
 
     dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
     2022), by hub id or folder. Code that comes with a model is never run. Raises VlmError for a model or adapter that
     is not there, is of another kind, or lacks weights, which would otherwise be random.
     """
     try:
+        source = weights.resolve(name)
         model, info = AutoModelForImageTextToText.from_pretrained(
-            name, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True
+            source.name, **source.options, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True
         )
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    except _UNFIT as error:
+        processor = AutoProcessor.from_pretrained(source.name, **source.options, trust_remote_code=False)
+    except (weights.WeightsError, *_UNFIT) as error:
         raise VlmError(
             f"{name}: cannot be loaded as an image-text-to-text model ({_first_line(error)}); give a folder or a hub "
             "id in transformers' own layout, for LLaVA and LLaVA-Med a checkpoint converted to it (often named ...-hf)"
         ) from error
+    name = source if source.commit else name  # from here on, answers belong to this commit
     if missing := sorted(info["missing_keys"]):
         raise VlmError(f"{name}: {len(missing)} weights are missing ({missing[0]}, ...); get the whole checkpoint")
     if not isinstance(processor, ProcessorMixin):
@@ -171,9 +175,10 @@ def choose(vlm: Vlm, images: np.ndarray, question: str, options: Sequence[str], 
 
 def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> PeftModel:
     try:
-        adapted = PeftModel(model, PeftConfig.from_pretrained(adapter))
-        loaded = adapted.load_adapter(adapter, "default")
-    except _UNFIT as error:
+        source = weights.resolve(adapter)
+        adapted = PeftModel(model, PeftConfig.from_pretrained(source.name, **source.options))
+        loaded = adapted.load_adapter(source.name, "default", **source.options)
+    except (weights.WeightsError, *_UNFIT) as error:
         raise VlmError(
             f"{adapter}: is no adapter for {name} ({_first_line(error)}); give the folder that PEFT's save_pretrained "
             "wrote for this model"

@@ -9,6 +9,12 @@ from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook
 
 class Classify(Notebook):
     HEADINGS: ClassVar = {"arms": "Which arms are compared", "backbone": "The budget, equal for all arms"}
+    BY_MODEL: ClassVar = (
+        "backbone",
+        "steps",
+        "batch_size",
+        "learning_rate",
+    )
 
     arms: Annotated[list[Literal["real", "real+replay", "synthetic", "mixed"]], Field(min_length=2), Distinct] = Field(
         ["real", "real+replay", "synthetic", "mixed"], description="Training sets of the classifiers."

@@ -16,6 +16,13 @@ class Describe(Notebook):
         "api_model": "The server's model",
         "n_described": "How much is described and scored",
     }
+    BY_MODEL: ClassVar = (
+        "max_tokens",
+        "captioner_clip",
+        "broad_wording",
+        "captioner_steps",
+        "prefix_tokens",
+    )
 
     describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
         ["template", "captioner"],

@@ -18,9 +18,24 @@ class Finetune(Notebook):
         "baselines": "The baselines",
         "scout_backbone": "The scout and the alignment model",
     }
+    BY_MODEL: ClassVar = (
+        "base",
+        "lora_rank",
+        "lora_steps",
+        "learning_rate",
+        "batch_size",
+        "snr_gamma",
+        "baseline_variant",
+        "baseline_size",
+        "baseline_text_encoder",
+        "baseline_steps",
+        "baseline_learning_rate",
+        "scout_backbone",
+        "scout_steps",
+    )
 
     base: str = Field(
-        "tiny", description='"tiny" (ships with the repository), "random" (tiny, untrained), a folder or a hub id.'
+        "tiny", description='"tiny" (ships here), "random" (tiny, untrained), a folder, hub id or id@revision.'
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
     base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
@@ -65,7 +80,7 @@ class Finetune(Notebook):
         64, description="Side of the images they learn and make, px."
     )
     baseline_text_encoder: str = Field(
-        "tiny", description='Their text encoder: "tiny", a folder or a hub id, such as PubMedBERT.'
+        "tiny", description='Their text encoder: "tiny", a folder, hub id or id@revision, such as PubMedBERT.'
     )
     baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
     baseline_learning_rate: LearningRate = Field(0.002, description="Their learning rate.")

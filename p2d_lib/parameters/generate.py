@@ -36,18 +36,21 @@ def cell(notebook: str) -> str:
 
 def outdated(write: bool = False) -> list[Path]:
     """The files that differ from what the fields say; write: they are written anew."""
-    wanted = {PROFILES / "smoke.yaml": smoke()}
+    texts = {PROFILES / "smoke.yaml": smoke()}
     for name in MODELS:
         path = NOTEBOOKS / f"{name}.ipynb"
-        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON (line {error.lineno}: {error.msg}); an unfinished merge?") from None
         tagged = [part for part in content["cells"] if "parameters" in part["metadata"].get("tags", [])]
         if len(tagged) != 1:
             raise ValueError(f"{path}: {len(tagged)} cells have the tag `parameters`; expected one")
         tagged[0]["source"] = cell(name).splitlines(keepends=True)
-        wanted[path] = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    differing = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+        texts[path] = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    differing = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     for path in differing if write else []:
-        path.write_text(wanted[path], encoding="utf-8")
+        path.write_text(texts[path], encoding="utf-8")
     return differing
 
 

@@ -105,7 +105,9 @@ def _load(name: str) -> dict[str, dict[str, Value]]:
     parent = content.pop("extends", None)
     if unknown := set(content) - {*MODELS, "common"}:
         raise ParameterError(f"{place}: no notebook {min(unknown)!r}{did_you_mean(min(unknown), MODELS)}")
-    values = {notebook: {key: (value, place) for key, value in given.items()} for notebook, given in content.items()}
+    values = {
+        notebook: {key: (value, place) for key, value in section.items()} for notebook, section in content.items()
+    }
     inherited = _load(parent) if parent else {}
     return {key: {**inherited.get(key, {}), **values.get(key, {})} for key in {**inherited, **values}}
 

@@ -16,6 +16,15 @@ class Sample(Notebook):
         "alignment_quantile": "What is accepted and published",
         "sweep_guidance": "The sweep of guidance and steps",
     }
+    BY_MODEL: ClassVar = (
+        "guidance_scale",
+        "guidance_interval",
+        "baseline_guidance",
+        "num_inference_steps",
+        "batch_size",
+        "sweep_guidance",
+        "sweep_steps",
+    )
 
     per_class: PositiveInt = Field(48, description="Images of the adapter per class.")
     others_per_class: PositiveInt = Field(24, description="Images of the base and of each baseline per class.")

@@ -31,11 +31,14 @@ class Notebook(BaseModel):
     """The parameters of one notebook. Values are checked strictly (no "3" for 3) and unknown names are refused.
 
     A field's default is the value of the smoke profile, its description one sentence: params/smoke.yaml and the
-    notebook's parameters cell are generated from both. HEADINGS: field -> the heading above it in these two.
+    notebook's parameters cell are generated from both. HEADINGS: field -> the heading above it in these two. BY_MODEL:
+    the fields whose good value depends on the model; smoke's was chosen for the tiny ones, so that a profile with other
+    models gives its own (a test checks it for paper.yaml).
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     HEADINGS: ClassVar[dict[str, str]] = {}
+    BY_MODEL: ClassVar[tuple[str, ...]] = ()
 
     run: Annotated[str, AfterValidator(_folder_name)] = Field(
         "smoke", description="Name of the run; its artefacts lie in data/runs/<run>."

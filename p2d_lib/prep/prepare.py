@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from p2d_lib import images
 from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.cores import cores
 from p2d_lib.files import sha256
 from p2d_lib.prep import measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
@@ -32,7 +33,8 @@ def prepare(
     files, size and code are the same. on_bad: "fail" raises images.ImageError at the first unreadable image or mask;
     "quarantine" leaves such images out and lists them in `bad`, with what the raw set had listed before. Raises
     DataError where that takes the last image of a class from train, val or test.
-    `P2D_THREADS` processes share the work (default: one per core); the result does not depend on their number.
+    `P2D_THREADS` processes share the work (default: one per core that this process may use); the result does not
+    depend on their number.
     """
     jobs = [(name, raw.images[name], raw.masks.get(name)) for name in raw.metadata["image_id"]]
     rows = in_shards(pixels.measure_one, jobs, scratch / "measured", "measured", on_bad)
@@ -88,7 +90,7 @@ def in_shards(
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
     code = [sha256(Path(module.__file__)) for module in (images, measure, pixels)]
     one, results = partial(pixels.shard, work, folder, "".join(code)), []
-    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or os.cpu_count()))
+    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or cores()))
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(jobs), desc=name, unit="image", mininterval=1))
         if processes > 1:

@@ -1,5 +1,6 @@
-"""Figures of 01: how many of each class, what was measured, what the audit saw."""
+"""What notebook 01 shows: tables, figures and findings on the cohort, the measurements and the audit."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -7,12 +8,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.prep.audit import entropy_filter
+from p2d_lib.prep import prepare, skin_tone, splits
+from p2d_lib.prep.picture_quality import entropy_filter
+from p2d_lib.prep.raw import RawSet
+from p2d_lib.prep.source import phantoms
+from p2d_lib.report import figures
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
+from p2d_lib.report.tables import interval
 from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX_NAMES
 
-BOXES = {
+SHOWN = 128  # px of the pictures in figures
+FLAGS = {
+    "is_empty": "empty pictures",
+    "is_blurred": "blurred pictures",
+    "has_hair": "hairy pictures",
+    "has_ruler": "pictures with a ruler",
+}
+MEASURED = {
     "area": "area (of the image)",
     "asymmetry": "asymmetry",
     "border_irregularity": "border irregularity",
@@ -20,6 +33,58 @@ BOXES = {
     "skin_contrast": "contrast to skin (Delta E)",
     "entropy": "entropy (bits)",
 }
+
+
+def left_out(quarantine: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    """What could not be used, by problem: stage, problem, n, first (an image_id); the most frequent ones first.
+
+    quarantine: a table of `schemas.QUARANTINE`, which may be empty.
+    """
+    problem = quarantine["reason"].str.split(": ", n=1).str[-1]
+    groups = quarantine.assign(problem=problem).groupby(["stage", "problem"], sort=False)
+    table = groups.agg(n=("image_id", "size"), first=("image_id", "first")).reset_index()
+    return table.sort_values("n", ascending=False, kind="stable").head(most)
+
+
+def cohort(cases: pd.DataFrame) -> pd.DataFrame:
+    """One row per diagnosis and one for all: lesions, images, images per split, age, sex, proof by histology.
+
+    Age, sex and dx_type are counted over lesions (a lesion's first image), age as median [quartiles] in years, both
+    over those known.
+    """
+    groups = [(f"{name} ({dx})", cases[cases["dx"] == dx]) for dx, name in DX_NAMES.items()]
+    return pd.DataFrame([_cohort_row(name, group) for name, group in [*groups, ("all", cases)] if len(group)])
+
+
+def _cohort_row(name: str, group: pd.DataFrame) -> dict:
+    lesions = group.drop_duplicates("lesion_id")
+    low, median, high = lesions["age"].quantile([0.25, 0.5, 0.75])
+    return {
+        "diagnosis": name,
+        "lesions": len(lesions),
+        "images": len(group),
+        **{part: int((group["split"] == part).sum()) for part in SPLITS},
+        "age": "–" if math.isnan(median) else f"{median:.0f} [{low:.0f}, {high:.0f}]",
+        "% female": 100 * (lesions.loc[lesions["sex"] != "unknown", "sex"] == "female").mean(),
+        "% histology": 100 * (lesions.loc[lesions["dx_type"] != "unknown", "dx_type"] == "histo").mean(),
+    }
+
+
+def audit_table(
+    cases: pd.DataFrame, pairs: pd.DataFrame, doubts: pd.DataFrame, tone: skin_tone.ToneAssociation | None = None
+) -> pd.DataFrame:
+    """The audit in one table, columns check and result (texts): leakage, flags of the pictures, labels, skin tone.
+
+    pairs: `copies.duplicates` of the cases; doubts: `label_doubts.suspect_labels`; tone: None where ITA is unknown.
+    """
+    counts = {name: cases[flag].sum() for flag, name in FLAGS.items()} | {"labels doubted": doubts["flagged"].sum()}
+    rows = {name: f"{n} ({n / len(cases):.1%})" for name, n in counts.items()}
+    if tone:
+        strength = interval(*tone.epsilon2)
+        rows["diagnosis tied to skin tone, epsilon squared [95 % interval]"] = f"{strength}, p = {tone.p:.3g}"
+    return pd.concat(
+        [splits.leakage(cases, pairs), pd.DataFrame(rows.items(), columns=["check", "result"])], ignore_index=True
+    )
 
 
 def class_counts(cases: pd.DataFrame) -> Figure:
@@ -39,25 +104,21 @@ def class_counts(cases: pd.DataFrame) -> Figure:
     return figure
 
 
-def boxes(cases: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
+def measurements_by_class(cases: pd.DataFrame, measurements: pd.DataFrame) -> Figure:
     """Measurements and entropy by dx: boxes are quartiles, whiskers the 5 % and 95 % quantiles."""
-    table = measurements.assign(entropy=cases["entropy"], dx=cases["dx"])
+    table = measurements.assign(entropy=cases["entropy"], dx=pd.Categorical(cases["dx"], list(DX_NAMES)))
     figure, axes = plt.subplots(2, 3, figsize=(TEXT_WIDTH, 2.9), sharex=True)
-    for axis, (column, title) in zip(axes.flat, BOXES.items(), strict=True):
-        groups = [table.loc[table["dx"] == dx, column].dropna() for dx in DX_NAMES]
-        drawn = axis.boxplot(groups, whis=(5, 95), showfliers=False, widths=0.6, patch_artist=True)
-        for box, colour in zip(drawn["boxes"], OKABE_ITO, strict=False):
-            box.set(facecolor=colour, alpha=0.6, linewidth=0.6)
-        plt.setp(drawn["medians"], color="black")
-        axis.set_title(title)
-        axis.set_xticks(range(1, len(DX_NAMES) + 1), DX_NAMES, rotation=60, fontsize=7)
+    for axis, (column, title) in zip(axes.flat, MEASURED.items(), strict=True):
+        figures.boxes(axis, table, "dx", column)
+        axis.set(title=title, xlabel="", ylabel="")
+        axis.tick_params(axis="x", rotation=60)
     return figure
 
 
-def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
+def audit_figure(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     """What the audit looked at: sharpness with the blurred ones, two ways to read ITA, confidence in the labels.
 
-    cases: with their `audit.flags`; doubts: `audit.suspect_labels(...)` of the same rows.
+    cases: with their `picture_quality.flags`; doubts: `label_doubts.suspect_labels(...)` of the same rows.
     """
     figure, (sharp, tone, labels) = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.1))
     levels = np.log10(cases["sharpness"].clip(lower=1e-1))
@@ -81,8 +142,8 @@ def audit(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     return figure
 
 
-def entropy(cases: pd.DataFrame, thresholds: Sequence[float], chosen: float | None = None) -> Figure:
-    """The share of each dx that `audit.entropy_filter` keeps; chosen: a threshold to mark, bits."""
+def entropy_figure(cases: pd.DataFrame, thresholds: Sequence[float], chosen: float | None = None) -> Figure:
+    """The share (%) of each dx that `picture_quality.entropy_filter` keeps; chosen: a threshold to mark, bits."""
     share = 100 * entropy_filter(cases, thresholds) / entropy_filter(cases, [0]).iloc[0]
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.2))
     for name in share:
@@ -92,3 +153,95 @@ def entropy(cases: pd.DataFrame, thresholds: Sequence[float], chosen: float | No
     axis.set(xlabel="least entropy (bits)", ylabel="images kept (%)", ylim=(0, 103))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def examples(raw: RawSet, cases: pd.DataFrame, with_phantoms: bool) -> Figure:
+    """Train images of each diagnosis with the outline of their masks, and beside them phantoms of the diagnosis."""
+    train = cases[cases["split"] == "train"].drop_duplicates("lesion_id")
+    image_ids = {dx: group["image_id"].head(4 if with_phantoms else 6) for dx, group in train.groupby("dx")}
+    rows = [prepare.outlined(raw, names, SHOWN) for names in image_ids.values()]
+    if with_phantoms:
+        rows = [np.concatenate([row, phantoms(dx, 3, SHOWN)]) for dx, row in zip(image_ids, rows, strict=True)]
+    return figures.grid(rows, labels=list(image_ids))
+
+
+def copies_figure(raw: RawSet, pairs: pd.DataFrame, most: int = 8) -> Figure | None:
+    """The closest pairs of copies that are filed under different lesions, one above the other; None without any."""
+    apart = pairs[~pairs["same_lesion"]].head(most)
+    if apart.empty:
+        return None
+    sides = [prepare.outlined(raw, apart[side], SHOWN, None) for side in ("image_a", "image_b")]
+    return figures.grid(sides, labels=["a", "b"])
+
+
+def doubts_figure(raw: RawSet, cases: pd.DataFrame, doubts: pd.DataFrame, most: int = 8) -> Figure | None:
+    """The images whose labels are least believed, each with its label and the one suggested; None without any."""
+    least = doubts[doubts["flagged"]].assign(image_id=cases["image_id"]).sort_values("self_confidence").head(most)
+    if least.empty:
+        return None
+    titles = [f"{row.dx}\n{row.suggested}?" for row in least.itertuples()]
+    return figures.grid([prepare.outlined(raw, least["image_id"], SHOWN, None)], titles=titles)
+
+
+def findings(
+    cases: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    measurements: pd.DataFrame,
+    leaks: pd.Series,
+    pairs: pd.DataFrame,
+    doubts: pd.DataFrame,
+    tone: skin_tone.ToneAssociation | None,
+) -> str:
+    """The findings of 01 as a Markdown list. leaks: `splits.leak_of_image_split`; the rest as in `audit_table`."""
+    lines = [*_set_sentences(cases, quarantine, leaks), *_audit_sentences(pairs, doubts)]
+    lines.append(
+        f"{measurements['area'].notna().mean():.1%} of the images have a lesion mask; the others are not measured."
+    )
+    contrast = measurements["skin_contrast"].groupby(cases["dx"]).median().sort_values().dropna()
+    if len(contrast):
+        lines.append(
+            f"The contrast between lesion and skin is highest for {contrast.index[-1]} (median Delta E "
+            f"{contrast.iloc[-1]:.0f}) and lowest for {contrast.index[0]} ({contrast.iloc[0]:.0f})."
+        )
+    if tone:
+        lines.append(_tone_sentence(cases, tone))
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _set_sentences(cases: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.Series) -> list[str]:
+    parts, by_class = cases["split"].value_counts().reindex(SPLITS), cases["dx"].value_counts()
+    leak = f"A split by image would share a lesion between train and **{leaks['all']:.1%}** of the test images"
+    if leaks["all"] > 0:
+        worst = leaks.drop("all").idxmax()
+        leak += f", most often for {worst} ({leaks[worst]:.1%})"
+    return [
+        f"{len(cases):,} images of {cases['lesion_id'].nunique():,} lesions, from {by_class.iloc[-1]:,} images of "
+        f"{by_class.index[-1]} to {by_class.iloc[0]:,} of {by_class.index[0]}: {parts['train']:,} train, "
+        f"{parts['val']:,} val, {parts['test']:,} test. {len(quarantine):,} rows or files were left out.",
+        f"Lesions with images in more than one of the three: **{splits.shared_lesions(cases)}**.",
+        f"{leak}.",
+    ]
+
+
+def _audit_sentences(pairs: pd.DataFrame, doubts: pd.DataFrame) -> list[str]:
+    kinds, across = pairs["kind"].value_counts(), int((~pairs["same_split"]).sum())
+    copies = (
+        f"Copies: {kinds.get('bytes', 0)} identical pairs and {kinds.get('perceptual', 0)} that look like "
+        f"near-duplicates; {(~pairs['same_lesion']).sum()} of them are filed under different lesions and **{across}** "
+        "lie across the split"
+    )
+    return [
+        copies + (": look at figure f1_copies." if (~pairs["same_lesion"]).any() else "."),
+        f"Labels doubted: {doubts['flagged'].mean():.1%}. A doubt is a reason to look at the image, not to change its "
+        "label.",
+    ]
+
+
+def _tone_sentence(cases: pd.DataFrame, tone: skin_tone.ToneAssociation) -> str:
+    disagreement = skin_tone.ita_disagreement(cases)
+    return (
+        f"Diagnosis explains {tone.epsilon2.estimate:.1%} of the variance of the skin tone's ranks over {tone.n:,} "
+        f"lesions (95 % interval {tone.epsilon2.low:.1%} to {tone.epsilon2.high:.1%}). Two methods of measuring that "
+        f"tone put **{disagreement['other_category']:.0%}** of the images into different categories, so it is no group "
+        "label."
+    )

@@ -22,7 +22,8 @@ def raw_set(run: Run, p: Prep) -> raw.RawSet:
     place = run.folder / "phantom"
     size = (2 * p.image_size, 3 * p.image_size // 2)  # twice what is needed: squares are cut from 4:3 and reduced
     wanted = {name: getattr(p, name) for name in ("n_images", "seed", "tail", "camera", "tone_effect")} | {"size": size}
-    code = [sha256(Path(module.__file__)) for module in (phantom, plants)]
+    modules = [*sorted(Path(phantom.__file__).parent.glob("*.py")), Path(plants.__file__)]
+    code = [sha256(module) for module in modules]
     made_of = json.dumps(wanted | {"plants": p.plants, "code": code})
     label = place / "made_of.json"
     if not (label.exists() and label.read_text() == made_of):
@@ -38,6 +39,6 @@ def phantoms(dx: str, n: int, size: int) -> np.ndarray:
     pictures = []
     for k in range(n):
         rng = np.random.default_rng(derive(0, "look", dx, k))
-        image, _ = phantom.render(phantom.draw_lesion(rng, dx), phantom.draw_view(rng, "clinic"), (size, size))
+        image, _ = phantom.render(phantom.make_lesion(rng, dx), phantom.make_view(rng, "clinic"), (size, size))
         pictures.append(image)
     return np.stack(pictures)

@@ -27,10 +27,11 @@ def split(metadata: pd.DataFrame, test_size: float, val_size: float, seed: int) 
     for dx in counts.index[::-1]:
         if not all((part == dx).any() for part in (train, val, test)):
             needed = math.ceil(1 / min(test_size, (1 - test_size) * val_size))
+            more = "render more images (01_prep.n_images) or a flatter tail (01_prep.tail)"
+            if not ("dataset" in metadata and (metadata["dataset"] == "phantom").all()):
+                more = "take a larger val_size, or map the class to null in the layout"
             raise DataError(
-                f"dx {dx!r} has {counts[dx]} lesions, too few for train, val and test: give it about {needed} "
-                "(of the phantom: more images, 01_prep.n_images, or a flatter tail, 01_prep.tail), take a larger "
-                "val_size, or map the class to null in the layout"
+                f"dx {dx!r} has {counts[dx]} lesions, too few for train, val and test, about {needed}: {more}"
             )
     part_of = pd.concat([pd.Series(name, part.index) for name, part in zip(SPLITS, (train, val, test), strict=True)])
     return metadata["lesion_id"].map(part_of).rename("split")
@@ -52,3 +53,17 @@ def leak_of_image_split(cases: pd.DataFrame, test_size: float) -> pd.Series:
     escapes = np.cumprod([1, *((n_test - j) / (n - j) for j in range(1, siblings.max() + 1))])
     leaks = 1 - pd.Series(escapes[siblings], cases.index)
     return pd.concat([leaks.groupby(cases["dx"]).mean(), pd.Series({"all": leaks.mean()})])
+
+
+def leakage(cases: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """What crosses the split, in columns check and result (texts): lesions, which must be 0, and copies.
+
+    pairs: `copies.duplicates` of the cases.
+    """
+    counts = {"lesions in more than one split": shared_lesions(cases)}
+    for kind, name in (("bytes", "identical pairs"), ("perceptual", "pairs that look alike")):
+        rows = pairs[pairs["kind"] == kind]
+        for where, those in (("", rows), (" across splits", rows[~rows["same_split"]])):
+            apart = (~those["same_lesion"]).sum()
+            counts[f"{name}{where} (of these, of different lesions)"] = f"{len(those)} ({apart})"
+    return pd.DataFrame({"check": list(counts), "result": [str(value) for value in counts.values()]})

@@ -1,10 +1,12 @@
 """Figures: one style, safe for colour-blind readers, the same pixels for the same data."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,32 +16,51 @@ from p2d_lib.run import Run
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe, Ito 2008
 TEXT_WIDTH = 4.8  # inches: the text width of Springer's LNCS
 
-mpl.rcParams.update(
-    {
-        "axes.prop_cycle": mpl.cycler(color=OKABE_ITO),
+sns.set_theme(
+    context="paper",
+    style="ticks",
+    palette=sns.color_palette(OKABE_ITO),
+    rc={
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "font.size": 8,
+        "axes.linewidth": 0.6,
         "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "axes.labelpad": 2,
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that every machine makes the same picture
+        "font.size": 8,
+        "grid.color": "0.9",
+        "grid.linewidth": 0.6,
+        "legend.fontsize": 7,
+        "legend.title_fontsize": 7,
+        "legend.frameon": False,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
         "xtick.labelsize": 7,
         "ytick.labelsize": 7,
-        "legend.fontsize": 7,
-        "legend.frameon": False,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.visible": False,
+        "ytick.minor.visible": False,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
         "image.cmap": "cividis",
+        "image.interpolation": "auto",  # pixels stay pixels when enlarged, and are averaged when reduced
         "figure.figsize": (TEXT_WIDTH, 3.0),
         "figure.dpi": 150,
-        "savefig.dpi": 300,
         "figure.constrained_layout.use": True,
-        "image.interpolation": "auto",  # pixels stay pixels when enlarged, and are averaged when reduced
+        "savefig.dpi": 300,
         "pdf.fonttype": 42,  # fonts embedded as TrueType
-    }
+    },
 )
 
 
-def save(run: Run, name: str, figure: Figure) -> Figure:
+def save(run: Run, name: str, figure: Figure, caption: str = "") -> Figure:
     """Writes figures/<run>/<name>.pdf and .png, without dates, and its provenance into the run's folder.
 
-    On phantom data a strip below the figure says so.
+    caption: plain text that says what the figure shows, with n and seeds where they apply; it is kept in the provenance
+    and stands below the figure on the run's page. On phantom data a strip below the figure says so.
     """
     if run.note and not any(text.get_gid() == "note" for text in figure.texts):
         strip = 0.12 / figure.get_figheight()
@@ -52,12 +73,12 @@ def save(run: Run, name: str, figure: Figure) -> Figure:
         path = run.figures / f"{name}.{suffix}"
         with atomic(path) as partial:
             figure.savefig(partial, format=suffix, metadata=metadata)
-        run.provenance(path, beside=run.folder / "figures" / path.name)
+        run.provenance(path, beside=run.folder / "figures" / path.name, caption=caption)
     return figure
 
 
 def grid(rows: Sequence[np.ndarray], labels: Sequence[str] = (), titles: Sequence[str] = (), blocks: int = 1) -> Figure:
-    """Images in rows: each row uint8 (n, h, w, 3), one h and w in all; places a short row leaves open stay white.
+    """Images in rows: each row uint8 (n, h, w, 3), one h and w in all; a short row ends in white.
 
     labels: one beside each row. blocks: equal groups of columns, set apart. titles: one above each column or block.
     """
@@ -87,14 +108,67 @@ def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) 
 
     series: by name in the legend, (n labels, 3) floats: estimate, low, high; NaN leaves a place empty.
     """
-    lines = np.arange(len(labels))
+    lines, apart = np.arange(len(labels)), min(0.3, 0.6 / max(1, len(series)))
     for i, (name, values) in enumerate(series.items()):
         estimate, low, high = np.asarray(values, float).T
         axis.errorbar(
-            estimate, lines + 0.16 * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
+            estimate, lines + apart * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
             fmt="osD^v"[i % 5], markersize=3.5, linewidth=1, label=name,
         )  # fmt: skip
     axis.set_yticks(lines, labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="x", color="0.9", linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = None) -> None:
+    """Distributions of column y by x, and by hue side by side: quartiles, whiskers at the 5 % and 95 % quantiles.
+
+    Where no value of y is known the axis says so.
+    """
+    if table[y].isna().all():  # seaborn would fail
+        axis.text(0.5, 0.5, "not known", ha="center", va="center", color="0.5", transform=axis.transAxes)
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn 0.13's call of Matplotlib 3.11
+        sns.boxplot(
+            table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, whis=(5, 95), showfliers=False,
+            palette=OKABE_ITO[: table[hue or x].nunique()], dodge=bool(hue), width=0.7, linewidth=0.6,
+            linecolor="black", saturation=0.75, ax=axis,
+        )  # fmt: skip
+
+
+def heat_map(
+    axis: Axes, table: pd.DataFrame, low: float = 0, high: float = 1, bar: str = "", numbers: str = ""
+) -> None:
+    """Numbers as shades between low and high, rows and columns labelled as the table's; NaN stays white.
+
+    bar: label of a colour bar, "" for none. numbers: format of the number in each cell (".0f"), "" for none.
+    """
+    sns.heatmap(
+        table.astype(float), vmin=low, vmax=high, cmap="cividis", annot=bool(numbers), fmt=numbers or ".2g",
+        annot_kws={"fontsize": 6}, linewidths=0.3, cbar=bool(bar), cbar_kws={"label": bar} if bar else None,
+        xticklabels=True, yticklabels=True, ax=axis,
+    )  # fmt: skip
+    axis.tick_params(length=0)
+    axis.set(xlabel="", ylabel="")
+
+
+def confusion(axis: Axes, counts: np.ndarray, labels: Sequence[str]) -> None:
+    """Counts, (n classes, n classes) with rows true and columns read, shown as percent of each true class."""
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    heat_map(axis, pd.DataFrame(percent, labels, labels), high=100, numbers=".0f")
+    axis.set(xlabel="read as", ylabel="true class", aspect="equal")
+    axis.tick_params(axis="x", rotation=60)
+    axis.tick_params(axis="y", rotation=0)
+
+
+def losses(axis: Axes, log: pd.DataFrame) -> None:
+    """A training log, columns step, loss and perhaps val_loss: the running mean over 5 % of its steps, and val_loss."""
+    mean = log["loss"].rolling(max(2, len(log) // 20), min_periods=1).mean()
+    axis.plot(log["step"], log["loss"], linewidth=0.5, alpha=0.3, color=OKABE_ITO[0])
+    axis.plot(log["step"], mean, color=OKABE_ITO[0], label="train")
+    if "val_loss" in log:
+        known = log.dropna(subset="val_loss")
+        axis.plot(known["step"], known["val_loss"], "o-", markersize=2.5, color=OKABE_ITO[1], label="val")
+    axis.set(xlabel="step", ylabel="loss", ylim=(0, 1.1 * np.percentile(log["loss"], 98)))

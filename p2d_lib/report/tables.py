@@ -1,8 +1,12 @@
-"""Tables of the paper: CSV for machines, LaTeX (booktabs) for the article."""
+"""Tables of the paper: CSV for machines, LaTeX for the article, both from one table.
+
+The LaTeX needs two packages: \\usepackage{booktabs,adjustbox}.
+"""
 
 import html
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,24 +15,12 @@ from pandas.io.formats.style import Styler
 from p2d_lib.files import atomic
 from p2d_lib.run import Run
 
-TEXT_WIDTH = 347.1  # pt: 12.2 cm, the text width of Springer's LNCS
-LAYOUTS = (  # tried in turn: size, its scale, half the gap between columns (pt), what is broken into lines
-    ("small", 0.925, 6.0, ()),
-    ("small", 0.925, 6.0, ("headings",)),
-    ("footnotesize", 0.85, 4.0, ("headings",)),
-    ("footnotesize", 0.85, 2.5, ("headings",)),
-    ("footnotesize", 0.85, 4.0, ("headings", "intervals")),
-    ("footnotesize", 0.85, 2.5, ("headings", "intervals")),
-    ("scriptsize", 0.8, 2.0, ("headings", "intervals")),
-)
-WRAPPED = 24  # characters: texts longer than this may be broken into lines
-_POINTS = (  # what a character takes in 10 pt Computer Modern; 5.2 pt where it is not listed
-    dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ", 7.4)
-    | dict.fromkeys("mwMW%&@±×≥≤≠≈→Δ+=−", 8.3)
-    | dict.fromkeys("0123456789–", 5.0)
-    | dict.fromkeys("ftrI()- ", 3.6)
-    | dict.fromkeys("ijl.,:;'|![]", 2.9)
-)
+NOTHING = "–"  # in a cell without a value
+LONG_TEXT = 40  # characters of a cell; longer ones are broken into lines
+LONG_HEADING = 14  # characters; longer headings are broken into lines, no narrower than their column
+PAGE = 95  # characters that a text width (LNCS: 12.2 cm) shows legibly; wider tables of intervals break these
+INTERVAL = re.compile(r"^(−?\d+(?:\.\d+)?) \[(−?\d+(?:\.\d+)?), (−?\d+(?:\.\d+)?)\]")
+
 _LATEX = str.maketrans(
     {character: rf"\{character}" for character in "&%$#_{}"}
     | {character: f"${character}$" for character in "<>|"}
@@ -44,7 +36,7 @@ _LATEX = str.maketrans(
 def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
     """ "0.712 [0.688, 0.735]"; an estimate that is NaN gives "–"."""
     if estimate != estimate:
-        return "–"
+        return NOTHING
     return f"{estimate:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
@@ -63,12 +55,11 @@ def save(
 ) -> Styler:
     """Writes tables/<run>/<name>.csv and .tex and their provenance; returns the table as a notebook shows it.
 
-    table: its columns as they shall be read, the index as first columns (unless it is a plain range). caption: plain
-    text, with n, seeds and feature extractor where they apply; "phantom data" is added by itself. best: {column: "min"
-    | "max"} sets the column's best in bold, {(column, column): ...} the best of these in each row; texts like "0.712
-    [0.688, 0.735]" count by their first number, and what reads the same shares the bold. digits: after the point, for
-    all columns or {column: digits} (3 where not given).
-    The LaTeX keeps to LNCS's text width by smaller type, headings and intervals in lines, and wrapped texts.
+    table: its columns as they shall be read, the index as first columns (unless it is a plain range); it may be empty.
+    caption: plain text, with n, seeds and feature extractor where they apply; "phantom data" is added by itself.
+    best: {column: "min" | "max"} sets the best cell of a column in bold, {(column, column): ...} the best of these in
+    each row; only where a difference is shown: its interval, as in "0.712 [0.688, 0.735]", overlaps with no other's.
+    digits: after the point, for all columns or {column: digits} (3 where not given).
     """
     caption = f"{caption} {run.note.capitalize()}." if run.note else caption
     flat = (table if isinstance(table.index, pd.RangeIndex) else table.reset_index()).rename(columns=str)
@@ -81,106 +72,99 @@ def save(
         path = run.tables / f"{name}.{suffix}"
         with atomic(path) as partial:
             partial.write_text(text)
-        run.provenance(path, beside=run.folder / "tables" / path.name)
-    return _styled(shown, bold).set_caption(html.escape(caption)).set_uuid(name)
+        run.provenance(path, beside=run.folder / "tables" / path.name, caption=caption)
+    return _styled(shown, bold, html.escape, html.escape).set_caption(html.escape(caption)).set_uuid(name)
 
 
 def _shown(table: pd.DataFrame, digits: int | Mapping[str, int]) -> pd.DataFrame:
-    """The cells as texts, with "–" for nothing and a minus for a hyphen before a number."""
+    """The cells as texts, with "–" for nothing and a minus for a hyphen before a number.
+
+    A table without rows is shown with one row of "–", one without columns with one cell.
+    """
 
     def text(value: object, places: int) -> str:
         if pd.isna(value):
-            return "–"
+            return NOTHING
         if isinstance(value, float):
             value = f"{value:.{places}f}"
             value = value.lstrip("-") if float(value) == 0 else value
         return re.sub(r"(?<![\w.])-(?=\d)", "−", str(value))
 
     places = {column: digits if isinstance(digits, int) else digits.get(column, 3) for column in table}
-    return table.apply(lambda cells: cells.astype(object).map(lambda value: text(value, places[cells.name])))
-
-
-def _leading(shown: pd.DataFrame) -> pd.DataFrame:
-    """The number each cell starts with, NaN where it starts with none."""
-    return shown.apply(lambda cells: cells.str.extract(r"^(−?\d+(?:\.\d+)?)")[0].str.replace("−", "-").astype(float))
+    cells = {column: [text(value, places[column]) for value in table[column].astype(object)] for column in table}
+    if table.empty:
+        cells = {column: [NOTHING] for column in cells or [""]}
+    return pd.DataFrame(cells)
 
 
 def _bold(shown: pd.DataFrame, best: Mapping[str | tuple[str, ...], str]) -> pd.DataFrame:
-    """Which cells are the best; none where all are equal."""
+    """Which cells are the best of theirs and have an interval that lies apart from all others'."""
     bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
     for columns, which in best.items():
-        numbers = _leading(shown[list(columns)].T if isinstance(columns, tuple) else shown[[columns]])
-        won = numbers.eq(numbers.agg(which)) & (numbers.min() < numbers.max())
-        bold.update(won.T if isinstance(columns, tuple) else won)
+        if isinstance(columns, tuple):
+            for row in shown.index:
+                bold.loc[row, list(columns)] = _apart(shown.loc[row, list(columns)], which)
+        else:
+            bold[columns] = _apart(shown[columns], which)
     return bold
 
 
-def _styled(shown: pd.DataFrame, bold: pd.DataFrame) -> Styler:
-    styler = shown.style.hide(axis="index").format(html.escape).format_index(html.escape, axis="columns")
+def _apart(cells: pd.Series, which: str) -> np.ndarray:
+    """bool (n,): True at most once. which: min | max. Cells without an interval do not compete."""
+    parts = [INTERVAL.match(cell) for cell in cells]
+    bounds = np.array([[float(part[i].replace("−", "-")) if part else np.nan for i in (2, 3)] for part in parts])
+    low, high = bounds.T if which == "max" else -bounds.T[::-1]
+    if np.isfinite(low).sum() < 2:
+        return np.zeros(len(cells), bool)
+    best = np.arange(len(cells)) == np.nanargmax(low)
+    return best & (low > np.nanmax(np.where(best, np.nan, high)))
+
+
+def _styled(shown: pd.DataFrame, bold: pd.DataFrame, cell: Callable[[str], str], head: Callable[[str], str]) -> Styler:
+    styler = shown.style.hide(axis="index").format(cell).format_index(head, axis="columns")
     return styler.apply(lambda _: np.where(bold, "font-weight: bold", ""), axis=None)
 
 
 def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str) -> str:
-    """A LaTeX table as wide as the text at most: the first of LAYOUTS that fits, else with texts wrapped."""
-    numeric = shown.apply(lambda cells: cells[cells != "–"].str.match(r"[<−]? ?\d").mean() > 0.5)
-    texts = shown.columns[~numeric & (shown.map(lambda text: len(text) * (" " in text)).max() > WRAPPED)]
-    for size, scale, gap, broken in LAYOUTS[:4] if len(texts) else LAYOUTS:  # texts wrap before intervals break
-        cells = shown.map(lambda text: re.split(r" (?=\[)", text) if "intervals" in broken else [text])  # noqa: B023
-        needed = cells.map(_widest).max() * np.where(bold.any(), 1.15, 1)  # bold is wider
-        heads = {c: _fold(c, needed[c]) if "headings" in broken else [c] for c in shown}
-        widths = needed.combine(pd.Series(heads).map(_widest), max)
-        excess = widths.sum() - (TEXT_WIDTH - 2 * gap * len(widths)) / scale
-        setting = rf"\{size}\setlength{{\tabcolsep}}{{{gap}pt}}"
-        if excess <= 0:
-            break
-    kept = 1 - max(excess, 0) / widths[texts].sum() if len(texts) else 1  # of each text's natural width
-    boxes = {column: f"p{{{scale * kept * widths[column]:.0f}pt}}" for column in texts if kept < 1}
-    sides = {column: "r" if numeric[column] else "l" for column in shown}
+    """A LaTeX table that adjustbox reduces to the text width where it is wider."""
+    sides = {column: "r" if _is_numeric(shown[column]) else "l" for column in shown}
+    too_wide = shown.map(len).max().clip(upper=LONG_TEXT).add(2).sum() > PAGE
+    breaks_intervals = too_wide and sum(shown[column].str.match(INTERVAL).any() for column in shown) > 2
 
-    def cell(row: int, column: str) -> str:
-        ragged, strong = r"\raggedright " * (column in boxes), r"\bfseries " * bool(bold.at[row, column])
-        return ragged + strong + _stack(cells.at[row, column], f"[t]{{@{{}}{sides[column]}@{{}}}}")
+    def lines(text: str) -> list[str]:
+        return text.split(" ", 1) if breaks_intervals and INTERVAL.match(text) else [text]
 
-    end = r" \tabularnewline"  # \\ means a new line of the text in a wrapped cell
-    apart = "[2pt]" if cells.map(len).max(axis=None) > 1 else ""
-    return "\n".join(
-        [
-            rf"\begin{{table}}[t]\centering\caption{{{latex(caption)}}}\label{{{label}}}",
-            setting,
-            rf"\begin{{tabular}}{{{''.join((sides | boxes).values())}}}",
-            r"\toprule",
-            " & ".join(_stack(heads[column], f"[b]{{@{{}}{sides[column]}@{{}}}}") for column in shown) + end,
-            r"\midrule",
-            *(" & ".join(cell(row, column) for column in shown) + end + apart for row in shown.index),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    def cell(text: str) -> str:
+        if len(text) > LONG_TEXT:
+            return rf"\parbox[t]{{0.4\textwidth}}{{\raggedright {latex(text)}\strut}}"
+        return _stack(lines(text), "[t]{@{}r@{}}", below=r"\\[2pt]")
+
+    def head(column: str) -> str:
+        widest = min(max(len(line) for text in shown[column] for line in lines(text)), LONG_TEXT)
+        return _stack(textwrap.wrap(column, max(LONG_HEADING, widest)) or [""], f"[b]{{@{{}}{sides[column]}@{{}}}}")
+
+    text = _styled(shown, bold, cell, head).to_latex(
+        column_format="".join(sides.values()),
+        position="t",
+        position_float="centering",
+        hrules=True,
+        caption=latex(caption),
+        label=label,
+        convert_css=True,
+    )
+    before, tabular, after = re.fullmatch(r"(.*?)(\\begin\{tabular\}.*\\end\{tabular\}\n)(.*)", text, re.S).groups()
+    return (
+        "% needs \\usepackage{booktabs,adjustbox}\n"
+        f"{before}\\small\\setlength{{\\tabcolsep}}{{4pt}}\n"
+        f"\\begin{{adjustbox}}{{max width=\\textwidth}}\n{tabular}\\end{{adjustbox}}\n{after}"
     )
 
 
-def _stack(lines: list[str], layout: str) -> str:
-    """One line as it is, several above each other in a table of their own."""
+def _is_numeric(cells: pd.Series) -> bool:
+    return cells[cells != NOTHING].str.match(r"[<−]? ?\d").mean() > 0.5
+
+
+def _stack(lines: list[str], layout: str, below: str = "") -> str:
+    """One line as it is, several above each other in a table of their own; below: what ends that table."""
     text = r"\\{}".join(map(latex, lines))  # {}: a line may start with a bracket
-    return text if len(lines) == 1 else rf"\begin{{tabular}}{layout}{text}\end{{tabular}}"
-
-
-def _width(text: str) -> float:
-    return sum(_POINTS.get(character, 5.2) for character in text)
-
-
-def _widest(lines: list[str]) -> float:
-    return max(map(_width, lines))
-
-
-def _fold(head: str, width: float) -> list[str]:
-    """A heading in lines no wider than `width` (points at 10 pt), or than its longest word."""
-    words = head.split(" ")
-    room, lines = max(width, _widest(words)), words[:1]
-    for word in words[1:]:
-        if _width(f"{lines[-1]} {word}") <= room:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
+    return text if len(lines) == 1 else rf"\begin{{tabular}}{layout}{text}{below}\end{{tabular}}"

@@ -44,7 +44,7 @@ def generators(pipe, compiled: bool = False, **settings) -> dict[str, Generator]
 
     @cache
     def merged(adapter: bool):
-        return lora.merged(pipe, adapter, compiled)
+        return lora.merge(pipe, adapter, compiled)
 
     return {
         "adapter": lambda asked: sampling.samples(merged(True), asked, **settings),
@@ -131,7 +131,8 @@ def sweep(
     if not len(prompts):
         raise ValueError("a sweep needs prompts: an average over no images is none")
     n = settings.get("batch_size", 32)
-    sampling.sample(pipe, prompts[:n], seeds[:n], num_inference_steps=1, **settings)  # the first call costs more
+    # the first call costs more
+    sampling.sample(pipe, prompts[:n], seeds[:n], guidance_scale=guidance[0], num_inference_steps=1, **settings)
     for scale, count in product(guidance, steps):
         started = time.perf_counter()
         drawn = sampling.sample(pipe, prompts, seeds, guidance_scale=scale, num_inference_steps=count, **settings)

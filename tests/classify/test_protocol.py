@@ -93,7 +93,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(comp
     fit, fitted = classifiers.fit, []
 
     def fit_until_interrupted(*arguments, **keywords):
-        fitted.append("mixed" if keywords["draws"].max() >= sum(TRAIN.values()) else "real")
+        fitted.append("mixed" if keywords["batches"].max() >= sum(TRAIN.values()) else "real")
         if len(fitted) == 3:
             raise KeyboardInterrupt
         return fit(*arguments, **keywords)

@@ -35,7 +35,9 @@ def test_the_prompt_decides_the_colour(blots, name):
     assert list(logs) == {"cascade": ["cascade-base", "cascade-upsampler"]}.get(name, [name])
     for log in logs.values():
         assert log.loss.tail(10).mean() < 0.6 * log.loss.head(10).mean()
-    centre = baseline.sample(WORDS * 4, range(8), num_inference_steps=8)[:, 13:19, 13:19].mean((1, 2))  # RGB
+    centre = baseline.sample(WORDS * 4, range(8), guidance_scale=2.0, num_inference_steps=8)[:, 13:19, 13:19].mean(
+        (1, 2)
+    )  # RGB
     redness = centre[:, 0] - centre[:, 1:].mean(1)
     assert redness[::2].min() > redness[1::2].max() + 50
 
@@ -57,7 +59,7 @@ def test_the_upsampler_keeps_what_the_low_resolution_image_shows(blots):
             return UNet2DConditionOutput(sample=noise)
 
     baseline.networks["base"] = Base()
-    drawn = torch.from_numpy(baseline.sample(WORDS, [0, 1])).permute(0, 3, 1, 2) / 127.5 - 1
+    drawn = torch.from_numpy(baseline.sample(WORDS, [0, 1], guidance_scale=2.0)).permute(0, 3, 1, 2) / 127.5 - 1
     again = F.interpolate(drawn, (8, 8), mode="bilinear", antialias=True)
     off = (again - low).abs().mean()
     assert off < 0.15  # of 2

@@ -26,7 +26,7 @@ def pixels():
 def test_latents_are_computed_once(pipe, pixels, tmp_path, monkeypatch):
     first = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     monkeypatch.setattr(encoding, "encode_moments", None)  # a second computation would fail
-    monkeypatch.setattr(encoding, "conditions", None)
+    monkeypatch.setattr(encoding, "encode_prompts", None)
     second = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     assert first.key == second.key
     assert torch.equal(first.latents[torch.arange(3)], second.latents[torch.arange(3)])

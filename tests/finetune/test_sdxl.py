@@ -52,7 +52,7 @@ def pixels():
 def test_prompts_are_read_as_the_pipeline_of_diffusers_reads_them(folder):
     pipe = pipelines.load(folder)
     wanted, _, pooled, _ = pipe.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
-    found = encoding.conditions(pipe, PROMPTS)
+    found = encoding.encode_prompts(pipe, PROMPTS)
     assert torch.allclose(found["embeddings"], wanted, atol=1e-6)
     assert torch.allclose(found["pooled"], pooled, atol=1e-6)
 
@@ -80,7 +80,7 @@ def test_an_adapter_loads_in_a_plain_pipeline(folder, pixels, tmp_path, words):
 
 
 def _answer(pipe) -> torch.Tensor:
-    words = encoding.conditions(pipe, PROMPTS)
+    words = encoding.encode_prompts(pipe, PROMPTS)
     more = {"text_embeds": words["pooled"], "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 2)}
     with torch.no_grad():
         noisy = torch.randn(2, 4, 16, 16, generator=generator(0))

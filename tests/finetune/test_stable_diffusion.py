@@ -8,8 +8,9 @@ from safetensors import safe_open
 
 from p2d_lib.device import generator
 from p2d_lib.finetune import adapter, inversion, latents, loop
-from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, tiny_base
+from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, textual_inversion, tiny_base
 
+GUIDED = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
 
 
@@ -36,19 +37,19 @@ def folder(tmp_path_factory):
 def test_an_adapter_is_fitted_kept_and_loaded_on_a_pipeline_of_the_hubs_layout(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     pipe = pipelines.load(folder)
-    plain = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
+    plain = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
     assert plain.shape == (2, 64, 64, 3)
     encoded = latents.encode(pipe, pixels, PROMPTS * 2, tmp_path)
     assert encoded.latents.shape == (4, 2, 4, 8, 8)
     log = adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=5, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
-    adapted = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2)
+    adapted = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
     assert np.abs(adapted.astype(int) - plain).mean() > 0.1
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
     fresh = pipelines.load(folder)
     fresh.load_lora_weights(str(tmp_path / "adapter"))
     kept, read = ([w for n, w in sorted(which.unet.named_parameters()) if "lora" in n] for which in (pipe, fresh))
     assert len(kept) == len(read) and all(torch.equal(*pair) for pair in zip(kept, read, strict=True))
-    again = sampling.sample(fresh, PROMPTS, [0, 1], num_inference_steps=2)
+    again = sampling.sample(fresh, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
     assert np.abs(again.astype(int) - adapted).max() <= 1
 
 
@@ -115,7 +116,7 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
         pipelines.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
     )
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
-    pixel_baselines.Word(pipe, "<derm>").save(tmp_path / "word")
+    textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
     own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (own - like).abs().max() > 1e-3
@@ -123,7 +124,7 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     fresh.load_textual_inversion(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
     opened = pixel_baselines.load(tmp_path / "word", base=folder)
-    ask = {"seeds": [3], "num_inference_steps": 2, "size": 32}
+    ask = {"seeds": [3], "num_inference_steps": 2, "size": 32, **GUIDED}
     drawn = opened.sample(["a lesion"], **ask)
     assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
     assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))

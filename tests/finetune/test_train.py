@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import worker
 
 WORDS = ["red lesion", "black lesion"]
+GUIDED = {"guidance_scale": 2.0, "guidance_interval": (1.4, 3.0)}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_the_loss_falls(fitted):
 
 
 def test_images_take_the_colour_their_prompt_names(fitted):
-    drawn = sampling.sample(fitted[0], WORDS * 4, range(8), guidance_scale=2, num_inference_steps=10, size=32)
+    drawn = sampling.sample(fitted[0], WORDS * 4, range(8), num_inference_steps=10, size=32, **GUIDED)
     centre = drawn[:, 12:20, 12:20].mean((1, 2))  # RGB
     redness = centre[:, 0] - centre[:, 1:].mean(1)
     assert (redness[::2] > 80).all()
@@ -126,7 +127,7 @@ def test_an_adapter_travels_in_the_diffusers_layout_and_vanishes_at_scale_zero(f
     pipe, encoded = fitted[:2]
     pipelines.save(pipe, tmp_path / "base")
     pipe = pipelines.load(tmp_path / "base")
-    ask = {"prompts": WORDS, "seeds": [0, 1], "num_inference_steps": 4, "size": 32}
+    ask = {"prompts": WORDS, "seeds": [0, 1], "num_inference_steps": 4, "size": 32, **GUIDED}
     plain = sampling.sample(pipe, **ask)
     swapped = latents.Encoded(encoded.latents, encoded.embeddings, 1 - encoded.index)  # red is black now
     recipe = loop.Recipe(steps=30, batch_size=8, learning_rate=2e-2, seed=0)

@@ -1,4 +1,4 @@
-"""Classifiers learn what is there to learn, repeat themselves, and survive the disk."""
+"""Claims about classifiers: they learn what the images show, repeat themselves, and are the same after saving."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def coloured(rng, labels, size=32):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A classifier fitted on coloured discs, with a feature that is the disc's redness and one never known."""
+    """A classifier of coloured discs with two features: the disc's redness, and one without any value."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 280)
     features = np.stack([(labels > 2).astype(float), np.full(280, np.nan)], 1)
@@ -37,11 +37,11 @@ def fitted():
 def test_a_class_told_by_colour_is_learnt_and_so_is_a_feature_known_of_every_other_image(fitted):
     rng = np.random.default_rng(9)
     labels = rng.integers(0, 7, 140)
-    read = classifiers.predict(fitted[0], coloured(rng, labels), CPU)
-    assert (read["p"].argmax(1) == labels).mean() > 0.95
-    assert ((read["features"][:, 0] > 0.5) == (labels > 2)).mean() > 0.9
-    assert read["embedding"].shape == (140, 128)
-    np.testing.assert_allclose(read["p"].sum(1), 1, atol=1e-5)
+    predictions = classifiers.predict(fitted[0], coloured(rng, labels), CPU)
+    assert (predictions["p"].argmax(1) == labels).mean() > 0.95
+    assert ((predictions["features"][:, 0] > 0.5) == (labels > 2)).mean() > 0.9
+    assert predictions["embedding"].shape == (140, 128)
+    np.testing.assert_allclose(predictions["p"].sum(1), 1, atol=1e-5)
     assert fitted[1]["loss"].tail(5).mean() < 0.3 * fitted[1]["loss"].iloc[0]
 
 
@@ -69,13 +69,13 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_draws_see_all_images_before_any_twice_and_balanced_draws_all_classes_alike():
+def test_batches_hold_all_images_before_any_twice_and_balanced_ones_all_classes_alike():
     assert (np.bincount(classifiers.epochs(10, 6, 5, seed=0).ravel()) == 3).all()
     labels = np.repeat([0, 1, 6], [50, 5, 1])
-    drawn = labels[classifiers.balanced(labels, 10, 9, seed=0)]
-    assert np.unique(drawn, return_counts=True)[1].tolist() == [30, 30, 30]
-    with pytest.raises(ValueError, match="class df is to be drawn, but no image has it"):
-        classifiers.draw_classes(labels, np.array([3]), seed=0)
+    classes = labels[classifiers.balanced(labels, 10, 9, seed=0)]
+    assert np.unique(classes, return_counts=True)[1].tolist() == [30, 30, 30]
+    with pytest.raises(ValueError, match="needs images of class df"):
+        classifiers.images_of_classes(labels, np.array([3]), seed=0)
 
 
 def test_augmentation_only_turns_and_tints():

@@ -1,4 +1,4 @@
-"""Claims about baselines: drawn as Stable Diffusion is, images depend on their seed alone, a saved one comes back."""
+"""Claims about pixel baselines: an image depends on its seed and prompt alone, a saved baseline samples the same."""
 
 import urllib.error
 
@@ -63,19 +63,48 @@ def test_every_solver_finds_the_image_of_a_network_that_knows_it(solver, predict
             return UNet2DConditionOutput(sample=noise if prediction == "epsilon" else velocity)
 
     baseline.networks = {"base": Oracle()}
-    images = baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8)
+    images = baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8, guidance_scale=2.0)
     assert np.abs(images / 127.5 - 1 - known.permute(0, 2, 3, 1).numpy()).max() < 0.02
+
+
+@pytest.mark.parametrize("solver", sampling.SOLVERS)
+@pytest.mark.parametrize("prediction", pixel_unets.SCHEDULES)
+def test_pixels_stay_in_range_with_every_solver_however_wrong_the_network_is(solver, prediction, monkeypatch):
+    baseline = pixel_baselines.build("scratch-unet", side=32)
+    results, denoise = [], sampling.denoise
+
+    class Glaring:
+        """Predicts a clean image three times brighter than white."""
+
+        schedule, dtype = pixel_unets.SCHEDULES[prediction], torch.float32
+
+        def __call__(self, noisy, step, words, added_cond_kwargs):
+            signal = self.schedule.alphas_cumprod[step.long()]
+            a, s = signal.sqrt(), (1 - signal).sqrt()
+            noise = (noisy - a * 3) / s
+            return UNet2DConditionOutput(sample=noise if prediction == "epsilon" else a * noise - s * 3)
+
+    def watched(*arguments, **options):
+        results.append(denoise(*arguments, **options))
+        return results[-1]
+
+    monkeypatch.setattr(pixel_baselines, "denoise", watched)
+    baseline.networks = {"base": Glaring()}
+    assert (baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8, guidance_scale=1.0) == 255).all()
+    (pixels,) = results  # before they are cut to 0..255
+    assert pixels.max() < 1.05
+    assert pixels.min() > 0.9
 
 
 def test_guidance_acts_in_its_interval_only():
     baseline = pixel_baselines.build("scratch-unet", side=32)
-    seen = []
-    baseline.networks["base"].register_forward_hook(lambda _, given, found: seen.append(len(found.sample)))
-    baseline.sample(PROMPTS[:1], [0], num_inference_steps=4, guidance_interval=(1.0, 20.0))
-    assert seen == [1, 2, 2, 1]  # at sigmas 158, 17, 3.4 and 0.96
+    sizes = []
+    baseline.networks["base"].register_forward_hook(lambda _, inputs, output: sizes.append(len(output.sample)))
+    baseline.sample(PROMPTS[:1], [0], num_inference_steps=4, guidance_scale=2.0, guidance_interval=(1.0, 20.0))
+    assert sizes == [1, 2, 2, 1]  # at sigmas 158, 17, 3.4 and 0.96
 
 
-def test_a_saved_baseline_draws_the_same_images_when_it_is_loaded(baseline, tmp_path):
+def test_a_saved_baseline_samples_the_same_images_when_it_is_loaded(baseline, tmp_path):
     baseline.save(tmp_path)
     loaded = pixel_baselines.load(tmp_path)
     assert (loaded.name, loaded.side) == (baseline.name, 32)
@@ -84,9 +113,9 @@ def test_a_saved_baseline_draws_the_same_images_when_it_is_loaded(baseline, tmp_
 
 def test_a_baseline_whose_text_encoder_has_changed_is_refused(tmp_path):
     pixel_baselines.build("scratch-unet", side=32).save(tmp_path)
-    record = (tmp_path / pixel_baselines.FILE).read_text()
-    digest = pixel_baselines.TextEncoder("tiny").digest()
-    (tmp_path / pixel_baselines.FILE).write_text(record.replace(digest, "0" * 16))
+    record = (tmp_path / pixel_baselines.RECORD).read_text()
+    digest = pixel_baselines.TextEncoder("tiny").sha256()
+    (tmp_path / pixel_baselines.RECORD).write_text(record.replace(digest, "0" * 64))
     with pytest.raises(pipelines.BaseError, match=r"other weights of the text encoder 'tiny'"):
         pixel_baselines.load(tmp_path)
 
@@ -100,7 +129,7 @@ def test_without_imagenet_weights_vgg16_starts_at_random_and_says_so(monkeypatch
     def offline(*args, **kwargs):
         raise urllib.error.URLError("no network")
 
-    thin = [8, "M", 8, "M", 8, "M", 8, "M", 8, "M"]  # the full width takes seconds to draw
+    thin = [8, "M", 8, "M", 8, "M", 8, "M", 8, "M"]  # the full width takes seconds to initialise
     monkeypatch.setattr(torchvision.models.vgg, "vgg16", offline)
     monkeypatch.setitem(torchvision.models.vgg.cfgs, "D", thin)
     with pytest.warns(UserWarning, match=r"VGG16 starts at random.*no network"):
@@ -127,7 +156,7 @@ def test_a_text_encoder_that_is_nowhere_is_named_with_what_would_do(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"name": "scratch"}, {"variant": "huge"}, {"side": 60}, {"side": 24}])
-def test_a_baseline_that_there_is_none_of_is_named_with_what_would_do(wrong):
+def test_an_unknown_baseline_is_named_with_what_would_do(wrong):
     with pytest.raises(ValueError, match="give one of scratch-unet, scratch-vgg16-unet, cascade; tiny or full"):
         pixel_baselines.build(**{"name": "scratch-unet", **wrong})
 
@@ -150,12 +179,15 @@ def test_any_text_encoder_of_transformers_serves_and_padding_is_not_read(bert):
     assert torch.allclose(padded[:1, :3], short, atol=1e-5)
     assert not padded[0, 3:].any()
     baseline = pixel_baselines.build("scratch-unet", side=32, text_encoder=bert)
-    alone, beside = (baseline.sample(["red", *more], [0, 1][: 1 + len(more)]) for more in ([], ["black lesion mark"]))
+    alone, beside = (
+        baseline.sample(["red", *more], [0, 1][: 1 + len(more)], guidance_scale=2.0)
+        for more in ([], ["black lesion mark"])
+    )
     assert _levels(alone[0], beside[0]).max() <= 1
 
 
 def test_a_text_encoder_has_the_same_digest_at_each_load_even_where_parts_were_not_saved(bert):
-    assert pixel_baselines.TextEncoder(bert).digest() == pixel_baselines.TextEncoder(bert).digest()
+    assert pixel_baselines.TextEncoder(bert).sha256() == pixel_baselines.TextEncoder(bert).sha256()
 
 
 def test_of_clip_the_text_encoder_is_taken(tmp_path):
@@ -168,5 +200,5 @@ def test_of_clip_the_text_encoder_is_taken(tmp_path):
 
 
 def test_a_prompt_that_would_be_cut_is_named(bert):
-    with pytest.raises(PromptError, match=r"reads 8 tokens.*'red black lesion mark red black lesion'"):
+    with pytest.raises(PromptError, match=r"takes 8 tokens.*'red black lesion mark red black lesion'"):
         pixel_baselines.TextEncoder(bert)(["red", "red black lesion mark red black lesion"])

@@ -3,13 +3,18 @@
 import ast
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from p2d_lib.artefacts import NOTEBOOKS
 
-FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "notebooks"
+FILTER = ["-m", "nbstripout", "--keep-id", "--extra-keys", "metadata.papermill cell.metadata.papermill"]
 
 
 @pytest.fixture(params=NOTEBOOKS)
@@ -34,6 +39,30 @@ def test_no_outputs_no_counts_no_traces_of_an_execution(notebook):
         assert not cell.get("outputs"), cell["id"]
         assert cell.get("execution_count") is None, cell["id"]
         assert not {"papermill", "execution"} & set(cell["metadata"]), cell["id"]
+
+
+def test_the_git_filter_changes_no_committed_notebook_and_cleans_an_executed_one(tmp_path):
+    committed = sorted(FOLDER.glob("*.ipynb"))
+    verified = subprocess.run([sys.executable, *FILTER, "--verify", *committed], capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    content = json.loads(committed[0].read_text(encoding="utf-8"))
+    content["metadata"]["papermill"] = {"duration": 1.5}
+    for cell in content["cells"]:
+        cell["metadata"]["papermill"] = {"status": "completed"}
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": 3, "outputs": [{"output_type": "stream", "name": "stdout", "text": "x"}]}
+    executed = tmp_path / "executed.ipynb"
+    executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    subprocess.run([sys.executable, *FILTER, executed], check=True)
+    assert executed.read_bytes() == committed[0].read_bytes()
+
+
+def test_the_git_filter_that_the_handbook_sets_up_is_the_one_that_is_tested():
+    assert "*.ipynb filter=nbstripout" in (REPOSITORY / ".gitattributes").read_text().splitlines()
+    howto = (REPOSITORY / "docs" / "HOWTO.md").read_text(encoding="utf-8")
+    set_up = re.search(r"git config filter\.nbstripout\.clean '(.+)'", howto).group(1)
+    assert shlex.split(set_up) == [".venv/bin/python", *FILTER]
 
 
 def test_the_parameters_cell_holds_plain_assignments_alone(notebook):

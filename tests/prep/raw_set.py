@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from p2d_lib.prep import audit
+from p2d_lib.prep import picture_quality
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.raw import read
 from p2d_lib.run import Run
@@ -38,7 +38,7 @@ def prepare(folder: Path, run: Run, on_bad: str = "fail") -> tuple[pd.DataFrame,
         cases, measurements, bad = preparing.prepare(raw, split, 32, images, run.scratch("images"), on_bad)
     run.discard("images")
     run.write("quarantine", bad)
-    return run.write("cases", cases.join(audit.flags(cases))), run.write("measurements", measurements)
+    return run.write("cases", cases.join(picture_quality.flags(cases))), run.write("measurements", measurements)
 
 
 def left(run: Run) -> list[str]:

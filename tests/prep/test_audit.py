@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from p2d_lib import images
 from p2d_lib.instruments import copies
-from p2d_lib.prep import audit, phantom, plants, splits
+from p2d_lib.prep import label_doubts, phantom, picture_quality, plants, report, skin_tone, splits
 from p2d_lib.prep.pixels import DataError, measure_one
 from p2d_lib.prep.raw import find, read
 from p2d_lib.report import tables
@@ -146,7 +146,7 @@ def test_an_exact_copy_of_a_training_image_among_synthetic_ones_is_found(planted
     cases, squares, _, table = planted
     used = {*table["image_id"], *table["source"]}
     train = cases[(cases["split"] == "train") & ~cases["image_id"].isin(used)].drop_duplicates("lesion_id").index
-    lesions = [phantom.draw_lesion(np.random.default_rng(k), "mel") for k in range(20)]
+    lesions = [phantom.make_lesion(np.random.default_rng(k), "mel") for k in range(20)]
     drawn = np.stack([phantom.render(lesion, phantom.View("clinic"), (SIZE, SIZE))[0] for lesion in lesions])
     drawn[3], drawn[11] = squares[train[0]], np.rot90(squares[train[1]])
     synthetic = pd.DataFrame({"image_id": [f"syn{k}" for k in range(20)], "dx": "mel"})
@@ -161,7 +161,7 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     cases, _, _, table = planted
     split = cases.set_index("image_id")["split"]
     across = sum(split[a] != split[b] for a, b in map(tuple, pairs_of(table, "duplicated_lesions")))
-    rows = audit.leakage(cases, pairs).set_index("check")["found"]
+    rows = splits.leakage(cases, pairs).set_index("check")["result"]
     copies = COUNTS["duplicated_lesions"]
     assert rows["lesions in more than one split"] == "0"
     assert rows["identical pairs (of these, of different lesions)"] == f"{copies} ({copies})"
@@ -169,7 +169,7 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     assert 0 < across < copies
     mixed = cases.assign(split=np.resize(["train", "test"], len(cases)))
     several = (cases.groupby("lesion_id").size() > 1).sum()
-    assert audit.leakage(mixed, pairs)["found"][0] == str(several)
+    assert splits.leakage(mixed, pairs)["result"][0] == str(several)
 
 
 def test_the_two_identical_pairs_of_ham10000_are_found(ham):
@@ -200,19 +200,19 @@ def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
 # ------------------------------------------------------------------------------------------------------------- labels
 def test_planted_mislabels_are_those_least_believed(sound):
     _, cases, squares, measurements = sound
-    features, lesions = audit.cheap_features(squares, measurements), cases.drop_duplicates("lesion_id")
+    features, lesions = label_doubts.cheap_features(squares, measurements), cases.drop_duplicates("lesion_id")
     believed, flagged, falsely, blind = [], [], [], []
     for seed in range(8):
         swapped = lesions.sample(15, random_state=seed).set_index("lesion_id")["dx"]
         other = {lesion: DX[(DX.index(dx) + 1 + seed % 6) % 7] for lesion, dx in swapped.items()}
         wrong, dx = cases["lesion_id"].isin(other), cases["lesion_id"].map(other).fillna(cases["dx"])
-        doubts = audit.suspect_labels(features, dx, cases["lesion_id"], seed)
+        doubts = label_doubts.suspect_labels(features, dx, cases["lesion_id"], seed)
         assert (doubts["dx"] == dx).all()
         believed.append(roc_auc_score(wrong, -doubts["self_confidence"]))
         flagged.append(doubts.loc[wrong, "flagged"].mean())
         falsely.append(doubts.loc[~wrong, "flagged"].mean())
         shuffled = features.sample(frac=1, random_state=seed).set_axis(features.index)
-        doubts = audit.suspect_labels(shuffled, dx, cases["lesion_id"], seed)
+        doubts = label_doubts.suspect_labels(shuffled, dx, cases["lesion_id"], seed)
         blind.append(roc_auc_score(wrong, -doubts["self_confidence"]))
     assert np.mean(believed) > 0.93
     assert np.mean(flagged) > 0.75
@@ -223,8 +223,8 @@ def test_planted_mislabels_are_those_least_believed(sound):
 def test_doubts_point_to_what_was_planted_on_disk(planted):
     cases, squares, measurements, table = planted
     truth = table[table["plant"] == "mislabelled"].set_index("image_id")["source"]
-    doubts = audit.suspect_labels(
-        audit.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0
+    doubts = label_doubts.suspect_labels(
+        label_doubts.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0
     ).set_index(cases["image_id"])
     assert (doubts.loc[truth.index, "suggested"] == truth).mean() > 0.3  # one in seven by chance
     assert doubts.loc[truth.index, "flagged"].mean() > 2 * doubts["flagged"].mean()
@@ -235,7 +235,7 @@ def test_a_label_is_judged_by_a_model_that_has_not_seen_the_lesion():
     lesions = np.repeat(np.arange(100), 3)
     features = pd.DataFrame(rng.normal(size=(100, 60))[lesions])  # a lesion's images are alike, and say nothing of dx
     dx = np.array(["mel", "nv"])[rng.integers(0, 2, 100)][lesions]
-    doubts = audit.suspect_labels(features, dx, lesions, 0)
+    doubts = label_doubts.suspect_labels(features, dx, lesions, 0)
     assert 0.3 < (doubts["self_confidence"] > 0.5).mean() < 0.7
     assert (doubts.groupby(lesions)["flagged"].nunique() == 1).all()
 
@@ -243,14 +243,14 @@ def test_a_label_is_judged_by_a_model_that_has_not_seen_the_lesion():
 def test_without_masks_labels_are_doubted_all_the_same(planted):
     cases, squares, measurements, _ = planted
     bare = measurements.assign(**dict.fromkeys(measurements.columns[1:], np.nan))
-    doubts = audit.suspect_labels(audit.cheap_features(squares, bare), cases["dx"], cases["lesion_id"], 0)
+    doubts = label_doubts.suspect_labels(label_doubts.cheap_features(squares, bare), cases["dx"], cases["lesion_id"], 0)
     assert doubts["self_confidence"].between(0, 1).all()
 
 
 def test_a_dx_with_one_lesion_cannot_be_judged_and_is_named():
     dx = ["nv"] * 8 + ["df"] * 2
     with pytest.raises(ValueError, match="dx 'df' has one lesion"):
-        audit.suspect_labels(pd.DataFrame({"x": np.arange(10.0)}), dx, [*range(8), 8, 8], 0)
+        label_doubts.suspect_labels(pd.DataFrame({"x": np.arange(10.0)}), dx, [*range(8), 8, 8], 0)
 
 
 # ---------------------------------------------------------------------------------------------------------- skin tone
@@ -265,14 +265,14 @@ def tones(seed: int, effect: float, times: int = 1) -> pd.DataFrame:
 
 
 def test_without_a_tie_to_skin_tone_the_alarm_goes_off_as_rarely_as_it_should():
-    alarms = [audit.tone_association(tones(k, 0), n_resamples=99, seed=k).p <= 0.05 for k in range(200)]
+    alarms = [skin_tone.tone_association(tones(k, 0), n_resamples=99, seed=k).p <= 0.05 for k in range(200)]
     assert 2 <= sum(alarms) <= 20  # 10 expected; both ends are beyond 1 in 300
 
 
 @pytest.mark.parametrize("effect", [1.0, 2.0])
 def test_a_planted_tie_to_skin_tone_is_recovered(effect):
-    in_truth = audit.tone_association(tones(0, effect, times=300), n_resamples=2).epsilon2.estimate
-    results = [audit.tone_association(tones(k, effect), n_resamples=200, seed=k) for k in range(1, 41)]
+    in_truth = skin_tone.tone_association(tones(0, effect, times=300), n_resamples=2).epsilon2.estimate
+    results = [skin_tone.tone_association(tones(k, effect), n_resamples=200, seed=k) for k in range(1, 41)]
     assert np.mean([r.epsilon2.low <= in_truth <= r.epsilon2.high for r in results]) >= 0.85
     assert np.mean([r.epsilon2.estimate for r in results]) == pytest.approx(in_truth, rel=0.2)
     assert np.mean([r.p < 0.05 for r in results]) > 0.8
@@ -282,8 +282,8 @@ def test_a_planted_tie_to_skin_tone_is_recovered(effect):
 def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_path):
     phantom.write(tmp_path / "tied", 150, 4, 0.3, "clinic", size=(32, 24), tone_effect=0.9, progress=False)
     tied = read(tmp_path / "tied").metadata
-    assert audit.tone_association(sound[1], "true_fitzpatrick").p > 0.05
-    result = audit.tone_association(tied, "true_fitzpatrick")
+    assert skin_tone.tone_association(sound[1], "true_fitzpatrick").p > 0.05
+    result = skin_tone.tone_association(tied, "true_fitzpatrick")
     assert result.p < 0.01 and result.epsilon2.low > 0
     assert result.medians["median"]["mel"] >= 5 > result.medians["median"].drop("mel").max()
 
@@ -291,20 +291,20 @@ def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_pa
 def test_tone_is_counted_by_lesion_and_unknown_tones_do_not_count():
     once = tones(3, 1.0)
     often = pd.concat([once, once[once["dx"] == "mel"], once.assign(ita=np.nan)], ignore_index=True)
-    assert audit.tone_association(often).epsilon2.estimate == audit.tone_association(once).epsilon2.estimate
-    assert audit.tone_association(often).medians["lesions"].to_dict() == dict(sorted(LESIONS.items()))
+    assert skin_tone.tone_association(often).epsilon2.estimate == skin_tone.tone_association(once).epsilon2.estimate
+    assert skin_tone.tone_association(often).medians["lesions"].to_dict() == dict(sorted(LESIONS.items()))
 
 
 def test_an_association_needs_two_dx_with_a_known_tone():
     with pytest.raises(ValueError, match="ita is known of 1 dx"):
-        audit.tone_association(tones(0, 0).query("dx == 'nv'"))
+        skin_tone.tone_association(tones(0, 0).query("dx == 'nv'"))
 
 
 def test_two_readings_of_ita_are_compared_by_category_and_by_limits_of_agreement():
     edges = pd.Series([60.0, 55, 41, 28, 10, -30])
-    assert audit.ita_category(edges).tolist() == ["very light", "light", "intermediate", "tan", "brown", "dark"]
+    assert skin_tone.ita_category(edges).tolist() == ["very light", "light", "intermediate", "tan", "brown", "dark"]
     cases = pd.DataFrame({"ita": [60.0, 50, 30, 20, np.nan], "ita_patches": [62.0, 56, 34, 24, 10]})
-    agreement = audit.ita_disagreement(cases)
+    agreement = skin_tone.ita_disagreement(cases)
     assert agreement["images"] == 4
     assert agreement["other_category"] == 0.25
     assert agreement["mean_difference"] == 4
@@ -315,19 +315,19 @@ def test_two_readings_of_ita_are_compared_by_category_and_by_limits_of_agreement
 # ----------------------------------------------------------------------------------------------------------- pictures
 def test_exactly_the_empty_and_the_blurred_pictures_are_flagged(planted):
     cases, _, _, table = planted
-    flags = audit.flags(cases).set_index(cases["image_id"])
+    flags = picture_quality.flags(cases).set_index(cases["image_id"])
     for kind in ("empty", "blurred"):
         wanted = set(table.loc[table["plant"] == kind, "image_id"])
         assert set(flags.index[flags[f"is_{kind}"]]) == wanted
 
 
 def test_hardly_a_picture_of_a_sound_set_is_flagged(sound):
-    assert audit.flags(sound[1])[["is_empty", "is_blurred"]].sum().tolist() == [0, 0]
+    assert picture_quality.flags(sound[1])[["is_empty", "is_blurred"]].sum().tolist() == [0, 0]
 
 
 def test_hair_and_rulers_are_flagged_where_the_phantom_has_them(sound):
     cases = sound[1]
-    flags, hairs = audit.flags(cases), cases["true_hair_amount"]
+    flags, hairs = picture_quality.flags(cases), cases["true_hair_amount"]
     assert stats.spearmanr(cases["hair"], hairs).statistic > 0.4
     assert flags["has_hair"][hairs > 0.5].mean() > 2 * flags["has_hair"][hairs == 0].mean()
     ruled = cases["true_ruler_presence"] > 0
@@ -338,7 +338,7 @@ ENTROPY = pd.DataFrame({"dx": ["nv", "nv", "nv", "mel"], "entropy": [3.0, 5.0, 6
 
 
 def test_the_entropy_filter_counts_what_each_threshold_keeps():
-    kept = audit.entropy_filter(ENTROPY, [0, 5, 5.6])
+    kept = picture_quality.entropy_filter(ENTROPY, [0, 5, 5.6])
     assert list(kept) == ["mel", "nv", "all"] and list(kept.index) == [0, 5, 5.6]
     assert kept.to_numpy().tolist() == [[1, 3, 4], [1, 2, 3], [0, 1, 1]]
 
@@ -347,7 +347,7 @@ def test_flat_train_images_go_to_quarantine_with_their_reason_and_no_others():
     cases = pd.DataFrame({"image_id": list("abcd"), "split": ["train", "train", "test", "val"], "dx": "nv"})
     cases["path"], cases["entropy"] = "images/" + cases["image_id"] + ".png", [2.0, 5.0, 2.0, 2.0]
     none = pd.DataFrame({name: [] for name in QUARANTINE.columns})
-    leave = partial(audit.leave_out_flat, cases, cases[["image_id"]], none)
+    leave = partial(picture_quality.leave_out_flat, cases, cases[["image_id"]], none)
     kept, measured, out = leave(3.0)
     assert kept["image_id"].tolist() == measured["image_id"].tolist() == ["b", "c", "d"]
     assert kept.index.tolist() == [0, 1, 2]
@@ -361,15 +361,17 @@ def test_flat_train_images_go_to_quarantine_with_their_reason_and_no_others():
 
 def test_the_summary_says_what_was_planted(planted, pairs):
     cases, squares, measurements, _ = planted
-    doubts = audit.suspect_labels(audit.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0)
-    tone = audit.tone_association(cases, n_resamples=50)
-    cases = cases.join(audit.flags(cases))
-    rows = audit.summary(cases, pairs, doubts, tone).set_index("check")["found"]
+    doubts = label_doubts.suspect_labels(
+        label_doubts.cheap_features(squares, measurements), cases["dx"], cases["lesion_id"], 0
+    )
+    tone = skin_tone.tone_association(cases, n_resamples=50)
+    cases = cases.join(picture_quality.flags(cases))
+    rows = report.audit_table(cases, pairs, doubts, tone).set_index("check")["result"]
     for kind in ("empty", "blurred"):
         assert rows[f"{kind} pictures"].startswith(f"{COUNTS[kind]} (")
     assert rows["labels doubted"].startswith(f"{doubts['flagged'].sum()} (")
     assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
-    assert len(audit.summary(cases, pairs, doubts)) == len(rows) - 1
+    assert len(report.audit_table(cases, pairs, doubts)) == len(rows) - 1
     assert set(doubts["suggested"]) <= set(DX)
 
 
@@ -377,8 +379,8 @@ def test_thumbnails_keep_a_picture_and_its_copies_findable():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (6, 16, 16, 3), np.uint8)
     large = np.stack([np.asarray(Image.fromarray(image).resize((256, 256))) for image in coarse])
-    small = audit.thumbnails(large)
-    assert small.shape == (6, 64, 64, 3) and audit.thumbnails(small) is small
+    small = picture_quality.thumbnails(large)
+    assert small.shape == (6, 64, 64, 3) and picture_quality.thumbnails(small) is small
     table = pd.DataFrame({"image_id": list("abcdef")})
     pairs = copies.duplicates(table, small, table.add_prefix("x_").set_axis(["image_id"], axis=1), small[:, :, ::-1])
     assert pairs["distance"].max() < 1e-3 and len(pairs) == 6

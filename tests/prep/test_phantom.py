@@ -16,13 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from p2d_lib.files import sha256
 from p2d_lib.images import read
 from p2d_lib.prep import phantom
+from p2d_lib.prep.phantom import lesions
 from p2d_lib.vocabulary import DX, FEATURES, HAM10000_LESIONS, SITES
 
 SMALL = (64, 48)
 
 
 def lesion(dx: str, seed: int = 0, fitzpatrick: int = 2) -> phantom.Lesion:
-    return phantom.draw_lesion(np.random.default_rng(seed), dx, fitzpatrick)
+    return phantom.make_lesion(np.random.default_rng(seed), dx, fitzpatrick)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_asymmetry_is_nought_for_an_oval_and_large_for_a_half_moon():
     y, x = np.mgrid[-1:1:160j, -1:1:160j]
     oval = x**2 / 0.5 + y**2 / 0.2 < 1
     moon = (np.hypot(x, y) < 0.7) & (np.hypot(x - 0.35, y) > 0.55)
-    measured = [phantom._shape(mask) for mask in (oval, moon)]
+    measured = [lesions.shape_truth(mask) for mask in (oval, moon)]
     assert measured[0]["true_asymmetry"] < 0.1 < 0.5 < measured[1]["true_asymmetry"]
     assert measured[0]["true_border_irregularity"] < measured[1]["true_border_irregularity"]
 

@@ -14,7 +14,7 @@ def closed():
 
 def test_the_entropy_figure_shows_the_shares_that_are_kept():
     cases = pd.DataFrame({"dx": ["nv", "nv", "nv", "mel"], "entropy": [3.0, 5.0, 6.0, 5.5]})
-    axis = report.entropy(cases, [0, 5, 5.6], chosen=5).axes[0]
+    axis = report.entropy_figure(cases, [0, 5, 5.6], chosen=5).axes[0]
     shares = {line.get_label(): list(line.get_ydata()) for line in axis.lines[:3]}
     assert shares["nv"] == pytest.approx([100, 200 / 3, 100 / 3])
     assert shares["all"] == [100, 75, 25]
@@ -37,7 +37,21 @@ def test_the_audit_figure_sets_the_blurred_and_the_doubted_apart():
     cases["ita_patches"] = cases["ita"] + 5
     cases["is_blurred"] = cases["sharpness"] < 3
     doubts = pd.DataFrame({"self_confidence": rng.uniform(0, 1, n), "flagged": np.arange(n) < 9})
-    sharp, _, labels = report.audit(cases, doubts).axes
+    sharp, _, labels = report.audit_figure(cases, doubts).axes
     counted = [sum(bar.get_height() for bar in bars) for bars in sharp.containers]
     assert counted == [(~cases["is_blurred"]).sum(), cases["is_blurred"].sum()]
     assert sum(bar.get_height() for bar in labels.containers[1]) == 9
+
+
+def test_the_cohort_counts_lesions_images_and_people():
+    table = pd.DataFrame({"lesion_id": list("aabbccdd"), "dx": ["nv"] * 6 + ["mel"] * 2})
+    table["split"] = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    table["age"] = [30.0, 30, 40, 40, np.nan, np.nan, 70, 70]
+    table["sex"] = ["female"] * 2 + ["male"] * 2 + ["unknown"] * 2 + ["female"] * 2
+    table["dx_type"] = ["follow_up"] * 6 + ["histo"] * 2
+    rows = report.cohort(table).set_index("diagnosis")
+    nevi, both = rows.loc["melanocytic nevus (nv)"], rows.loc["all"]
+    assert nevi.tolist() == [3, 6, 4, 2, 0, "35 [32, 38]", 50.0, 0.0]
+    assert both[["lesions", "images", "% histology"]].tolist() == [4, 8, 25.0]
+    unknown = report.cohort(table.assign(sex="unknown", dx_type="unknown"))
+    assert unknown[["% female", "% histology"]].isna().all(axis=None)

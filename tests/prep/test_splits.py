@@ -37,8 +37,12 @@ def test_no_lesion_is_on_both_sides_and_every_class_on_all():
 
 @pytest.mark.parametrize("lesions", [1, 2, 4])
 def test_a_class_with_too_few_lesions_to_split_is_named(lesions):
+    table = metadata({"nv": 200, "mel": 60, "df": lesions})
+    with pytest.raises(DataError, match=rf"dx 'df' has {lesions} lesions.*map the class to null") as error:
+        splits.split(table, 0.2, 1 / 9, 42)
+    assert "n_images" not in str(error.value)  # which is of the phantom alone
     with pytest.raises(DataError, match=rf"dx 'df' has {lesions} lesions.*n_images"):
-        splits.split(metadata({"nv": 200, "mel": 60, "df": lesions}), 0.2, 1 / 9, 42)
+        splits.split(table.assign(dataset="phantom"), 0.2, 1 / 9, 42)
 
 
 def test_the_leak_of_an_image_level_split_is_what_drawing_many_of_them_gives():

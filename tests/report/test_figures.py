@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 from itertools import combinations
@@ -5,6 +6,7 @@ from itertools import combinations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -117,4 +119,68 @@ def test_a_forest_shows_the_first_label_on_top_and_each_interval_where_it_is():
     assert axis.yaxis_inverted() and [tick.get_text() for tick in axis.get_yticklabels()] == ["first", "second"]
     (whisker,) = axis.containers[0][2]
     assert whisker.get_segments()[0][:, 0].tolist() == [0, 3]
+    plt.close(figure)
+
+
+def test_a_caption_is_kept_beside_both_files(run):
+    figures.save(run, "f", forest(), caption="FID of three classes.")
+    for suffix in ("pdf", "png"):
+        sidecar = run.folder / "figures" / f"f.{suffix}.provenance.json"
+        assert json.loads(sidecar.read_text())["caption"] == "FID of three classes."
+
+
+def test_boxes_are_quartiles_and_whiskers_the_outer_twentieths():
+    table = pd.DataFrame({"dx": ["mel"] * 101 + ["nv"] * 101, "area": [*range(101), *range(1000, 1101)]})
+    figure, axis = plt.subplots()
+    figures.boxes(axis, table, "dx", "area")
+    box, other = (patch.get_path().get_extents() for patch in axis.patches)
+    assert (box.y0, box.y1) == (25, 75) and (other.y0, other.y1) == (1025, 1075)
+    heights = {float(y) for line in axis.lines for y in line.get_ydata()}
+    assert {5.0, 50.0, 95.0} <= heights and not {0.0, 100.0} & heights
+    plt.close(figure)
+
+
+def test_boxes_of_ordered_classes_are_as_wide_as_those_of_names_and_stand_above_their_labels():
+    names = pd.DataFrame({"dx": ["mel", "mel", "nv", "nv"], "area": [1.0, 2.0, 3.0, 4.0]})
+    ordered = names.assign(dx=pd.Categorical(names["dx"], ["nv", "mel"], ordered=True))
+    for table in (names, ordered):
+        figure, axis = plt.subplots()
+        figures.boxes(axis, table, "dx", "area")
+        extents = [patch.get_path().get_extents() for patch in axis.patches]
+        assert [round(float(box.width), 6) for box in extents] == [0.7, 0.7]
+        assert [round(float(box.x0 + box.x1) / 2, 6) for box in extents] == [0, 1]
+        plt.close(figure)
+
+
+def test_a_heat_map_shades_by_value_in_the_order_of_the_table_and_leaves_nothing_white():
+    figure, axis = plt.subplots()
+    figures.heat_map(axis, pd.DataFrame([[0.0, 1.0], [np.nan, 0.5]], ["first", "second"], ["a", "b"]))
+    (mesh,) = axis.collections
+    mesh.update_scalarmappable()
+    low, high, missing, middle = mesh.get_facecolors()
+    cividis = mpl.colormaps["cividis"]
+    assert np.allclose(low, cividis(0.0)) and np.allclose(high, cividis(1.0)) and np.allclose(middle, cividis(0.5))
+    assert missing[3] == 0
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["first", "second"] and axis.yaxis_inverted()
+    plt.close(figure)
+
+
+def test_a_confusion_is_in_percent_of_the_true_class_rows_true_columns_read():
+    figure, axis = plt.subplots()
+    figures.confusion(axis, np.array([[3, 1, 0], [0, 0, 0], [0, 5, 5]]), ["x", "y", "z"])
+    shown = np.array([text.get_text() for text in axis.texts]).reshape(3, 3).tolist()
+    assert shown == [["75", "25", "0"], ["0", "0", "0"], ["0", "50", "50"]]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("read as", "true class")
+    plt.close(figure)
+
+
+def test_losses_show_the_running_mean_and_vals_loss_where_it_was_measured():
+    log = pd.DataFrame({"step": range(100), "loss": [1.0, 3.0] * 50, "val_loss": [np.nan] * 99 + [2.5]})
+    figure, axis = plt.subplots()
+    figures.losses(axis, log)
+    _, mean, val = axis.lines
+    assert np.ptp(mean.get_ydata()[10:]) <= 0.5 and abs(mean.get_ydata()[-1] - 2) <= 0.25
+    assert val.get_xydata().tolist() == [[99, 2.5]]
+    figures.losses(axis, log.drop(columns="val_loss"))
+    assert len(axis.lines) == 5
     plt.close(figure)

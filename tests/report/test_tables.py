@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from p2d_lib.vocabulary import DX
 
 ARTICLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
-\usepackage{booktabs}
+\usepackage{booktabs,adjustbox}
 \textwidth=12.2cm
 \textheight=19.3cm
 \begin{document}
@@ -41,7 +42,7 @@ def saved(run, frame, caption="A caption.", **options):
 def body(tex):
     """The cells of the rows below the rule."""
     rows = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().split("\n")
-    return [row.split(r" \tabularnewline")[0].split(" & ") for row in rows]
+    return [row.removesuffix(r" \\").split(" & ") for row in rows]
 
 
 def compiled(tex, folder):
@@ -102,15 +103,48 @@ def test_a_table_has_booktabs_rules_and_as_many_cells_in_each_row_as_columns(run
         assert [len(row) for row in body(tex)] == [frame.shape[1]] * len(frame)
 
 
-def test_narrow_tables_keep_the_larger_type_and_wide_ones_shrink(run):
-    assert r"\small" in saved(run, pd.DataFrame({"a": [1]}))
-    assert r"\footnotesize" in saved(run, papers_tables()["fidelity"])
-
-
-def test_intervals_too_many_for_the_width_stand_below_their_estimates(run):
+def test_many_intervals_stand_below_their_estimates_and_few_beside_them(run):
     tex = saved(run, papers_tables()["many"])
     assert tex.count(r"\\{}[") == 4 * 6
     assert r"\\{}[" not in saved(run, papers_tables()["groups"])
+
+
+def test_the_file_names_the_packages_that_it_needs(run):
+    assert saved(run, pd.DataFrame({"a": [1]})).startswith("% needs \\usepackage{booktabs,adjustbox}\n")
+
+
+EMPTY = {
+    "no columns": pd.DataFrame(),
+    "no columns, two rows": pd.DataFrame(index=pd.RangeIndex(2)),
+    **{f"no rows of {dtype}": pd.DataFrame({"a": pd.Series(dtype=dtype), "b": pd.Series(dtype="str")}) for dtype in (
+        "object", "str", "float64", "int64", "bool", "Int64", "category", "datetime64[ns]",
+    )},
+    "a named index": pd.DataFrame({"x": []}, index=pd.Index([], name="dx")),
+    "a group of nothing": pd.DataFrame({"dx": ["mel"], "n": [1]}).query("n > 1").groupby("dx").sum(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", EMPTY.values(), ids=EMPTY)
+def test_an_empty_table_is_shown_as_a_row_of_dashes_and_its_csv_has_no_row(run, frame):
+    tex = saved(run, frame, best={column: "max" for column in frame})
+    (row,) = body(tex)
+    assert set(row) == {"--"} and len(row) >= frame.shape[1]
+    assert (run.tables / "t.csv").read_text().count("\n") == (1 if frame.shape[1] else len(frame) + 1)
+    assert "–" in tables.save(run, "t", frame, "c").to_html()
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed: the LaTeX is not compiled")
+def test_empty_tables_compile(run, tmp_path):
+    for number, frame in enumerate(EMPTY.values()):
+        tables.save(run, f"t{number}", frame, "Nothing.")
+    compiled("\n".join((run.tables / f"t{number}.tex").read_text() for number in range(len(EMPTY))), tmp_path)
+
+
+def test_the_caption_is_in_the_provenance_of_both_files(run):
+    saved(run, pd.DataFrame({"a": [1]}), caption="Ages of 5 % & more.")
+    for suffix in ("csv", "tex"):
+        sidecar = run.folder / "tables" / f"t.{suffix}.provenance.json"
+        assert json.loads(sidecar.read_text())["caption"] == "Ages of 5 % & more."
 
 
 def test_captions_and_cells_are_escaped(run):
@@ -123,33 +157,38 @@ def test_html_is_escaped_too(run):
     assert "a&lt;b" in shown and "x&lt;y" in shown and "1 &lt; 2" in shown
 
 
-def test_the_best_of_a_column_is_bold(run):
-    frame = pd.DataFrame({"arm": ["x", "y"], "up": [0.1, 0.2], "down": [0.1, 0.2]})
-    assert body(saved(run, frame, best={"up": "max", "down": "min"})) == [
-        ["x", "0.100", r"\bfseries 0.100"],
-        ["y", r"\bfseries 0.200", "0.200"],
-    ]
+def strong(tex):
+    return [[cell.startswith(r"\bfseries ") for cell in row] for row in body(tex)]
 
 
-def test_the_best_of_a_row_is_bold(run):
-    frame = pd.DataFrame({"base": [3.0, 1.0], "adapter": [2.0, 2.0], "floor": [0.5, 0.5]})
-    assert body(saved(run, frame, best={("base", "adapter"): "min"}, digits=0)) == [
-        ["3", r"\bfseries 2", "0"],
-        [r"\bfseries 1", "2", "0"],
-    ]
+def test_the_best_is_bold_where_its_interval_lies_apart_from_all_others(run):
+    apart = pd.DataFrame({"arm": ["x", "y", "z"], "auc": ["0.9 [0.8, 0.95]", "0.5 [0.4, 0.7]", "0.3 [0.2, 0.5]"]})
+    assert strong(saved(run, apart, best={"auc": "max"})) == [[False, True], [False, False], [False, False]]
+    assert strong(saved(run, apart, best={"auc": "min"})) == [[False, False]] * 3  # 0.5 and 0.3 overlap
+    assert "font-weight: bold" in tables.save(run, "t", apart, "c", best={"auc": "max"}).to_html()
 
 
-def test_intervals_compete_by_their_estimate_and_a_minus_counts(run):
-    frame = pd.DataFrame({"gain": ["−0.300 [−0.4, 0.9]", "-0.100 [-0.9, 0.0]", "n too small", None]})
-    assert [row[0].startswith(r"\bfseries") for row in body(saved(run, frame, best={"gain": "max"}))] == [
-        False, True, False, False,
-    ]  # fmt: skip
+def test_nothing_is_bold_where_no_difference_is_shown(run):
+    frame = pd.DataFrame(
+        {
+            "bare": [0.1, 0.9, 0.5],
+            "overlap": ["0.7 [0.6, 0.8]", "0.8 [0.75, 0.9]", "0.6 [0.5, 0.7]"],
+            "touching": ["0.7 [0.6, 0.8]", "0.9 [0.8, 1.0]", "–"],
+            "alone": ["0.7 [0.6, 0.8]", "n too small", None],
+            "equal": ["0.7 [0.6, 0.8]"] * 3,
+        }
+    )
+    assert not np.any(strong(saved(run, frame, best=dict.fromkeys(frame, "max"))))
+    assert not np.any(strong(saved(run, frame, best=dict.fromkeys(frame, "min"))))
 
 
-def test_what_reads_the_same_shares_the_bold_and_where_all_read_the_same_nothing_is_bold(run):
-    tie = pd.DataFrame({"a": [0.71231, 0.71229, 0.5], "b": [0.1, 0.1, 0.1]})
-    rows = body(saved(run, tie, best={"a": "max", "b": "max"}))
-    assert rows == [[r"\bfseries 0.712", "0.100"], [r"\bfseries 0.712", "0.100"], ["0.500", "0.100"]]
+def test_the_best_of_a_row_is_bold_and_a_minus_counts(run):
+    frame = pd.DataFrame(
+        {"base": ["−3 [−4, −2]", "1 [0, 2]"], "adapter": ["-1 [-1.5, 0]", "1 [0, 2]"], "floor": "9 [8, 10]"}
+    )
+    pair = ("base", "adapter")
+    assert strong(saved(run, frame, best={pair: "min"})) == [[True, False, False], [False] * 3]
+    assert strong(saved(run, frame, best={pair: "max"})) == [[False, True, False], [False] * 3]
 
 
 def test_a_number_that_is_not_there_is_a_dash_and_one_below_zero_has_a_minus(run):

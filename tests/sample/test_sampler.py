@@ -19,7 +19,8 @@ from p2d_lib.run import Run
 from p2d_lib.sample import sampler
 from p2d_lib.vocabulary import DX
 
-SETTINGS = {"guidance_scale": 2.0, "num_inference_steps": 2, "batch_size": 2, "size": 32}
+GUIDED = {"guidance_scale": 2.0, "guidance_interval": (1.4, 3.0)}
+SETTINGS = {**GUIDED, "num_inference_steps": 2, "batch_size": 2, "size": 32}
 
 
 @pytest.fixture(scope="module")

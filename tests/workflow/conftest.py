@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from p2d_lib import parameters
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "workflow"))  # tests import its scripts
 
 NOTEBOOK = """
 import json, os, sys, time
@@ -26,15 +28,19 @@ for path in {artefacts}:
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix:
-        target.write_text(name)
+        target.write_text(f"{{name}} {{seed}}")
     else:
         target.mkdir()
-        (target / "part").write_text(name)
-for kind, file in (("tables", "t_" + name + ".csv"), ("figures", "f_" + name + ".png")):
+        (target / "part").write_text(f"{{name}} {{seed}}")
+for position, (kind, file) in enumerate((("tables", "t_" + name + ".csv"), ("figures", "f_" + name + ".png"))):
     for place in (folder / kind, home / kind / run):
         place.mkdir(parents=True, exist_ok=True)
     (home / kind / run / file).write_text("a\\n1.23456\\n")
-    (folder / kind / (file + ".provenance.json")).write_text(json.dumps(dict(notebook=name)))
+    origin = dict(notebook=name, execution=os.environ["P2D_EXECUTION"], position=position)
+    sidecar = folder / kind / (file + ".provenance.json")
+    sidecar.write_text(json.dumps(origin))
+    behind = time.time() - float(os.environ.get("STUB_CLOCK", "0"))
+    os.utime(sidecar, (behind, behind))
 if os.environ.get("STUB_FAIL") == name:
     raise ValueError("row 3 of planted.csv is 7, expected 8")
 if os.environ.get("STUB_HANG") == name:
@@ -44,24 +50,19 @@ if os.environ.get("STUB_HANG") == name:
 
 # execute.py without papermill and kernels: the graph and the driver are under test, not Jupyter
 FAST_EXECUTE = """
-import json, sys
+import json
 from pathlib import Path
-name = sys.argv[1]
-source = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
-for folder in ("stages", "notebooks"):
-    Path(folder).mkdir(exist_ok=True)
-Path("notebooks", f"{name}.ipynb").write_text(source.read_text())
-values = json.loads(Path("parameters.json").read_text())[name]
-Path("stages", f"{name}.error").unlink(missing_ok=True)
-try:
-    exec("".join(json.loads(source.read_text())["cells"][-1]["source"]), values)
-except ValueError as error:
-    Path("stages", f"{name}.error").write_text(f"ValueError: {error}")
-    sys.exit(1)
-made = dict(tables=[f"t_{name}.csv"], figures=[f"f_{name}.png"])
-Path("stages", f"{name}.json").write_text(json.dumps(dict(notebook=name, seconds=0.1, **made)))
+from stages import StageError
+
+def execute(notebook, parameters, executed):
+    source = Path(__file__).resolve().parents[1] / "notebooks" / f"{notebook}.ipynb"
+    executed.write_text(source.read_text())
+    try:
+        exec("".join(json.loads(source.read_text())["cells"][2]["source"]), dict(parameters))
+    except ValueError as error:
+        raise StageError(f"ValueError: {error}") from None
 """
-FAST_REPORT = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
+FAST_PAGE = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
 
 
 def _as_in_the_foreground() -> None:
@@ -73,6 +74,9 @@ class Clone:
 
     def __init__(self, folder: Path):
         self.folder = folder
+
+    def copy(self, folder: Path, copy_function: Callable = shutil.copy2) -> "Clone":
+        return Clone(shutil.copytree(self.folder, folder, copy_function=copy_function))
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("P2D_")}
@@ -88,8 +92,8 @@ class Clone:
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         process = self.start(*arguments, **environment)
-        said, _ = process.communicate(timeout=120)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
 
     def ran(self) -> list[str]:
         """The notebooks executed since the last call."""
@@ -97,6 +101,17 @@ class Clone:
         names = path.read_text().split() if path.exists() else []
         path.unlink(missing_ok=True)
         return names
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "data" / "runs" / "smoke"
+
+    def edit(self, notebook: str, change: Callable[[list[dict]], None]) -> None:
+        """Changes the cells of a notebook: 0 holds the parameters, 1 an import, 2 the work."""
+        path = self.folder / "notebooks" / f"{notebook}.ipynb"
+        content = json.loads(path.read_text())
+        change(content["cells"])
+        path.write_text(json.dumps(content))
 
     def with_kernels(self) -> "Clone":
         """The same with the real execute.py."""
@@ -138,10 +153,10 @@ def finished(tmp_path_factory) -> Clone:
     layouts = Path("p2d_lib", "prep", "layouts")
     shutil.copytree(REPOSITORY / layouts, folder / layouts, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
-    (folder / "workflow" / "report.py").write_text(FAST_REPORT)
+    (folder / "workflow" / "page.py").write_text(FAST_PAGE)
     clone = Clone(folder)
-    code, said = clone.run()
-    assert code == 0, said
+    code, output = clone.run()
+    assert code == 0, output
     assert clone.ran() == list(NOTEBOOKS)
     return clone
 
@@ -149,4 +164,4 @@ def finished(tmp_path_factory) -> Clone:
 @pytest.fixture
 def clone(finished, tmp_path) -> Clone:
     """The finished clone, moved: paths inside a run are relative, so nothing has to run again for that."""
-    return Clone(shutil.copytree(finished.folder, tmp_path / "b clone"))
+    return finished.copy(tmp_path / "b clone")

@@ -19,7 +19,7 @@ def test_the_three_profiles_are_there_and_valid_and_name_their_run():
     for name in FILES:
         values = parameters.profile(name)
         assert tuple(values) == NOTEBOOKS
-        assert {given["run"] for given in values.values()} == {name}
+        assert {section["run"] for section in values.values()} == {name}
 
 
 def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
@@ -27,10 +27,24 @@ def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
     for notebook, model in parameters.MODELS.items():
         assert set(smoke[notebook]) | {"run", "seed"} == set(model.model_fields), notebook
     for path in set(FILES.values()) - {FILES["smoke"]}:
-        given = yaml.safe_load(path.read_text())
-        assert given.pop("extends") == "smoke"
-        same = [f"{n}.{p}" for n in given for p, value in given[n].items() if smoke[n].get(p) == value]
+        content = yaml.safe_load(path.read_text())
+        assert content.pop("extends") == "smoke"
+        by_model = {(n, p) for n, model in parameters.MODELS.items() for p in model.BY_MODEL}
+        same = [
+            f"{n}.{p}"
+            for n in content
+            for p, value in content[n].items()
+            if smoke[n].get(p) == value and (n, p) not in by_model
+        ]
         assert not same, f"{path.name} repeats smoke's {same}"
+
+
+def test_paper_takes_nothing_that_depends_on_the_model_from_smokes_tiny_ones():
+    content = yaml.safe_load(FILES["paper"].read_text())
+    for notebook, model in parameters.MODELS.items():
+        assert set(model.BY_MODEL) <= set(model.model_fields), notebook
+        inherited = set(model.BY_MODEL) - set(content.get(notebook, {}))
+        assert not inherited, f"paper.yaml inherits smoke's {notebook}: {sorted(inherited)}"
 
 
 def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
@@ -135,5 +149,5 @@ def test_rules_rewrite_phrases_alone():
     rewritten = ("02_describe.caption_mode=rewritten", "02_describe.worded_as=json")
     with pytest.raises(parameters.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
         parameters.profile("smoke", overrides=rewritten)
-    asked = (*rewritten, "02_describe.rewriter=api", "02_describe.api_model=any")
-    assert parameters.profile("smoke", overrides=asked)["02_describe"]["worded_as"] == "json"
+    with_api = (*rewritten, "02_describe.rewriter=api", "02_describe.api_model=any")
+    assert parameters.profile("smoke", overrides=with_api)["02_describe"]["worded_as"] == "json"

@@ -1,0 +1,16 @@
+"""The dermoscopic phantom: images whose truth is known, laid out on disk exactly as HAM10000 is.
+
+A lesion is a set of maps of absorbers on a closed outline (lesions.py, diseases.py) on a patch of skin (skin.py); its
+structures follow pattern analysis. A view is a camera that looks at that lesion (camera.py). A data set has patients
+and class counts as HAM10000 has (patients.py, dataset.py).
+"""
+
+from p2d_lib.prep.phantom.camera import CAMERAS, View, make_view, render
+from p2d_lib.prep.phantom.dataset import write
+from p2d_lib.prep.phantom.lesions import STRUCTURES, TRUTH, Lesion, make_lesion
+from p2d_lib.prep.phantom.patients import VIEWS, class_shares, make_patient
+
+__all__ = [
+    "CAMERAS", "STRUCTURES", "TRUTH", "VIEWS", "Lesion", "View", "class_shares", "make_lesion", "make_patient",
+    "make_view", "render", "write",
+]  # fmt: skip

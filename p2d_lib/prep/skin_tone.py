@@ -1,0 +1,75 @@
+"""Whether the diagnosis is tied to skin tone, and how far two ways to measure that tone disagree."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from p2d_lib.instruments.intervals import Interval, resample
+
+ITA_CATEGORIES = ("dark", "brown", "tan", "intermediate", "light", "very light")
+ITA_EDGES = (-np.inf, -30, 10, 28, 41, 55, np.inf)  # degrees, of these
+
+
+class ToneAssociation(NamedTuple):
+    """How far dx is tied to tone over n lesions: epsilon squared, p of no tie; lesions, median, quartiles per dx."""
+
+    epsilon2: Interval
+    p: float
+    n: int
+    medians: pd.DataFrame
+
+
+def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 1000, seed: int = 0) -> ToneAssociation:
+    """Is the diagnosis tied to skin tone? The share of the variance of tone's ranks that dx explains, over lesions.
+
+    tone: a column of cases, NaN unknown (ita; true_fitzpatrick on the phantom); a lesion has the median of its images.
+    The share is H / (n - 1) of Kruskal & Wallis (JASA 1952) freed of what chance explains: epsilon squared (Kelley,
+    PNAS 1935), 0 without association on average, 1 when tone decides. Its 95 % interval is the bootstrap's over
+    lesions, less its bias; p comes from permuting dx. Raises ValueError unless two dx have a known tone.
+    """
+    known = cases.dropna(subset=tone).groupby("lesion_id").agg({"dx": "first", tone: "median"})
+    codes, names = pd.factorize(known["dx"], sort=True)
+    if len(names) < 2:
+        raise ValueError(f"{tone} is known of {len(names)} dx; an association needs two")
+    values, rng = known[tone].to_numpy(float), np.random.default_rng(seed)
+    drawn = resample(known.index, n_resamples, seed)
+    draws = np.array([_epsilon2(np.repeat(values, times), np.repeat(codes, times)) for times in drawn])
+    permuted = np.array([_epsilon2(values, rng.permutation(codes)) for _ in range(n_resamples)])
+    bias = draws[1:].mean() - draws[0]
+    low, high = (np.quantile(draws[1:], (0.025, 0.975)) - bias).clip(0, 1)
+    p = (1 + (permuted >= draws[0]).sum()) / (1 + n_resamples)
+    of_dx = known.groupby("dx")[tone]
+    medians = of_dx.agg(
+        lesions="size", median="median", low=lambda v: v.quantile(0.25), high=lambda v: v.quantile(0.75)
+    )
+    return ToneAssociation(Interval(float(draws[0]), float(low), float(high)), float(p), len(known), medians)
+
+
+def _epsilon2(values: np.ndarray, codes: np.ndarray) -> float:
+    ranks = stats.rankdata(values)
+    counts, sums = np.bincount(codes), np.bincount(codes, ranks)
+    counts, sums = counts[counts > 0], sums[counts > 0]
+    total = ((ranks - ranks.mean()) ** 2).sum()
+    within = total - (counts * (sums / counts - ranks.mean()) ** 2).sum()
+    return 1 - (within / (len(ranks) - len(counts))) / (total / (len(ranks) - 1)) if total else 0.0
+
+
+def ita_category(ita: pd.Series) -> pd.Series:
+    """ITA_CATEGORIES of angles in degrees: Del Bino, Bernerd, Br J Dermatol 169(s3), 2013."""
+    return pd.cut(ita, ITA_EDGES, labels=ITA_CATEGORIES)
+
+
+def ita_disagreement(cases: pd.DataFrame) -> pd.Series:
+    """How far two methods agree on ITA (columns ita and ita_patches, degrees), over images where both have one.
+
+    images; other_category (0..1, in another category of `ita_category`); mean_difference (ita_patches - ita) and
+    low_limit, high_limit, between which 95 % of differences lie (Bland, Altman, Lancet 1986), degrees.
+    """
+    both = cases[["ita", "ita_patches"]].dropna()
+    difference = both["ita_patches"] - both["ita"]
+    mean, spread = difference.mean(), 1.96 * difference.std()
+    other = ita_category(both["ita"]).astype(str) != ita_category(both["ita_patches"]).astype(str)
+    found = {"images": len(both), "other_category": other.mean(), "mean_difference": mean}
+    return pd.Series(found | {"low_limit": mean - spread, "high_limit": mean + spread})

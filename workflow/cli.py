@@ -1,0 +1,37 @@
+"""The command line of ./run_all.sh. It needs nothing but Python, so that --help works before anything is set up."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from p2d_lib.cores import cores
+
+
+class Refused(Exception):
+    """Something the user can put right, said in one sentence."""
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./run_all.sh",
+        description="Regenerates every table and figure of the paper. Run it again after a change or an "
+        "interruption: only what is missing or outdated runs.",
+        epilog="HAM10000: --profile mini --data DIR, or the variable P2D_HAM10000. GPU: used where there is one; "
+        "P2D_DEVICE=cpu|cuda|cuda:1|mps chooses. README.md explains the rest.",
+    )
+    parser.add_argument(
+        "--profile", default="smoke", help="smoke (phantom, minutes; default), mini (HAM10000) or paper (a GPU)"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run's folders (default: the profile's)")
+    parser.add_argument("--data", default="", metavar="DIR", help="HAM10000, or another set, as its authors publish it")
+    parser.add_argument("--seed", type=int, metavar="N", help="the seed of all notebooks")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="P=VALUE", help="e.g. 06_classify.seeds=5; repeatable"
+    )
+    parser.add_argument("--from", dest="first", default="", metavar="NOTEBOOK", help="run it and all later ones anew")
+    parser.add_argument("--to", dest="last", default="", metavar="NOTEBOOK", help="stop after it")
+    parser.add_argument("--cores", type=int, default=cores(), metavar="N", help="CPU cores (default: all)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
+    return parser.parse_args(argv)

@@ -1,0 +1,157 @@
+"""The first screen of a run's page: a row of images, and the numbers that answer the paper.
+
+The numbers are cells of the run's tables, declared in NUMBERS. Where a table, row or column is not there, the page
+says so; nothing is computed here and no prose is parsed.
+"""
+
+import csv
+import html
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NOT_THERE = "not in this run"
+LEVEL = 0.05  # of the verdicts in words
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: the first row whose columns hold these values, and a column of it."""
+
+    table: str
+    row: Mapping[str, str]
+    column: str
+
+    def read(self, tables: Path) -> str:
+        """The cell's text; "" where table, row or column are missing or the cell is empty."""
+        path = tables / f"{self.table}.csv"
+        if not path.exists():
+            return ""
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if all(row.get(column) == value for column, value in self.row.items()):
+                    return row.get(self.column) or ""
+        return ""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A headline number: a question, what is measured, the cells to show by name, and its verdict.
+
+    p: the cell that holds the p-value, corrected where several tests are announced; verdicts: the words for p below
+    LEVEL and otherwise.
+    """
+
+    question: str
+    measure: str
+    cells: Mapping[str, Cell]
+    p: Cell | None = None
+    verdicts: tuple[str, str] = ("a difference is shown", "no difference is shown")
+
+    def html(self, tables: Path, folder: Path) -> str:
+        """A card with a link to the table that the first cell comes from."""
+        values = {name: cell.read(tables) for name, cell in self.cells.items()}
+        shown = [f"{name} {rounded(value)}".strip() for name, value in values.items() if value]
+        verdict = self._verdict(tables) if shown else ""
+        table = next(iter(self.cells.values())).table
+        link = os.path.relpath(tables / f"{table}.csv", folder)
+        return (
+            f"<div class='number'><h3>{html.escape(self.question)}</h3>"
+            f"<span class='value'>{'<br>'.join(map(html.escape, shown)) or NOT_THERE}</span>"
+            f"<span class='verdict'>{html.escape(verdict)}</span>"
+            f"<span class='quiet'>{html.escape(self.measure)} · <a href='#{table}'>{table}</a> · "
+            f"<a href='{link}'>csv</a></span></div>"
+        )
+
+    def _verdict(self, tables: Path) -> str:
+        p = self.p.read(tables) if self.p else ""
+        try:
+            return f"{self.verdicts[float(p) >= LEVEL]} (p = {float(p):.2g})" if p else ""
+        except ValueError:  # such as "n too small"
+            return p
+
+
+def _paired(comparison: str, column: str) -> Cell:
+    return Cell("t6_paired", {"comparison": comparison, "score": "balanced accuracy"}, column)
+
+
+NUMBERS = (
+    Number(
+        "Do the synthetic pixels help a classifier?",
+        "points of balanced accuracy, real + synthetic against real + replayed real images",
+        {"": _paired("mixed − real+replay", "difference (points)")},
+        _paired("mixed − real+replay", "p (Holm)"),
+    ),
+    Number(
+        "Does balancing the classes alone help?",
+        "points of balanced accuracy, real + replayed real images against real",
+        {"": _paired("real+replay − real", "difference (points)")},
+        _paired("real+replay − real", "p (Holm)"),
+    ),
+    Number(
+        "How far from real images?",
+        "Fréchet distance in the run's features; the floor is real against real",
+        {name: Cell("t5_overall", {"measure": "FID ↓"}, column)
+         for name, column in (("adapter", "adapter"), ("base", "base"), ("floor", "real"))},
+    ),
+    Number(
+        "Do images show the class that was asked for?",
+        "share of images whose class the scout reads as asked for; chance 0.14",
+        {name: Cell("t4_control", {"images": images}, "class")
+         for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
+    ),
+    Number(
+        "Are they copies of train images?",
+        "accepted images of the adapter",
+        {"adapter": Cell("t4_synthetic", {"generator": "adapter", "dx": "all"}, "accepted")},
+    ),
+    Number(
+        "Does it serve all groups alike?",
+        "malignant sensitivity by sex",
+        {"": Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "gap")},
+        Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p"),
+    ),
+)  # fmt: skip
+
+
+def first_screen(folder: Path, home: Path) -> str:
+    """The images and the numbers of a run, as HTML. Nothing of a run that has got nowhere yet."""
+    tables = home / "tables" / folder.name
+    cards = "".join(number.html(tables, folder) for number in NUMBERS)
+    return _pictures(folder) + (f"<div class='numbers'>{cards}</div>" if tables.exists() else "")
+
+
+def _pictures(folder: Path) -> str:
+    """One image a class: a real test image, and the first prompt's image by base and adapter. Not picked."""
+    if not ((folder / "cases.parquet").exists() and (folder / "synthetic.parquet").exists()):
+        return ""
+    import pandas as pd
+
+    cases = pd.read_parquet(folder / "cases.parquet", columns=["dx", "split", "path", "dataset"])
+    synthetic = pd.read_parquet(folder / "synthetic.parquet", columns=["dx", "generator", "path"])
+    rows = {"real": cases[cases["split"] == "test"]}
+    rows |= {name: synthetic[synthetic["generator"] == name] for name in ("base", "adapter")}
+    classes, phantom = sorted(set(cases["dx"])), (cases["dataset"] == "phantom").all()
+    cells = ["<span class='corner'></span>", *(f"<span class='head'>{html.escape(dx)}</span>" for dx in classes)]
+    for name, table in rows.items():
+        first = table.drop_duplicates("dx").set_index("dx")["path"]
+        cells.append(f"<span class='row'>{name}</span>")
+        cells += [
+            f"<img src='{html.escape(first[dx])}' alt='{name} {html.escape(dx)}'>" if dx in first else "<span></span>"
+            for dx in classes
+        ]
+    return (
+        f"<div class='pictures' style='--columns: {len(classes)}'>{''.join(cells)}</div><p class='quiet'>The first "
+        "test image of each diagnosis; the first image that base and adapter make, of one and the same prompt."
+        f"{' Phantom data: the images called real are rendered.' if phantom else ''}</p>"
+    )
+
+
+def rounded(value: str) -> str:
+    """A number with three decimals at most; any other text as it is."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return value if number.is_integer() else f"{number:.3g}"

@@ -1,0 +1,37 @@
+"""What a stage reads that no notebook makes: tables of the raw set, people's edits and sheets, folders of weights."""
+
+from pathlib import Path
+
+import yaml
+from places import HOME, REPOSITORY
+
+FOLDERS = (  # parameters that are a hub id or a folder
+    *(("02_describe", name) for name in ("captioner_model", "vlm_model", "vlm_adapter", "bert_model")),
+    ("03_finetune", "base"),
+    ("03_finetune", "baseline_text_encoder"),
+    ("05_fidelity", "extractor"),
+)
+TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  # parameters that are a file
+
+
+def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
+    """The files and folders from outside that are there. parameters: the notebook's. folder: the run's.
+
+    Of a raw set the metadata tables count, not its thousands of images: exchanged images need --from 01_prep.
+    """
+    named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
+    paths = [Path(name) for name in named if name and Path(name).is_absolute()]
+    if notebook == "01_prep" and parameters["source"] != "phantom":
+        paths += _raw_tables(parameters)
+    if notebook == "07_readers":
+        sheets = HOME / parameters["sheets"] if parameters["sheets"] else folder / "study_filled"
+        paths += sorted(sheets.glob("*.*"))
+    return [path for path in paths if path.exists()]
+
+
+def _raw_tables(prep: dict) -> list[Path]:
+    is_path = prep["source"].endswith((".yaml", ".yml"))
+    layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
+    described = yaml.safe_load(layout.read_text(encoding="utf-8"))
+    tables = [Path(prep["data"]) / name for name in (*described["metadata"], *described.get("joined", ()))]
+    return [*tables, *([layout] if is_path else ())]

@@ -1,0 +1,77 @@
+"""The processes of a run: how Snakemake is started, and how all of them end with their driver."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import psutil
+from places import HOME, REPOSITORY
+
+
+def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
+    """Starts the stages that plan.json in the run's folder schedules. log: takes Snakemake's own words."""
+    command = [sys.executable, "-m", "snakemake"]
+    command += ["--snakefile", str(REPOSITORY / "workflow" / "Snakefile"), "--directory", str(folder)]
+    command += ["--configfile", str(folder / "plan.json"), "--cores", str(cores)]
+    command += ["--workflow-profile", str(REPOSITORY / "workflow" / "profiles" / "local")]
+    return subprocess.Popen(
+        command,
+        env=_environment(mark=str(folder)),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # the notebooks' bars
+        stderr=log,
+        start_new_session=True,  # Ctrl-C reaches only us: end_children ends the rest, kernels included
+    )
+
+
+def _environment(mark: str) -> dict[str, str]:
+    added = {
+        "P2D_HOME": str(HOME),
+        "P2D_DRIVER": str(os.getpid()),
+        "P2D_RUN_MARK": mark,  # p2d_lib.run.Run knows by it that the driver holds the run
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+    }
+    if os.environ.get("P2D_HAM10000"):
+        added["P2D_HAM10000"] = str(Path(os.environ["P2D_HAM10000"]).expanduser().resolve())
+    # diffusers and peft import the notebook variant of tqdm, which complains of missing widgets
+    added["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"]))
+    if not sys.stderr.isatty():
+        added["TQDM_MININTERVAL"] = "20"  # a log file needs no ten bars a second
+    return {**os.environ, **added}
+
+
+def end_children(mark: str) -> None:
+    """Kills every process that belongs to this run: its environment says P2D_RUN_MARK=<mark>.
+
+    For the holder of the run's lock, to whom all these are children or what a killed driver has left, and for a
+    stage's process that has lost its driver. (Kernels start their own sessions: no process group has them all.)
+    """
+    while True:
+        alive = [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark(p) == mark]
+        if not alive:
+            return
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=5)
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("P2D_RUN_MARK") if process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, OSError):  # another user's process, or just gone
+        return None
+
+
+def end_with_driver() -> None:
+    """Ends Snakemake, kernel and self when the driver is gone (kill -9), so that nothing writes behind its back."""
+    with suppress(psutil.NoSuchProcess):
+        driver = psutil.Process(int(os.environ["P2D_DRIVER"]))
+        while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1)
+    end_children(os.environ["P2D_RUN_MARK"])
+    os._exit(1)
