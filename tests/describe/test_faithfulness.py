@@ -120,13 +120,14 @@ def test_a_describer_is_judged_by_the_features_that_it_scores(cases, truth):
 def test_of_two_equal_describers_one_is_called_better_as_often_as_the_level_allows():
     """ "describes more than the diagnosis" is said where the 95 % interval lies above 0: 2.5 % of equal pairs."""
     rng = np.random.default_rng(0)
-    lesions = np.arange(60).repeat(2)
+    lesions, few = np.arange(60).repeat(2), NAMES[:5]
     better = 0
     for seed in range(200):
         truth = graded(rng.uniform(size=(60, 22)).repeat(2, axis=0) < 0.4)
-        first, second = seeing(truth, 0.75, 2 * seed), seeing(truth, 0.75, 2 * seed + 1)
+        first, second = (seeing(truth, 0.75, 2 * seed + k).assign(**dict.fromkeys(NAMES[5:], math.nan)) for k in (0, 1))
         better += faithfulness.compare(first, second, truth, lesions, n_resamples=200, seed=seed)["auc"].low > 0
-    assert better / 200 <= 0.06
+    assert few == faithfulness.by_feature(first, truth)["feature"].tolist()
+    assert 0.005 <= better / 200 <= 0.06
 
 
 def test_equal_describers_do_not_differ_and_a_better_one_does(cases, truth):

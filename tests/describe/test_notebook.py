@@ -11,7 +11,7 @@ import pytest
 from chat_server import USAGE, ChatServer, picture, says
 from PIL import Image
 
-from p2d_lib.prep import audit
+from p2d_lib.prep import picture_quality
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.raw import read
 from p2d_lib.run import Run
@@ -51,7 +51,7 @@ def run(tmp_path, monkeypatch) -> Run:
     split = pd.Series(np.repeat(["train", "val", "test"], [21, 7, 14]), raw.metadata.index)
     with run.writing("images") as images:
         cases, measurements, _ = preparing.prepare(raw, split, 32, images, run.scratch("images"), "fail")
-    run.write("cases", cases.join(audit.flags(cases)))
+    run.write("cases", cases.join(picture_quality.flags(cases)))
     run.write("measurements", measurements)
     yield run
     plt.close("all")

@@ -16,6 +16,7 @@ from p2d_lib.models.captioner.network import Captioner, build, embed
 from p2d_lib.models.captioner.published import CaptionerError, load, save
 from p2d_lib.models.captioner.training import PUBLISHED_STAGES, Stage, fit, loss, perplexity, stages
 from p2d_lib.models.clip import Clip
+from p2d_lib.models.weights import Source
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200), "white": (230, 230, 230)}
 TEXTS = [f"Dermatofibroma. Colors: {name} and black. Seen: {name}ish veil, hair." for name in COLOURS]
@@ -165,6 +166,22 @@ def test_a_saved_captioner_is_the_same_and_holds_nothing_but_weights(fitted, tmp
     assert caption(load(tmp_path / "again", torch.device("cpu")), IMAGES) == TEXTS
     assert torch.load(weights, weights_only=True)["model"].keys() == captioner.state_dict().keys()
     assert {name.split(".")[0] for name in captioner.state_dict()} == {"prefix", "gpt2"}
+
+
+def test_a_gpt2_of_the_hub_is_loaded_at_one_commit_which_is_recorded(fitted, vision, tmp_path, monkeypatch):
+    fitted[0].gpt2.save_pretrained(tmp_path)
+    fitted[0].tokenizer.save_pretrained(tmp_path)
+    asked = []
+
+    def resolve(name):
+        asked.append(name)
+        return Source(str(tmp_path), "c" * 40)
+
+    monkeypatch.setattr("p2d_lib.models.weights.resolve", resolve)
+    captioner = build(vision, TEXTS, gpt2="gpt2-medium@main", prefix_tokens=4)
+    assert asked == ["gpt2-medium@main"]
+    assert captioner.about["gpt2_commit"] == "c" * 40
+    assert torch.equal(captioner.gpt2.transformer.wpe.weight, fitted[0].gpt2.transformer.wpe.weight)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from p2d_lib.models import clip as clips
+from p2d_lib.models import weights
 from p2d_lib.seeds import derive
 
 INSTRUCTION = "Describe the skin lesion."
@@ -85,8 +86,8 @@ def build(
     """An untrained captioner, on the CLIP's device.
 
     gpt2: "tiny" (0.4 M random parameters; its tokenizer is a byte-level BPE of `captions`, which are those of train
-    images), or a Hugging Face id ("gpt2-medium"). clip_name: what `clip.load` opened; "" for a CLIP that was fitted in
-    this run.
+    images), a folder, or a Hugging Face id ("gpt2-medium", "id@revision"). clip_name: what `clip.load` opened; "" for a
+    CLIP that was fitted in this run. Raises WeightsError for a GPT-2 that cannot be found.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "captioner"))
@@ -96,11 +97,14 @@ def build(
                 vocab_size=len(tokenizer), n_positions=prefix_tokens + 256, n_embd=128, n_layer=2, n_head=4,
                 bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
             )  # fmt: skip
-            language = GPT2LMHeadModel(config)
+            language, commit = GPT2LMHeadModel(config), None
         else:
-            tokenizer, language = AutoTokenizer.from_pretrained(gpt2), GPT2LMHeadModel.from_pretrained(gpt2)
+            source = weights.resolve(gpt2)
+            tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+            language, commit = GPT2LMHeadModel.from_pretrained(source.name, **source.options), source.commit
         about = {
             "gpt2_name": gpt2,
+            "gpt2_commit": commit,
             "clip_backend_kind": "open_clip",
             "clip_repo": clip_name.removeprefix("hf-hub:"),
             "clip_arch": type(clip.model.visual).__name__,

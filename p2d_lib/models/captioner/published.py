@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 
 from p2d_lib.files import sha256
 from p2d_lib.models import clip as clips
+from p2d_lib.models import weights as sources
 from p2d_lib.models.captioner.network import Captioner, embedding_size
 
 NEEDED = {"gpt2_name", "clip_backend_kind", "clip_weight_path", "clip_arch", "embed_dim", "prefix_tokens", "prompt"}
@@ -57,9 +58,9 @@ def load(folder: Path, device: torch.device, digest: str = "") -> Captioner:
         raise CaptionerError(
             f"{about_path}: embed_dim is {about['embed_dim']}; {about['clip_weight_path']} gives {dim}"
         )
-    language = folder / "gpt2" if (folder / "gpt2").exists() else about["gpt2_name"]
-    gpt2 = GPT2LMHeadModel(AutoConfig.from_pretrained(language))  # the weights are all in the .pt
-    captioner = Captioner(clip, gpt2, AutoTokenizer.from_pretrained(language), about)
+    source = sources.resolve(folder / "gpt2" if (folder / "gpt2").exists() else about["gpt2_name"])
+    gpt2 = GPT2LMHeadModel(AutoConfig.from_pretrained(source.name, **source.options))  # the weights are in the .pt
+    captioner = Captioner(clip, gpt2, AutoTokenizer.from_pretrained(source.name, **source.options), about)
     captioner.load_state_dict(_fitting(_weights(weights), captioner, weights, about_path))
     return captioner.to(device).eval()
 
