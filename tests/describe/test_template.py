@@ -7,8 +7,8 @@ import pytest
 
 from p2d_lib.describe import template
 from p2d_lib.models.clip import count_tokens
-from p2d_lib.prep.picture_quality import RULED
 from p2d_lib.prep.measure import NAMES
+from p2d_lib.prep.picture_quality import RULED
 from p2d_lib.schemas import DESCRIPTIONS
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import CLIP_TOKENS, PRESENT
