@@ -122,9 +122,12 @@ def prompt_findings(
     return lines
 
 
-def agreement_findings(comparison: Comparison, ranks: pd.DataFrame) -> list[str]:
-    """Whether each describer knows more of an image than its diagnosis; ranks: `comparison.rank_agreement`."""
-    table = comparing.faithfulness_table(comparison).set_index("describer")
+def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks: pd.DataFrame) -> list[str]:
+    """Whether each describer knows more of an image than its diagnosis.
+
+    faithfulness: `comparison.faithfulness_table`. ranks: `comparison.rank_agreement`; empty where there is no truth.
+    """
+    table = faithfulness.set_index("describer")
     if table.empty:
         return [NOTHING_KNOWN]
     lines = []

@@ -139,12 +139,17 @@ def test_a_describer_that_leaves_an_image_out_is_named(cases, reference, seeing)
 def test_a_reference_that_knows_nothing_gives_an_empty_table_and_a_sentence(cases, seeing):
     unknown = rows(cases["image_id"], "measured", ["Melanoma."] * N, [{}] * N)
     nothing = comparison.compare(cases, [unknown, seeing], unknown)
-    assert comparison.faithfulness_table(nothing).empty
-    assert report.agreement_findings(nothing, comparison.rank_agreement(unknown, unknown)) == [report.NOTHING_KNOWN]
+    table = comparison.faithfulness_table(nothing)
+    assert table.empty
+    assert report.agreement_findings(nothing, table, comparison.rank_agreement(unknown, unknown)) == [
+        report.NOTHING_KNOWN
+    ]
 
 
 def test_findings_say_who_describes_more_than_the_diagnosis(compared):
-    seeing, dull, refusing = report.agreement_findings(compared, pd.DataFrame())
+    seeing, dull, refusing = report.agreement_findings(
+        compared, comparison.faithfulness_table(compared), pd.DataFrame()
+    )
     assert seeing.startswith("“seeing” describes more than the diagnosis: mean AUC over 22 features against “truth”")
     assert dull.startswith("“dull” is not shown to describe more than the diagnosis")
     assert refusing == "“refusing” scores no feature that varies among the test images: nothing can be compared."

@@ -160,7 +160,6 @@ def test_a_fence_that_never_closes_is_a_reply_cut_off():
 def test_a_refusal_is_recognised_and_none_of_its_numbers_taken(reply):
     found = replies.parse(reply)
     assert found.repairs == ["refused"]
-    assert not found.usable
     assert not found.valid
     assert known(found) == {}
     assert found.text.startswith("[refused] ")

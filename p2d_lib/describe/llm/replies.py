@@ -80,11 +80,6 @@ class Parsed(NamedTuple):
         """Whether nothing is missing: a text and all scores."""
         return bool(self.text) and not any(map(math.isnan, self.features.values()))
 
-    @property
-    def usable(self) -> bool:
-        """Whether the reply says anything of the image."""
-        return not {"refused", "no JSON"} & set(self.repairs)
-
 
 def parse(reply: str) -> Parsed:
     """Text, scores and repairs of one reply, whatever it holds; nothing is raised."""
