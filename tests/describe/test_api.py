@@ -89,7 +89,7 @@ def test_each_reply_goes_to_its_own_image():
     assert found["text"].tolist() == [f"Image {k}." for k in range(40)]
 
 
-def test_images_are_drawn_in_small_parts_and_requests_are_bounded():
+def test_images_are_loaded_in_small_parts_and_requests_are_bounded():
     sizes = []
 
     def counted(part):
@@ -297,7 +297,7 @@ def test_a_reply_without_json_is_asked_for_once_more_and_both_are_paid():
     assert "the JSON object alone" in prompt(server.requests[1])
 
 
-def test_a_reply_that_never_is_json_is_not_valid_and_says_why():
+def test_a_reply_that_never_is_json_is_not_valid_and_states_why():
     with ChatServer(says("It is brown.")) as server:
         found = api.describe(cases(1), load, client(server))
         api.describe(cases(1), load, client(server))
@@ -671,7 +671,7 @@ def transformers_serve(tmp_path):
 
 
 def test_transformers_serve_describes_and_rewrites(transformers_serve):
-    """Its weights are random and it knows no schemas: what it says is no JSON and becomes no number."""
+    """Its weights are random and it knows no schemas: its replies are no JSON and become no number."""
     url, model = transformers_serve
     asked = Client(
         Settings(p2d_api_base_url=url), model, Path("cache.jsonl"), allow_upload=True, max_tokens=12, tries=1

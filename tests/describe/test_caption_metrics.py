@@ -56,12 +56,12 @@ def test_cider_counts_what_is_rare():
     assert found == pytest.approx(10 * ((1 + 1) / 4 + (1 / math.sqrt(2)) / 4) / 2)
 
 
-def test_saying_a_rare_word_twice_gains_nothing_in_cider():
+def test_repeating_a_rare_word_gains_nothing_in_cider():
     found = caption_metrics.cider_d(["veil veil", "red"], [["veil"], ["red"]])
     assert found == pytest.approx(10 * (0.5 * math.exp(-1 / 72) + 1) / 4 / 2)
 
 
-def test_a_silent_describer_scores_nothing():
+def test_empty_texts_score_nothing():
     found = caption_metrics.against(["", ""], [["red"], ["brown"]])
     assert set(found.values()) == {0.0}
 

@@ -11,7 +11,7 @@ from p2d_lib.words.parse import MENTIONED, MENTIONED_MARKED, parse
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def test_captions_say_all_that_is_seen_and_nothing_else():
+def test_captions_mention_all_that_is_visible_and_nothing_else():
     shown = {"dx": "mel", "hair_amount": 0.5, "irregular_streaks": 0.9, "red": 0.4, "background_skin_tone": 0.1}
     lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
     (text,) = captioner_training.captions([lesion])
@@ -22,7 +22,7 @@ def test_captions_say_all_that_is_seen_and_nothing_else():
     assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
 
 
-def test_a_score_is_the_mean_over_the_captions_and_skin_tone_of_those_that_say_it(monkeypatch):
+def test_a_score_is_the_mean_over_the_captions_and_skin_tone_over_those_that_state_it(monkeypatch):
     several = ["Melanoma. In view: hair. Very fair skin.", "Melanoma. Seen: marked irregular streaks."]
     monkeypatch.setattr(captioner, "caption", lambda model, images: ["Melanoma.", "What is this."])
     monkeypatch.setattr(captioner, "several_captions", lambda model, images, n, batch_size: [several[:n]] * len(images))

@@ -146,7 +146,7 @@ def test_a_reference_that_knows_nothing_gives_an_empty_table_and_a_sentence(case
     ]
 
 
-def test_findings_say_who_describes_more_than_the_diagnosis(compared):
+def test_findings_state_who_describes_more_than_the_diagnosis(compared):
     seeing, dull, refusing = report.agreement_findings(
         compared, comparison.faithfulness_table(compared), pd.DataFrame()
     )

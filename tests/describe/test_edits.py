@@ -32,7 +32,7 @@ def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, t
     assert won.loc["b", "reviewer"] == ""
 
 
-def test_what_is_left_empty_stays_as_the_machine_said(machine, tmp_path):
+def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
     (edit,) = edits.read_edits(written(tmp_path, "image_id,reviewer,text,red\na,Dr A,,0.7\n"), machine).to_dict(
         "records"
     )

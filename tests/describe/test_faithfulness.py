@@ -118,7 +118,7 @@ def test_a_describer_is_judged_by_the_features_that_it_scores(cases, truth):
 
 
 def test_of_two_equal_describers_one_is_called_better_as_often_as_the_level_allows():
-    """ "describes more than the diagnosis" is said where the 95 % interval lies above 0: 2.5 % of equal pairs."""
+    """ "describes more than the diagnosis" is the verdict for an interval above 0: for 2.5 % of equal pairs."""
     rng = np.random.default_rng(0)
     lesions, few = np.arange(60).repeat(2), NAMES[:5]
     better = 0
@@ -139,7 +139,7 @@ def test_equal_describers_do_not_differ_and_a_better_one_does(cases, truth):
     assert all(found.low > 0 and found.p < 0.05 for found in gain.values())
 
 
-def test_the_class_prior_says_the_train_images_mean(cases, truth):
+def test_the_class_prior_is_the_train_images_mean(cases, truth):
     described = truth.assign(image_id=cases["image_id"])
     mel = cases["dx"] == "mel"
     by_class = comparison.by_class(cases[mel], described)
@@ -155,7 +155,7 @@ def test_a_class_prior_agrees_and_loses_nothing_by_the_exchange(cases, truth, pr
     assert [found.difference for found in swap.values()] == pytest.approx([0, 0])
 
 
-def test_a_describer_that_sees_the_class_through_noise_gains_nothing_from_the_image(cases, truth, prior):
+def test_a_describer_that_knows_the_class_through_noise_gains_nothing_from_the_image(cases, truth, prior):
     noisy = (prior + np.random.default_rng(9).normal(0, 0.2, prior.shape)).clip(0, 1)
     swap = faithfulness.exchange_loss(noisy, truth, cases["dx"], cases["lesion_id"], n_resamples=200)
     assert all(found.low < 0 < found.high for found in swap.values())

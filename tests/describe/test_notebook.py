@@ -74,7 +74,7 @@ def table(name: str, run: Run) -> pd.DataFrame | None:
     return pd.read_csv(path) if path.exists() else None
 
 
-def test_the_template_alone_without_masks_says_what_is_unknown(run):
+def test_the_template_alone_without_masks_states_what_is_unknown(run):
     found = findings(describers=["template"])
     assert "follow the descriptions of “measured” (42 images)" in found
     assert "on no image: atypical pigment network" in found and "asymmetry" in found

@@ -133,7 +133,7 @@ def test_of_two_different_scores_neither_is_taken(twice):
 
 
 @pytest.mark.parametrize("end", range(40, len(WHOLE) - 1, 7))
-def test_a_reply_cut_off_anywhere_says_only_what_it_said_whole(end):
+def test_of_a_reply_cut_off_anywhere_only_complete_members_are_taken(end):
     found = replies.parse(WHOLE[:end])
     assert found.repairs[:1] == ["cut off"]
     assert known(found).items() <= SAYS.items()
@@ -175,7 +175,7 @@ def test_a_description_that_only_sounds_like_a_refusal_is_kept(text):
 @pytest.mark.parametrize(
     "reply", ["", "A dark macule.", "{", '{"error": "busy"}', "[0.1, 0.2]", "{" * 5000, '{"a":' * 2000]
 )
-def test_what_holds_no_json_says_why_and_nothing_else(reply):
+def test_a_reply_without_json_states_why_and_nothing_else(reply):
     found = replies.parse(reply)
     assert found.repairs == ["no JSON"]
     assert found.text == f"[no JSON] {reply[:200]}".strip()

@@ -1,4 +1,4 @@
-"""An LLM says prompts in other words, and nothing gets longer than a text encoder reads."""
+"""An LLM paraphrases prompts, and none gets longer than a text encoder takes."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ WORDING = Wording("phrases", max_features=8, max_tokens=6)
         ("", "nevus, veil"),
     ],
 )
-def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, reply, becomes):
+def test_a_prompt_is_paraphrased_unless_that_is_too_long_or_empty(tmp_path, reply, becomes):
     with ChatServer(says(reply)) as server:
         client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
         said = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))

@@ -76,7 +76,7 @@ def test_test_images_do_not_shape_the_scale(cases, measurements):
     pd.testing.assert_frame_equal(before[train], after[train])
 
 
-def test_a_lesion_without_mask_stays_unknown_and_its_text_says_whose_it_is_only(cases, measurements):
+def test_a_lesion_without_mask_stays_unknown_and_its_text_has_diagnosis_site_age_and_sex_only(cases, measurements):
     measurements.loc[0, list(NAMES)] = math.nan
     first = template.describe(cases, measurements).iloc[0]
     assert first[list(FEATURES)].dropna().to_dict() == {"hair_amount": 0, "ruler_presence": 0}
@@ -91,7 +91,7 @@ def test_hair_and_ruler_need_no_mask_and_score_as_01_flags_them(cases, measureme
     assert ((scores["ruler_presence"] >= PRESENT) == (cases["ruler"] >= RULED)).all()
 
 
-def test_follow_up_means_that_nothing_evolved_and_other_proofs_say_nothing_of_it(cases, measurements):
+def test_follow_up_means_that_nothing_evolved_and_other_proofs_leave_it_unknown(cases, measurements):
     evolving = template.measured(cases, measurements)["evolving"]
     assert (evolving[cases["dx_type"] == "follow_up"] == 0).all()
     assert evolving[cases["dx_type"] == "histo"].isna().all()
@@ -115,7 +115,7 @@ def test_the_truth_is_that_of_the_cases(cases, measurements):
     assert (template.describe(cases, measurements)["describer"] == "measured").all()
 
 
-def test_descriptions_keep_to_their_schema_and_say_what_they_score(cases, measurements):
+def test_descriptions_keep_to_their_schema_and_mention_what_they_score(cases, measurements):
     found = DESCRIPTIONS.validate(template.describe(cases, measurements).assign(prompt=""))
     assert found["image_id"].tolist() == cases["image_id"].tolist()
     for name in ("red", "border_irregularity"):

@@ -48,7 +48,7 @@ def test_each_image_gets_its_own_text_and_all_scores_in_order(model, tmp_path):
     assert table["valid"].all() and (table["describer"] == "vlm").all() and (table["seconds"] > 0).all()
 
 
-def test_a_written_reply_is_read_and_what_it_lacks_is_not_known(model, tmp_path):
+def test_a_written_reply_is_parsed_and_what_it_lacks_is_unknown(model, tmp_path):
     written = [
         WHOLE,
         f"```json\n{WHOLE}\n```",
