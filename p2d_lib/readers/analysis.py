@@ -30,7 +30,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
     images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
     interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability from 0.5 on
-    says "synthetic"; auc: of that probability, bootstrap interval over images; both undefined for a reader without answers.
+    says "synthetic"; auc: of that probability, bootstrap interval over images; undefined without answers.
     p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
     against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
     a family of their own. Raises ValueError for a reading of an image that the key does not know.
