@@ -11,7 +11,7 @@ class Describe(Notebook):
     HEADINGS: ClassVar = {
         "describers": "Who describes",
         "worded_as": "How prompts are worded",
-        "gpt2": "The captioner",
+        "captioner_model": "The captioner",
         "vlm_model": "The vision-language model",
         "api_model": "The server's model",
         "n_described": "How much is described and scored",
@@ -27,6 +27,10 @@ class Describe(Notebook):
     describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
         ["template", "captioner"],
         description="In order of priority: the first valid description of an image makes its prompt.",
+    )
+    template_source: Literal["measured", "truth"] = Field(
+        "measured",
+        description="Features of the template: measured from mask, pixels and metadata, or a phantom's truth.",
     )
     edits_file: str = Field(
         "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
@@ -47,7 +51,7 @@ class Describe(Notebook):
         22, description="Prompts name only this many features, the most frequent in train images."
     )
 
-    gpt2: str = Field(
+    captioner_model: str = Field(
         "tiny",
         description='Language model: "tiny" or a GPT-2 of the hub (both trained here), or a captioner\'s folder.',
     )

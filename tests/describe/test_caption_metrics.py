@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from p2d_lib.describe import wording
+from p2d_lib.describe import caption_metrics
 
 PUBLISHED = os.environ.get("P2D_CAPTION_METRICS")
 at_hand = pytest.mark.skipif(
@@ -26,11 +26,11 @@ VARIED = ["a red lesion with hair", "brown", "the lesion is dark brown and red w
     ],
 )
 def test_texts_are_cut_as_the_penn_treebank_does_without_punctuation(text, expected):
-    assert wording.tokens(text) == expected.split()
+    assert caption_metrics.tokens(text) == expected.split()
 
 
 def test_an_example_worked_by_hand():
-    found = wording.against(["this is a good test"], [["this is a test", "this is also a test"]])
+    found = caption_metrics.against(["this is a good test"], [["this is a test", "this is also a test"]])
     # 4 of 5 words, 2 of 4 pairs, 1 of 3 triples; ROUGE-L: 4 of 5 words, and all of the shorter reference
     expected = [0.8, math.sqrt(0.8 / 2), (0.8 / 2 / 3) ** (1 / 3), 0]
     assert [found[f"BLEU-{n}"] for n in (1, 2, 3, 4)] == pytest.approx(expected)
@@ -39,28 +39,30 @@ def test_an_example_worked_by_hand():
 
 
 def test_a_text_too_short_pays_by_the_closest_reference():
-    assert wording.bleu(["red veil"], [["red veil and hair", "red veil hair"]])[0] == pytest.approx(math.exp(1 - 3 / 2))
+    assert caption_metrics.bleu(["red veil"], [["red veil and hair", "red veil hair"]])[0] == pytest.approx(
+        math.exp(1 - 3 / 2)
+    )
 
 
 def test_texts_equal_to_their_references_have_the_highest_scores():
     texts = ["one two three four five", "six seven eight nine", "ten eleven twelve thirteen"]
-    found = wording.against(texts, [[text] for text in texts])
+    found = caption_metrics.against(texts, [[text] for text in texts])
     assert found == pytest.approx(dict.fromkeys(found, 1.0) | {"CIDEr-D": 10.0})
 
 
 def test_cider_counts_what_is_rare():
     # "red" is in the references of both images and weighs nothing; of n = 1..4 there are n = 1 and 2
-    found = wording.cider_d(["red network", "blue veil"], [["red network"], ["red veil"]])
+    found = caption_metrics.cider_d(["red network", "blue veil"], [["red network"], ["red veil"]])
     assert found == pytest.approx(10 * ((1 + 1) / 4 + (1 / math.sqrt(2)) / 4) / 2)
 
 
-def test_saying_a_rare_word_twice_gains_nothing_in_cider():
-    found = wording.cider_d(["veil veil", "red"], [["veil"], ["red"]])
+def test_repeating_a_rare_word_gains_nothing_in_cider():
+    found = caption_metrics.cider_d(["veil veil", "red"], [["veil"], ["red"]])
     assert found == pytest.approx(10 * (0.5 * math.exp(-1 / 72) + 1) / 4 / 2)
 
 
-def test_a_silent_describer_scores_nothing():
-    found = wording.against(["", ""], [["red"], ["brown"]])
+def test_empty_texts_score_nothing():
+    found = caption_metrics.against(["", ""], [["red"], ["brown"]])
     assert set(found.values()) == {0.0}
 
 
@@ -74,36 +76,36 @@ def test_a_silent_describer_scores_nothing():
 )
 def test_texts_without_references_are_named(references, message):
     with pytest.raises(ValueError, match=message):
-        wording.against(["red", "brown"], references)
+        caption_metrics.against(["red", "brown"], references)
 
 
 def test_distinct_is_the_share_of_different_n_grams():
-    assert wording.distinct(["red veil", "Red veil."], 1) == 0.5
-    assert wording.distinct(["red veil", "veil red"], 2) == 1
-    assert math.isnan(wording.distinct(["red"], 2))
+    assert caption_metrics.distinct(["red veil", "Red veil."], 1) == 0.5
+    assert caption_metrics.distinct(["red veil", "veil red"], 2) == 1
+    assert math.isnan(caption_metrics.distinct(["red"], 2))
 
 
 def test_self_bleu_is_one_of_equal_texts_and_zero_of_texts_that_share_nothing():
-    assert wording.self_bleu(["one two three four five"] * 3, seed=0) == pytest.approx(1)
-    assert wording.self_bleu(["one two three four", "five six seven eight"], seed=0) == 0
-    assert math.isnan(wording.self_bleu(["one two three four"], seed=0))
+    assert caption_metrics.self_bleu(["one two three four five"] * 3, seed=0) == pytest.approx(1)
+    assert caption_metrics.self_bleu(["one two three four", "five six seven eight"], seed=0) == 0
+    assert math.isnan(caption_metrics.self_bleu(["one two three four"], seed=0))
 
 
 def test_self_bleu_draws_the_same_texts_for_the_same_seed():
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["red", "brown", "veil", "hair"], 12)) for _ in range(60)]
-    found = [wording.self_bleu(texts, seed, at_most=10) for seed in (0, 0, 1)]
+    found = [caption_metrics.self_bleu(texts, seed, at_most=10) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
-    assert found[0] < wording.self_bleu(texts, 0)  # more texts to be like
+    assert found[0] < caption_metrics.self_bleu(texts, 0)  # more texts to be like
 
 
 def test_coverage_counts_phrases_and_no_parts_of_words():
-    assert wording.coverage(["Seen: blue-whitish veil.", "Dark brown, with HAIR"]) == pytest.approx(3 / 22)
-    assert wording.coverage(["a reddish hairline, veil"]) == 0
+    assert caption_metrics.coverage(["Seen: blue-whitish veil.", "Dark brown, with HAIR"]) == pytest.approx(3 / 22)
+    assert caption_metrics.coverage(["a reddish hairline, veil"]) == 0
 
 
 def test_diversity_counts_different_texts():
-    found = wording.diversity(["red", "red", "brown"], seed=0)
+    found = caption_metrics.diversity(["red", "red", "brown"], seed=0)
     assert (found["texts"], found["distinct-1"], found["coverage"]) == (2, pytest.approx(2 / 3), pytest.approx(1 / 22))
 
 
@@ -114,17 +116,17 @@ def test_cocos_captions_have_their_published_scores():
     captions = json.loads((folder / "captions_val2014_fakecap_results.json").read_text())
     texts = [caption["caption"] for caption in captions]
     references = [given[str(caption["image_id"])] for caption in captions]
-    counts, found = wording.matches(texts, references), expected["bleu_counts"]
+    counts, found = caption_metrics.matches(texts, references), expected["bleu_counts"]
     assert [counts.sys_len, counts.ref_len] == [found["testlen"], found["reflen"]]
     assert [counts.totals, counts.counts] == [found["guess"], found["correct"]]
-    _assert_published(wording.against(texts, references), expected, 5e-4 + 1e-6)
+    _assert_published(caption_metrics.against(texts, references), expected, 5e-4 + 1e-6)
 
 
 @at_hand
 def test_nlg_evals_examples_have_their_published_scores():
     folder, expected = _published("nlg_eval")
     texts, *references = ((folder / name).read_text().splitlines() for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
-    _assert_published(wording.against(texts, list(zip(*references, strict=True))), expected, 1e-6)
+    _assert_published(caption_metrics.against(texts, list(zip(*references, strict=True))), expected, 1e-6)
 
 
 def _published(name: str) -> tuple[Path, dict]:
