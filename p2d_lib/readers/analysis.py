@@ -55,7 +55,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
                 "detection": _share((p_synthetic >= 0.5) == synthetic),
                 "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
                 "p_dx": p_dx,
-                "p_auc": scores.auc_test(synthetic, p_synthetic),
+                "p_auc": scores.mann_whitney(synthetic, p_synthetic),
             }
         )
     return _corrected(pd.DataFrame(rows))
