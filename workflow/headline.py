@@ -110,8 +110,9 @@ NUMBERS = (
     Number(
         "Does it serve all groups alike?",
         "malignant sensitivity by sex",
-        {"": Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "gap")},
-        Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p"),
+        {name: Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, column)
+         for name, column in (("", "gap"), ("the phantom's true gap:", "true gap"))},
+        Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p (Holm)"),
     ),
 )  # fmt: skip
 

@@ -48,9 +48,9 @@ def batches(
     if not len(synthetic):
         raise ValueError(f"arm {arm!r} takes its classes from the synthetic set, and no synthetic image is accepted")
     classes = np.unique(synthetic)
-    wanted = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
+    extra_classes = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
     if arm == "real+replay":
-        extra = images_of_classes(real, wanted, derive(seed, "replay"))
+        extra = images_of_classes(real, extra_classes, derive(seed, "replay"))
     else:
-        extra = len(real) + images_of_classes(synthetic, wanted, derive(seed, "synthetic"))
+        extra = len(real) + images_of_classes(synthetic, extra_classes, derive(seed, "synthetic"))
     return np.concatenate([first, extra], axis=1)

@@ -38,8 +38,8 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
 def paired(of_arms: Replicates) -> pd.DataFrame:
     """One row per score and pair of arms: first minus second, in 0..1, over lesions and training seeds.
 
-    score, first, second; difference, low, high, p (`intervals.compare`); lowest, highest (the seeds' own differences)
-    and agreeing (how many seeds' differences have the sign of their mean); n_seeds; p_holm, over the pairs of a score;
+    score, first, second; difference, low, high, p (`intervals.compare`); n_seeds; lowest, highest: the differences that
+    single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs of a score;
     announced: p_holm is at most ALPHA and all seeds agree in sign, so that no verdict hangs on one training.
     """
     rows = []

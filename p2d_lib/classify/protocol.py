@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ import torch
 from tqdm import tqdm
 
 from p2d_lib.classify.arms import batches
-from p2d_lib.classify.pixels import Pixels, on_disk
 from p2d_lib.files import atomic, sha256
+from p2d_lib.image_store import store
 from p2d_lib.models import classifiers
 from p2d_lib.readings import readings
 from p2d_lib.run import Run
@@ -47,8 +48,8 @@ class _Images:
     real: pd.DataFrame
     synthetic: pd.DataFrame
     test: pd.DataFrame
-    training_pixels: Pixels  # of real, followed by synthetic
-    test_pixels: Pixels
+    training_pixels: np.ndarray  # of real, followed by synthetic: uint8 (n, h, w, 3), mapped from a file
+    test_pixels: np.ndarray
 
     @property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +73,9 @@ def train_and_read(
     parts = {at: finished / f"{at[1]}-{at[0]}.parquet" for at in trainings}
     to_do = [at for at, path in parts.items() if not path.exists()]
     steps_done = (len(trainings) - len(to_do)) * protocol.steps
-    with (
-        on_disk(run, pd.concat([real, accepted]), finished) as training_pixels,
-        on_disk(run, test, finished) as test_pixels,
-        tqdm(total=len(trainings) * protocol.steps, initial=steps_done, desc="all arms", mininterval=1) as bar,
-    ):
-        images = _Images(real, accepted, test, training_pixels, test_pixels)
+    pixels = (_pixels(run, tables, finished) for tables in ((real, accepted), (test,)))
+    images = _Images(real, accepted, test, *pixels)
+    with tqdm(total=len(trainings) * protocol.steps, initial=steps_done, desc="all arms", mininterval=1) as bar:
         for index, arm in to_do:
             model = _train(images, protocol, arm, index, device, bar)
             if index == 0:
@@ -91,6 +89,13 @@ def train_and_read(
     result = run.write("network_readings", pd.concat(map(pd.read_parquet, parts.values())))
     shutil.rmtree(finished)
     return result
+
+
+def _pixels(run: Run, tables: tuple[pd.DataFrame, ...], folder: Path) -> np.ndarray:
+    for table in tables:
+        if len(table):
+            run.images(table.head(1))  # notes the folder of these images as an input
+    return store([run.folder / path for table in tables for path in table["path"]], folder)
 
 
 def _train(

@@ -11,7 +11,7 @@ from p2d_lib.vocabulary import DX
 
 ANNOUNCED = ("balanced accuracy", "malignant sensitivity")  # of groups of patients; between classes it is accuracy
 CHANGE = "change"  # stands for an arm in rows that hold the second arm's gap minus the first arm's
-INDEPENDENT_IN_PHANTOM = ("sex", "age", "site")  # within a class the phantom draws them without regard to the picture
+INDEPENDENT_IN_PHANTOM = ("sex", "age", "site")  # within a class the phantom chooses them without regard to the picture
 COLUMNS = ("attribute", "metric", "arm", "best", "worst", "gap", "low", "high", "p", "p_holm")
 
 

@@ -104,7 +104,7 @@ def findings(
         lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
     if truth:
         lines.append(
-            f"Known truth: within a class the phantom draws {_list(truth)} without regard to the picture: their true "
+            f"Known truth: within a class the phantom chooses {_list(truth)} without regard to the picture: their true "
             "gaps are 0 and an announced one is a false alarm. Of the other attributes the true gap is unknown."
         )
     groups = table.drop_duplicates(["attribute", "group"])

@@ -1,6 +1,6 @@
 """Scores of readings: accuracy, balanced accuracy, macro-F1 and AUC, on a sample and on its bootstrap replicates.
 
-`auc_test` says whether an area differs from chance.
+`mann_whitney` tests whether an area differs from chance.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
         return (up * (down.cumsum(1) - down / 2)).sum(1) / (up.sum(1) * down.sum(1))
 
 
-def auc_test(positive: np.ndarray, score: np.ndarray) -> float:
+def mann_whitney(positive: np.ndarray, score: np.ndarray) -> float:
     """The two-sided p-value of "the area under the ROC curve is 0.5": Mann and Whitney's test (Ann Math Stat 1947).
 
     positive: bool (n,). score: (n,). NaN where one side is empty.

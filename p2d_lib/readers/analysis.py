@@ -30,7 +30,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
     images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
     interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability from 0.5 on
-    says "synthetic"; auc: of that probability, bootstrap interval over images; both undefined for a reader not asked.
+    says "synthetic"; auc: of that probability, bootstrap interval over images; undefined without answers.
     p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
     against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
     a family of their own. Raises ValueError for a reading of an image that the key does not know.
@@ -41,8 +41,9 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
         if arm in TRAINED_ON_SYNTHETIC:
             right["synthetic"] = right["synthetic"][:0]
         difference, p_dx = _difference(right["synthetic"], right["real"])
-        asked = one[one["is_synthetic_read"].notna()]
-        synthetic, p_synthetic = (asked["source"] == "synthetic").to_numpy(), asked["is_synthetic_read"].to_numpy(float)
+        answered = one[one["is_synthetic_read"].notna()]
+        synthetic = (answered["source"] == "synthetic").to_numpy()
+        p_synthetic = answered["is_synthetic_read"].to_numpy(float)
         rows.append(
             {
                 "reader": reader,
@@ -54,7 +55,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
                 "detection": _share((p_synthetic >= 0.5) == synthetic),
                 "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
                 "p_dx": p_dx,
-                "p_auc": scores.auc_test(synthetic, p_synthetic),
+                "p_auc": scores.mann_whitney(synthetic, p_synthetic),
             }
         )
     return _corrected(pd.DataFrame(rows))
@@ -78,12 +79,12 @@ def confusion(readings: pd.DataFrame, key: pd.DataFrame, source: str) -> np.ndar
 
 
 def roc(readings: pd.DataFrame, key: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per reader who was asked: rates of real and of synthetic images called synthetic, as the threshold falls."""
+    """Per reader who answered: rates of real and of synthetic images called synthetic, as the threshold falls."""
     table = _with_truth(readings, key)
-    asked = table[table["is_synthetic_read"].notna()]
+    answered = table[table["is_synthetic_read"].notna()]
     return {
         reader: metrics.roc_curve(one["source"] == "synthetic", one["is_synthetic_read"])[:2]
-        for reader, one in asked.groupby("reader", sort=False)
+        for reader, one in answered.groupby("reader", sort=False)
     }
 
 

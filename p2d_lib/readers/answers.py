@@ -58,7 +58,7 @@ class Filled(NamedTuple):
 def read_key(path: Path) -> pd.DataFrame:
     """A key as `build` wrote it. Raises SheetError when it is missing or lacks a column."""
     if not path.exists():
-        raise SheetError(f"{path}: there is no key here; it lies in the study's key/ folder")
+        raise SheetError(f"{path}: no key is here; it lies in the study's key/ folder")
     key = pd.read_csv(path, dtype={"study": str})
     if lacking := [name for name in KEY if name not in key.columns]:
         raise SheetError(f"{path}: column {lacking[0]!r} is missing; expected {', '.join(KEY)}")
@@ -128,7 +128,7 @@ def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFram
         if sheet.reader in names:
             raise SheetError(
                 f"{path.name} and {names[sheet.reader]} both say reader {sheet.reader!r} in cell {NAME_CELL} of sheet "
-                "Instructions: give each reader a name of their own"
+                "Instructions: give each reader another name"
             )
         names[sheet.reader] = path.name
         sheets.append(sheet)

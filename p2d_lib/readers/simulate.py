@@ -1,4 +1,4 @@
-"""A simulated reader: answers drawn from stated probabilities, so that the analysis has something true to recover.
+"""A simulated reader: random answers with stated probabilities, so that the analysis has something true to recover.
 
 On phantom runs it stands in for people where none have read yet: its readings have the kind "simulated". It says
 nothing about dermatologists, and no run on real images shows it.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from p2d_lib import images
-from p2d_lib.classify import pixels, protocol
+from p2d_lib.classify import protocol
 from p2d_lib.models import classifiers
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX
@@ -154,20 +154,3 @@ def test_memory_holds_a_batch_and_not_the_images(compare, monkeypatch):
     tracemalloc.stop()
     assert size > 15e6
     assert peak < size / 4, f"{peak / 1e6:.1f} MB of {size / 1e6:.1f} MB"
-
-
-def test_pixels_on_disk_are_those_of_the_images_and_vanish(compare, tmp_path):
-    run, cases, _ = compare(steps=1)
-    table = cases.iloc[::3]
-    expected = run.images(table)
-    with pixels.on_disk(run, table, tmp_path) as on_disk:
-        assert len(on_disk) == len(table) > pixels.PART / 2
-        np.testing.assert_array_equal(on_disk[5:9], expected[5:9])
-        rows = np.array([7, 0, 7, len(table) - 1])
-        np.testing.assert_array_equal(on_disk[rows], expected[rows])
-        assert list(tmp_path.glob("*.png")) == []
-    assert not [path for path in tmp_path.iterdir() if path.is_file()]
-    images.save(run.folder / "wide.png", np.zeros((32, 40, 3), np.uint8))
-    odd = pd.concat([table] * 2).assign(path=[*table["path"], *["wide.png"] * len(table)])
-    with pytest.raises(ValueError, match=r"wide\.png is 40 x 32 px"), pixels.on_disk(run, odd, tmp_path):
-        pass

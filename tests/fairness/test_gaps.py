@@ -137,7 +137,7 @@ def test_an_announced_gap_is_printed_beside_the_phantoms_truth():
     assert "true gap" not in report.gaps_table(table, {})
 
 
-def test_the_phantom_draws_sex_age_and_site_without_regard_to_the_picture():
+def test_the_phantom_chooses_sex_age_and_site_without_regard_to_the_picture():
     """What `true_gaps` says: of nevi, no feature that the phantom paints goes with sex or age."""
     rows = []
     for index in range(150):

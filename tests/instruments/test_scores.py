@@ -70,7 +70,7 @@ def test_the_test_of_an_area_keeps_its_level_and_finds_a_planted_area():
         shift = np.sqrt(2) * norm.ppf(area)
         for trial in range(500):
             view = np.random.default_rng(trial).normal(0, 1, 140) + shift * synthetic
-            announced[area] += scores.auc_test(synthetic, np.round(view.clip(-2, 2) * 2.5) / 10 + 0.5) <= 0.05
+            announced[area] += scores.mann_whitney(synthetic, np.round(view.clip(-2, 2) * 2.5) / 10 + 0.5) <= 0.05
     assert 0.03 <= announced[0.5] / 500 <= 0.07
     assert announced[0.65] / 500 >= 0.80
-    assert np.isnan(scores.auc_test(np.ones(5, bool), np.arange(5)))
+    assert np.isnan(scores.mann_whitney(np.ones(5, bool), np.arange(5)))
