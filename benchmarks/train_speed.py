@@ -112,18 +112,14 @@ def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.devi
 def ours(pipe, files: list[Path], given: argparse.Namespace, cache: Path) -> tuple[float, float]:
     """Images a second of our loop, and of the encoding before it."""
     started = time.perf_counter()
-    encoded = latents.encode(
-        pipe,
-        lambda part: np.stack([images.read(file, given.size) for file in files[part]]),
-        [PROMPT] * len(files),
-        cache,
-    )
+    pixels = np.stack([images.read(file, given.size) for file in files])
+    encoded = latents.encode(pipe, pixels, [PROMPT] * len(files), cache)
     encoding = len(files) / (time.perf_counter() - started)
     marks = []  # taken where the loop has waited for the device
-    watch = loop.Watch(every=WARM, show=lambda done: marks.append((done, time.perf_counter())))
+    monitoring = loop.Monitoring(every=WARM, preview=lambda done: marks.append((done, time.perf_counter())))
     steps = WARM * (1 + math.ceil(given.steps / WARM))
     recipe = loop.Recipe(steps=steps, batch_size=given.batch_size, learning_rate=RATE, seed=0)
-    adapter.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", watch=watch)
+    adapter.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", monitoring=monitoring)
     (first, begun), (last, ended) = marks[0], marks[-1]
     return (last - first) * given.batch_size / (ended - begun), encoding
 

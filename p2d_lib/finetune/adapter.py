@@ -10,14 +10,16 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
-from p2d_lib.finetune.batches import Draws
+from p2d_lib.finetune.batches import TrainingBatches
 from p2d_lib.finetune.denoiser import fit_denoiser
 from p2d_lib.finetune.latents import Encoded, digest
-from p2d_lib.finetune.loop import NO_WATCH, Recipe, Watch
+from p2d_lib.finetune.loop import NO_MONITORING, Monitoring, Recipe
 from p2d_lib.models import pipelines
+from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.seeds import derive
 
-# What the adapter may change: attention (Hu et al., arXiv:2106.09685) and, since optics and colours differ, the rest.
+# Modules that get LoRA weights. "attention" is the usual choice (Hu et al., arXiv:2106.09685); we add convolutions
+# because dermatoscopes differ in optics and colour.
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 TARGETS = {
     "attention": ATTENTION,
@@ -35,67 +37,73 @@ def fit_adapter(
     recipe: Recipe,
     rank: int,
     weights: np.ndarray | None = None,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
     alpha: float | None = None,
     targets: Literal["attention", "attention+convolutions"] = "attention+convolutions",
     dropout: float = 0.0,
     prior: Encoded | None = None,
     prior_weight: float = 1.0,
-    watch: Watch = NO_WATCH,
+    monitoring: Monitoring = NO_MONITORING,
 ) -> pd.DataFrame:
     """Adds a low-rank adapter to the denoiser and fits it; returns the log.
 
-    encoded: where it holds tokens, the text encoders get an adapter too, to their attention. weights: how often each
-    image is drawn, relative to the others; default equally often. alpha: the adapter counts alpha / rank times; default
-    rank. dropout: of the adapter's inputs. prior: images that the base drew of the class, with its prompt: their loss,
-    prior_weight times, keeps the class from being forgotten (DreamBooth, Ruiz et al., arXiv:2208.12242).
+    encoded: where it holds tokens, the attention of the text encoders gets an adapter too. weights: float (n,), how
+    often each image enters a batch relative to the others; default equally often. alpha: the update is scaled by
+    alpha / rank; default rank. dropout: of the adapter's inputs, 0..1. prior: images of each class that the base itself
+    sampled, with their prompts; prior_weight times their loss is added, so that the base's own idea of the class is
+    kept (DreamBooth, Ruiz et al., arXiv:2208.12242).
     """
     from peft import LoraConfig
 
-    parts = [pipe.unet, *(pipelines.encoders(pipe) if encoded.ids is not None else [])]
+    modules = [pipe.unet, *(pipelines.encoders(pipe) if encoded.ids is not None else [])]
     shape = {"r": rank, "lora_alpha": rank if alpha is None else alpha, "lora_dropout": dropout}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "adapter"))
-        for part in parts:
-            part.requires_grad_(False)
-            own = TARGETS[targets] if part is pipe.unet else TEXT_TARGETS
-            part.add_adapter(LoraConfig(**shape, target_modules=list(own)))
-    parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
+        for module in modules:
+            module.requires_grad_(False)
+            names = TARGETS[targets] if module is pipe.unet else TEXT_TARGETS
+            module.add_adapter(LoraConfig(**shape, target_modules=list(names)))
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for p in parameters:
         p.data = p.data.float()  # a base in half precision still gets exact updates
-    draws = [(Draws(pipe, encoded, recipe.seed, "adapter", recipe.caption_dropout, weights), 1.0)]
+    batches = [(TrainingBatches(pipe, encoded, recipe.seed, "adapter", recipe.caption_dropout, weights), 1.0)]
     if prior:
-        draws.append((Draws(pipe, prior, recipe.seed, "prior", recipe.caption_dropout), prior_weight))
-    key = digest(*(value for part in parts for value in part.state_dict().values()), str(shape))
-    return fit_denoiser(pipe, parts, parameters, draws, recipe, "adapter", checkpoints, key, watch)
+        batches.append((TrainingBatches(pipe, prior, recipe.seed, "prior", recipe.caption_dropout), prior_weight))
+    key = digest(*(value for module in modules for value in module.state_dict().values()), str(shape))
+    return fit_denoiser(pipe, modules, parameters, batches, recipe, "adapter", checkpoints, key, monitoring)
 
 
 def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict, trigger: str = "", data: str = "") -> None:
     """Writes the adapter in the diffusers layout (`pipe.load_lora_weights(folder)`), its log and its parameters.
 
-    trigger: the words that call what was learnt, data: the hash of what it was learnt from (`Encoded.key`); both stand,
-    with rank and alpha, in the file's metadata.
+    trigger: the words that every training prompt begins with. data: the digest of the training set (`Encoded.key`).
+    Both stand, with rank and alpha, in the file's metadata. The log is written without its seconds: the same training
+    leaves the same bytes.
     """
     from peft.utils import get_peft_model_state_dict
 
     names = [n for n in ("unet", "text_encoder", "text_encoder_2") if getattr(getattr(pipe, n, None), "peft_config", 0)]
-    shapes = {n: getattr(pipe, n).peft_config["default"] for n in names}
-    layout = {}  # for peft; its other settings are its defaults, and not every version knows each
-    for n, shape in shapes.items():
-        layout |= {f"{n}.r": shape.r, f"{n}.lora_alpha": shape.lora_alpha}
-        layout[f"{n}.target_modules"] = sorted(shape.target_modules)
-    own = {"trigger": trigger, "data": data, "rank": str(shapes["unet"].r), "alpha": str(shapes["unet"].lora_alpha)}
-    own |= {"format": "pt", "lora_adapter_metadata": json.dumps(layout)}
+    configs = {n: getattr(pipe, n).peft_config["default"] for n in names}
+    layout = {}  # for peft; its other settings are its defaults, and not every version has each
+    for n, config in configs.items():
+        layout |= {f"{n}.r": config.r, f"{n}.lora_alpha": config.lora_alpha}
+        layout[f"{n}.target_modules"] = sorted(config.target_modules)
+    unet = configs["unet"]
+    metadata = {"trigger": trigger, "data": data, "rank": str(unet.r), "alpha": str(unet.lora_alpha)}
+    metadata |= {"format": "pt", "lora_adapter_metadata": json.dumps(layout)}
     folder.mkdir(parents=True, exist_ok=True)
-    # peft's own names: diffusers would rename attention alone, and drop it when it reads the mixture
+    # under peft's names: diffusers would rename attention alone, and drop it when it reads the mixture
     layers = {f"{n}_lora_layers": get_peft_model_state_dict(getattr(pipe, n)) for n in names}
-    pipe.save_lora_weights(folder, **layers, save_function=partial(_write, metadata=own))
-    log.to_parquet(folder / "log.parquet", index=False)
+    pipe.save_lora_weights(folder, **layers, save_function=partial(_write_safetensors, metadata=metadata))
+    log.drop(columns="seconds").to_parquet(folder / "log.parquet", index=False)
     (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
 
 
-def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """safetensors with its metadata in order, which the library writes in any: the same adapter is the same bytes."""
+def _write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Writes safetensors with its metadata sorted, since the library orders it differently in every process.
+
+    Without this, equal adapters would differ in bytes, and 04 would run again after each training.
+    """
     data = save(tensors, metadata)
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])

@@ -1,7 +1,7 @@
 """Training batches of latents, noise, times and words.
 
-Every number drawn is addressed by (seed, step) or, per image, (seed, step, place in the batch): the same for any number
-of processes, for any parts that a batch is computed in, and after a restart.
+Every random number is addressed by (seed, step) or, per image, (seed, step, place in the batch): the same for any
+number of processes, for any parts that a batch is computed in, and after a restart.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,19 @@ from p2d_lib.seeds import derive
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Batches of an encoded set.
+class TrainingBatches:
+    """Batches of an encoded set, and its images as validation reads them.
 
-    pipe: whose noise schedule is learnt. dropout: the share of images that lose their words. weights: how often each
-    image is drawn, relative to the others; default equally often.
+    pipe: its noise schedule is learnt. name: addresses the random numbers beside `seed`. caption_dropout: the share of
+    images whose prompt is replaced by "" (0..1). weights: float (n,), how often an image enters a batch relative to the
+    others; default equally often.
     """
 
     pipe: object
     encoded: Encoded
     seed: int
     name: str
-    dropout: float = 0.0
+    caption_dropout: float = 0.0
     weights: np.ndarray | None = None
 
     @property
@@ -35,7 +36,11 @@ class Draws:
         return digest(self.encoded.key, None if self.weights is None else np.asarray(self.weights))
 
     def at(self, step: int, places: range, size: int) -> dict[str, torch.Tensor]:
-        """The `places` of step's batch of `size` images, on the CPU.
+        """The `places` of the batch of `size` images at a step, on the CPU.
+
+        Returns float32 "latents" and "noise" (b, c, h, w), int64 "times" (b,), float32 "alpha" (b,), the cumulative
+        alpha of each time, and the words: "embeddings" (b, length, width) and, for SDXL, "pooled" (b, width); or int64
+        "ids" (b, length) with the bool "without_words" (b,) where the set holds tokens.
 
         Times are spread evenly over the batch from one random offset (Kingma et al., arXiv:2107.00630, app. I.1), which
         lowers the variance of the loss.
@@ -45,32 +50,38 @@ class Draws:
         chance = torch.ones(n) if self.weights is None else torch.tensor(self.weights, dtype=torch.float32)
         rows = torch.multinomial(chance, size, replacement=size > n, generator=source)
         mirrored = torch.randint(2, (size,), generator=source)
-        dropped = torch.rand(size, generator=source) < self.dropout
-        spread = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
+        without_words = torch.rand(size, generator=source) < self.caption_dropout
+        fractions = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
         here = slice(places.start, places.stop)
-        return self._shown(rows[here], mirrored[here], dropped[here], spread[here], [(step, k) for k in places])
+        addresses = [(step, k) for k in places]
+        return self._batch(rows[here], mirrored[here], without_words[here], fractions[here], addresses)
 
-    def held(self, rows: range) -> dict[str, torch.Tensor]:
-        """Images as they are, with their words, each at a time and with noise of its own that stay the same."""
+    def validation(self, rows: range) -> dict[str, torch.Tensor]:
+        """Images `rows` as they are, with their words, each at a time and with noise of its own that never change.
+
+        Returns what `at` returns.
+        """
         chosen = torch.tensor(rows)
-        spread = (chosen * 0.6180339887) % 1  # even over any stretch of rows
-        no = torch.zeros_like(chosen)
-        return self._shown(chosen, no, no.bool(), spread, [("held", k) for k in rows])
+        fractions = (chosen * 0.6180339887) % 1  # the golden ratio: even over any stretch of rows
+        zeros = torch.zeros_like(chosen)
+        return self._batch(chosen, zeros, zeros.bool(), fractions, [("held", k) for k in rows])
 
-    def _shown(self, rows, mirrored, dropped, spread, addresses: Sequence[tuple]) -> dict[str, torch.Tensor]:
+    def _batch(self, rows, mirrored, without_words, fractions, addresses: Sequence[tuple]) -> dict[str, torch.Tensor]:
         shape = (2, *self.encoded.latents.shape[2:])  # noise of the autoencoder's posterior, and of the diffusion
         sources = (generator(derive(self.seed, self.name, "noise", *address)) for address in addresses)
         posterior, noise = torch.stack([torch.randn(shape, generator=source) for source in sources]).unbind(1)
         total = self.pipe.scheduler.config.num_train_timesteps
-        times = (spread * total).long().clamp(max=total - 1)
-        shown = {
-            "latents": self.encoded.draw(rows, mirrored, posterior).contiguous(memory_format=torch.channels_last),
+        times = (fractions * total).long().clamp(max=total - 1)
+        latents = self.encoded.sample_latents(rows, mirrored, posterior)
+        batch = {
+            "latents": latents.contiguous(memory_format=torch.channels_last),
             "noise": noise.contiguous(memory_format=torch.channels_last),
             "times": times,
             "alpha": self.pipe.scheduler.alphas_cumprod[times],
         }
         if (ids := self.encoded.ids) is not None:
-            return {**shown, "ids": ids[torch.where(dropped, len(ids) - 1, rows)].long(), "silent": dropped}
-        words = torch.where(dropped, len(self.encoded.embeddings) - 1, self.encoded.index[rows])
+            chosen = torch.where(without_words, len(ids) - 1, rows)
+            return {**batch, "ids": ids[chosen].long(), "without_words": without_words}
+        chosen = torch.where(without_words, len(self.encoded.embeddings) - 1, self.encoded.index[rows])
         kinds = {"embeddings": self.encoded.embeddings, "pooled": self.encoded.pooled}
-        return {**shown, **{kind: kept[words].float() for kind, kept in kinds.items() if kept is not None}}
+        return {**batch, **{kind: stored[chosen].float() for kind, stored in kinds.items() if stored is not None}}

@@ -2,35 +2,41 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
 
 from p2d_lib.device import half
-from p2d_lib.finetune.batches import Draws
+from p2d_lib.finetune.batches import TrainingBatches
 from p2d_lib.finetune.latents import digest
-from p2d_lib.finetune.loop import Recipe, Watch, fit, mean_loss
-from p2d_lib.finetune.loss import denoising_loss
+from p2d_lib.finetune.loop import Monitoring, Recipe, fit, mean_loss
+from p2d_lib.finetune.loss import check_schedule, denoising_loss
+from p2d_lib.finetune.processes import processes
+from p2d_lib.models.checkpoints import Checkpoints
 
 
 def fit_denoiser(
     pipe,
-    parts: Sequence[torch.nn.Module],
+    modules: Sequence[torch.nn.Module],
     parameters: Sequence[torch.nn.Parameter],
-    draws: Sequence[tuple[Draws, float]],
+    batches: Sequence[tuple[TrainingBatches, float]],
     recipe: Recipe,
     name: str,
-    checkpoints: Path | None,
+    checkpoints: Checkpoints | None,
     key: str,
-    watch: Watch,
+    monitoring: Monitoring,
 ) -> pd.DataFrame:
-    """`fit` of the denoising loss on batches of `draws`, each with its weight; parts: what is in training mode."""
+    """`loop.fit` of the weighted sum of denoising losses on `batches`; returns the log.
+
+    modules: put in training mode for the fit. batches: sets of training batches, each with the weight of its loss.
+    Raises ValueError for a base on whose noise schedule the loss is not defined.
+    """
+    check_schedule(pipe.scheduler)
     device, unet = pipe.device, pipe.unet
     if recipe.compile or (recipe.compile is None and device.type == "cuda"):
         unet = torch.compile(pipe.unet)
 
-    def lost(batch: dict[str, torch.Tensor], unet) -> torch.Tensor:
+    def summed(batch: dict[str, torch.Tensor], unet) -> torch.Tensor:
         if device.type == "cuda":
             batch = {kind: tensor.pin_memory() for kind, tensor in batch.items()}  # or the copy would wait for the step
         batch = {kind: tensor.to(device, non_blocking=True) for kind, tensor in batch.items()}
@@ -38,31 +44,31 @@ def fit_denoiser(
             return denoising_loss(pipe, batch, recipe.snr_gamma, unet).sum()
 
     def loss(step: int, places: range) -> torch.Tensor:
-        return sum(weight * lost(source.at(step, places, recipe.batch_size), unet) for source, weight in draws)
+        return sum(weight * summed(of.at(step, places, recipe.batch_size), unet) for of, weight in batches)
 
-    def held() -> float:
-        source, n = Draws(pipe, watch.held, recipe.seed, "held"), len(watch.held.latents)
+    def validation_loss() -> float:
+        held_out = TrainingBatches(pipe, monitoring.held_out, recipe.seed, "held")
         size = max(1, recipe.batch_size // recipe.accumulate)
-        return mean_loss(lambda rows: lost(source.held(rows), pipe.unet), n, size)
+        return mean_loss(lambda rows: summed(held_out.validation(rows), pipe.unet), len(held_out.encoded.latents), size)
 
-    def look(done: int) -> float:
-        for part in parts:
-            part.eval()
-        found = held() if watch.held else math.nan
-        if watch.show:
-            watch.show(done)
-        for part in parts:
-            part.train()
-        return found
+    def evaluate(done: int) -> float:
+        for module in modules:
+            module.eval()
+        value = validation_loss() if monitoring.held_out else math.nan
+        if monitoring.preview and processes(device).is_main_process:
+            monitoring.preview(done)
+        for module in modules:
+            module.train()
+        return value
 
-    for part in parts:
-        part.train()
+    for module in modules:
+        module.train()
     if recipe.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
-    key = digest(key, *(source.key for source, _ in draws), str([weight for _, weight in draws]))
+    key = digest(key, *(of for of, _ in batches), str([weight for _, weight in batches]))
     try:
-        return fit(parameters, loss, recipe, name, checkpoints, key, watch, look)
+        return fit(parameters, loss, recipe, name, checkpoints, key, monitoring, evaluate)
     finally:
         pipe.unet.disable_gradient_checkpointing()
-        for part in parts:
-            part.eval()
+        for module in modules:
+            module.eval()

@@ -1,4 +1,4 @@
-"""What training reads of images and prompts, computed once, kept in shards under their content, streamed from disk."""
+"""What training reads of images and prompts, computed once, kept in shards named by their content, read row by row."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
 from p2d_lib.files import atomic
+from p2d_lib.finetune.processes import processes
 from p2d_lib.models import encoding, pipelines
 
 SHARD = 1024  # images, or prompts, in a file
@@ -27,6 +27,7 @@ class Stored:
         self._shards = [safe_open(path, "pt").__enter__() for path in self.paths]  # mapped, not read
         shapes = [shard.get_slice(name).get_shape() for shard in self._shards]
         self.shape = torch.Size([sum(shape[0] for shape in shapes), *shapes[0][1:]])
+        self.key = f"{name} {[path.stem for path in self.paths]}"  # the files' names are digests of their content
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -40,69 +41,67 @@ class Stored:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images and prompts as the denoiser sees them: on disk, or as tensors in memory."""
+    """Images and prompts as the denoiser reads them: on disk (`Stored`, `pixel_rows.PixelRows`) or in memory."""
 
-    latents: (
-        torch.Tensor | Stored
-    )  # float16 (n, 2, c, h, w): posterior means, scaled, of the image and its mirror image
+    latents: torch.Tensor | Stored  # (n, 2, c, h, w): posterior means, scaled, of each image and its mirror image
     embeddings: torch.Tensor | Stored | None  # float16 (distinct prompts + 1, length, width); the last is that of ""
     index: torch.Tensor | None  # int64 (n,): which embedding belongs to which image
-    spread: torch.Tensor | Stored | None = None  # like latents: the posterior's standard deviations; None: all zero
+    std: torch.Tensor | Stored | None = None  # like latents: the posterior's standard deviations; None: all zero
     pooled: torch.Tensor | Stored | None = None  # float16 (distinct prompts + 1, width), which SDXL reads besides
     ids: torch.Tensor | None = None  # int32 (n + 1, length): tokens instead, where the text encoder is trained; "" last
 
     @property
     def key(self) -> str:
-        """What tells this set from others, as a hex digest."""
+        """A hex digest that differs between sets that differ."""
         return digest(*vars(self).values())
 
-    def draw(self, rows: torch.Tensor, mirrored: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Latents, float32 (b, c, h, w), drawn from the posteriors of images or, where mirrored is 1, their mirrors."""
+    def sample_latents(self, rows: torch.Tensor, mirrored: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Latents, float32 (b, c, h, w), from the posteriors of images `rows` or, where mirrored is 1, of their mirror
+        images. noise: standard normal (b, c, h, w).
+        """
         view = torch.arange(len(rows)), mirrored
         mean = self.latents[rows][view].float()
-        return mean if self.spread is None else mean + self.spread[rows][view].float() * noise
+        return mean if self.std is None else mean + self.std[rows][view].float() * noise
 
 
 def encode(
     pipe,
-    images: np.ndarray | Callable[[slice], np.ndarray],
+    images: np.ndarray,
     prompts: Sequence[str],
     cache: Path,
-    contents: Sequence[str] | None = None,
     words: Literal["embeddings", "tokens"] = "embeddings",
 ) -> Encoded:
     """The moments of images under the autoencoder and the embeddings of their prompts.
 
-    images: uint8 (n, h, w, 3), or what gives them for a slice of 0..n: a shard at a time is in memory. prompts: one per
-    image. cache: a folder; a shard whose content it holds is not computed again. contents: one text per image that
-    changes when its pixels do, such as its file's SHA-256; default the pixels are hashed. words: tokens where
-    the text encoder is trained, since embeddings would change. Several processes share the work.
+    images: uint8 (n, h, w, 3), in memory or mapped; a shard at a time is read. prompts: one per image. cache: a folder;
+    a shard whose content it holds is not computed again. words: "tokens" where the text encoder is trained, since
+    embeddings would change. Several processes share the work.
 
     A mirrored mole is a mole: both views are kept, since the latent of a mirror image is not the mirrored latent.
     """
-    read = images if callable(images) else images.__getitem__
-    of_images, of_words = (
-        digest(*_state(pipe.vae)),
-        digest(*(p for part in pipelines.encoders(pipe) for p in _state(part))),
-    )
+    of_images = digest(*_state(pipe.vae))
+    of_words = digest(*(p for part in pipelines.encoders(pipe) for p in _state(part)))
     distinct, index = distinct_prompts(prompts)
 
-    def image_key(part: slice) -> str:
-        return digest(of_images, *([read(part)] if contents is None else contents[part]))
-
     def moments(part: slice) -> dict[str, torch.Tensor]:
-        pixels = read(part)
+        pixels = images[part]
         views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-        return dict(
-            zip(("latents", "spread"), (torch.stack(pair, dim=1) for pair in zip(*views, strict=True)), strict=True)
-        )
+        means, deviations = zip(*views, strict=True)
+        return {"latents": torch.stack(means, dim=1), "std": torch.stack(deviations, dim=1)}
 
-    paths = _shards(pipe, "images", len(prompts), image_key, moments, cache)
-    stored = {"latents": Stored(paths, "latents"), "spread": Stored(paths, "spread")}
+    paths = shards(
+        pipe.device,
+        "images",
+        len(prompts),
+        lambda part: digest(of_images, "latents, std", images[part]),
+        moments,
+        cache,
+    )
+    stored = {"latents": Stored(paths, "latents"), "std": Stored(paths, "std")}
     if words == "tokens":
         return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())
-    paths = _shards(
-        pipe, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
+    paths = shards(
+        pipe.device, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
         lambda part: encoding.encode_prompts(pipe, distinct[part]), cache,
     )  # fmt: skip
     kinds = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
@@ -116,11 +115,15 @@ def distinct_prompts(prompts: Sequence[str]) -> tuple[list[str], torch.Tensor]:
     return distinct, torch.tensor([place[prompt] for prompt in prompts])
 
 
-def _shards(pipe, name: str, n: int, key: Callable, compute: Callable, cache: Path) -> list[Path]:
-    """The files that hold compute(part) for every part of 0..n; process r of w computes r, r + w ..."""
+def shards(device: torch.device, name: str, n: int, key: Callable, compute: Callable, cache: Path) -> list[Path]:
+    """The files in `cache` that hold compute(part), tensors by name, for every part (slice) of 0..n.
+
+    key(part): a digest of what the part's content depends on, which names its file. Of w processes, process r computes
+    parts r, r + w ...; each waits for all.
+    """
     parts = [slice(start, min(start + SHARD, n)) for start in range(0, n, SHARD)]
     paths = [cache / f"{key(part)[:24]}.safetensors" for part in parts]
-    state = PartialState(cpu=pipe.device.type == "cpu")
+    state = processes(device)
     mine = range(state.process_index, len(parts), state.num_processes)
     for k in tqdm(mine, desc=f"encode {name}", unit="shard", disable=len(mine) < 2):
         if not paths[k].exists():
@@ -137,13 +140,12 @@ def _state(part: torch.nn.Module) -> list:
     return [repr(settings), *(value for item in part.state_dict().items() for value in item)]
 
 
-def digest(*parts: torch.Tensor | np.ndarray | Stored | str | None) -> str:
-    """SHA-256, in hex, of tensors, arrays and texts; a stored tensor counts by its files' names, which are digests."""
-    found = hashlib.sha256()
+def digest(*parts: torch.Tensor | np.ndarray | str | None) -> str:
+    """SHA-256, in hex, of tensors, arrays and texts; what lies on disk counts by its `key`."""
+    total = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Stored):
-            part = f"{part.name} {[path.stem for path in part.paths]}"
+        part = getattr(part, "key", part)
         if isinstance(part, torch.Tensor):
             part = part.detach().float().cpu().numpy()
-        found.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else f"{part}\n".encode())
-    return found.hexdigest()
+        total.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else f"{part}\n".encode())
+    return total.hexdigest()

@@ -1,4 +1,4 @@
-"""The training loop that adapter, base, pixel baselines and textual inversion share: recipe, checkpoints, resume."""
+"""The training loop that adapter, base, pixel baselines and textual inversion share: recipe, average, log, resume."""
 
 import json
 import math
@@ -12,18 +12,21 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import reduce
 from tqdm import tqdm
 
-from p2d_lib.files import atomic
 from p2d_lib.finetune.latents import Encoded, digest
+from p2d_lib.finetune.processes import processes
+from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.seeds import derive
 
-LOOK = 20  # steps: a look at the losses waits for the device, so it is taken seldom
+SYNC_EVERY = 20  # steps between reads of the loss; each read blocks until the GPU is done
+COLUMNS = ["step", "loss", "gradient", "lr", "seconds", "val_loss"]
 
 
 class Diverged(FloatingPointError):
-    """Fitting has failed; the message says where, and which checkpoint is the last good one."""
+    """Training has failed; the message names the step and the last good checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -35,37 +38,40 @@ class Recipe:
     learning_rate: float
     seed: int
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = 0.05  # of the steps, linear
+    warmup: float = 0.05  # share of the steps in which the learning rate rises linearly
     weight_decay: float = 0.01
-    clip: float = 1.0  # gradient norm
-    ema: float = 0.999  # decay of the averaged weights, less at first: (step + 1) / (step + 10) as in TensorFlow
-    snr_gamma: float = 5.0  # min-SNR weighting (Hang et al., arXiv:2303.09556)
-    caption_dropout: float = 0.1  # for classifier-free guidance
-    divergence: float = 5.0  # fitting stops where the median of LOOK losses is so many times that of all before
-    checkpoint_every: int = 100  # steps
-    accumulate: int = 1  # parts that a process computes its share of a batch in, for memory; the loss is the same
-    gradient_checkpointing: bool = False  # computes activations twice instead of keeping them
+    clip: float = 1.0  # the gradient's norm is scaled down to this
+    ema: float = 0.999  # decay of the averaged weights; (step + 1) / (step + 10) while that is less, as in TensorFlow
+    snr_gamma: float = 5.0  # see loss.snr_weight
+    caption_dropout: float = 0.1  # share of images trained without words, for classifier-free guidance
+    divergence: float = 5.0  # training stops when the median of SYNC_EVERY losses is this many times that of all before
+    accumulate: int = 1  # gradient accumulation steps: a batch is computed in so many parts, to save memory
+    gradient_checkpointing: bool = False  # activations are computed twice instead of kept, to save memory
     compile: bool | None = None  # torch.compile of the denoiser; None: on a GPU
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step: up in a line, then constant or down to zero in half a cosine."""
+        """The learning rate at a step: it rises linearly, then stays or falls to zero along half a cosine."""
         rise = min(1.0, (step + 1) / max(1.0, self.warmup * self.steps))
         fall = 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.learning_rate * rise * fall
 
+    def decay(self, step: int) -> float:
+        """The decay of the averaged weights at a step."""
+        return min(self.ema, (step + 1) / (step + 10))
+
 
 @dataclass(frozen=True)
-class Watch:
-    """What is looked at while fitting, every so many steps and with the averaged weights; it changes no result."""
+class Monitoring:
+    """What is measured during training, every so many steps and with the averaged weights; it changes no result."""
 
     every: int = 100  # steps; an epoch has images / batch_size
-    held: Encoded | None = None  # its loss at times and noise that stay the same is logged as val_loss
-    show: Callable[[int], None] | None = None  # called with the number of steps taken, e.g. to draw samples
+    held_out: Encoded | None = None  # its loss, at times and noise that never change, is logged as val_loss
+    preview: Callable[[int], None] | None = None  # called by one process with the number of steps taken
     trackers: Sequence[str] = ()  # of accelerate: tensorboard, wandb (WANDB_MODE=offline needs no account)
     folder: Path | None = None  # where trackers write
 
 
-NO_WATCH = Watch()
+NO_MONITORING = Monitoring()
 
 
 def fit(
@@ -73,90 +79,142 @@ def fit(
     loss: Callable[[int, range], torch.Tensor],
     recipe: Recipe,
     name: str,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
     key: str = "",
-    watch: Watch = NO_WATCH,
-    look: Callable[[int], float] = lambda done: math.nan,
+    monitoring: Monitoring = NO_MONITORING,
+    evaluate: Callable[[int], float] = lambda done: math.nan,
 ) -> pd.DataFrame:
-    """Minimises the mean of the losses of a batch with AdamW and leaves the parameters' moving average in them.
+    """Minimises the mean loss of a batch with AdamW and leaves the moving average of the parameters in them.
 
     loss(step, places): the sum of the losses of these places of the step's batch; it must depend on nothing else but
-    the parameters. checkpoints: a folder; fitting goes on from the one it holds for the same recipe and `key` (what
-    else the result depends on). look: what one process does every watch.every steps, with the averaged weights; given
-    the number of steps taken, it returns what the log calls val_loss. Returns the log: step, loss, gradient (its norm),
-    lr, seconds, val_loss. Raises Diverged before anything that is not finite is written.
+    the parameters. checkpoints: training continues from the checkpoint of the same recipe and `key` (a digest of what
+    else the result depends on) and ends with the same bits as without the interruption. evaluate: called by every
+    process each monitoring.every steps, with the number of steps taken and the averaged weights in place; what it
+    returns is logged as val_loss.
+
+    Returns the log, a row per step: step, loss, gradient (its norm before clipping), lr, seconds (since the start),
+    val_loss (NaN where it was not computed). Raises Diverged before anything that is not finite is written, and
+    ValueError for a batch that cannot be divided among processes and accumulation steps.
     """
-    parameters = list(parameters)
-    device = parameters[0].device
-    run = Accelerator(
-        cpu=device.type == "cpu", log_with=list(watch.trackers) or None,
-        project_dir=watch.folder and str(watch.folder),
-    )  # fmt: skip
-    mine = _share(recipe, run.process_index, run.num_processes)
-    key = digest(json.dumps([asdict(recipe), [list(p.shape) for p in parameters], key]))
-    path = checkpoints / f"{name}.pt" if checkpoints else None
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda")
-    )
-    average = [p.detach().clone() for p in parameters]
-    log, pending = [], []
-    if path and path.exists() and (state := torch.load(path, map_location=device))["key"] == key:
-        for own, saved in zip([*parameters, *average], [*state["parameters"], *state["average"]], strict=True):
-            own.data.copy_(saved)
-        optimizer.load_state_dict(state["optimizer"])
-        log = state["log"]
-    if watch.trackers:
-        options = {"wandb": {"dir": str(watch.folder)}} if "wandb" in watch.trackers else {}
-        known = {setting: value for setting, value in asdict(recipe).items() if value is not None}
-        run.init_trackers(name, known, init_kwargs=options)
-    started = time.monotonic() - (log[-1]["seconds"] if log else 0)
-    steps = range(len(log), recipe.steps)
+    training = _Training(list(parameters), loss, recipe, name, checkpoints, key, monitoring)
+    run = training.run
     for step in tqdm(
-        steps, desc=name, unit="step", initial=len(log), total=recipe.steps, disable=not run.is_main_process
-    ):
-        optimizer.param_groups[0]["lr"] = recipe.rate(step)
-        optimizer.zero_grad()
-        total = torch.zeros((), device=device)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(derive(recipe.seed, name, "layers", step, run.process_index))  # dropout within the model
-            for places in mine:
-                value = loss(step, places) / recipe.batch_size
-                value.backward()
-                total += value.detach()
-        if run.num_processes > 1:
-            _sum_gradients(parameters, run)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
-        optimizer.step()
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(recipe.ema, (step + 1) / (step + 10)))
-        pending.append((total, norm.detach(), time.monotonic() - started))
+        range(len(training.log), recipe.steps), desc=name, unit="step", initial=len(training.log), total=recipe.steps,
+        disable=not run.is_main_process,
+    ):  # fmt: skip
+        training.step(step)
         done = step + 1
-        due = path is not None and (done % recipe.checkpoint_every == 0 or done == recipe.steps)
-        seen = done % watch.every == 0 or done == recipe.steps
-        if not (due or seen or done % LOOK == 0):
-            continue
-        rows = _rows(pending, len(log), recipe, run)
-        log, pending = [*log, *rows], []
-        _check(log, len(rows), recipe, name, path)
-        if seen and run.is_main_process:
-            with _averaged(parameters, average):
-                rows[-1]["val_loss"] = look(done)
-        if watch.trackers:
-            for row in rows:
-                run.log({k: v for k, v in row.items() if k != "step" and not math.isnan(v)}, step=row["step"])
-        if due and run.is_main_process:
-            state = {"key": key, "parameters": [p.detach() for p in parameters], "average": average}
-            with atomic(path) as unfinished:
-                torch.save({**state, "optimizer": optimizer.state_dict(), "log": log}, unfinished)
+        monitored = done % monitoring.every == 0 or done == recipe.steps
+        if monitored or done % SYNC_EVERY == 0:
+            rows = training.sync()
+            if monitored:
+                with training.averaged():
+                    rows[-1]["val_loss"] = evaluate(done)
+            training.track(rows)
+            training.save(finished=done == recipe.steps)
     run.wait_for_everyone()
     for tracker in run.trackers:
         tracker.finish()
-    for own, mean in zip(parameters, average, strict=True):
-        own.data.copy_(mean)
-    return pd.DataFrame(log, columns=["step", "loss", "gradient", "lr", "seconds", "val_loss"])
+    for parameter, mean in zip(training.parameters, training.average, strict=True):
+        parameter.data.copy_(mean)
+    return pd.DataFrame(training.log, columns=COLUMNS)
 
 
-def _share(recipe: Recipe, rank: int, processes: int) -> list[range]:
-    """The places of a batch that one process computes, part by part."""
+class _Training:
+    """The state of one training: parameters, optimizer, averaged weights, log."""
+
+    def __init__(self, parameters, loss, recipe: Recipe, name: str, checkpoints, key: str, monitoring: Monitoring):
+        self.parameters, self.loss, self.recipe, self.name = parameters, loss, recipe, name
+        self.device = parameters[0].device
+        processes(self.device)  # first: it knows how long one may wait for another
+        self.run = Accelerator(
+            cpu=self.device.type == "cpu", log_with=list(monitoring.trackers) or None,
+            project_dir=monitoring.folder and str(monitoring.folder),
+        )  # fmt: skip
+        self.places = _places(recipe, self.run.process_index, self.run.num_processes)
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )  # fmt: skip
+        self.average = [p.detach().clone() for p in parameters]
+        self.log, self.pending = [], []
+        key = digest(json.dumps([asdict(recipe), [list(p.shape) for p in parameters], key]))
+        self.checkpoint = checkpoints and checkpoints.of(name, key)
+        if self.checkpoint and (state := self.checkpoint.load(self.device)):
+            for tensor, saved in zip([*parameters, *self.average], state["parameters"] + state["average"], strict=True):
+                tensor.data.copy_(saved)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.log = state["log"]
+        if monitoring.trackers:
+            options = {"wandb": {"dir": str(monitoring.folder)}} if "wandb" in monitoring.trackers else {}
+            settings = {setting: value for setting, value in asdict(recipe).items() if value is not None}
+            self.run.init_trackers(name, settings, init_kwargs=options)
+        self.started = time.monotonic() - (self.log[-1]["seconds"] if self.log else 0)
+
+    def step(self, step: int) -> None:
+        """One optimiser step; its loss stays on the device until `sync`."""
+        recipe = self.recipe
+        self.optimizer.param_groups[0]["lr"] = recipe.rate(step)
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive(recipe.seed, self.name, "layers", step, self.run.process_index))  # for dropout
+            for places in self.places:
+                value = self.loss(step, places) / recipe.batch_size
+                value.backward()
+                total += value.detach()
+        if self.run.num_processes > 1:
+            _sum_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
+        self.optimizer.step()
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - recipe.decay(step))
+        self.pending.append((total, norm.detach(), time.monotonic() - self.started))
+
+    def sync(self) -> list[dict]:
+        """Reads the losses since the last call into the log and returns their rows: the only wait for the device.
+
+        Every process must call it at the same step. Raises Diverged.
+        """
+        losses = self.run.reduce(torch.stack([loss for loss, _, _ in self.pending]), "sum").tolist()
+        norms = torch.stack([norm for _, norm, _ in self.pending]).tolist()
+        seconds = [round(at, 2) for _, _, at in self.pending]
+        first = len(self.log)
+        rows = [
+            dict(zip(COLUMNS, (first + k, losses[k], norms[k], self.recipe.rate(first + k), seconds[k], math.nan),
+                     strict=True))
+            for k in range(len(losses))
+        ]  # fmt: skip
+        self.log, self.pending = [*self.log, *rows], []
+        _check_divergence(self.log, len(rows), self.recipe, self.name, self.checkpoint and self.checkpoint.path)
+        return rows
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the averaged weights in place of the last ones, and back at the end."""
+        last = [p.detach().clone() for p in self.parameters]
+        for p, mean in zip(self.parameters, self.average, strict=True):
+            p.data.copy_(mean)
+        try:
+            yield
+        finally:
+            for p, before in zip(self.parameters, last, strict=True):
+                p.data.copy_(before)
+
+    def track(self, rows: Sequence[dict]) -> None:
+        """Hands rows of the log to the trackers."""
+        if self.run.trackers:
+            for row in rows:
+                self.run.log({k: v for k, v in row.items() if k != "step" and not math.isnan(v)}, step=row["step"])
+
+    def save(self, finished: bool) -> None:
+        """Writes the checkpoint when it is due or training has finished."""
+        if self.checkpoint and self.run.is_main_process and (finished or self.checkpoint.due()):
+            state = {"parameters": [p.detach() for p in self.parameters], "average": self.average}
+            self.checkpoint.save({**state, "optimizer": self.optimizer.state_dict(), "log": self.log})
+
+
+def _places(recipe: Recipe, rank: int, processes: int) -> list[range]:
+    """The places of a batch that one process computes, one range per accumulation step."""
     parts = processes * recipe.accumulate
     if recipe.batch_size % parts:
         raise ValueError(
@@ -167,31 +225,14 @@ def _share(recipe: Recipe, rank: int, processes: int) -> list[range]:
     return [range(k * size, (k + 1) * size) for k in range(rank * recipe.accumulate, (rank + 1) * recipe.accumulate)]
 
 
-def _sum_gradients(parameters: Sequence[torch.nn.Parameter], run: Accelerator) -> None:
+def _sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    whole = run.reduce(torch.nn.utils.parameters_to_vector(gradients), "sum")
-    for mine, shared in zip(gradients, whole.split([g.numel() for g in gradients]), strict=True):
-        mine.copy_(shared.view_as(mine))
+    total = reduce(torch.cat([g.reshape(-1) for g in gradients]), "sum")  # reshape: channels_last has no flat view
+    for gradient, summed in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(summed.view_as(gradient))
 
 
-def _rows(pending: Sequence[tuple], first: int, recipe: Recipe, run: Accelerator) -> list[dict]:
-    """What happened since the last look, as rows of the log: the only wait for the device."""
-    losses = run.reduce(torch.stack([loss for loss, _, _ in pending]), "sum").tolist()
-    norms = torch.stack([norm for _, norm, _ in pending]).tolist()
-    return [
-        {
-            "step": first + k,
-            "loss": losses[k],
-            "gradient": norms[k],
-            "lr": recipe.rate(first + k),
-            "seconds": round(pending[k][2], 2),
-            "val_loss": math.nan,
-        }
-        for k in range(len(pending))
-    ]
-
-
-def _check(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path | None) -> None:
+def _check_divergence(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path | None) -> None:
     left = f"; the last good checkpoint is {path}" if path and path.exists() else ""
     for row in log[-new:]:
         for what in ("loss", "gradient"):
@@ -200,8 +241,8 @@ def _check(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path 
                     f"{name}: the {what} is {row[what]} at step {row['step']}: lower the learning rate{left}"
                 )
     losses = [row["loss"] for row in log]
-    if len(losses) >= 3 * LOOK:
-        now, before = np.median(losses[-LOOK:]), np.median(losses[:-LOOK])
+    if len(losses) >= 3 * SYNC_EVERY:
+        now, before = np.median(losses[-SYNC_EVERY:]), np.median(losses[:-SYNC_EVERY])
         if now > recipe.divergence * before:
             raise Diverged(
                 f"{name}: the loss is {now:.3g} at step {log[-1]['step']}, {now / before:.1f} times its median before: "
@@ -211,18 +252,13 @@ def _check(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path 
 
 @torch.no_grad()
 def mean_loss(loss: Callable[[range], torch.Tensor], n: int, size: int) -> float:
-    """The mean over n images of a loss that is summed over some of them, `size` at a time."""
-    return sum(loss(range(k, min(k + size, n))).item() for k in range(0, n, size)) / n
+    """The mean over n images of a loss that is summed over some of them, `size` at a time.
 
-
-@contextmanager
-def _averaged(parameters: Sequence[torch.nn.Parameter], average: Sequence[torch.Tensor]) -> Iterator[None]:
-    """The averaged weights in place of the last ones, for a while."""
-    last = [p.detach().clone() for p in parameters]
-    for p, mean in zip(parameters, average, strict=True):
-        p.data.copy_(mean)
-    try:
-        yield
-    finally:
-        for p, mine in zip(parameters, last, strict=True):
-            p.data.copy_(mine)
+    Several processes share the parts; every one must call this and gets the mean.
+    """
+    state = PartialState()
+    parts = [range(k, min(k + size, n)) for k in range(0, n, size)][state.process_index :: state.num_processes]
+    total = sum(loss(part).item() for part in parts)
+    if state.num_processes > 1:
+        total = reduce(torch.tensor(total, dtype=torch.float64, device=state.device), "sum").item()
+    return total / n

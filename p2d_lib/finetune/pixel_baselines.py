@@ -1,8 +1,7 @@
-"""Fitting the baselines, stage by stage, with the loop, draws and loss that the adapter is fitted with."""
+"""Fits the baselines, stage by stage, with the loop, batches and loss that the adapter is fitted with."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,37 +12,38 @@ import torch
 from torch.nn import functional as F
 
 from p2d_lib.device import generator, half
-from p2d_lib.finetune.batches import Draws
+from p2d_lib.finetune.batches import TrainingBatches
 from p2d_lib.finetune.inversion import fit_word
-from p2d_lib.finetune.latents import Encoded, digest, distinct_prompts
-from p2d_lib.finetune.loop import Recipe, Watch, fit, mean_loss
-from p2d_lib.finetune.loss import denoising_loss
+from p2d_lib.finetune.latents import Encoded, Stored, digest, distinct_prompts, shards
+from p2d_lib.finetune.loop import NO_MONITORING, Monitoring, Recipe, fit, mean_loss
+from p2d_lib.finetune.loss import check_schedule, denoising_loss
+from p2d_lib.finetune.pixel_rows import PixelRows, reduced, reduced_on_disk
+from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.pixel_baselines import INVERSION, MAX_TRAINING_NOISE_STEP, Baseline
 from p2d_lib.models.textual_inversion import LearnedToken
-from p2d_lib.models.tiny_base import to_pixels
 from p2d_lib.seeds import derive
 
-PART = 256  # images in memory at once as they are
-UNWATCHED = Watch()
 
+def encode(baseline: Baseline, images: np.ndarray, prompts: Sequence[str], cache: Path) -> Encoded:
+    """Images, reduced to the baseline's side, with their mirror images, and its embeddings of their prompts.
 
-def encode(baseline: Baseline, images: np.ndarray | Callable[[slice], np.ndarray], prompts: Sequence[str]) -> Encoded:
-    """Images, reduced to the baseline's side, and their mirror images; its embeddings of their prompts.
-
-    images: uint8 (n, h, w, 3), or what gives them for a slice of 0..n. prompts: one per image. The result is in memory:
-    49 kB an image of 64 px.
+    images: uint8 (n, h, w, 3), in memory or mapped. prompts: one per image. cache: a folder that holds both afterwards;
+    batches are read from there.
     """
-    read = images if callable(images) else images.__getitem__
-    parts = (read(slice(k, min(k + PART, len(prompts)))) for k in range(0, len(prompts), PART))
-    pixels = torch.cat(
-        [_reduced(to_pixels(part, baseline.networks["base"]), baseline.side).half().cpu() for part in parts]
-    )
     distinct, index = distinct_prompts(prompts)
-    return Encoded(
-        latents=torch.stack([pixels, pixels.flip(-1)], 1),
-        embeddings=baseline.text(distinct).half().cpu(),
-        index=index,
-    )
+    length = max(map(len, baseline.text.tokenizer(distinct)["input_ids"]))
+    text = baseline.text.sha256()
+
+    def embeddings(part: slice) -> dict[str, torch.Tensor]:
+        embedded = baseline.text(distinct[part])  # as long as the longest prompt of the part; zero is no word
+        return {"embeddings": F.pad(embedded, (0, 0, 0, length - embedded.shape[1]))}
+
+    paths = shards(
+        baseline.device, "prompts", len(distinct), lambda part: digest(text, str(length), *distinct[part]), embeddings,
+        cache,
+    )  # fmt: skip
+    pixels = PixelRows(reduced_on_disk(images, baseline.side, cache))
+    return Encoded(latents=pixels, embeddings=Stored(paths, "embeddings"), index=index)
 
 
 def fit_baseline(
@@ -51,28 +51,28 @@ def fit_baseline(
     encoded: Encoded,
     recipe: Recipe,
     weights: np.ndarray | None = None,
-    checkpoints: Path | None = None,
-    watch: Watch = UNWATCHED,
+    checkpoints: Checkpoints | None = None,
+    monitoring: Monitoring = NO_MONITORING,
 ) -> dict[str, pd.DataFrame]:
-    """Fits all stages, one after the other; returns their logs by `Baseline.stage_name`. Arguments: see `fit_stage`."""
+    """Fits all stages, one after the other; returns their logs by name. Arguments as of `fit_stage`."""
     return {
-        baseline.stage_name(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, watch)
+        baseline.stage_name(stage): fit_stage(baseline, stage, encoded, recipe, weights, checkpoints, monitoring)
         for stage in baseline.networks
     }
 
 
 def fit_inversion(
-    word: LearnedToken,
+    model: LearnedToken,
     encoded: Encoded,
     prompts: Sequence[str],
     recipe: Recipe,
     weights: np.ndarray | None = None,
-    checkpoints: Path | None = None,
-    watch: Watch = UNWATCHED,
+    checkpoints: Checkpoints | None = None,
+    monitoring: Monitoring = NO_MONITORING,
 ) -> dict[str, pd.DataFrame]:
-    """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the word."""
-    asked = [word.insert(prompt) for prompt in prompts]
-    log = fit_word(word.pipe, encoded, asked, recipe, word.token, "image", weights, checkpoints, watch)
+    """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the token."""
+    with_token = [model.insert(prompt) for prompt in prompts]
+    log = fit_word(model.pipe, encoded, with_token, recipe, model.token, "image", weights, checkpoints, monitoring)
     return {INVERSION: log}
 
 
@@ -82,55 +82,62 @@ def fit_stage(
     encoded: Encoded,
     recipe: Recipe,
     weights: np.ndarray | None = None,
-    checkpoints: Path | None = None,
-    watch: Watch = UNWATCHED,
+    checkpoints: Checkpoints | None = None,
+    monitoring: Monitoring = NO_MONITORING,
 ) -> pd.DataFrame:
-    """Fits one network of a baseline, of a cascade independently of its other one; returns the log.
+    """Fits one network of a baseline; returns the log. The two of a cascade are fitted independently.
 
-    encoded, watch.held: as `encode` gives them. weights: how often each image is drawn, relative to the others; default
-    equally often. The recipe's compile and gradient_checkpointing are for Stable Diffusion's size and not used. An
-    upsampler sees the image reduced, noised up to a random step that it is told (Ho et al., arXiv:2106.15282, 4.2).
+    encoded, monitoring.held_out: as `encode` gives them. weights: float (n,), how often each image enters a batch
+    relative to the others; default equally often. The recipe's compile and gradient_checkpointing are for Stable
+    Diffusion's size and not used. An upsampler also reads the reduced image, noised up to a random step, and that step
+    (Ho et al., arXiv:2106.15282, sec. 4.2).
     """
     device, network, name = baseline.device, baseline.networks[stage], baseline.stage_name(stage)
+    check_schedule(network.schedule)
     pipe = SimpleNamespace(unet=network, scheduler=network.schedule)
 
-    def source(encoded: Encoded, weights: np.ndarray | None = None) -> Draws:
-        shown = replace(encoded, latents=_reduced(encoded.latents, baseline.side_of(stage)))
-        return Draws(pipe, shown, recipe.seed, name, recipe.caption_dropout, weights)
+    def batches(encoded: Encoded, dropout: float = 0.0, weights: np.ndarray | None = None) -> TrainingBatches:
+        pixels = PixelRows(encoded.latents.images, baseline.side_of(stage))
+        own = Encoded(pixels, encoded.embeddings, encoded.index)
+        return TrainingBatches(pipe, own, recipe.seed, name, dropout, weights)
 
-    def lost(batch: dict[str, torch.Tensor], addresses: Sequence[tuple]) -> torch.Tensor:
-        told = {}
-        if stage == "upsampler":
-            sources = [generator(derive(recipe.seed, name, "low", *address)) for address in addresses]
-            low = _reduced(batch["latents"], baseline.side_of("base"))
-            level = torch.cat([torch.randint(MAX_TRAINING_NOISE_STEP + 1, (1,), generator=each) for each in sources])
-            noise = torch.stack([torch.randn(low.shape[1:], generator=each) for each in sources])
-            told = {"low": network.schedule.add_noise(low, noise, level).to(device), "level": level.to(device)}
+    def summed(batch: dict[str, torch.Tensor], addresses: Sequence[tuple]) -> torch.Tensor:
+        more = _low_resolution(baseline, batch["latents"], recipe.seed, addresses) if stage == "upsampler" else {}
         batch = {kind: tensor.to(device) for kind, tensor in batch.items()}
         with half(device):
-            return denoising_loss(pipe, batch, recipe.snr_gamma, partial(network, added_cond_kwargs=told)).sum()
+            return denoising_loss(pipe, batch, recipe.snr_gamma, partial(network, added_cond_kwargs=more)).sum()
 
     def loss(step: int, places: range) -> torch.Tensor:
-        return lost(fitted.at(step, places, recipe.batch_size), [(step, k) for k in places])
+        return summed(train.at(step, places, recipe.batch_size), [(step, k) for k in places])
 
-    def held_loss(rows: range) -> torch.Tensor:
-        return lost(held.held(rows), [("held", k) for k in rows])
+    def validation_loss(rows: range) -> torch.Tensor:
+        return summed(held_out.validation(rows), [("held", k) for k in rows])
 
-    def look(done: int) -> float:
-        if watch.show:
-            watch.show(done)
-        return mean_loss(held_loss, len(held.encoded.latents), recipe.batch_size) if held else math.nan
+    def evaluate(done: int) -> float:
+        if monitoring.preview:
+            monitoring.preview(done)
+        return mean_loss(validation_loss, len(held_out.encoded.latents), recipe.batch_size) if held_out else math.nan
 
-    fitted, held = source(encoded, weights), watch.held and source(watch.held)
+    train = batches(encoded, recipe.caption_dropout, weights)
+    held_out = monitoring.held_out and batches(monitoring.held_out)
     parameters = list(network.requires_grad_(True).parameters())
-    log = fit(parameters, loss, recipe, name, checkpoints, digest(*parameters, fitted.key), watch, look)
+    key = digest(*parameters, train)
+    log = fit(parameters, loss, recipe, name, checkpoints, key, monitoring, evaluate)
     network.requires_grad_(False)
     return log
 
 
-def _reduced(pixels: torch.Tensor, side: int) -> torch.Tensor:
-    """Pixels (..., h, w) -> (..., side, side)."""
-    if pixels.shape[-1] == side:
-        return pixels
-    flat = F.interpolate(pixels.flatten(0, -4).float(), (side, side), mode="bilinear", antialias=True)
-    return flat.reshape(*pixels.shape[:-2], side, side).to(pixels.dtype)
+def _low_resolution(
+    baseline: Baseline, pixels: torch.Tensor, seed: int, addresses: Sequence[tuple]
+) -> dict[str, torch.Tensor]:
+    """What an upsampler reads of images, float32 (b, 3, h, w): "low", the noised small images, and "level" (b,), the
+    step up to which each is noised."""
+    schedule, name = baseline.networks["upsampler"].schedule, baseline.stage_name("upsampler")
+    sources = [generator(derive(seed, name, "low", *address)) for address in addresses]
+    low = reduced(pixels, baseline.side_of("base"))
+    level = torch.cat([torch.randint(MAX_TRAINING_NOISE_STEP + 1, (1,), generator=source) for source in sources])
+    noise = torch.stack([torch.randn(low.shape[1:], generator=source) for source in sources])
+    return {
+        "low": schedule.add_noise(low, noise, level).to(baseline.device),
+        "level": level.to(baseline.device),
+    }

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
+from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
@@ -80,13 +81,15 @@ def fit(
     batches: np.ndarray | None = None,
     on_step: Callable[[int, dict], None] | None = None,
     progress: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Trains in place (AdamW, one-cycle rate) and gives the log: step, loss, learning_rate.
 
     images: uint8 (n, s, s, 3). labels: indices into `vocabulary.DX` (n,). features: targets in 0..1 (n, n_features);
     a NaN does not count. batches: indices of each step's images, (steps, batch_size); default `epochs`. The
-    augmentation depends on seed and step alone, so that two fits on other batches are augmented alike. Raises
-    ValueError for batches of another shape.
+    augmentation depends on seed and step alone, so that two fits on other batches are augmented alike. checkpoint: the
+    fit continues from its state and ends with the same bits as without the interruption. Raises ValueError for batches
+    of another shape.
     """
     batches = epochs(len(images), steps, batch_size, derive(seed, "draws")) if batches is None else batches
     if batches.shape != (steps, batch_size):
@@ -94,8 +97,13 @@ def fit(
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
-    log = []
-    for step, rows in enumerate(tqdm(batches, desc="classifier", unit="step", mininterval=1, disable=not progress)):
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    log = checkpoint.restore(parts, device) if checkpoint else []
+    for step in tqdm(
+        range(len(log), steps), desc="classifier", unit="step", mininterval=1, initial=len(log), total=steps,
+        disable=not progress,
+    ):  # fmt: skip
+        rows = batches[step]
         pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step))
         dx, feature_logits, _ = model(pixels)
         loss = F.cross_entropy(dx, torch.as_tensor(labels[rows], dtype=torch.long, device=device))
@@ -108,6 +116,8 @@ def fit(
         schedule.step()
         if on_step:
             on_step(step, log[-1])
+        if checkpoint and (checkpoint.due() or step + 1 == steps):
+            checkpoint.store(parts, log)
     return pd.DataFrame(log)
 
 

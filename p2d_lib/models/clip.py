@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from p2d_lib.device import generator
 from p2d_lib.models import weights
+from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.seeds import derive
 
 LEARNING_RATE = 2e-3
@@ -27,6 +28,7 @@ WEIGHT_DECAY = 0.05
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 _TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+POINTER = "model.json"  # in a folder, names a published model that is used as it is
 HUB = "hf-hub:"  # open_clip's prefix of a Hugging Face id
 
 
@@ -37,6 +39,7 @@ class Clip:
     model: nn.Module
     tokenizer: Callable[[Sequence[str]], torch.Tensor]
     config: dict | None  # open_clip's model_cfg where the model was built here
+    source: str = ""  # what open_clip loaded it from, where it was not
 
     @property
     def device(self) -> torch.device:
@@ -60,11 +63,13 @@ def fit(
     batch_size: int,
     seed: int,
     device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Clip, pd.DataFrame]:
     """Fits a tiny CLIP from scratch; returns it and the log: step, loss, learning_rate.
 
     images: uint8 (n, s, s, 3). prompts: n texts. Prompts repeat, so all pairs of a batch that share one are positive:
     the target is uniform over them (Yang et al., UniCL, CVPR 2022; CLIP's loss where no prompt repeats).
+    checkpoint: the fit continues from its state and ends with the same bits as without the interruption.
     """
     config = tiny(images.shape[1])
     with torch.random.fork_rng(devices=[]):
@@ -75,8 +80,11 @@ def fit(
     same = pd.factorize(np.asarray(prompts, object))[0]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(steps, 2))
-    log = []
-    for step in tqdm(range(steps), desc="alignment", unit="step", mininterval=1):
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    log = checkpoint.restore(parts, device) if checkpoint else []
+    for step in tqdm(
+        range(len(log), steps), desc="alignment", unit="step", mininterval=1, initial=len(log), total=steps
+    ):
         rows = np.random.default_rng(derive(seed, "batch", step)).choice(
             len(images), min(batch_size, len(images)), False
         )
@@ -90,29 +98,45 @@ def fit(
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, np.log(100))  # Radford et al. 2021, sec. 2.5
+        if checkpoint and (checkpoint.due() or step + 1 == steps):
+            checkpoint.store(parts, log)
     model.eval()
     return clip, pd.DataFrame(log)
 
 
 def save(clip: Clip, folder: Path) -> None:
-    """Writes a model fitted here into a folder (made where missing), in open_clip's layout."""
+    """Writes a model fitted here into a folder (made where missing), in open_clip's layout; of a published model only
+    its name and the digest of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
+    if clip.config is None:
+        (folder / POINTER).write_text(json.dumps({"model": clip.source, "sha256": weights.sha256(clip.model)}) + "\n")
+        return
     config = {"model_cfg": clip.config, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
     save_file({name: tensor.contiguous().cpu() for name, tensor in clip.model.state_dict().items()}, folder / WEIGHTS)
 
 
 def load(name: str | Path, device: torch.device) -> Clip:
-    """A folder in open_clip's layout, or any model open_clip knows, e.g. "hf-hub:redlessone/DermLIP_ViT-B-16".
+    """A folder that `save` wrote, or any model open_clip knows, e.g. "hf-hub:redlessone/DermLIP_ViT-B-16".
 
     "hf-hub:id@revision" is one commit of that repository, with the tokenizer's files there where its configuration
-    names a tokenizer.
+    names a tokenizer. Raises ValueError where a folder names a published model whose weights have changed since.
     """
-    if str(name).startswith(HUB) and "@" in str(name):  # open_clip takes no revision
-        name = weights.download(str(name).removeprefix(HUB))
+    if (pointer := Path(name) / POINTER).exists():
+        record = json.loads(pointer.read_text())
+        clip = load(record["model"], device)
+        if (now := weights.sha256(clip.model)) != record["sha256"]:
+            raise ValueError(
+                f"{pointer}: the weights of {record['model']} have changed: their SHA-256 was {record['sha256']} and "
+                f"is {now} now; put the former weights back, or run 03_finetune again"
+            )
+        return clip
+    source = str(name)
+    if source.startswith(HUB) and "@" in source:  # open_clip takes no revision
+        name = weights.download(source.removeprefix(HUB))
     name = f"local-dir:{name}" if (Path(name) / CONFIG).exists() else str(name)
     model = open_clip.create_model_from_pretrained(name, device=device, return_transform=False).eval()
-    return Clip(model, open_clip.get_tokenizer(name), None)
+    return Clip(model, open_clip.get_tokenizer(name), None, source)
 
 
 def embed_images(clip: Clip, images: np.ndarray, batch_size: int = 256) -> np.ndarray:

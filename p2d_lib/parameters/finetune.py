@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from p2d_lib.generators import BASELINES
-from p2d_lib.parameters.types import Distinct, LearningRate, Notebook, ShareBelow1
+from p2d_lib.parameters.sample import GuidanceScale
+from p2d_lib.parameters.types import Distinct, LearningRate, NoiseInterval, Notebook, ShareBelow1
 
 
 class Finetune(Notebook):
@@ -14,7 +15,8 @@ class Finetune(Notebook):
         "lora_rank": "The adapter (LoRA)",
         "batch_size": "Diffusion training: base, adapter and baselines",
         "prior_per_class": "Prior preservation (DreamBooth)",
-        "look_every": "Progress",
+        "guidance_scale": "Sample images: previews, examples and prior preservation",
+        "validate_every": "Progress",
         "baselines": "The baselines",
         "scout_backbone": "The scout and the alignment model",
     }
@@ -56,7 +58,9 @@ class Finetune(Notebook):
     accumulate: PositiveInt = Field(1, description="Gradient accumulation steps that a batch is split into.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
-    snr_gamma: PositiveFloat = Field(5.0, description="Gamma of the min-SNR loss weight (Hang et al. 2023).")
+    snr_gamma: PositiveFloat = Field(
+        5.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
+    )
     caption_dropout: ShareBelow1 = Field(
         0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."
     )
@@ -67,7 +71,19 @@ class Finetune(Notebook):
     )
     prior_weight: NonNegativeFloat = Field(1.0, description="Weight of their loss.")
 
-    look_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and sample images).")
+    guidance_scale: GuidanceScale = Field(5.0, description="Classifier-free guidance; 1 and less: none.")
+    guidance_interval: NoiseInterval = Field(
+        [1.4, 3.0], description="Noise levels (sigma) between which guidance acts."
+    )
+    baseline_guidance: GuidanceScale = Field(
+        2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
+    )
+    num_inference_steps: PositiveInt = Field(15, description="Denoising steps per image.")
+
+    validate_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and preview images).")
+    checkpoint_minutes: NonNegativeFloat = Field(
+        10.0, description="Minutes between two checkpoints; a killed run continues from the last one."
+    )
     trackers: Annotated[list[Literal["tensorboard", "wandb"]], Distinct] = Field(
         [], description="Experiment trackers that also log the training."
     )
@@ -89,4 +105,11 @@ class Finetune(Notebook):
         "tiny_resnet", description="tiny_resnet, or a torchvision model and its weights: resnet18:IMAGENET1K_V1."
     )
     scout_steps: PositiveInt = Field(300, description="Training steps of the scout.")
-    alignment_steps: PositiveInt = Field(200, description="Training steps of the alignment model.")
+    scout_batch_size: PositiveInt = Field(32, description="Images per step of the scout.")
+    scout_learning_rate: LearningRate = Field(0.002, description="Learning rate of the scout.")
+    alignment_model: str = Field(
+        "tiny",
+        description='"tiny" (fitted here) or a published open_clip model as it is: hf-hub:ORGANISATION/MODEL.',
+    )
+    alignment_steps: PositiveInt = Field(200, description="Training steps of the tiny alignment model.")
+    alignment_batch_size: PositiveInt = Field(64, description="Pairs per step of the tiny alignment model.")

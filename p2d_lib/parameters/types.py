@@ -23,6 +23,15 @@ def _folder_name(name: str) -> str:
     return name
 
 
+def _increasing(values: list) -> list:
+    if not values[0] < values[1]:
+        raise ValueError("the lower noise level comes first")
+    return values
+
+
+NoiseInterval = Annotated[
+    list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2), AfterValidator(_increasing)
+]
 Distinct = AfterValidator(_distinct)
 """Annotation of a list: no value twice."""
 

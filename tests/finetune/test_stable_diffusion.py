@@ -5,13 +5,15 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline
 from safetensors import safe_open
+from tiny_run import GUIDANCE
 
 from p2d_lib.device import generator
 from p2d_lib.finetune import adapter, inversion, latents, loop
 from p2d_lib.models import encoding, pipelines, pixel_baselines, sampling, textual_inversion, tiny_base
+from p2d_lib.models.checkpoints import Checkpoints
 
-GUIDED = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}
 PROMPTS = ["dermoscopic image of melanoma", "dermoscopic image of dermatofibroma"]
+SETTINGS = {**GUIDANCE, "num_inference_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +39,24 @@ def folder(tmp_path_factory):
 def test_an_adapter_is_fitted_kept_and_loaded_on_a_pipeline_of_the_hubs_layout(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     pipe = pipelines.load(folder)
-    plain = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
+    plain = sampling.sample(pipe, PROMPTS, [0, 1], **SETTINGS)
     assert plain.shape == (2, 64, 64, 3)
     encoded = latents.encode(pipe, pixels, PROMPTS * 2, tmp_path)
     assert encoded.latents.shape == (4, 2, 4, 8, 8)
     log = adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=5, batch_size=4, learning_rate=1e-2, seed=0), rank=2)
-    adapted = sampling.sample(pipe, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
+    adapted = sampling.sample(pipe, PROMPTS, [0, 1], **SETTINGS)
     assert np.abs(adapted.astype(int) - plain).mean() > 0.1
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
     fresh = pipelines.load(folder)
     fresh.load_lora_weights(str(tmp_path / "adapter"))
     kept, read = ([w for n, w in sorted(which.unet.named_parameters()) if "lora" in n] for which in (pipe, fresh))
     assert len(kept) == len(read) and all(torch.equal(*pair) for pair in zip(kept, read, strict=True))
-    again = sampling.sample(fresh, PROMPTS, [0, 1], num_inference_steps=2, **GUIDED)
+    again = sampling.sample(fresh, PROMPTS, [0, 1], **SETTINGS)
     assert np.abs(again.astype(int) - adapted).max() <= 1
 
 
 @pytest.mark.parametrize("shift", [None, 0.5])
-def test_latents_are_drawn_from_the_posterior_and_scaled_as_the_autoencoder_says(folder, tmp_path, shift):
+def test_latents_are_sampled_from_the_posterior_and_scaled_as_the_autoencoder_says(folder, tmp_path, shift):
     pipe = pipelines.load(folder)
     pipe.vae.register_to_config(shift_factor=shift)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
@@ -62,7 +64,7 @@ def test_latents_are_drawn_from_the_posterior_and_scaled_as_the_autoencoder_says
     with torch.no_grad():
         posterior = pipe.vae.encode(tiny_base.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator(0))
-    drawn = encoded.draw(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
+    drawn = encoded.sample_latents(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
     assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
     mode = (pipe.vae.encode(tiny_base.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
     assert torch.allclose(encoding.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
@@ -93,7 +95,7 @@ def test_text_encoders_get_an_adapter_where_the_set_holds_tokens(folder, tmp_pat
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path, words="tokens")
     assert encoded.embeddings is None
     recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-2, seed=0)
-    log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, watch=loop.Watch(every=1, held=encoded))
+    log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, monitoring=loop.Monitoring(every=1, held_out=encoded))
     assert log.val_loss.notna().all()
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
     fresh = pipelines.load(folder)
@@ -109,12 +111,11 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
-    asked = ["a <derm> lesion"] * 2
-    log = inversion.fit_word(pipe, encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0")
+    fitting = {"recipe": recipe, "word": "<derm>", "start": "melanoma", "checkpoints": Checkpoints(tmp_path / "fits")}
+    with_word = ["a <derm> lesion"] * 2
+    log = inversion.fit_word(pipe, encoded, with_word, **fitting)
     torch.manual_seed(1)  # whatever the new row held before
-    again = inversion.fit_word(
-        pipelines.load(folder), encoded, asked, recipe, "<derm>", like="melanoma", checkpoints=tmp_path / "word-0"
-    )
+    again = inversion.fit_word(pipelines.load(folder), encoded, with_word, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
@@ -124,12 +125,12 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     fresh.load_textual_inversion(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
     opened = pixel_baselines.load(tmp_path / "word", base=folder)
-    ask = {"seeds": [3], "num_inference_steps": 2, "size": 32, **GUIDED}
+    ask = {"seeds": [3], "size": 32, **SETTINGS}
     drawn = opened.sample(["a lesion"], **ask)
     assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
     assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
-        inversion.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", like="melanoma")
+        inversion.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
 
 
 def _same_answer(one, other):

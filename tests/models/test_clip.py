@@ -63,3 +63,19 @@ def test_images_of_another_size_are_resized_to_the_models(fitted):
 def test_an_image_without_a_prompt_is_refused(fitted):
     with pytest.raises(ValueError, match="2 images and 1 prompts"):
         clip.alignment(fitted[0], patches(2, 0)[0], ["one"])
+
+
+def test_of_a_published_model_a_folder_keeps_name_and_digest_and_notices_other_weights(fitted, tmp_path):
+    clip.save(fitted[0], tmp_path / "published")
+    published = clip.load(tmp_path / "published", torch.device("cpu"))
+    clip.save(published, tmp_path / "alignment")
+    assert [path.name for path in (tmp_path / "alignment").iterdir()] == [clip.POINTER]
+    images, prompts = patches(6, 1)
+    again = clip.load(tmp_path / "alignment", torch.device("cpu"))
+    assert np.array_equal(clip.alignment(again, images, prompts), clip.alignment(published, images, prompts))
+    with torch.no_grad():
+        published.model.logit_scale += 1
+    published.config = fitted[0].config
+    clip.save(published, tmp_path / "published")
+    with pytest.raises(ValueError, match="published have changed: their SHA-256 was"):
+        clip.load(tmp_path / "alignment", torch.device("cpu"))

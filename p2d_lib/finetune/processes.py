@@ -1,0 +1,13 @@
+"""Training on one process, or on several that torchrun starts: `distributed` says how."""
+
+from datetime import timedelta
+
+import torch
+from accelerate import PartialState
+
+LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may be encoding, or sampling previews
+
+
+def processes(device: torch.device) -> PartialState:
+    """The processes that share the work, of which this is `process_index` of `num_processes`."""
+    return PartialState(cpu=device.type == "cpu", timeout=LONGEST_WAIT)

@@ -1,0 +1,177 @@
+"""The stages of 03, from its parameters: what the notebook calls cell by cell, and `distributed` on several GPUs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from p2d_lib.finetune import latents, pixel_baselines
+from p2d_lib.finetune.adapter import fit_adapter
+from p2d_lib.finetune.alignment import alignment_model
+from p2d_lib.finetune.base import fit_autoencoder, fit_base
+from p2d_lib.finetune.loop import Monitoring, Recipe
+from p2d_lib.finetune.previews import Previews
+from p2d_lib.finetune.prior import sample_prior
+from p2d_lib.finetune.scout import fit_scout
+from p2d_lib.finetune.training_set import Split, read
+from p2d_lib.models import clip, encoding, pipelines, sampling
+from p2d_lib.models import pixel_baselines as baselines
+from p2d_lib.models.checkpoints import Checkpoints
+from p2d_lib.models.classifiers import Classifier
+from p2d_lib.models.textual_inversion import LearnedToken
+from p2d_lib.parameters import Finetune
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
+
+SCRATCH = ("checkpoints", "previews", "pixels", "prior")  # of no use once 03 has finished
+
+
+@dataclass
+class Stages:
+    """Fits what 03 leaves, one method a stage; what is fitted and its log is remembered for the report.
+
+    run: of 03. p: its parameters. An interrupted stage continues from its checkpoint when it is called again.
+    """
+
+    run: Run
+    p: Finetune
+    device: torch.device
+    logs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by model, one row per step
+    parameters: dict[str, int] = field(default_factory=dict)  # by model: how many numbers were fitted
+    samples: dict[str, np.ndarray] = field(default_factory=dict)  # by model: one image per example prompt
+
+    def __post_init__(self):
+        self.train, self.val = read(self.run)
+        self.size = self.train.pixels.shape[1]  # px
+        self.epoch = math.ceil(len(self.train) / self.p.batch_size)  # steps
+        self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)
+        examples = self.train.examples
+        seeds = [derive(self.p.seed, "shown", dx) for dx in examples.index]
+        self.shown = {"prompts": examples["prompt"].tolist(), "seeds": seeds, "size": self.size}
+
+    def recipe(self, steps: int, learning_rate: float) -> Recipe:
+        """The recipe of one diffusion model; what all share comes from the parameters."""
+        shared = (
+            "batch_size", "seed", "schedule", "snr_gamma", "caption_dropout", "ema", "accumulate",
+            "gradient_checkpointing",
+        )  # fmt: skip
+        return Recipe(steps=steps, learning_rate=learning_rate, **{name: getattr(self.p, name) for name in shared})
+
+    def guidance(self) -> dict[str, Any]:
+        """How base, adapter and textual inversion sample here."""
+        p = self.p
+        return {
+            "guidance_scale": p.guidance_scale, "guidance_interval": tuple(p.guidance_interval),
+            "num_inference_steps": p.num_inference_steps,
+        }  # fmt: skip
+
+    def base(self):
+        """The base: loaded, and fitted where the parameters ask for it."""
+        p = self.p
+        pipe = pipelines.load(p.base, self.device, seed=p.seed)
+        if p.base == "random":
+            fit_autoencoder(pipe, self.train.pixels, p.seed)
+        self._check_prompts(pipe)
+        if p.base_steps:
+            encoded = self._encode(pipe, self.train, "tokens")
+            recipe = self.recipe(p.base_steps, p.base_learning_rate)
+            self.logs["base"] = fit_base(pipe, encoded, self.train.prompts, recipe, self.checkpoints)
+            parts = (pipe.unet, *pipelines.encoders(pipe))
+            self.parameters["base"] = sum(w.numel() for part in parts for w in part.parameters())
+        return pipe
+
+    def adapter(self, pipe) -> Previews:
+        """Adds the adapter to the base and fits it; returns the images that were sampled while it was fitted."""
+        p, words = self.p, "tokens" if self.p.lora_text_encoder else "embeddings"
+        encoded, held_out = self._encode(pipe, self.train, words), self.val and self._encode(pipe, self.val, words)
+        prior = self._prior(pipe, words) if p.prior_per_class else None
+        previews = Previews(pipe, **self.shown, folder=self.run.scratch("previews"), **self.guidance())
+        monitoring = Monitoring(
+            p.validate_every * self.epoch, held_out, previews, trackers=p.trackers, folder=self.run.folder / "logs"
+        )
+        self.logs["adapter"] = fit_adapter(
+            pipe, encoded, self.recipe(p.lora_steps, p.learning_rate), p.lora_rank, self.train.weights,
+            self.checkpoints, alpha=p.lora_alpha or None, targets=p.lora_targets, dropout=p.lora_dropout, prior=prior,
+            prior_weight=p.prior_weight, monitoring=monitoring,
+        )  # fmt: skip
+        named = [w for part in (pipe.unet, *pipelines.encoders(pipe)) for w in part.named_parameters()]
+        self.parameters["adapter"] = sum(w.numel() for name, w in named if "lora" in name)
+        self.encoded = encoded
+        return previews
+
+    def baselines(self, names: Sequence[str]) -> Iterator[tuple[str, baselines.Baseline | LearnedToken]]:
+        """Fits these baselines, one after the other, after the adapter; yields each with its name."""
+        p, pixels, prompts = self.p, self.train.pixels, self.train.prompts
+        recipe = self.recipe(p.baseline_steps, p.baseline_learning_rate)
+        fitting = {"recipe": recipe, "weights": self.train.weights, "checkpoints": self.checkpoints}
+        for name in names:
+            if name == baselines.INVERSION:
+                model = LearnedToken(pipelines.load(self.run.path("base"), self.device))
+                self.logs |= pixel_baselines.fit_inversion(model, self.encoded, prompts, **fitting)
+                self.parameters[name] = model.vector.numel()
+            else:
+                text = p.baseline_text_encoder
+                model = baselines.build(name, p.baseline_variant, p.baseline_size, text, p.seed, self.device)
+                encoded = pixel_baselines.encode(model, pixels, prompts, self.run.scratch("latents"))
+                self.logs |= pixel_baselines.fit_baseline(model, encoded, **fitting)
+                for stage, network in model.networks.items():
+                    self.parameters[model.stage_name(stage)] = sum(w.numel() for w in network.parameters())
+            yield name, model
+
+    def sample(self, name: str, model) -> None:
+        """Samples one image per example prompt: of the base, the adapter (a pipeline), or a baseline."""
+        if isinstance(model, baselines.Baseline):
+            p = self.p
+            settings = {"guidance_scale": p.baseline_guidance, "guidance_interval": (0.0, math.inf)}
+            images = model.sample(**self.shown, **settings, num_inference_steps=p.num_inference_steps)
+        elif isinstance(model, LearnedToken):
+            images = model.sample(**self.shown, **self.guidance())
+        else:
+            images = sampling.sample(model, **self.shown, **self.guidance())
+        self.samples[name] = images
+
+    def scout(self) -> Classifier:
+        """Fits the scout."""
+        p = self.p
+        scout, self.logs["scout"] = fit_scout(
+            self.train, p.scout_backbone, steps=p.scout_steps, batch_size=p.scout_batch_size,
+            learning_rate=p.scout_learning_rate, seed=derive(p.seed, "scout"), device=self.device,
+            checkpoints=self.checkpoints,
+        )  # fmt: skip
+        self.parameters["scout"] = sum(w.numel() for w in scout.parameters())
+        return scout
+
+    def alignment(self) -> clip.Clip:
+        """Fits the alignment model, or loads a published one."""
+        p = self.p
+        model, log = alignment_model(
+            p.alignment_model, self.train, steps=p.alignment_steps, batch_size=p.alignment_batch_size,
+            seed=derive(p.seed, "alignment"), device=self.device, checkpoints=self.checkpoints,
+        )  # fmt: skip
+        if log is not None:
+            self.logs["alignment"] = log
+            self.parameters["alignment"] = sum(w.numel() for w in model.model.parameters())
+        return model
+
+    def finish(self) -> None:
+        """Removes the unfinished work of all stages: the same work asked for again is done again."""
+        for name in SCRATCH:
+            self.run.discard(name)
+
+    def _encode(self, pipe, split: Split, words: str) -> latents.Encoded:
+        return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
+
+    def _prior(self, pipe, words: str) -> latents.Encoded:
+        some = self.train.cases.groupby("dx").head(self.p.prior_per_class)
+        prompts, seeds = some["prompt"].tolist(), [derive(self.p.seed, "prior", i) for i in some["image_id"]]
+        pixels = sample_prior(pipe, prompts, seeds, self.run.scratch("prior"), size=self.size, **self.guidance())
+        return latents.encode(pipe, pixels, prompts, self.run.scratch("latents"), words=words)
+
+    def _check_prompts(self, pipe) -> None:
+        """Raises PromptError now, and not hours later, for a prompt that textual inversion would make too long."""
+        if baselines.INVERSION in self.p.baselines:
+            encoding.tokens(pipe, [LearnedToken(pipe).insert(prompt) for prompt in self.train.prompts])

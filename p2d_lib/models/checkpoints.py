@@ -1,0 +1,74 @@
+"""Unfinished fits on disk: written by the clock, taken up by the same work alone."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from p2d_lib.files import atomic
+
+EVERY_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder of checkpoints, one file per fit.
+
+    every_minutes: how often a running fit is written, at least; its end is always written. 0: as often as the fit asks.
+    """
+
+    folder: Path
+    every_minutes: float = EVERY_MINUTES
+
+    def of(self, name: str, key: str) -> "Checkpoint":
+        """The checkpoint of the fit called `name`. key: a digest of all that the fit's result depends on."""
+        return Checkpoint(self.folder / f"{name}.pt", key, self.every_minutes)
+
+
+class Checkpoint:
+    """One fit's file. Its state is a dict of tensors and plain values with the fit's "log", one entry per step."""
+
+    def __init__(self, path: Path, key: str, every_minutes: float):
+        self.path, self.key, self.every_minutes = path, key, every_minutes
+        self._written = time.monotonic()
+
+    def load(self, device: torch.device) -> dict | None:
+        """The state that was saved under the same key, on `device`; None where there is none.
+
+        It says what it does, since work that silently begins again looks like work that goes on.
+        """
+        if not self.path.exists():
+            return None
+        state = torch.load(self.path, map_location=device)
+        steps = f"step {len(state['log'])} ({self.path.name})"
+        if state["key"] != self.key:
+            print(f"{self.path.stem}: begins at step 0; a checkpoint of {steps} belongs to other data or parameters")
+            return None
+        print(f"{self.path.stem}: continues after {steps}")
+        return state
+
+    def due(self) -> bool:
+        """Whether `every_minutes` have passed since the last write (or since this object was made)."""
+        return time.monotonic() - self._written >= 60 * self.every_minutes
+
+    def save(self, state: dict) -> None:
+        """Replaces the file by this state; a kill while it is written leaves the one before."""
+        with atomic(self.path) as partial:
+            torch.save({**state, "key": self.key}, partial)
+        self._written = time.monotonic()
+
+    def restore(self, parts: Mapping[str, Any], device: torch.device) -> list:
+        """Puts the saved state into `parts` (what has a state_dict) and returns the log; [] where nothing was saved."""
+        state = self.load(device)
+        if state is None:
+            return []
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return state["log"]
+
+    def store(self, parts: Mapping[str, Any], log: list) -> None:
+        """Saves the state of `parts` and the log, for `restore`."""
+        self.save({"log": log, **{name: part.state_dict() for name, part in parts.items()}})
