@@ -61,7 +61,7 @@ def heatmap(scores: pd.DataFrame) -> Figure:
 def captioned(images: np.ndarray, texts: pd.DataFrame) -> Figure:
     """Images, uint8 (n, h, w, 3), one below another, each with its row of `texts` beside it: column name, then text."""
     figure, axes = plt.subplots(
-        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.42 * texts.shape[1]) * len(images)), width_ratios=(1, 4.5),
+        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.46 * texts.shape[1]) * len(images)), width_ratios=(1, 4.5),
         squeeze=False,
     )  # fmt: skip
     for (left, right), image, row in zip(axes, images, texts.to_dict("records"), strict=True):
