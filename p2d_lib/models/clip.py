@@ -132,8 +132,9 @@ def load(name: str | Path, device: torch.device) -> Clip:
             )
         return clip
     source = str(name)
-    if source.startswith(HUB) and "@" in source:  # open_clip takes no revision
-        name = weights.download(source.removeprefix(HUB))
+    if source.startswith(HUB) and "@" in source:
+        source = f"{HUB}{weights.resolve(source.removeprefix(HUB))}"
+        name = weights.download(source.removeprefix(HUB))  # open_clip takes no revision
     name = f"local-dir:{name}" if (Path(name) / CONFIG).exists() else str(name)
     model = open_clip.create_model_from_pretrained(name, device=device, return_transform=False).eval()
     return Clip(model, open_clip.get_tokenizer(name), None, source)

@@ -53,10 +53,11 @@ class Describe(Notebook):
 
     captioner_model: str = Field(
         "tiny",
-        description='Language model: "tiny" or a GPT-2 of the hub (both trained here), or a captioner\'s folder.',
+        description='Language model: "tiny", a GPT-2 (hub id, id@revision; trained here), or a captioner\'s folder.',
     )
     captioner_clip: str = Field(
-        "tiny", description='Vision encoder: "tiny" (trained here) or a name that open_clip loads.'
+        "tiny",
+        description='Vision encoder: "tiny" (trained here) or a name that open_clip loads, also hf-hub:id@revision.',
     )
     captioner_digest: str = Field(
         "", description='Required SHA-256 of a published captioner\'s weights; "": not checked.'
@@ -75,7 +76,7 @@ class Describe(Notebook):
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."
     )
 
-    vlm_model: str = Field("", description='Hub id or folder of an image-text-to-text model; "": none.')
+    vlm_model: str = Field("", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.')
     vlm_adapter: str = Field("", description='Folder of a LoRA for it; "": none.')
     vlm_answers: Literal["constrained", "repaired"] = Field(
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
@@ -92,7 +93,9 @@ class Describe(Notebook):
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
     )
-    bert_model: str = Field("", description='Hub id or folder of the model for BERTScore; "": no BERTScore.')
+    bert_model: str = Field(
+        "", description='Hub id, id@revision or folder of the model for BERTScore; "": no BERTScore.'
+    )
 
     @model_validator(mode="after")
     def _what_describers_need(self):
