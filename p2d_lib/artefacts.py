@@ -66,7 +66,7 @@ READS = {
         "baselines",
         "scout",
         "alignment",
-    ),  # fmt: skip
+    ),
     "06_classify": ("images", "cases", "base", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from p2d_lib.sample import obedience
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
-from p2d_lib.words.parse import read
+from p2d_lib.words.parse import parse
 from p2d_lib.words.render import render
 
 N = 420
@@ -107,7 +107,7 @@ def test_the_words_of_a_prompt_do_not_matter():
     rng = np.random.default_rng(5)
     requested = requested_scores(rng)
     words = "Melanoma with a lopsided outline beneath a bluish-white haze, on pale skin"
-    assert read(words).asymmetry == 0 and read(words).background_skin_tone is None
+    assert parse(words).asymmetry == 0 and read(words).background_skin_tone is None
     p, features = readings(rng, requested, 1.5, 0.8)
     rewritten = agreement(requested, p, features, [f"{words} ({k})" for k in range(N)])
     pd.testing.assert_frame_equal(rewritten, agreement(requested, p, features))
