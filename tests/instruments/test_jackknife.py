@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from p2d_lib.instruments import distances
+from p2d_lib.instruments import distances, two_sample
 from p2d_lib.instruments.jackknife import jackknife
 
 
@@ -50,3 +50,15 @@ def test_an_undefined_replicate_gives_no_interval_and_one_row_is_refused():
     assert found.estimate[1] == 1 and np.isnan([found.low[1], found.high[1], found.p[1]]).all()
     with pytest.raises(ValueError, match="there are 1"):
         jackknife(lambda rows: np.zeros(1), 1)
+
+
+def test_the_interval_of_a_classifiers_area_holds_the_mean_of_new_sets():
+    def measured(seed):
+        rng = np.random.default_rng(seed)
+        real, synthetic = rng.normal(size=(60, 8)), rng.normal(0.3, 1, size=(60, 8))
+        return jackknife(lambda rows: np.array([two_sample.auc(real[rows], synthetic[rows])]), 60)
+
+    found = np.array([np.ravel(measured(seed))[:3] for seed in range(100)])
+    truth = found[:, 0].mean()
+    assert ((found[:, 1] <= truth) & (truth <= found[:, 2])).mean() >= 0.90
+    assert 0.6 < truth < 0.75
