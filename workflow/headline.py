@@ -65,10 +65,13 @@ class Number:
         )
 
     def _verdict(self, tables: Path) -> str:
+        """ "no difference is shown (p = 0.8)"; p may be a text such as "< 0.001" or "n too small"."""
         p = self.p.read(tables) if self.p else ""
+        number = p.removeprefix("< ")
         try:
-            return f"{self.verdicts[float(p) >= LEVEL]} (p = {float(p):.2g})" if p else ""
-        except ValueError:  # such as "n too small"
+            sign = "= " if number == p else "< "
+            return f"{self.verdicts[float(number) >= LEVEL]} (p {sign}{float(number):.2g})" if p else ""
+        except ValueError:
             return p
 
 
@@ -91,8 +94,8 @@ NUMBERS = (
     ),
     Number(
         "How far from real images?",
-        "Fréchet distance in the run's features; the floor is real against real",
-        {name: Cell("t5_overall", {"measure": "FID ↓"}, column)
+        "Fréchet distance at equal n in features of the run's scout, which is no judge of realism; floor: real against real",
+        {name: Cell("t5_overall", {"measure": "Fréchet distance ↓"}, column)
          for name, column in (("adapter", "adapter"), ("base", "base"), ("floor", "real"))},
     ),
     Number(
@@ -103,7 +106,7 @@ NUMBERS = (
     ),
     Number(
         "Are they copies of train images?",
-        "percent of images that the check for copies refuses; base and real images of other lesions cannot be copies",
+        "percent of images that the check for copies refuses; real images of other lesions cannot be copies, nor can images of a base that has seen no train image",
         {name: Cell("t4_copies", {"images": images}, "copies (%)")
          for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
     ),

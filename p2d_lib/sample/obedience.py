@@ -13,7 +13,7 @@ from p2d_lib.instruments import intervals
 from p2d_lib.vocabulary import DX, FEATURES
 from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 
-ATTRIBUTES = ("background_skin_tone", "asymmetry", "blue_whitish_veil")
+ATTRIBUTES = ("background_skin_tone", "background_skin_contrast", "asymmetry", "color_variation", "blue_whitish_veil")
 
 
 def agreement(
@@ -38,13 +38,14 @@ def agreement(
     - every other: the concordance (Harrell's C, Stat Med 15, 1996; with two levels the area under the ROC curve): of
       two images of one class of which one was asked for with more of the attribute, by `levels`, how often the network
       reads more of it in that one. 1/2 is chance. Pairs are of one class since classes differ in their attributes: a
-      generator that draws a veil on every melanoma would else seem to obey the word "veil". NaN where no such pair is.
+      generator that draws a veil on every melanoma would else seem to obey the word "veil". NaN where no such pair is;
+      an attribute that no prompt asks for is left out.
     """
     dx = np.array([DX.index(name) for name in dx])
     weights = intervals.resample(prompts, n_resamples, seed).astype(float)
     right = p.argmax(1) == dx
     rows = [("class", "agreement", len(dx), *intervals.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
-    for name in attributes:
+    for name in (name for name in attributes if requested[name].notna().any()):
         level = levels(name, requested[name].to_numpy(float))
         replicates = _concordance(level, features[:, list(FEATURES).index(name)], dx, weights)
         rows.append((name, "concordance", int(np.isfinite(level).sum()), *intervals.summarise(replicates), 0.5))

@@ -95,11 +95,11 @@ def test_images_of_one_prompt_count_as_one():
 
 
 def test_what_no_prompt_asks_for_cannot_be_judged():
-    unknown = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, [np.nan] * 3))
-    table = agreement(unknown, np.eye(7)[[4, 4, 0]], np.zeros((3, len(FEATURES))), ["a", "b", "c"], ["mel"] * 3)
+    asked = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, [np.nan] * 3)).assign(asymmetry=0.8)
+    table = agreement(asked, np.eye(7)[[4, 4, 0]], np.zeros((3, len(FEATURES))), ["a", "b", "c"], ["mel"] * 3)
     assert table["estimate"]["class"] == pytest.approx(2 / 3)
-    assert table.loc[list(obedience.ATTRIBUTES), "estimate"].isna().all()
-    assert (table.loc[list(obedience.ATTRIBUTES), "n"] == 0).all()
+    assert list(table.index) == ["class", "asymmetry"]  # what no prompt asks for has no row
+    assert np.isnan(table["estimate"]["asymmetry"])  # all were asked for the same
 
 
 def test_the_words_of_a_prompt_do_not_matter():

@@ -106,10 +106,15 @@ def test_a_table_stands_on_the_page_as_in_the_notebook(page, home):
 
 
 def test_a_headline_number_is_its_tables_cell_with_a_verdict_in_words(headline, home):
-    table = pd.DataFrame({"arm": ["a", "b"], "gap": ["0.10 [0.02, 0.18]", "0.01 [-0.1, 0.1]"], "p": [0.012, 0.8]})
+    table = pd.DataFrame({"arm": ["a", "b"], "gap": ["0.10 [0.02, 0.18]", "0.01 [-0.1, 0.1]"], "p": ["0.012", "0.8"]})
+    table.loc[2] = ["c", "0.30 [0.2, 0.4]", "< 0.001"]
     home.table("t6_x", table)
     tables = home.home / "tables" / "mine"
-    for arm, words in (("a", "a difference is shown (p = 0.012)"), ("b", "no difference is shown (p = 0.8)")):
+    for arm, words in (
+        ("a", "a difference is shown (p = 0.012)"),
+        ("b", "no difference is shown (p = 0.8)"),
+        ("c", "a difference is shown (p &lt; 0.001)"),
+    ):
         cells = {column: headline.Cell("t6_x", {"arm": arm}, column) for column in ("gap", "p")}
         card = headline.Number("Q?", "points", {"": cells["gap"]}, cells["p"]).html(tables, home.run)
         assert table.set_index("arm")["gap"][arm] in card and words in card
