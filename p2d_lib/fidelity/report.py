@@ -45,7 +45,7 @@ def overall_table(measured: pd.DataFrame, aligned: Mapping[str, Alignment]) -> p
         prompts = fit.get(REFERENCE if name == FLOOR else name)
         values = pd.concat([scores.loc[name].reindex(MEASURES), prompts])[["estimate", "low", "high"]]
         values = values.reindex([*MEASURES, *alignment.MEASURES]).drop(list(misled(measured)))
-        columns[NAMES.get(name, name)] = [_number(*row, with_interval=name in NAMES) for row in values.itertuples()]
+        columns[NAMES.get(name, name)] = [_number(*row[: 4 if name in NAMES else 2]) for row in values.itertuples()]
     return pd.DataFrame(columns, index=pd.Index([HEADS[metric] for metric in values.index], name="measure"))
 
 
@@ -63,7 +63,7 @@ def classes_table(
             for of, head in NAMES.items():
                 value = of_class.at[(of, metric), "estimate"]
                 head = f"{_plain(metric)} {head}"
-                rows[name][head] = TOO_SMALL if np.isnan(value) else f"{value:.{DIGITS[metric]}f}"
+                rows[name][head] = TOO_SMALL if np.isnan(value) else _number(metric, value)
         rows[name]["p (Holm)"] = _p(holm[name]) if name in holm else "–"
         rows[name] |= {"own prompt": adapter.own[members].mean(), "other prompts": adapter.other[members].mean()}
     return pd.DataFrame(rows).T.rename_axis("dx").infer_objects()
@@ -78,7 +78,7 @@ def generators_table(
     holm = tests[(tests["measure"] == "frechet") & (tests["dx"] == ALL)].set_index("second")["holm"]
     rows = {}
     for name in (*chosen.generators, FLOOR, *SENSELESS):
-        row = {HEADS[metric]: f"{scores.at[name, metric]:.{DIGITS.get(metric, 3)}f}" for metric in kept}
+        row = {HEADS[metric]: _number(metric, scores.at[name, metric]) for metric in kept}
         found = aligned.get(REFERENCE if name == FLOOR else name)
         row |= {HEADS[of]: f"{getattr(found, of).mean():.3f}" if found else "–" for of in ("own", "wins")}
         rows[NAMES.get(name, name)] = row | {"p (Holm)": _p(holm[name]) if name in holm else "–"}
@@ -112,8 +112,7 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
         "measure": tests["measure"].map(names),
         "class": tests["dx"],
         "n": tests["n"].astype(str),
-        "estimate": [_number(row.measure, row.estimate, row.low, row.high, with_interval=row.low == row.low)
-                     for row in tests.itertuples()],
+        "estimate": [_number(row.measure, row.estimate, row.low, row.high) for row in tests.itertuples()],
         "p": [_p(p) for p in tests["p"]],
         "p (Holm)": [_p(p) for p in tests["holm"]],
     })  # fmt: skip
@@ -249,8 +248,10 @@ def _names(dx: Sequence[str]) -> str:
     return f"{len(dx)} ({', '.join(DX_NAMES[name] for name in dx)})" if len(dx) else "none"
 
 
-def _number(metric: str, estimate: float, low: float, high: float, with_interval: bool = True) -> str:
+def _number(metric: str, estimate: float, low: float = np.nan, high: float = np.nan) -> str:
+    """An estimate with its interval where that is known; "–" for none."""
     digits = DIGITS.get(metric, 3)
-    if np.isnan(estimate) or not with_interval:
+    estimate, low, high = (round(value, digits) + 0.0 for value in (estimate, low, high))  # + 0.0: no "-0.00"
+    if np.isnan(estimate) or np.isnan(low):
         return "–" if np.isnan(estimate) else f"{estimate:.{digits}f}"
     return tables.interval(estimate, low, high, digits)

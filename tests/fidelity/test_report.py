@@ -113,3 +113,7 @@ def test_every_hypothesis_stands_in_the_table_of_tests(measure):
     table = report.tests_table(tests)
     assert len(table) == len(tests) and table["p (Holm)"].str.match(r"< 0.001$|[01]\.\d{3}$").all()
     assert table["estimate"][tests["measure"] == measure].str.contains(r"\[").all() == (measure in ("frechet", "kid"))
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    assert report._number("kid", -0.001, -0.5, 0.5) == "0.00 [-0.50, 0.50]" and report._number("kid", np.nan) == "–"
