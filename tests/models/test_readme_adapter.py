@@ -24,7 +24,9 @@ def test_an_adapter_gives_in_plain_diffusers_by_the_lines_of_readme_the_image_of
     pipe.unet.add_adapter(
         LoraConfig(r=4, lora_alpha=4, target_modules=[*ATTENTION, "conv_out"], init_lora_weights=False)
     )
-    save_adapter(pipe, tmp_path / "data" / "runs" / "smoke" / "adapter", pd.DataFrame({"step": [0]}), {})
+    save_adapter(
+        pipe, tmp_path / "data" / "runs" / "smoke" / "adapter", pd.DataFrame({"step": [0], "seconds": [0.0]}), {}
+    )
     (tmp_path / "p2d_lib").symlink_to(REPOSITORY / "p2d_lib")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "p2d_lib.models.tiny_base")  # which a fresh Python has not imported either
