@@ -5,7 +5,7 @@
     ./run_all.sh --profile paper
 
 Each process computes its share of every batch. What is left are finished checkpoints in the run's scratch folder, which
-03 takes up without fitting again. Parameters are the run's own (data/runs/<run>/parameters.json), so the sum over
+03 takes up without fitting again. Parameters are those of the run (data/runs/<run>/parameters.json), so the sum over
 processes equals one process but for float rounding. .venv/bin/torchrun comes with PyTorch.
 """
 
@@ -38,7 +38,7 @@ def fit_all(run_name: str) -> Stages:
         stages = Stages(Run(run_name, NOTEBOOK, p.model_dump()), p, device)
     stages.adapter(stages.base())
     for _ in stages.baselines([name for name in p.baselines if name in SCRATCH]):
-        pass  # a baseline is fitted when it is asked for; its checkpoint is what is wanted
+        pass  # a baseline is fitted when the loop reaches it, and leaves its checkpoint
     return stages
 
 
