@@ -5,10 +5,11 @@
     python benchmarks/sample_speed.py --sd15 --batch 16    # Stable Diffusion 1.5's geometry, random weights, 512 px
 
 One at a time: a pipeline call of 50 steps a prompt. Batched: the pipeline at our number of steps, with our solver.
-Ours: `sampler.draw` with guidance 5 at noise levels 1.4 to 3. All write PNGs, in turn; the median of the rounds counts,
-and each round draws other images. All rounds' images of the base are then compared with the phantom: Fréchet distance
-to 700 real images in the features of a network fitted on 2100 others, and how often it reads the class asked for.
-`--guidance` is the pipelines', everywhere: of 1 to 4 the tiny base is best with 2, by distance and class together.
+Ours: `generate.generate` with the guidance of params/smoke.yaml. All write PNGs, in turn; the median of the rounds
+counts, and each round samples other images. All rounds' images of the base are then compared with the phantom: Fréchet
+distance to 700 real images in the features of a network fitted on 2100 others, and how often it reads the class asked
+for. `--guidance` is the pipelines', everywhere: of 1, 2, 3 and 4 the tiny base is best with 2, by distance and class
+together.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from p2d_lib.finetune.adapter import ATTENTION
 from p2d_lib.instruments.distances import frechet
 from p2d_lib.models import classifiers, pipelines, sampling, tiny_base
 from p2d_lib.prep import phantom
-from p2d_lib.sample import sampler
+from p2d_lib.sample import generate
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.render import render
@@ -44,6 +45,7 @@ from p2d_lib.words.render import render
 FITTED, FITTING = 2100, 800  # images and steps of the network that judges
 REAL = 700  # images that it compares with
 ALONE = 50  # steps of a pipeline call by default
+OURS = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}  # as in params/smoke.yaml
 
 
 def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
@@ -94,33 +96,33 @@ def call(pipe, plan: pd.DataFrame, folder: Path, batch: int, steps: int, guidanc
     """What a script around a pipeline does."""
     for start in range(0, len(plan), batch):
         rows = plan.iloc[start : start + batch]
-        drawn = pipe(
+        sampled = pipe(
             rows["prompt"].tolist(), generator=[generator(seed) for seed in rows["seed"]], guidance_scale=guidance,
             num_inference_steps=steps, height=size, width=size,
         ).images  # fmt: skip
-        for image, file in zip(drawn, sampler.files(rows, folder), strict=True):
+        for image, file in zip(sampled, generate.files(rows, folder), strict=True):
             image.save(file)
 
 
 def rates(sides: dict, plan: pd.DataFrame, rounds: int, batch: int, place: Path) -> dict[str, float]:
-    """Images a second of each side: the median over the rounds, each of which draws its own part of the plan.
+    """Images a second of each side: the median over the rounds, each of which samples another part of the plan.
 
-    sides: a function of a plan and a folder, and how many images of a part it draws.
+    sides: a function of a plan and a folder, and how many images of a part it samples.
     """
-    found = {name: [] for name in sides}
-    for name, (draw, n) in sides.items():  # what the first call costs: kernels chosen, graphs compiled
+    speeds = {name: [] for name in sides}
+    for name, (sample, n) in sides.items():  # what the first call costs: kernels chosen, graphs compiled
         folder = place / f"first {name}"
         folder.mkdir()
-        draw(plan[: min(n, batch)], folder)
+        sample(plan[: min(n, batch)], folder)
     for k in range(rounds):
         part = plan[k * len(plan) // rounds : (k + 1) * len(plan) // rounds]
-        for name, (draw, n) in sides.items():
+        for name, (sample, n) in sides.items():
             (place / name).mkdir(exist_ok=True)
             started = time.perf_counter()
-            draw(part[:n], place / name)
-            found[name].append(min(n, len(part)) / (time.perf_counter() - started))
-            print(f"{name}: {found[name][-1]:.2f} images a second", flush=True)
-    return {name: statistics.median(values) for name, values in found.items()}
+            sample(part[:n], place / name)
+            speeds[name].append(min(n, len(part)) / (time.perf_counter() - started))
+            print(f"{name}: {speeds[name][-1]:.2f} images a second", flush=True)
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 def judge(sets: dict[str, np.ndarray], device: torch.device) -> None:
@@ -144,7 +146,7 @@ def judge(sets: dict[str, np.ndarray], device: torch.device) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=112, help="of a round")
-    parser.add_argument("--alone", type=int, default=7, help="of them are drawn one at a time")
+    parser.add_argument("--alone", type=int, default=7, help="of them are sampled one at a time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=15, help="of the batched pipeline and of ours")
@@ -166,14 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = given.size or pipe.unet.config.sample_size * pipe.vae_scale_factor
     asked = {"guidance": given.guidance, "size": size}
     compiled = device.type == "cuda"
-    ours = sampler.generators(
-        pipe, compiled, num_inference_steps=given.steps, batch_size=given.batch, size=size, guidance_scale=5.0,
-        guidance_interval=(1.4, 3.0),
-    )  # fmt: skip
+    settings = {"num_inference_steps": given.steps, "batch_size": given.batch, "size": size, **OURS}
+    ours = generate.pipeline_generators(pipe, compiled, **settings)
     sides = {
         "one at a time": (partial(call, theirs, batch=1, steps=ALONE, **asked), given.alone),
         "batched": (partial(call, theirs, batch=given.batch, steps=given.steps, **asked), given.images),
-        "ours": (partial(sampler.draw, ours), given.images),
+        "ours": (partial(generate.generate, ours), given.images),
     }
     pictures, prompts = draw_phantom(given.images * given.rounds, 700_000)
     plan = pd.DataFrame({"image_id": [f"{k:05d}" for k in range(len(prompts))], "prompt": prompts})
@@ -182,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = Path(folder)
         rate = rates(sides, plan, given.rounds, given.batch, place)
         if not (given.sd15 or given.adapter):
-            drawn = {name: images.load(sampler.files(plan, place / name)) for name in ("batched", "ours")}
-            judge({"real": pictures, **drawn}, device)
+            sampled = {name: images.load(generate.files(plan, place / name)) for name in ("batched", "ours")}
+            judge({"real": pictures, **sampled}, device)
     print(f"ours to one at a time {rate['ours'] / rate['one at a time']:.2f}")
     print(f"ratio {rate['ours'] / rate['batched']:.2f}")
 

@@ -1,14 +1,18 @@
 """The artefacts that the notebooks hand to one another: where each lies, which notebook makes it, which read it."""
 
+from __future__ import annotations
+
+import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandera.pandas as pa
-
-from p2d_lib.schemas import CASES, DESCRIPTIONS, MEASUREMENTS, PLAN, QUARANTINE, READINGS, SYNTHETIC
+if TYPE_CHECKING:
+    import pandera.pandas as pa
 
 NOTEBOOKS = (
     "01_prep", "02_describe", "03_finetune", "04_sample", "05_fidelity", "06_classify", "07_readers", "08_fairness",
 )  # fmt: skip
+SAME_RESULTS = ("run", "shard")  # parameters that say where and by how many processes, not what is computed
 
 
 @dataclass(frozen=True)
@@ -17,15 +21,22 @@ class Artefact:
 
     path: str  # relative to the run's folder
     made_by: str
-    schema: pa.DataFrameSchema | None = None
+    columns: str = ""  # the name of the table's schema in schemas.py
+
+    @property
+    def schema(self) -> pa.DataFrameSchema | None:
+        """The schema of a table, None for a folder. Loaded when it is needed: the driver does without pandas."""
+        from p2d_lib import schemas
+
+        return getattr(schemas, self.columns) if self.columns else None
 
 
 ARTEFACTS = {
     "images": Artefact("images", "01_prep"),  # resized real images, <image_id>.png
-    "cases": Artefact("cases.parquet", "01_prep", CASES),
-    "measurements": Artefact("measurements.parquet", "01_prep", MEASUREMENTS),
-    "quarantine": Artefact("quarantine.parquet", "01_prep", QUARANTINE),
-    "descriptions": Artefact("descriptions.parquet", "02_describe", DESCRIPTIONS),
+    "cases": Artefact("cases.parquet", "01_prep", "CASES"),
+    "measurements": Artefact("measurements.parquet", "01_prep", "MEASUREMENTS"),
+    "quarantine": Artefact("quarantine.parquet", "01_prep", "QUARANTINE"),
+    "descriptions": Artefact("descriptions.parquet", "02_describe", "DESCRIPTIONS"),
     "captioner": Artefact("captioner", "02_describe"),  # where one was fitted
     "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: words.wording.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
@@ -33,21 +44,35 @@ ARTEFACTS = {
     "baselines": Artefact("baselines", "03_finetune"),  # a folder each
     "scout": Artefact("scout", "03_finetune"),
     "alignment": Artefact("alignment", "03_finetune"),
-    "plan": Artefact("plan.parquet", "04_sample", PLAN),
-    "synthetic": Artefact("synthetic.parquet", "04_sample", SYNTHETIC),
+    "plan": Artefact("plan.parquet", "04_sample", "PLAN"),
+    "synthetic": Artefact("synthetic.parquet", "04_sample", "SYNTHETIC"),
     "synthetic_images": Artefact("synthetic", "04_sample"),
     "classifiers": Artefact("classifiers", "06_classify"),
-    "network_readings": Artefact("readings/networks.parquet", "06_classify", READINGS),
+    "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
-    "reader_readings": Artefact("readings/readers.parquet", "07_readers", READINGS),
+    "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
 }
 READS = {
     "01_prep": (),
     "02_describe": ("images", "cases", "measurements"),
     "03_finetune": ("images", "cases", "descriptions"),
     "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
-    "05_fidelity": ("images", "cases", "descriptions", "synthetic", "synthetic_images", "scout", "alignment"),
-    "06_classify": ("images", "cases", "synthetic", "synthetic_images"),
+    "05_fidelity": (
+        "images",
+        "cases",
+        "descriptions",
+        "synthetic",
+        "synthetic_images",
+        "baselines",
+        "scout",
+        "alignment",
+    ),
+    "06_classify": ("images", "cases", "base", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),
 }
+
+
+def result_parameters(parameters: dict) -> dict:
+    """The parameters that a notebook's results depend on, as JSON gives them back (tuples are lists)."""
+    return json.loads(json.dumps({name: value for name, value in parameters.items() if name not in SAME_RESULTS}))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-WAIT = 2.0  # seconds: notebooks that start at the same moment pass the run's lock on to each other
+WAIT = 1.0  # seconds: notebooks hold the run's lock for a moment while they start
 
 
 class RunBusy(Exception):
@@ -23,7 +23,7 @@ def lock_run(runs: Path, run: str) -> FileLock:
     runs: the folder data/runs. The lock is held until it is released or its process ends.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    lock = _acquire(runs / f".{run}.lock", f"run {run!r}")
+    lock = _acquire(runs / f".{run}.lock", f"run {run!r}", WAIT)
     for path in sorted(runs.glob(f".{run}.notebook-*.lock")):
         try:
             _acquire(path, f"run {run!r}").release()

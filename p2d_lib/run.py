@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.artefacts import ARTEFACTS, result_parameters
 from p2d_lib.cores import cores
 from p2d_lib.files import atomic, remove, sha256
+from p2d_lib.home import home
 from p2d_lib.locks import lock_notebook
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "diffusers", "transformers", "peft", "open_clip_torch")
-SAME_RESULTS = ("run", "shard")  # parameters that say where and by how many processes, not what is computed
 
 
 class ArtefactError(Exception):
@@ -37,16 +37,6 @@ class ArtefactError(Exception):
 
 class OtherParameters(Exception):
     """A notebook was given other parameters than the run that it would write into."""
-
-
-def home() -> Path:
-    """The folder that holds data/, tables/ and figures/: `P2D_HOME`, else the repository."""
-    return Path(os.environ.get("P2D_HOME") or Path(__file__).resolve().parents[1])
-
-
-def result_parameters(parameters: dict) -> dict:
-    """The parameters that a notebook's results depend on, as JSON gives them back (tuples are lists)."""
-    return json.loads(json.dumps({name: value for name, value in parameters.items() if name not in SAME_RESULTS}))
 
 
 @cache

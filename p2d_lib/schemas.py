@@ -10,7 +10,7 @@ from p2d_lib.generators import GENERATORS
 from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
 
 SPLITS = ("train", "val", "test")
-KINDS = ("network", "vlm", "person")
+KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the shipped example, on phantom runs only
 
 
 def _text(*, isin=None, unique=False) -> pa.Column:
@@ -91,24 +91,27 @@ DESCRIPTIONS = _table(
         "cost": _number(0),  # USD
     }
 )
-_ASKED = {
+_PLANNED = {
     "image_id": _text(unique=True),
     "dx": _text(isin=DX),
     "prompt": _text(),
+    "prompted_by": _text(),  # image_id of the train case whose description the prompt follows
+    **_FEATURES,  # the scores that the image was asked for; NaN: the prompt says nothing of the feature
     "seed": _number(0, dtype="int64"),
     "generator": _text(isin=GENERATORS),
 }
-PLAN = _table(_ASKED)
+PLAN = _table(_PLANNED)
 SYNTHETIC = _table(
     {
-        **_ASKED,
+        **_PLANNED,
         "path": _text(),  # relative to the run's folder
         "sha256": _text(),
         "guidance": _number(0),
         "steps": _number(1, dtype=int),
         "alignment": _number(-1, 1),  # cosine of image and prompt by the run's alignment model
-        "nearest_case": _text(),  # image_id of the nearest train image in the scout's features
-        "nearest_distance": _number(0),
+        "nearest_case": _text(),  # image_id of the train image that it resembles most (instruments/copies.py)
+        "nearest_distance": _number(0, 2),  # 1 - correlation of the two fingerprints
+        "nearest_ratio": _number(0),  # nearest_distance / mean distance to the next 50 train images
         "accepted": pa.Column(bool),
         "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not
     }
@@ -118,11 +121,11 @@ READINGS = _table(
         "image_id": _text(),
         "reader": _text(),
         "kind": _text(isin=KINDS),
-        "arm": _text(),  # "" where the reader belongs to no arm
-        "seed": _number(-1, dtype="int64"),  # -1 where there is none
+        "arm": _text(),  # of 06; "" for a reader that is no classifier of 06
+        "seed": _number(-1, dtype="int64"),  # training seed, -1 for a reader that has none
         "dx_read": _text(isin=DX),
         **{f"p_{dx}": _FRACTION for dx in DX},  # NaN where a reader gives no probabilities
-        "is_synthetic_read": _number(0, 1, nullable=True),  # probability, or 0/1; NaN where not asked
-        "seconds": _number(0, nullable=True),
+        "is_synthetic_read": _number(0, 1, nullable=True),  # P(synthetic); NaN for a reader that was not asked
+        "seconds": _number(0, nullable=True),  # for one image
     }
 )

@@ -12,6 +12,7 @@ from p2d_lib.files import sha256
 from p2d_lib.locks import RunBusy, lock_run
 from p2d_lib.run import ArtefactError, OtherParameters, Run, home
 from p2d_lib.seeds import derive
+from p2d_lib.vocabulary import FEATURES
 
 DERIVED = 3200775002331599469  # pinned: every image of every run hangs on this
 
@@ -26,9 +27,10 @@ def synthetic(n=2):
     return pd.DataFrame(
         {
             "image_id": [f"SYN_{i}" for i in range(n)], "path": [f"synthetic/{i}.png" for i in range(n)], "sha256": "0",
-            "dx": "mel", "prompt": "a melanoma", "seed": [2**62 + i for i in range(n)], "generator": "adapter",
-            "guidance": 2.0, "steps": 15, "alignment": 0.1, "nearest_case": "x", "nearest_distance": 1.5,
-            "accepted": True, "reason": "",
+            "dx": "mel", "prompt": "a melanoma", "prompted_by": "x", "seed": [2**62 + i for i in range(n)],
+            "generator": "adapter", "guidance": 2.0, "steps": 15, "alignment": 0.1, "nearest_case": "x",
+            "nearest_distance": 1.5, "nearest_ratio": 0.8, "accepted": True, "reason": "",
+            **dict.fromkeys(FEATURES, 0.5),
         }
     )  # fmt: skip
 

@@ -3,7 +3,7 @@ import pytest
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
 from p2d_lib.parameters import MODELS
-from p2d_lib.schemas import CASES, DESCRIPTIONS, MEASUREMENTS, READINGS
+from p2d_lib.schemas import CASES, DESCRIPTIONS, MEASUREMENTS, PLAN, READINGS, SYNTHETIC
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, HAM10000_IMAGES, HAM10000_LESIONS, MALIGNANT
 
 
@@ -50,3 +50,9 @@ def test_the_vocabulary_is_ham10000s():
     assert set(DX) == set(DX_NAMES) == set(HAM10000_IMAGES) == set(HAM10000_LESIONS) >= set(MALIGNANT)
     assert len(FEATURES) == len({feature.field for feature in FEATURES.values()}) == 22
     assert set(FEATURES) <= set(DESCRIPTIONS.columns)
+
+
+def test_plan_and_synthetic_images_remember_what_was_asked_for_and_after_which_case():
+    for schema in (PLAN, SYNTHETIC):
+        assert {"prompted_by", *FEATURES} <= set(schema.columns)
+    assert set(PLAN.columns) < set(SYNTHETIC.columns)

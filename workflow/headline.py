@@ -98,19 +98,21 @@ NUMBERS = (
     Number(
         "Do images show the class that was asked for?",
         "share of images whose class the scout reads as asked for; chance 0.14",
-        {name: Cell("t4_control", {"images": images}, "class")
+        {name: Cell("t4_obedience", {"images": images}, "class")
          for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
     ),
     Number(
         "Are they copies of train images?",
-        "accepted images of the adapter",
-        {"adapter": Cell("t4_synthetic", {"generator": "adapter", "dx": "all"}, "accepted")},
+        "percent of images that the check for copies refuses; base and real images of other lesions cannot be copies",
+        {name: Cell("t4_copies", {"images": images}, "copies (%)")
+         for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
     ),
     Number(
         "Does it serve all groups alike?",
         "malignant sensitivity by sex",
-        {"": Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "gap")},
-        Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p"),
+        {name: Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, column)
+         for name, column in (("", "gap"), ("the phantom's true gap:", "true gap"))},
+        Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p (Holm)"),
     ),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import yaml
 from places import HOME, REPOSITORY
 
 FOLDERS = (  # parameters that are a hub id or a folder
-    *(("02_describe", name) for name in ("gpt2", "vlm_model", "vlm_adapter", "bert_model")),
+    *(("02_describe", name) for name in ("captioner_model", "vlm_model", "vlm_adapter", "bert_model")),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
     ("05_fidelity", "extractor"),

@@ -3,23 +3,23 @@
 import argparse
 import json
 import os
-import re
 from pathlib import Path
 
 import outside
 from cli import Refused
 
 from p2d_lib.artefacts import NOTEBOOKS
+from p2d_lib.device import DeviceError, requested
 from p2d_lib.parameters import ParameterError, profile
 from p2d_lib.suggest import did_you_mean
-
-DEVICE = r"cpu|mps|cuda(:\d+)?"
 
 
 def parameters(options: argparse.Namespace) -> dict[str, dict]:
     """{notebook: {parameter: value}}, validated, with all paths absolute. Raises Refused."""
-    if (device := os.environ.get("P2D_DEVICE")) and not re.fullmatch(DEVICE, device):
-        raise Refused(f"P2D_DEVICE={device}: expected cpu, cuda, cuda:1 (or another number) or mps")
+    try:
+        requested()
+    except DeviceError as error:
+        raise Refused(str(error)) from None
     values = _profile(options)
     for notebook, name in outside.FOLDERS:
         values[notebook][name] = _folder(values[notebook][name], f"{notebook}.{name}")

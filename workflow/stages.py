@@ -18,9 +18,8 @@ import sources
 from digests import Digests
 from places import HOME, REPOSITORY
 
-from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
 from p2d_lib.files import atomic, remove
-from p2d_lib.run import result_parameters
 
 KINDS = ("tables", "figures")
 

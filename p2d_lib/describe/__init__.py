@@ -1,1 +1,1 @@
-"""02: real images -> words, in 22 scored features, a sentence and a prompt."""
+"""Image -> words: four describers (template, captioner, vlm, api), and how true and how varied what they say is."""

@@ -1,8 +1,8 @@
-"""Concept filtering: the k most frequent concepts of the vocabulary are said in prompts, the others are not.
+"""Concept filtering: prompts mention the k most frequent concepts of the vocabulary and no others.
 
-Of a word that is hardly ever said, a text-to-image model learns nothing. Radiology counts the UMLS concepts (CUIs) that
-its captions come with, as those of ROCOv2 do (Rückert et al., arXiv:2405.10004); here the concepts are the vocabulary's
-features, and `vocabulary.codes` names them in UMLS and SNOMED CT where that can be done.
+A text-to-image model learns nothing of a word that hardly ever occurs. In radiology the UMLS concepts (CUIs) that come
+with captions are counted, as in ROCOv2 (Rückert et al., arXiv:2405.10004); here the concepts are the vocabulary's
+features, and `vocabulary.codes` has their codes in UMLS and SNOMED CT where there are any.
 """
 
 import pandas as pd
@@ -14,21 +14,22 @@ from p2d_lib.words.render import PRESENT
 def frequency(descriptions: pd.DataFrame) -> pd.DataFrame:
     """How often each concept is present, the most frequent first; equal shares keep the vocabulary's order.
 
-    descriptions: a row per image, as `schemas.DESCRIPTIONS`; give those of train images, so that no other image shapes
-    what is said. An unknown feature (NaN) is not said; skin tone, a degree, wherever it is known. Columns: concept,
-    umls_cui, snomed_ct ("" where there is none), share (of the rows, 0..1). Raises ValueError without rows to count.
+    descriptions: a row per image, as `schemas.DESCRIPTIONS`; give those of train images, so that no other image decides
+    what prompts mention. An unknown feature (NaN) is not present; skin tone, a degree, counts wherever it is known.
+    Columns: concept, umls_cui, snomed_ct ("" where there is none), share (of the rows, 0..1). Raises ValueError without
+    rows to count.
     """
     if descriptions.empty:
         raise ValueError("descriptions: no rows to count concepts on; give those of the train images")
-    said = descriptions[list(FEATURES)] >= PRESENT
-    said["background_skin_tone"] = descriptions["background_skin_tone"].notna()
-    named = [codes()["feature", name] for name in FEATURES]
+    present = descriptions[list(FEATURES)] >= PRESENT
+    present["background_skin_tone"] = descriptions["background_skin_tone"].notna()
+    coded = [codes()["feature", name] for name in FEATURES]
     table = pd.DataFrame(
         {
             "concept": list(FEATURES),
-            "umls_cui": [code.umls_cui for code in named],
-            "snomed_ct": [code.snomed_ct for code in named],
-            "share": said.mean().to_numpy(),
+            "umls_cui": [code.umls_cui for code in coded],
+            "snomed_ct": [code.snomed_ct for code in coded],
+            "share": present.mean().to_numpy(),
         }
     )
     return table.sort_values("share", ascending=False, kind="stable", ignore_index=True)

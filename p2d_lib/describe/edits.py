@@ -1,4 +1,4 @@
-"""What people changed of the machine's descriptions: rows of their own, which win over the machine's."""
+"""People's edits of the describers' descriptions: additional rows, which take priority over the others."""
 
 import math
 from pathlib import Path
@@ -13,20 +13,22 @@ class EditError(Exception):
     """A line of a file of edits that cannot be used; the message names file, line and value."""
 
 
-def read(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
-    """The edits in a CSV file as rows of descriptions, `reviewer` filled, machine rows untouched.
+def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
+    """The edits in a CSV file as rows of descriptions with `reviewer` filled.
 
-    Columns: image_id, reviewer and any of text and the features; what is left empty stays as the first of the
-    image's `descriptions` has it. A feature is written as 0..1, or "unknown" to withdraw it. Raises EditError.
+    Columns of the file: image_id, reviewer and any of text and the features. An empty cell takes the value of the first
+    of the image's `descriptions`. A feature is a number in 0..1, or "unknown". Raises EditError.
     """
-    given = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := {"image_id", "reviewer"} - set(given):
-        raise EditError(f"{path}: has no column {min(missing)!r}; it needs image_id, reviewer and what was changed")
-    if foreign := set(given) - {"image_id", "reviewer", "text", *FEATURES}:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if missing := {"image_id", "reviewer"} - set(table):
+        raise EditError(
+            f"{path}: has no column {min(missing)!r}; it needs image_id, reviewer and the columns that were changed"
+        )
+    if foreign := set(table) - {"image_id", "reviewer", "text", *FEATURES}:
         raise EditError(f"{path}: {min(foreign)!r} is no column of edits: write text or a feature of the vocabulary")
     machine = descriptions.drop_duplicates("image_id").set_index("image_id")
     edited = []
-    for line, row in enumerate(given.to_dict("records"), start=2):
+    for line, row in enumerate(table.to_dict("records"), start=2):
         where = f"{path}, line {line}"
         if row["image_id"] not in machine.index:
             raise EditError(f"{where}: no description of an image {row['image_id']!r} to edit")
@@ -36,9 +38,9 @@ def read(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
         scores = {name: _score(row[name], name, where) if row.get(name) else before[name] for name in FEATURES}
         text = row.get("text") or before["text"]
         edited.append(rows([row["image_id"]], before["describer"], [text], [scores]).assign(reviewer=row["reviewer"]))
-    twice = given.duplicated(["image_id", "reviewer"])
+    twice = table.duplicated(["image_id", "reviewer"])
     if twice.any():
-        first = given[twice].iloc[0]
+        first = table[twice].iloc[0]
         raise EditError(
             f"{path}, line {twice.idxmax() + 2}: {first.reviewer} has edited {first.image_id} twice; keep one"
         )

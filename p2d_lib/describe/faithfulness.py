@@ -1,10 +1,12 @@
-"""Does a describer's score of a feature follow the image? Agreement with a reference, and what of it is the image's.
+"""Do a describer's scores of features follow the image? Agreement with a reference, and how much of it is the image's.
 
-Knowing the diagnosis alone tells much of the features. So a describer stands beside the class prior, which knows
-nothing else, and beside itself with the descriptions exchanged within each diagnosis: what is lost by the exchange, it
-owed to the image.
+Knowing the diagnosis alone predicts many features. So a describer is compared with the class prior, which knows nothing
+else, and with itself after its descriptions were exchanged within each diagnosis: the agreement that is lost by the
+exchange came from the image and not from the class.
 
-Scores and references are tables with one column per feature of the vocabulary, one row per image, in the same order.
+Scores and references are tables with one column per feature of the vocabulary, one row per image, in the same order. A
+feature that a describer scores on no image (NaN throughout) is left out of its means: unknown is neither right nor
+wrong.
 """
 
 from collections.abc import Sequence
@@ -13,44 +15,49 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals
+from p2d_lib.instruments.scores import weighted_auc
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import PRESENT
 
 MEASURES = ("auc", "kappa")
-LOTS = 5  # exchanges that swap sensitivity is averaged over: by a single one it would depend on the seed
+EXCHANGES = 5  # exchanges that the loss is averaged over: with a single one it would depend on the seed
+
+
+def scored(scores: pd.DataFrame) -> np.ndarray:
+    """Which features a describer scores on at least one image: bool (22,), in the vocabulary's order."""
+    return scores[list(FEATURES)].notna().any().to_numpy()
 
 
 def by_feature(scores: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Agreement on each feature of which the reference knows images with and without it.
+    """Agreement on each feature that the describer scores and that the reference knows to be present and absent.
 
-    scores: 0..1, NaN: says nothing of it, which counts as 0, not said. reference: 0..1, NaN: not known, left out.
-    Columns: feature, n (images where the reference knows), present (how many of them show it, by the reference), auc
-    (of the score, 0..1), kappa (Cohen's, -1..1; of what is said and what is there, both from PRESENT on).
+    scores: 0..1; NaN on some images counts as 0 there, not present. reference: 0..1; images where it is NaN are left
+    out. Columns: feature, n (images where the reference knows), present (images of these that show it, by the
+    reference), auc (of the score, 0..1), kappa (Cohen's, -1..1; both sides present from PRESENT on).
     """
-    found = _agreement(scores, reference, np.ones((1, len(reference))))
-    known, there = _known(reference)
-    table = {"feature": list(FEATURES), "n": known.sum(0), "present": there.sum(0)}
-    table |= {measure: found[measure][0] for measure in MEASURES}
+    agreement = _agreement(scores, reference, np.ones((1, len(reference))))
+    known, present = _known(reference)
+    table = {"feature": list(FEATURES), "n": known.sum(0), "present": present.sum(0)}
+    table |= {measure: agreement[measure][0] for measure in MEASURES}
     return pd.DataFrame(table).dropna(ignore_index=True)
 
 
 def resampled(scores: pd.DataFrame, reference: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Means of auc and kappa over the features of `by_feature`, on each resample: {measure: (len(weights),)}.
 
-    weights: `stats.resample` of the images' lesions. Features that a resample has no contrast of are left out of its
-    mean, which is NaN where none is left.
+    weights: `intervals.resample` of the images' lesions. Features that are all present or all absent in a resample are
+    left out of its mean, which is NaN where none is left.
     """
-    found = _agreement(scores, reference, weights)
-    return {measure: _mean(values) for measure, values in found.items()}
+    return {name: _mean(values) for name, values in _agreement(scores, reference, weights).items()}
 
 
 def macro(
     scores: pd.DataFrame, reference: pd.DataFrame, lesion_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0
 ) -> dict[str, intervals.Interval]:
-    """Mean auc and kappa over features, each with its percentile interval over lesions."""
-    draws = resampled(scores, reference, _lesions(lesion_ids, n_resamples, seed))
-    return {measure: intervals.summarise(draws[measure]) for measure in MEASURES}
+    """Mean auc and kappa over features, each with its 95 % percentile interval over lesions."""
+    replicates = resampled(scores, reference, _lesions(lesion_ids, n_resamples, seed))
+    return {measure: intervals.summarise(replicates[measure]) for measure in MEASURES}
 
 
 def compare(
@@ -61,22 +68,26 @@ def compare(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, intervals.Difference]:
-    """First minus second describer of the same images: mean auc and kappa over features, paired over lesions."""
+    """First minus second describer of the same images: mean auc and kappa over the features that both score.
+
+    Paired over lesions: each replicate has the same lesions for both.
+    """
     weights = _lesions(lesion_ids, n_resamples, seed)
-    one, other = (resampled(scores, reference, weights) for scores in (first, second))
+    both = pd.Series(scored(first) & scored(second), list(FEATURES))
+    one, other = (resampled(table[list(FEATURES)].where(both, axis=1), reference, weights) for table in (first, second))
     return {measure: intervals.compare(one[measure], other[measure]) for measure in MEASURES}
 
 
 def class_prior(by_class: pd.DataFrame, dx: Sequence[str]) -> pd.DataFrame:
-    """The scores of one who knows the diagnosis only: the mean reference score of train images of that dx.
+    """The scores of a describer that knows the diagnosis only: the mean reference score of train images of that dx.
 
-    by_class: `scores.by_class` of the reference on train images. dx: of the images to be scored. NaN where the train
-    images tell nothing.
+    by_class: `comparison.by_class` of the reference on train images. dx: of the images to be scored. NaN where the
+    reference knows the feature on no train image.
     """
     return by_class.T.reindex(index=pd.Index(dx), columns=list(FEATURES)).reset_index(drop=True)
 
 
-def swap_sensitivity(
+def exchange_loss(
     scores: pd.DataFrame,
     reference: pd.DataFrame,
     dx: Sequence[str],
@@ -84,35 +95,35 @@ def swap_sensitivity(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, intervals.Difference]:
-    """Agreement with own descriptions minus that with those of other images of the same dx, paired over lesions.
+    """Agreement of the descriptions minus that of descriptions of other images of the same dx, paired over lesions.
 
-    The others are drawn by lot, LOTS times. About 0: the describer sees the class and no more of the image; the larger
-    the difference, the more it sees.
+    Which other images is random; the mean of EXCHANGES permutations is taken. About 0: the describer uses the class
+    and nothing else of the image; the larger the loss, the more it uses.
     """
     weights = _lesions(lesion_ids, n_resamples, seed)
-    own = resampled(scores, reference, weights)
-    lots = [exchange(dx, lesion_ids, derive(seed, "lot", lot)) for lot in range(LOTS)]
-    swapped = [resampled(scores.iloc[other], reference, weights) for other in lots]
+    kept = resampled(scores, reference, weights)
+    permutations = [exchange(dx, lesion_ids, derive(seed, "lot", k)) for k in range(EXCHANGES)]
+    exchanged = [resampled(scores.iloc[rows], reference, weights) for rows in permutations]
     return {
-        measure: intervals.compare(own[measure], np.mean([one[measure] for one in swapped], axis=0))
+        measure: intervals.compare(kept[measure], np.mean([one[measure] for one in exchanged], axis=0))
         for measure in MEASURES
     }
 
 
 def exchange(dx: Sequence[str], lesion_ids: Sequence[str], seed: int) -> np.ndarray:
-    """For each image another one of the same dx, drawn by lot: int (n,), a permutation of the row numbers.
+    """For each image another image of the same dx, at random: int (n,), a permutation of the row numbers.
 
     The other image shows another lesion, unless one lesion has more than half of the images of a dx; an image that is
-    alone in its dx keeps its own.
+    the only one of its dx keeps its own.
     """
     order = np.random.default_rng(derive(seed, "exchange")).permutation(len(dx))
-    drawn = pd.DataFrame({"dx": np.asarray(dx), "lesion": np.asarray(lesion_ids)}).iloc[order]
+    shuffled = pd.DataFrame({"dx": np.asarray(dx), "lesion": np.asarray(lesion_ids)}).iloc[order]
     other = np.empty(len(dx), int)
-    for _, rows in drawn.groupby("dx"):
+    for _, rows in shuffled.groupby("dx"):
         lesions, _ = pd.factorize(rows["lesion"])
-        taken = rows.index[np.argsort(lesions, kind="stable")].to_numpy()  # lesion by lesion, in the order drawn
-        step = min(np.bincount(lesions).max(), len(taken) // 2)  # far enough to leave the largest lesion
-        other[taken] = np.roll(taken, step)
+        by_lesion = rows.index[np.argsort(lesions, kind="stable")].to_numpy()  # lesions in the shuffled order
+        step = min(np.bincount(lesions).max(), len(by_lesion) // 2)  # far enough to leave the largest lesion
+        other[by_lesion] = np.roll(by_lesion, step)
     return other
 
 
@@ -121,31 +132,32 @@ def _lesions(lesion_ids: Sequence[str], n_resamples: int, seed: int) -> np.ndarr
 
 
 def _known(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of which images the reference knows a feature, and which of them show it: bool (n, 22) each."""
+    """On which images the reference knows a feature, and which of them show it: bool (n, 22) each."""
     values = reference[list(FEATURES)].to_numpy(float)
     return np.isfinite(values), values >= PRESENT
 
 
 def _agreement(scores: pd.DataFrame, reference: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """auc and kappa (b, 22) with images repeated as weights (b, n) say; NaN where the reference has no contrast."""
+    """auc and kappa (b, 22), image i counted weights[b, i] times; NaN for features without contrast or not scored."""
     if not len(scores) == len(reference) == weights.shape[1]:
         raise ValueError(
             f"scores of {len(scores)}, a reference of {len(reference)} and lesions of {weights.shape[1]} images: "
             "give the same images, in the same order"
         )
-    scores, weights = scores[list(FEATURES)].fillna(0).to_numpy(float), weights.astype(float)
-    known, there = _known(reference)
+    used, weights = scored(scores), weights.astype(float)
+    values = scores[list(FEATURES)].fillna(0).to_numpy(float)
+    known, present = _known(reference)
     auc = np.full((len(weights), len(FEATURES)), np.nan)
-    for k in np.flatnonzero(there.any(0) & (known & ~there).any(0)):
+    for k in np.flatnonzero(used & present.any(0) & (known & ~present).any(0)):
         rows = known[:, k]
-        auc[:, k] = scores.weighted_auc(there[rows, k], scores[rows, k], weights[:, rows])
-    said = known & (scores >= PRESENT)
-    n, n_said, n_there, n_both = (weights @ cells for cells in (known, said, there, said & there))
+        auc[:, k] = weighted_auc(present[rows, k], values[rows, k], weights[:, rows])
+    called = known & (values >= PRESENT)
+    n, n_called, n_present, n_both = (weights @ cells for cells in (known, called, present, called & present))
     with np.errstate(invalid="ignore"):
-        observed = (n - n_said - n_there + 2 * n_both) / n
-        expected = (n_said * n_there + (n - n_said) * (n - n_there)) / n**2
-        kappa = np.where((n_there > 0) & (n_there < n), (observed - expected) / (1 - expected), np.nan)
-    return {"auc": auc, "kappa": kappa}
+        observed = (n - n_called - n_present + 2 * n_both) / n
+        expected = (n_called * n_present + (n - n_called) * (n - n_present)) / n**2
+        kappa = (observed - expected) / (1 - expected)
+    return {"auc": auc, "kappa": np.where(used & (n_present > 0) & (n_present < n), kappa, np.nan)}
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

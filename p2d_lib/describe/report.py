@@ -1,51 +1,83 @@
-"""Figures of 02."""
+"""Descriptions as the paper shows them: tables, figures, findings."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from p2d_lib.describe import comparison as comparing
+from p2d_lib.describe.comparison import Comparison
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
+from p2d_lib.report.tables import interval
+
+NOTHING_KNOWN = (
+    "The reference has no feature that varies among the test images (most are measured within lesion masks), so "
+    "agreement cannot be measured."
+)
+
+
+def agreement_table(faithfulness: pd.DataFrame) -> pd.DataFrame:
+    """`comparison.faithfulness_table` as it is printed."""
+    texts = {
+        name: [interval(*row, digits=2) if isinstance(row, tuple) else "–" for row in faithfulness[name]]
+        for name in ("auc", "ahead", "loss")
+    }
+    return pd.DataFrame(
+        {
+            "describer": faithfulness["describer"],
+            "features": faithfulness["features"],
+            "AUC": texts["auc"],
+            "κ": faithfulness["kappa"],
+            "AUC minus class prior's": texts["ahead"],
+            "AUC lost by exchange": texts["loss"],
+        }
+    )
+
+
+def concepts_table(frequency: pd.DataFrame) -> pd.DataFrame:
+    """`concepts.frequency` as it is printed: shares in per cent."""
+    shown = frequency.assign(concept=frequency["concept"].str.replace("_", " "), share=100 * frequency["share"])
+    return shown.set_axis(["concept", "UMLS CUI", "SNOMED CT", "share (%)"], axis=1).replace("", None)
 
 
 def heatmap(scores: pd.DataFrame) -> Figure:
-    """Scores in 0..1 as shades with their values, one row per feature, one column per dx; NaN stays blank."""
+    """Scores in 0..1 as colours with their values, one row per feature, one column per dx; NaN stays blank."""
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.19 * len(scores) + 0.6))
-    shades = axis.imshow(scores.to_numpy(float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    for (i, j), score in np.ndenumerate(scores.to_numpy(float)):
-        if score == score:
-            axis.text(j, i, f"{score:.2f}", ha="center", va="center", fontsize=6, color="w" if score < 0.5 else "k")
-    axis.set_xticks(range(scores.shape[1]), scores.columns)
-    axis.set_yticks(range(len(scores)), scores.index.str.replace("_", " "))
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    figure.colorbar(shades, label="mean score", fraction=0.04, pad=0.02)
+    sns.heatmap(
+        scores.astype(float).rename(index=lambda name: name.replace("_", " ")), cmap="cividis", vmin=0, vmax=1,
+        annot=True, fmt=".2f", annot_kws={"fontsize": 6},
+        cbar_kws={"label": "mean score", "fraction": 0.04, "pad": 0.02}, ax=axis,
+    )  # fmt: skip
+    axis.set(ylabel="")
+    axis.tick_params(length=0, rotation=0)
     return figure
 
 
-def captioned(images: np.ndarray, lines: pd.DataFrame) -> Figure:
-    """Images, uint8 (n, h, w, 3), below one another, each with its row of `lines` beside it, a column a speaker."""
+def captioned(images: np.ndarray, texts: pd.DataFrame) -> Figure:
+    """Images, uint8 (n, h, w, 3), one below another, each with its row of `texts` beside it: column name, then text."""
     figure, axes = plt.subplots(
-        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.42 * lines.shape[1]) * len(images)), width_ratios=(1, 4.5),
+        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.46 * texts.shape[1]) * len(images)), width_ratios=(1, 4.5),
         squeeze=False,
     )  # fmt: skip
-    for (left, right), image, said in zip(axes, images, lines.to_dict("records"), strict=True):
+    for (left, right), image, row in zip(axes, images, texts.to_dict("records"), strict=True):
         left.imshow(image)
         left.set_axis_off()
-        for k, (who, text) in enumerate(said.items()):
-            place = 1 - k / len(said)
-            right.text(0, place, who, va="top", fontsize=6, color="0.4")
-            right.text(0.13, place, textwrap.fill(text, 68) if text == text else "–", va="top", fontsize=6)
+        for k, (name, text) in enumerate(row.items()):
+            top = 1 - k / len(row)
+            right.text(0, top, name, va="top", fontsize=6, color="0.4")
+            right.text(0.13, top, textwrap.fill(text, 68) if isinstance(text, str) else "–", va="top", fontsize=6)
         right.set(xlim=(0, 1), ylim=(0, 1))
         right.set_axis_off()
     return figure
 
 
 def curves(log: pd.DataFrame) -> Figure:
-    """Loss on train batches and on val (nats a token) against steps, a panel a stage; a ring: the weights kept."""
+    """Loss on train batches and on val (nats per token) against steps, a panel per stage; a ring: the weights kept."""
     stages = log["stage"].unique()
     figure, axes = plt.subplots(1, len(stages), figsize=(TEXT_WIDTH, 1.6), sharey=True, squeeze=False)
     for axis, stage in zip(axes[0], stages, strict=True):
@@ -55,9 +87,89 @@ def curves(log: pd.DataFrame) -> Figure:
         axis.plot(rows["step"], rows["val_loss"], color=OKABE_ITO[0], label="val")
         axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color=OKABE_ITO[3], label="kept")
         axis.set(title=f"stage {stage}", xlabel="step")
-    axes[0, 0].set(ylabel="loss (nats a token)", yscale="log")
+    axes[0, 0].set(ylabel="loss (nats per token)", yscale="log")
     axes[0, 0].yaxis.set(
         major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter()
     )
     axes[0, -1].legend(frameon=False)
     return figure
+
+
+def prompt_findings(
+    cases: pd.DataFrame, used: pd.DataFrame, frequency: pd.DataFrame, top_concepts: int, longest: int
+) -> list[str]:
+    """What prompts are made of. used: the description of each case that its prompt follows; longest: CLIP tokens."""
+    by_class = comparing.by_class(cases, used)
+    share = by_class["known"]
+    unknown = ", ".join(name.replace("_", " ") for name in share.index[share == 0])
+    sources = ", ".join(f"“{name}” ({n:,} images)" for name, n in used["describer"].value_counts().items())
+    edited = (used["reviewer"] != "").sum()
+    lines = [
+        f"Prompts of {len(used):,} of {len(cases):,} images follow the descriptions of {sources}, {edited} of them "
+        f"edited by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, "
+        "none truncated.",
+        f"Features with a score on at least 99 % of the images: {(share >= 0.99).sum()} of {len(share)}; "
+        f"on no image: {unknown or 'none'}.",
+    ]
+    if len(separation := comparing.separation(cases, used).head(4)):
+        listed = ", ".join(f"{name.replace('_', ' ')} ({part:.0%})" for name, part in separation.items())
+        lines.append(f"The features that differ most between diagnoses (share of variance between them): {listed}.")
+    present, coded = (frequency["share"] > 0).sum(), (frequency["umls_cui"] != "").sum()
+    lines.append(
+        f"Prompts may mention {top_concepts} of {len(frequency)} concepts; {present} are present in train images, "
+        f"{coded} have a UMLS code."
+    )
+    return lines
+
+
+def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks: pd.DataFrame) -> list[str]:
+    """Whether each describer knows more of an image than its diagnosis.
+
+    faithfulness: `comparison.faithfulness_table`. ranks: `comparison.rank_agreement`; empty where there is no truth.
+    """
+    table = faithfulness.set_index("describer")
+    if table.empty:
+        return [NOTHING_KNOWN]
+    lines = []
+    for name in comparison.others:
+        if not table.loc[name, "features"]:
+            lines.append(f"“{name}” scores no feature that varies among the test images: nothing can be compared.")
+            continue
+        ahead, low, high = table.loc[name, "ahead"]
+        verdict = "describes more than the diagnosis" if low > 0 else "is not shown to describe more than the diagnosis"
+        lines.append(
+            f"“{name}” {verdict}: mean AUC over {table.loc[name, 'features']} features against "
+            f"“{comparison.reference_name}”, minus that of the class prior: {ahead:+.3f} [{low:+.3f}, {high:+.3f}]."
+        )
+    if len(ranks):
+        best, worst = ranks.iloc[0], ranks.iloc[-1]
+        lines.append(
+            f"Measured against true features: rank correlation from {worst['rho']:.3f} "
+            f"({worst['feature'].replace('_', ' ')}) to {best['rho']:.3f} ({best['feature'].replace('_', ' ')}), "
+            f"median {ranks['rho'].median():.3f}."
+        )
+    return lines
+
+
+def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] | None, model: str) -> list[str]:
+    """What describers failed to describe, and what the server's model has cost (`Client.account`)."""
+    lines = []
+    for table in tables:
+        failed = table[~table["valid"]]
+        if len(failed):
+            why = {"refused": failed["text"].str.startswith("[refused]").sum()}
+            why["without JSON"] = failed["text"].str.startswith("[no JSON]").sum()
+            why["incomplete"] = len(failed) - sum(why.values())
+            listed = ", ".join(f"{n} {name}" for name, n in why.items() if n)
+            lines.append(
+                f"“{table['describer'].iloc[0]}” gives no valid description of {len(failed):,} of {len(table):,} "
+                f"images ({listed})."
+            )
+        if "repairs" in table.attrs and not table.attrs["repairs"]:
+            lines.append(f"None of the {len(table):,} replies of “{table['describer'].iloc[0]}” needed a repair.")
+    if account:
+        lines.append(
+            f"“{model}” has sent {account['replies']:,} replies: {account['input_tokens']:,} tokens in, "
+            f"{account['output_tokens']:,} out, {account['cost']:.4f} USD."
+        )
+    return lines

@@ -1,10 +1,10 @@
-"""Prompts said in other words by an LLM, for a text-to-image model that is to hear more than one wording."""
+"""Prompts paraphrased by an LLM, so that a text-to-image model is trained on more than one wording."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from p2d_lib.describe.api import Client
+from p2d_lib.describe.llm.client import Client
 from p2d_lib.words.wording import Wording
 
 QUESTION = (
@@ -14,15 +14,18 @@ QUESTION = (
 WORDS_PER_TOKEN = 0.6  # of clinical English under CLIP's tokenizer
 
 
-def rewrite(prompts: Sequence[str], client: Client, wording: Wording, count) -> list[str]:
-    """Each prompt in the model's words, equal ones asked about once; one that comes back longer than `wording` allows,
-    or empty, stays as it was. count: tokens of a text. Raises ApiError."""
+def rewrite(prompts: Sequence[str], client: Client, wording: Wording, count: Callable[[str], int]) -> list[str]:
+    """Each prompt in the model's words; equal prompts are sent once.
+
+    A prompt whose paraphrase is empty, refused or longer than `wording` allows stays as it was. count: gives the number
+    of tokens of a text. Raises ApiError.
+    """
     words = int(wording.max_tokens * WORDS_PER_TOKEN)
     different = list(dict.fromkeys(prompts))
-    asked = (QUESTION.format(words=words, caption=prompt) for prompt in different)
-    answers = tqdm(client.each(client.ask, asked), "rewrite", len(different), unit="prompt", mininterval=1)
-    said = {}
+    questions = (QUESTION.format(words=words, caption=prompt) for prompt in different)
+    answers = tqdm(client.each(client.ask, questions), "rewrite", len(different), unit="prompt", mininterval=1)
+    paraphrases = {}
     for prompt, answer in zip(different, answers, strict=True):
         text = " ".join(answer.text.split()).strip("\"'` ")
-        said[prompt] = text if text and not answer.refused and count(text) <= wording.max_tokens else prompt
-    return [said[prompt] for prompt in prompts]
+        paraphrases[prompt] = text if text and not answer.refused and count(text) <= wording.max_tokens else prompt
+    return [paraphrases[prompt] for prompt in prompts]

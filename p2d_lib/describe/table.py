@@ -1,4 +1,4 @@
-"""What a describer leaves of each image: the artefact descriptions but for the prompt, worded for all alike."""
+"""The table of a describer: the artefact descriptions without the prompts, which are worded in one way for all."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,8 +19,8 @@ def rows(
 ) -> pd.DataFrame:
     """One row per image, as `schemas.DESCRIPTIONS` without `prompt`.
 
-    features: scores in 0..1 by feature name, one mapping or row per image; NaN, None or missing: not known. seconds,
-    cost (USD): what each description took.
+    features: scores in 0..1 by feature name, one mapping or row per image; NaN, None or missing: unknown. valid:
+    whether a description may be used. seconds, cost (USD): of each description.
     """
     scores = pd.DataFrame(features if isinstance(features, pd.DataFrame) else list(features))
     scores = scores.reindex(columns=list(FEATURES)).astype(float)
@@ -36,3 +36,12 @@ def rows(
             "cost": cost,
         }
     )
+
+
+def first_images(cases: pd.DataFrame, n: int) -> pd.DataFrame:
+    """n of the cases, all of them for n = 0: images of test come before those of val, those of val before train.
+
+    The rows keep the order of `cases`.
+    """
+    order = cases["split"].map({"test": 0, "val": 1, "train": 2}).sort_values(kind="stable").index
+    return cases.loc[order[: n or len(cases)]].sort_index()

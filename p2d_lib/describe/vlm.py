@@ -1,7 +1,7 @@
-"""The vlm describer: a vision-language model of one's own is asked about each image.
+"""The vlm describer: a vision-language model on this machine is asked about each image.
 
-"constrained" asks twice, for a text and for scores into a JSON skeleton, so that even a small model leaves all 22;
-"repaired" asks once, as the api describer does, and reads what JSON the model writes.
+"constrained" asks twice, for a text and for scores in a forced JSON skeleton, so that even a small model gives all 22;
+"repaired" asks once, as the api describer does, and parses the JSON that the model writes.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe import replies
+from p2d_lib.describe.llm import replies
 from p2d_lib.files import atomic
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
@@ -32,7 +32,7 @@ SCORES_QUESTION = "\n".join(
     ]
 )
 QUESTIONS = {"constrained": [TEXT_QUESTION, SCORES_QUESTION], "repaired": [replies.QUESTION]}
-PART = 64  # images in memory at once, and lost at most when the work is stopped
+IMAGES_AT_ONCE = 64  # in memory, and at most this many are described again after an interruption
 
 
 def describe(
@@ -46,39 +46,39 @@ def describe(
     max_new_tokens: int = 512,
     batch_size: int = 8,
 ) -> pd.DataFrame:
-    """One row per case, as `replies.described`; seconds is an image's share of the time its part took.
+    """One row per case, as `replies.described`; seconds: the mean over the images that were asked about together.
 
-    load_images: some rows of cases -> uint8 (n, h, w, 3), e.g. `Run.images`. folder: keeps the replies of finished
-    parts, so that the same call goes on where it was stopped; a reply holds for these pixels, questions and this
-    model's name. mode: "constrained" or "repaired". max_new_tokens: of a text or a written JSON, which 512 hold.
-    Raises ValueError for another mode, VlmError where the model's tokenizer cannot be constrained.
+    load_images: some rows of cases -> uint8 (n, h, w, 3), such as `Run.images`. folder: keeps finished replies, so that
+    the same call resumes after an interruption; a reply is used again only for the same pixels, questions and model
+    name. mode: "constrained" or "repaired". max_new_tokens: of a text or a JSON reply; 512 are enough for both. Raises
+    ValueError for another mode, VlmError where the model's tokenizer does not allow "constrained".
     """
     if mode not in QUESTIONS:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(QUESTIONS)}")
-    answered = []
+    answers = []
     with tqdm(total=len(cases), desc="describe", unit="image", mininterval=1) as bar:
-        for start in range(0, len(cases), PART):
-            images = load_images(cases.iloc[start : start + PART])
+        for start in range(0, len(cases), IMAGES_AT_ONCE):
+            images = load_images(cases.iloc[start : start + IMAGES_AT_ONCE])
             settings = json.dumps([vlm.name, mode, QUESTIONS[mode], max_new_tokens, images.shape])
             file = folder / f"{hashlib.sha256(settings.encode() + images.tobytes()).hexdigest()[:16]}.json"
             if not file.exists():
                 began = time.perf_counter()
-                said = _replies(vlm, images, mode, max_new_tokens, batch_size)
+                written = _replies(vlm, images, mode, max_new_tokens, batch_size)
                 seconds = (time.perf_counter() - began) / len(images)
                 with atomic(file) as partial:
-                    partial.write_text(json.dumps([[reply, seconds] for reply in said]))
-            answered += json.loads(file.read_text())
+                    partial.write_text(json.dumps([[reply, seconds] for reply in written]))
+            answers += json.loads(file.read_text())
             bar.update(len(images))
-    parsed = [replies.parse(reply) for reply, _ in answered]
-    return replies.described(cases["image_id"], describer, parsed, [seconds for _, seconds in answered])
+    parsed = [replies.parse(reply) for reply, _ in answers]
+    return replies.described(cases["image_id"], describer, parsed, [seconds for _, seconds in answers])
 
 
 def _replies(vlm: Vlm, images: np.ndarray, mode: str, max_new_tokens: int, batch_size: int) -> list[str]:
-    written = generate(vlm, images, QUESTIONS[mode][0], max_new_tokens, batch_size)
+    texts = generate(vlm, images, QUESTIONS[mode][0], max_new_tokens, batch_size)
     if mode == "repaired":
-        return written
-    scored = scores(vlm, images, SCORES_QUESTION, list(FEATURES), batch_size).round(4).tolist()
+        return texts
+    forced = scores(vlm, images, SCORES_QUESTION, list(FEATURES), batch_size).round(4).tolist()
     return [
         json.dumps({"description": text} | dict(zip(FEATURES, row, strict=True)))
-        for text, row in zip(written, scored, strict=True)
+        for text, row in zip(texts, forced, strict=True)
     ]

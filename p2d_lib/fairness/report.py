@@ -1,51 +1,56 @@
 """Groups and gaps as the paper shows them: tables, figure, findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.fairness.groups import CHANGE, LESION_TYPE
+from p2d_lib.fairness.gaps import ANNOUNCED, CHANGE
 from p2d_lib.report import figures, tables
 
 TOO_SMALL = "n too small"
-SHOWN = ("balanced accuracy", "malignant sensitivity")  # by group of patient; between classes it is accuracy
+ALPHA = 0.05
 
 
-def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = SHOWN) -> pd.DataFrame:
+def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> pd.DataFrame:
     """`groups.by_group` as it is printed: a row per group, a column per metric and arm, "n too small" where it is."""
     table = table[table["metric"].isin(metrics) & table["arm"].isin(arms)]
-    said = [
-        tables.interval(row.estimate, row.low, row.high, 2) if row.estimate == row.estimate else _silent(row)
+    cells = [
+        tables.interval(row.estimate, row.low, row.high, 2) if row.estimate == row.estimate else _placeholder(row)
         for row in table.itertuples()
     ]
     keys = ["attribute", "group", "n_images", "n_lesions"]
-    wide = table.assign(said=said).pivot_table(
-        index=keys, columns=["metric", "arm"], values="said", aggfunc="first", sort=False
+    wide = table.assign(cell=cells).pivot_table(
+        index=keys, columns=["metric", "arm"], values="cell", aggfunc="first", sort=False
     )
     wide = wide[[(metric, arm) for metric in metrics for arm in arms]]
     wide.columns = [f"{metric}, {arm}" for metric, arm in wide]
     return wide.reset_index().rename(columns={"n_images": "images", "n_lesions": "lesions"})
 
 
-def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
-    """`groups.gaps` as it is printed: three rows per attribute and metric, the arms and the change."""
-    gaps = _shown(gaps)
-    between = gaps["largest"].fillna("") + " over " + gaps["smallest"].fillna("")
-    return pd.DataFrame(
+def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
+    """`gaps.gaps` as it is printed: three rows per attribute and metric, the arms and the change.
+
+    truth: `gaps.true_gaps`; where it knows something a column "true gap" shows it.
+    """
+    printed = pd.DataFrame(
         {
             "attribute": gaps["attribute"],
             "metric": gaps["metric"],
             "arm": gaps["arm"],
-            "groups": between.where(gaps["largest"].notna(), ""),
+            "best": gaps["best"].fillna(""),
+            "worst": gaps["worst"].fillna(""),
             "gap": [tables.interval(*row, 2) for row in gaps[["gap", "low", "high"]].itertuples(index=False)],
-            "p": gaps["p_holm"],
+            "p (Holm)": gaps["p_holm"],
         }
-    ).reset_index(drop=True)
+    )
+    if truth:
+        printed["true gap"] = gaps["attribute"].map(truth).map("{:.0f}".format, na_action="ignore").fillna("unknown")
+    return printed
 
 
-def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = SHOWN) -> Figure:
+def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> Figure:
     """Each group's metrics (one panel each) with intervals, the arms side by side; its lesions are in brackets."""
     groups = table.drop_duplicates(["attribute", "group"])
     lines, labels = [], []
@@ -63,53 +68,77 @@ def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[st
         axis.tick_params(axis="y", length=0)
         for line, row in enumerate(values.loc[arms[0]].reindex(lines).itertuples()):
             if row.n_counted == row.n_counted and row.estimate != row.estimate:
-                axis.text(0.5, line, _silent(row), ha="center", va="center", fontsize=6, color="0.5", style="italic")
+                axis.text(
+                    0.5, line, _placeholder(row), ha="center", va="center", fontsize=6, color="0.5", style="italic"
+                )
     for text, (_, group) in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if group else "bold")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms))
     return figure
 
 
-def findings(table: pd.DataFrame, gaps: pd.DataFrame, arms: tuple[str, str], min_n: int) -> list[str]:
-    """What the numbers say: which gaps stand, whether the second arm changes them, and what is too small to say."""
-    lines, gaps = [], _shown(gaps)
-    for arm in arms:
-        of_arm = gaps[(gaps["arm"] == arm) & gaps["p_holm"].notna()]
-        clear = of_arm[of_arm["p_holm"] < 0.05]
-        exceeds = "exceeds" if len(clear) == 1 else "exceed"
+def findings(
+    table: pd.DataFrame, gaps: pd.DataFrame, arms: tuple[str, str], min_n: int, truth: Mapping[str, float]
+) -> list[str]:
+    """The results as sentences: which gaps are announced, whether the second arm changes them, which groups are small.
+
+    table: `groups.by_group`. gaps: `gaps.gaps`. truth: `gaps.true_gaps`; an announced gap whose true size is known is
+    printed with it.
+    """
+    tested = gaps[gaps["p_holm"].notna()]
+    announced = tested[tested["p_holm"] <= ALPHA]
+    lines = [
+        f"{len(tested)} tests are announced together: the gaps of arms {arms[0]} and {arms[1]} and their changes. "
+        f"{len(announced) or 'None'} of them {'has' if len(announced) == 1 else 'have'} p ≤ {ALPHA} after Holm's "
+        f"correction over all {len(tested)}; the smallest corrected p is {_smallest(tested)}."
+    ]
+    for row in announced[announced["arm"] != CHANGE].itertuples():
+        lines.append(f"Arm **{row.arm}**, {_gap(row)}, p {_p(row.p_holm)}.{_beside_truth(row, truth)}")
+    for row in announced[announced["arm"] == CHANGE].itertuples():
         lines.append(
-            f"Arm **{arm}**: {len(clear)} of {len(of_arm)} gaps {exceeds} what chance makes (p < 0.05 by permutation, "
-            "Holm over attributes)" + "".join(f"; {_gap(row)}" for row in clear.itertuples()) + "."
-        )
-    change = gaps[(gaps["arm"] == CHANGE) & gaps["p_holm"].notna()]
-    moved = change[change["p_holm"] < 0.05]
-    if len(moved):
-        lines += [
             f"From {arms[0]} to {arms[1]} the gap in {row.metric} by {row.attribute} "
             f"{'widens' if row.gap > 0 else 'narrows'} by {100 * abs(row.gap):.0f} points "
-            f"(95 % interval of the change {100 * row.low:+.0f} to {100 * row.high:+.0f})."
-            for row in moved.itertuples()
-        ]
-    else:
-        lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]} (of {len(change)} tested).")
+            f"(95 % interval of the change {100 * row.low:+.0f} to {100 * row.high:+.0f}), p {_p(row.p_holm)}."
+        )
+    if not (announced["arm"] == CHANGE).any():
+        lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
+    if truth:
+        lines.append(
+            f"Known truth: within a class the phantom chooses {_list(truth)} without regard to the picture: their true "
+            "gaps are 0 and an announced one is a false alarm. Of the other attributes the true gap is unknown."
+        )
     groups = table.drop_duplicates(["attribute", "group"])
     small = groups[groups["n_lesions"] < min_n]
     if len(small):
         named = ", ".join(f"{row.group} ({row.n_lesions})" for row in small.itertuples())
-        lines.append(f"Too few lesions to speak (under {min_n}): {named}.")
+        lines.append(f"Groups with too few lesions (under {min_n}) to be measured: {named}.")
     return lines
 
 
-def _silent(row: tuple) -> str:
-    return TOO_SMALL if row.n_counted else "–"  # no malignant lesion among the benign ones
-
-
-def _shown(gaps: pd.DataFrame) -> pd.DataFrame:
-    return gaps[gaps["metric"].isin(SHOWN) | gaps["attribute"].isin(LESION_TYPE)]
+def _placeholder(row: tuple) -> str:
+    return TOO_SMALL if row.n_counted else "–"  # e.g. no malignant lesion among the benign ones
 
 
 def _gap(row: tuple) -> str:
     return (
-        f"{row.metric} by {row.attribute}: {row.largest} {100 * row.gap:.0f} points over {row.smallest} "
+        f"{row.metric} by {row.attribute}: {row.best} (best) minus {row.worst} (worst) is {100 * row.gap:.0f} points "
         f"(95 % interval {100 * row.low:.0f} to {100 * row.high:.0f})"
     )
+
+
+def _beside_truth(row: tuple, truth: Mapping[str, float]) -> str:
+    known = truth.get(row.attribute)
+    return "" if known is None else f" **The phantom's true gap is {100 * known:.0f}: this is a false alarm.**"
+
+
+def _smallest(tested: pd.DataFrame) -> str:
+    return _p(tested["p_holm"].min()).removeprefix("= ") if len(tested) else "undefined"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _list(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

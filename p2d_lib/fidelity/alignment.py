@@ -1,35 +1,86 @@
-"""Whether an image shows what its prompt says: CLIP score against the chance level of someone else's prompt.
+"""Whether images show what their prompts say: cosines with their own prompt and with those of other classes.
 
 CLIP score (Hessel et al., EMNLP 2021) is a cosine whose zero means nothing; what an image scores with prompts of other
 classes is the level to compare it with.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
-from p2d_lib.instruments import intervals
+from p2d_lib.fidelity.controls import CONTROLS
+from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
+from p2d_lib.instruments import paired_tests
+from p2d_lib.instruments.jackknife import jackknife
+from p2d_lib.models import clip
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
+from p2d_lib.words.choose import chosen as description_of_each
+
+MEASURES = ("own", "other", "wins")
 
 
-def mismatched(table: pd.DataFrame, seed: int) -> list[str]:
-    """For each row a prompt of another class, drawn from the table's own.
+class Alignment(NamedTuple):
+    """Per image, float64 (n,): cosine with its own prompt, mean cosine with the prompts of other classes, and the share
+    of these that fit it less well than its own (chance: about 0.5); wins_with (n, n): that share for every prompt."""
 
-    table: dx and prompt per image. Raises ValueError when there is only one class.
+    own: np.ndarray
+    other: np.ndarray
+    wins: np.ndarray
+    wins_with: np.ndarray
+
+
+def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, Alignment]:
+    """How every set fits its prompts: generators, the real test images ("test") and the controls.
+
+    Real images have the descriptions of 02 for prompts; those without a valid one are left out. Controls are made
+    of the train images and keep their prompts. A set with prompts of fewer than two classes is left out.
     """
-    labels, prompts = table["dx"].to_numpy(), table["prompt"].to_numpy()
-    if len(set(labels)) < 2:
-        raise ValueError(f"prompts of another class need two classes, there is only {labels[0]!r}")
-    rng = np.random.default_rng(seed)
-    return [str(rng.choice(prompts[labels != dx])) for dx in labels]
+    described = description_of_each(run.read("descriptions"))[["image_id", "prompt"]]
+    real = {split: chosen.tables[split].merge(described, on="image_id") for split in (REFERENCE, FLOOR)}
+    asked = {name: (chosen.tables[name], None) for name in chosen.generators} | {REFERENCE: (real[REFERENCE], None)}
+    asked |= {name: (real[FLOOR], control) for name, control in CONTROLS.items()}
+    result = {}
+    for name, (table, control) in asked.items():
+
+        def embed(images: np.ndarray, rows: pd.DataFrame, name=name, control=control) -> np.ndarray:
+            if control:
+                images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
+            return clip.embed_images(aligner, images)
+
+        if table["dx"].nunique() > 1:
+            prompts = clip.embed_prompts(aligner, table["prompt"].tolist())
+            result[name] = align(run.in_parts(table, embed), prompts, table["dx"].to_numpy())
+    return result
 
 
-def summarise(own: np.ndarray, other: np.ndarray, seed: int) -> pd.DataFrame:
-    """Cosines with the own (n,) and with another class's prompt (n,), and how often the own one wins (chance 0.5).
+def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
+    """images, prompts: unit vectors (n, d), row i of both of one image of class dx[i].
 
-    Rows own, other, wins; columns mean, low, high: 95 % by bootstrap over images.
+    Raises ValueError when there is only one class.
     """
-    measures = {"own": own, "other": other, "wins": own > other}
-    bounds = [
-        intervals.bootstrap(lambda rows, values=values: values[rows].mean(), range(len(own)), seed=seed)
-        for values in measures.values()
-    ]
-    return pd.DataFrame(bounds, index=list(measures), columns=["mean", "low", "high"])
+    if len(set(dx)) < 2:
+        raise ValueError(f"prompts of another class need two classes, there is only {str(dx[0])!r}")
+    cosines = images.astype(np.float64) @ prompts.astype(np.float64).T
+    wins_with, other = np.empty_like(cosines), np.empty(len(dx))
+    for name in set(dx):
+        same = dx == name
+        others = np.sort(cosines[:, ~same], axis=1)
+        for i in range(len(dx)):  # ties count half
+            below, up_to = (np.searchsorted(others[i], cosines[i, same], side=side) for side in ("left", "right"))
+            wins_with[i, same] = (below + up_to) / 2 / (~same).sum()
+        other[same] = cosines[np.ix_(same, ~same)].mean(axis=1)
+    return Alignment(np.diag(cosines), other, np.diag(wins_with), wins_with)
+
+
+def summarise(found: Alignment) -> pd.DataFrame:
+    """Means over images with their 95 % jackknife intervals: rows MEASURES, columns estimate, low, high."""
+    values = np.column_stack([found.own, found.other, found.wins])
+    estimates = jackknife(lambda rows: values[rows].mean(axis=0), len(values))
+    return pd.DataFrame(dict(zip(("estimate", "low", "high"), estimates[:3], strict=True)), index=list(MEASURES))
+
+
+def follows_prompts(found: Alignment, seed: int) -> paired_tests.PermutationTest:
+    """Whether images fit their own prompt better than prompts dealt at random would: mean of wins, and p."""
+    return paired_tests.matched(found.wins_with, seed=seed)

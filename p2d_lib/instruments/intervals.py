@@ -37,74 +37,74 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """A statistic with its percentile interval, whole groups (lesions) resampled.
+    """A statistic with its percentile interval; whole groups (lesions) are resampled.
 
-    statistic: takes an array of row numbers (n,), with repeats, and gives a number; NaN where it is undefined. groups:
-    the group of each row (n,). Resamples with NaN are left out of the interval. Raises ValueError without groups.
+    statistic: takes an int array of row numbers (n,), repeats included, and returns a number; NaN where it is
+    undefined. groups: the group of each row (n,). Replicates that are NaN are left out of the interval. Raises
+    ValueError when a row has no group.
     """
-    return summarise(_draws(statistic, resample(groups, n_resamples, seed)), level)
+    weights = resample(groups, n_resamples, seed)
+    rows = np.arange(weights.shape[1])
+    return summarise([statistic(np.repeat(rows, times)) for times in weights], level)
 
 
 def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each row is drawn when groups are drawn with replacement: int (1 + n_resamples, n_rows).
+    """How often each row occurs when groups are sampled with replacement: int (1 + n_resamples, n_rows).
 
-    Its first line is the sample itself (all ones). Raises ValueError when a group is missing or there is none.
+    Line 0 is the original sample (all ones). Raises ValueError when a row has no group or there is no row.
     """
     codes, names = pd.factorize(np.asarray(groups))
     if not len(names) or (codes < 0).any():
         raise ValueError(f"{(codes < 0).sum()} of {len(codes)} rows have no group (lesion_id) to resample by")
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
-    return np.vstack([np.ones(len(codes), drawn.dtype), drawn[:, codes]])
+    times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
+    return np.vstack([np.ones(len(codes), times.dtype), times[:, codes]])
 
 
 def summarise(
-    draws: ArrayLike, level: float = 0.95, seed: int = 0, bounds: tuple[float, float] = (-np.inf, np.inf)
+    replicates: ArrayLike, level: float = 0.95, seed: int = 0, bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> Interval:
-    """The interval of a resampled statistic that lies within bounds.
+    """The percentile interval of a statistic's bootstrap replicates, cut to bounds.
 
-    draws: (1 + n_resamples,), or (n_seeds, 1 + n_resamples) of paired training seeds, on the same resamples. Then the
-    estimate is the mean over seeds and the seeds are resampled too, crossed with the lesions.
+    replicates: (1 + B,), or (n_seeds, 1 + B) of training seeds, one line a seed, on the same resamples. For the latter
+    the estimate is the mean over seeds, and seeds are resampled too, crossed with the lesions.
     """
-    draws = _over_seeds(np.asarray(draws, float), seed).clip(*bounds)
-    return Interval(float(draws[0]), *_percentiles(draws[1:], level))
+    replicates = _over_seeds(np.asarray(replicates, float), seed).clip(*bounds)
+    return Interval(float(replicates[0]), *_percentiles(replicates[1:], level))
 
 
 def compare(first: ArrayLike, second: ArrayLike, level: float = 0.95, seed: int = 0) -> Difference:
-    """First minus second, both resampled alike (lesions, and seeds where there are any; shapes as in `summarise`).
+    """First minus second, both on the same resamples (of lesions, and of seeds where there are any).
 
-    The p-value is the share of resampled differences that lie as far from the observed one as that lies from 0
-    (Hall, Wilson, Biometrics 1991, their first guideline; with the +1 of Davison, Hinkley 1997, sec. 4.4).
+    first, second: replicates, shaped as in `summarise`. The two-sided p-value is the share of replicates of the
+    difference that lie as far from the observed difference as that lies from 0 (Hall, Wilson, Biometrics 1991, their
+    first guideline; with the +1 of Davison, Hinkley 1997, sec. 4.4). NaN where the observed difference is undefined.
+    With three to five seeds its level is below the nominal one, since lesions and seeds both vary.
     """
-    draws = _over_seeds(np.asarray(first, float) - np.asarray(second, float), seed)
-    observed, around = draws[0], draws[1:][np.isfinite(draws[1:])]
+    replicates = _over_seeds(np.asarray(first, float) - np.asarray(second, float), seed)
+    observed, around = replicates[0], replicates[1:][np.isfinite(replicates[1:])]
     if not np.isfinite(observed) or not len(around):
         return Difference(float(observed), np.nan, np.nan, np.nan)
     p = (1 + (np.abs(around - observed) >= abs(observed)).sum()) / (1 + len(around))
-    return Difference(float(observed), *_percentiles(draws[1:], level), float(p))
+    return Difference(float(observed), *_percentiles(replicates[1:], level), float(p))
 
 
-def _draws(statistic: Callable[[np.ndarray], float], weights: np.ndarray) -> np.ndarray:
-    rows = np.arange(weights.shape[1])
-    return np.array([statistic(np.repeat(rows, times)) for times in weights], float)
-
-
-def _over_seeds(draws: np.ndarray, seed: int) -> np.ndarray:
-    """The mean over seeds on each resample, with seeds drawn anew for each (Owen's pigeonhole bootstrap, 2007).
+def _over_seeds(replicates: np.ndarray, seed: int) -> np.ndarray:
+    """The mean over seeds on each resample, the seeds resampled for each (Owen's pigeonhole bootstrap, 2007): (1 + B,).
 
     Few seeds would understate their own variance by (n - 1) / n: their deviation is rescaled (Rao, Wu, JASA 1988).
     """
-    if draws.ndim == 1 or len(draws) == 1:
-        return draws.reshape(-1)
-    n_seeds, n_draws = draws.shape
-    drawn = np.random.default_rng(seed).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_draws).T
-    drawn[:, 0] = 1
-    mean = draws.mean(0)
-    return mean + np.sqrt(n_seeds / (n_seeds - 1)) * ((drawn * draws).mean(0) - mean)
+    if replicates.ndim == 1 or len(replicates) == 1:
+        return replicates.reshape(-1)
+    n_seeds, n_columns = replicates.shape
+    times = np.random.default_rng(seed).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_columns).T
+    times[:, 0] = 1
+    mean = replicates.mean(0)
+    return mean + np.sqrt(n_seeds / (n_seeds - 1)) * ((times * replicates).mean(0) - mean)
 
 
-def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
-    draws = draws[np.isfinite(draws)]
-    if not len(draws):
+def _percentiles(replicates: np.ndarray, level: float) -> tuple[float, float]:
+    replicates = replicates[np.isfinite(replicates)]
+    if not len(replicates):
         return np.nan, np.nan
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -19,4 +19,5 @@ Reading images and text
   bertscore          similarity of two texts
 All
   weights            which weights a name means (folder, id, id@revision), and their digest
+  checkpoints        unfinished fits on disk
 """

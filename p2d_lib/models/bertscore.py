@@ -50,11 +50,11 @@ def f1(
 
     scores = []
     for start in range(0, len(texts), batch_size):
-        (own, own_there, own_counts), (other, other_there, other_counts) = (
+        (words, words_mask, words_counts), (refs, refs_mask, refs_counts) = (
             embed(part[start : start + batch_size]) for part in (texts, references)
         )
-        cosine = (own @ other.mT).masked_fill(~(own_there[:, :, None] & other_there[:, None]), -1)
-        precision = (cosine.amax(2) * own_counts).sum(1) / own_counts.sum(1)
-        recall = (cosine.amax(1) * other_counts).sum(1) / other_counts.sum(1)
+        cosine = (words @ refs.mT).masked_fill(~(words_mask[:, :, None] & refs_mask[:, None]), -1)
+        precision = (cosine.amax(2) * words_counts).sum(1) / words_counts.sum(1)
+        recall = (cosine.amax(1) * refs_counts).sum(1) / refs_counts.sum(1)
         scores.append((2 * precision * recall / (precision + recall)).nan_to_num(0).cpu())
     return torch.cat(scores).numpy() if scores else np.empty(0, np.float32)

@@ -35,7 +35,7 @@ HUB = "hf-hub:"  # open_clip's prefix of a Hugging Face id
 
 @dataclass
 class Clip:
-    """An open_clip model with what it takes to ask it."""
+    """An open_clip model with its tokenizer."""
 
     model: nn.Module
     tokenizer: Callable[[Sequence[str]], torch.Tensor]
@@ -48,7 +48,7 @@ class Clip:
 
 
 def tiny(image_size: int) -> dict:
-    """open_clip's configuration of a CLIP small enough for a CPU: 4 M parameters, most of them its word table."""
+    """open_clip's configuration of a CLIP small enough for a CPU: 4 M parameters, most of them its token table."""
     return {
         "embed_dim": 64,
         "vision_cfg": {"image_size": image_size, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
@@ -66,7 +66,7 @@ def fit(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Clip, pd.DataFrame]:
-    """Fits a tiny CLIP from scratch; gives it and the log: step, loss, learning_rate.
+    """Fits a tiny CLIP from scratch; returns it and the log: step, loss, learning_rate.
 
     images: uint8 (n, s, s, 3). prompts: n texts. Prompts repeat, so all pairs of a batch that share one are positive:
     the target is uniform over them (Yang et al., UniCL, CVPR 2022; CLIP's loss where no prompt repeats).
@@ -133,8 +133,9 @@ def load(name: str | Path, device: torch.device) -> Clip:
             )
         return clip
     source = str(name)
-    if source.startswith(HUB) and "@" in source:  # open_clip takes no revision
-        name = weights.download(source.removeprefix(HUB))
+    if source.startswith(HUB) and "@" in source:
+        source = f"{HUB}{weights.resolve(source.removeprefix(HUB))}"
+        name = weights.download(source.removeprefix(HUB))  # open_clip takes no revision
     name = f"local-dir:{name}" if (Path(name) / CONFIG).exists() else str(name)
     model = open_clip.create_model_from_pretrained(name, device=device, return_transform=False).eval()
     return Clip(model, open_clip.get_tokenizer(name), None, source)
@@ -171,8 +172,8 @@ def alignment(clip: Clip, images: np.ndarray, prompts: Sequence[str]) -> np.ndar
 
 def retrieval(clip: Clip, images: np.ndarray, prompts: Sequence[str]) -> float:
     """Share of images (0..1) whose own prompt is the nearest of all different prompts; chance is 1 / their number."""
-    different, own = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)
-    return float(((embed_images(clip, images) @ embed_prompts(clip, different).T).argmax(1) == own).mean())
+    different, prompt_of = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)
+    return float(((embed_images(clip, images) @ embed_prompts(clip, different).T).argmax(1) == prompt_of).mean())
 
 
 @torch.inference_mode()

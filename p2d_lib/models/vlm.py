@@ -1,7 +1,7 @@
 """Vision-language models: any image-text-to-text model of transformers, asked one question about each image.
 
-Three kinds of answer: free text (`generate`), scores in a JSON object that is valid whatever the model says (`scores`),
-and one of a few options (`choose`). All three are greedy or exact, so the same model gives the same answer.
+Three kinds of answer: free text (`generate`), scores in a JSON object that is valid for any model (`scores`), and one
+of a few options (`choose`). All three are greedy or exact, so the same model gives the same answer.
 One question and one image size make all prompts of a batch equally long: nothing is padded, so an answer does not
 depend on the batch size beyond the rounding of a sum.
 """
@@ -29,7 +29,7 @@ from transformers import (
 
 from p2d_lib.models import weights
 
-_UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)  # what loading a bad folder raises
+_UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)  # raised by loading a bad folder
 
 
 class VlmError(Exception):
@@ -38,7 +38,7 @@ class VlmError(Exception):
 
 @dataclass
 class Vlm:
-    """A vision-language model with what turns images and words into its tokens."""
+    """A vision-language model with its processor, which turns images and words into tokens."""
 
     model: PreTrainedModel | PeftModel
     processor: ProcessorMixin
@@ -123,29 +123,29 @@ def generate(vlm: Vlm, images: np.ndarray, question: str, max_new_tokens: int, b
 
 @torch.inference_mode()
 def scores(vlm: Vlm, images: np.ndarray, question: str, fields: Sequence[str], batch_size: int = 8) -> np.ndarray:
-    """How marked the model finds each field on each image: float32 (n, len(fields)) in 0..0.9.
+    """The model's score of each field on each image: float32 (n, len(fields)) in 0..0.9.
 
     images: uint8 (n, h, w, 3). The answer's skeleton, {"<field>": 0._, "<field>": 0._}, is forced; at each slot only
-    the ten digits compete and the likeliest is written, so that the whole is JSON whatever the model would say. The
+    the ten digits compete and the likeliest is written, so that the whole is JSON for any model. The
     score is the mean of 0.0 .. 0.9 under the digits' probabilities, which ranks more finely than the digit written
     (G-Eval: Liu et al., EMNLP 2023); a model with no opinion on a field scores it 0.45.
     Raises VlmError where the tokenizer does not give each digit one token in a slot.
     """
     skeleton, slots, digits = _skeleton(vlm, question, fields)
     tenths = torch.arange(10, device=vlm.device) / 10
-    found = np.empty((len(images), len(fields)), np.float32)
+    expected = np.empty((len(images), len(fields)), np.float32)
     for rows, inputs in _batches(vlm, images, question, batch_size):
-        logits, past = _ask(vlm, inputs)
+        logits, past = _first_logits(vlm, inputs)
         written = skeleton.repeat(logits.shape[0], 1)
         fed = 0
         for k, slot in enumerate(slots):
             if slot > fed:
-                logits, past = _tell(vlm, written[:, fed:slot], past)
+                logits, past = _forced(vlm, written[:, fed:slot], past)
                 fed = slot
             p = logits[:, -1, digits[k]].softmax(-1)
-            found[rows, k] = (p @ tenths).cpu().numpy()
+            expected[rows, k] = (p @ tenths).cpu().numpy()
             written[:, slot] = digits[k, p.argmax(-1)]
-    return found
+    return expected
 
 
 @torch.inference_mode()
@@ -159,18 +159,18 @@ def choose(vlm: Vlm, images: np.ndarray, question: str, options: Sequence[str], 
     if len(options) < 2 or len(set(options)) < len(options):
         raise ValueError(f"options are {list(options)}: give at least two, all different")
     answers = [_answer(vlm, question, option) for option in options]
-    found = np.empty((len(images), len(options)), np.float32)
+    probabilities = np.empty((len(images), len(options)), np.float32)
     for rows, inputs in _batches(vlm, images, question, batch_size):
-        first, past = _ask(vlm, inputs)
+        first, past = _first_logits(vlm, inputs)
         likelihoods = []
         for answer in answers:
             logits, tokens = first, answer.repeat(len(first), 1)
-            if len(answer) > 1:  # a copy, since telling the model an option writes into its memory
-                rest, _ = _tell(vlm, tokens[:, :-1], copy.deepcopy(past))
+            if len(answer) > 1:  # a copy, since the cache is extended in place
+                rest, _ = _forced(vlm, tokens[:, :-1], copy.deepcopy(past))
                 logits = torch.cat([first, rest], dim=1)
             likelihoods.append(logits.log_softmax(-1).gather(-1, tokens[..., None]).mean((1, 2)))
-        found[rows] = torch.stack(likelihoods, dim=1).softmax(-1).cpu().numpy()
-    return found
+        probabilities[rows] = torch.stack(likelihoods, dim=1).softmax(-1).cpu().numpy()
+    return probabilities
 
 
 def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> PeftModel:
@@ -206,7 +206,7 @@ def _prompt(vlm: Vlm, question: str) -> str:
 
 
 def _answer(vlm: Vlm, question: str, answer: str) -> torch.Tensor:
-    """An answer's tokens (length,) as they follow the prompt: alone, its first word might be cut otherwise."""
+    """An answer's tokens (length,) as they follow the prompt; tokenised alone, its first word might differ."""
     prompt = _prompt(vlm, question)
     whole = prompt + ("" if prompt[-1].isspace() else " ") + answer
     before, after = (vlm.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, whole))
@@ -239,14 +239,14 @@ def _batches(vlm: Vlm, images: np.ndarray, question: str, batch_size: int) -> It
         yield rows, encode(vlm, images[rows], question)
 
 
-def _ask(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
-    """What the model would say first, logits (n, 1, vocabulary), and its memory of image and question."""
+def _first_logits(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
+    """Logits of the answer's first token (n, 1, vocabulary), and the key-value cache of image and question."""
     output = vlm.model(**inputs, use_cache=True, logits_to_keep=1)
     return output.logits[:, -1:].float(), output.past_key_values
 
 
-def _tell(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
-    """What the model would say after each of the tokens (n, length) that it is made to say: (n, length, vocabulary).
+def _forced(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
+    """Logits after each of the tokens (n, length) that are forced: (n, length, vocabulary), and the cache.
 
     No attention mask: nothing is padded, and Qwen-VL derives wrong positions from one longer than the tokens.
     """

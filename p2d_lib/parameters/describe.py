@@ -11,7 +11,7 @@ class Describe(Notebook):
     HEADINGS: ClassVar = {
         "describers": "Who describes",
         "worded_as": "How prompts are worded",
-        "gpt2": "The captioner",
+        "captioner_model": "The captioner",
         "vlm_model": "The vision-language model",
         "api_model": "The server's model",
         "n_described": "How much is described and scored",
@@ -27,6 +27,10 @@ class Describe(Notebook):
     describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
         ["template", "captioner"],
         description="In order of priority: the first valid description of an image makes its prompt.",
+    )
+    template_source: Literal["measured", "truth"] = Field(
+        "measured",
+        description="Features of the template: measured from mask, pixels and metadata, or a phantom's truth.",
     )
     edits_file: str = Field(
         "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
@@ -47,12 +51,13 @@ class Describe(Notebook):
         22, description="Prompts name only this many features, the most frequent in train images."
     )
 
-    gpt2: str = Field(
+    captioner_model: str = Field(
         "tiny",
-        description='Language model: "tiny" or a GPT-2 of the hub (both trained here), or a captioner\'s folder.',
+        description='Language model: "tiny", a GPT-2 (hub id, id@revision; trained here), or a captioner\'s folder.',
     )
     captioner_clip: str = Field(
-        "tiny", description='Vision encoder: "tiny" (trained here) or a name that open_clip loads.'
+        "tiny",
+        description='Vision encoder: "tiny" (trained here) or a name that open_clip loads, also hf-hub:id@revision.',
     )
     captioner_digest: str = Field(
         "", description='Required SHA-256 of a published captioner\'s weights; "": not checked.'
@@ -71,7 +76,7 @@ class Describe(Notebook):
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."
     )
 
-    vlm_model: str = Field("", description='Hub id or folder of an image-text-to-text model; "": none.')
+    vlm_model: str = Field("", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.')
     vlm_adapter: str = Field("", description='Folder of a LoRA for it; "": none.')
     vlm_answers: Literal["constrained", "repaired"] = Field(
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
@@ -88,7 +93,9 @@ class Describe(Notebook):
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
     )
-    bert_model: str = Field("", description='Hub id or folder of the model for BERTScore; "": no BERTScore.')
+    bert_model: str = Field(
+        "", description='Hub id, id@revision or folder of the model for BERTScore; "": no BERTScore.'
+    )
 
     @model_validator(mode="after")
     def _what_describers_need(self):

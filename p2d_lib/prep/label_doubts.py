@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from p2d_lib.instruments.copies import _planes
+from p2d_lib.instruments.copies import opponent_planes
 
 
 def cheap_features(images: np.ndarray, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def cheap_features(images: np.ndarray, measurements: pd.DataFrame) -> pd.DataFra
     frequency = np.hypot(*np.ogrid[: h - 2 * (h // 8), : w - 2 * (w // 8)]).ravel()
     rings = np.eye(14, dtype=np.float32)[np.digitize(frequency, np.geomspace(1, 0.75 * max(h, w), 13))][:, 1:13]
     pixels = []
-    for planes in _planes(images, balanced=False):
+    for planes in opponent_planes(images, balanced=False):
         energy = fft.dctn(planes[centre], axes=(2, 3), norm="ortho").reshape(len(planes), 3, -1) ** 2 @ rings
         parts = planes.mean((2, 3)), planes.std((2, 3)), planes[spot].mean((2, 3)), *np.moveaxis(np.log1p(energy), 1, 0)
         pixels.append(np.hstack(parts))

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from p2d_lib.images import square
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.vocabulary import DX
 
 EMPTY = 3.0  # bits: noise around one grey level has less, log2(sd sqrt(2 pi e)) for a standard deviation up to 1.9
 HAIRY, RULED = 0.01, 7  # share of the picture; ticks
-THUMBNAIL = 64  # px
 BLURRED = 3.0  # robust standard deviations below the median of log sharpness
 
 
@@ -61,13 +58,3 @@ def flags(cases: pd.DataFrame) -> pd.DataFrame:
             "has_ruler": cases["ruler"] >= RULED,
         }
     )
-
-
-def thumbnails(images: np.ndarray, rows: object = None) -> np.ndarray:
-    """Pictures of THUMBNAIL px at most, uint8, for `duplicates` and `cheap_features`, which need no more.
-
-    images: uint8 (n, s, s, 3). rows: not used; so it fits `Run.in_parts`.
-    """
-    if images.shape[1] <= THUMBNAIL:
-        return images
-    return np.stack([square(Image.fromarray(image), THUMBNAIL, Image.Resampling.BOX) for image in images])

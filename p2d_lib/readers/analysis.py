@@ -1,104 +1,101 @@
-"""What readings of the study say: can a reader tell real from synthetic, and read both alike?
+"""The readings of a study analysed: can a reader tell real from synthetic, and does it read both equally well?
 
 The study holds one image a lesion, so images are independent and binomial intervals hold.
 """
 
-from itertools import combinations
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, rankdata
 from sklearn import metrics
-from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    test_proportions_2indep,
+)
 
-from p2d_lib.instruments import intervals, multiplicity
+from p2d_lib.instruments import agreement, intervals, multiplicity, scores
 from p2d_lib.instruments.intervals import Interval
-from p2d_lib.readers.study import SOURCES
+from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
 
-NOTHING = Interval(np.nan, np.nan, np.nan)
-SAW_SYNTHETIC = ("synthetic", "mixed")  # arms of 06 that were trained on the synthetic images they would read here
+UNDEFINED = Interval(np.nan, np.nan, np.nan)
+TRAINED_ON_SYNTHETIC = ("synthetic", "mixed")  # arms of 06 whose training images are among those of the study
 
 
 def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """One row per reader: kind, arm, n, and as `stats.Interval`s dx_real, dx_synthetic, detection, auc; p, p_holm.
+    """One row per reader: reader, kind, arm, n; `Interval`s dx_*, detection, auc; p-values.
 
-    readings: schemas.READINGS. key: of the study, or of several put together. dx_*: share of right diagnoses, with
-    Wilson's interval (JASA 1927); NaN without such images, and for SAW_SYNTHETIC on synthetic ones. detection: share of
-    right answers to "real or synthetic?", a probability from 0.5 on being "synthetic"; auc: of that probability, with a
-    bootstrap interval over images; both NaN where the reader was not asked. p: two-sided binomial test of detection
-    against a coin; p_holm over readers. Raises ValueError for a reading of an image that the key does not know.
+    readings: schemas.READINGS. key: of the study, or of several put together.
+    dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
+    images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
+    interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability from 0.5 on
+    says "synthetic"; auc: of that probability, bootstrap interval over images; undefined without answers.
+    p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
+    against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
+    a family of their own. Raises ValueError for a reading of an image that the key does not know.
     """
     rows = []
-    for reader, read in _with_truth(readings, key).groupby("reader", sort=False):
-        arm = read["arm"].iloc[0]
-        right = read["dx_read"] == read["dx"]
-        right = right[~((read["source"] == "synthetic") & (arm in SAW_SYNTHETIC))]
-        asked = read[read["is_synthetic_read"].notna()]
-        found = (asked["is_synthetic_read"] >= 0.5) == (asked["source"] == "synthetic")
+    for (reader, kind, arm), one in _with_truth(readings, key).groupby(["reader", "kind", "arm"], sort=False):
+        right = {source: (part["dx_read"] == part["dx"]).to_numpy() for source, part in _by_source(one)}
+        if arm in TRAINED_ON_SYNTHETIC:
+            right["synthetic"] = right["synthetic"][:0]
+        difference, p_dx = _difference(right["synthetic"], right["real"])
+        answered = one[one["is_synthetic_read"].notna()]
+        synthetic = (answered["source"] == "synthetic").to_numpy()
+        p_synthetic = answered["is_synthetic_read"].to_numpy(float)
         rows.append(
             {
                 "reader": reader,
-                "kind": read["kind"].iloc[0],
+                "kind": kind,
                 "arm": arm,
-                "n": len(read),
-                **{f"dx_{source}": _wilson(right[read["source"] == source]) for source in SOURCES},
-                "detection": _wilson(found),
-                "auc": _auc(asked, n_resamples, seed),
-                "p": binomtest(int(found.sum()), len(found)).pvalue if len(found) else np.nan,
+                "n": len(one),
+                **{f"dx_{source}": _share(right[source]) for source in SOURCES},
+                "dx_difference": difference,
+                "detection": _share((p_synthetic >= 0.5) == synthetic),
+                "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
+                "p_dx": p_dx,
+                "p_auc": scores.mann_whitney(synthetic, p_synthetic),
             }
         )
-    result = pd.DataFrame(rows)
-    return result.assign(p_holm=multiplicity.holm(result["p"]))
+    return _corrected(pd.DataFrame(rows))
 
 
 def report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     """Precision, recall, F1 (0..1) and n of diagnoses: a row per class, then their plain mean."""
-    read = _with_truth(readings, key)
+    table = _with_truth(readings, key)
     result = metrics.classification_report(
-        read["dx"], read["dx_read"], labels=DX, output_dict=True, zero_division=np.nan
+        table["dx"], table["dx_read"], labels=DX, output_dict=True, zero_division=np.nan
     )
-    table = pd.DataFrame({name: result[name] for name in (*DX, "macro avg")}).T.astype({"support": int})
-    return table.rename(columns={"f1-score": "F1", "support": "n"}, index={"macro avg": "mean"})
+    rows = pd.DataFrame({name: result[name] for name in (*DX, "macro avg")}).T.astype({"support": int})
+    return rows.rename(columns={"f1-score": "F1", "support": "n"}, index={"macro avg": "mean"})
 
 
 def confusion(readings: pd.DataFrame, key: pd.DataFrame, source: str) -> np.ndarray:
     """Counts (7, 7), true class by class read, in the order of DX, on images of one source."""
-    read = _with_truth(readings, key)
-    read = read[read["source"] == source]
-    return metrics.confusion_matrix(read["dx"], read["dx_read"], labels=DX)
+    table = _with_truth(readings, key)
+    table = table[table["source"] == source]
+    return metrics.confusion_matrix(table["dx"], table["dx_read"], labels=DX)
 
 
 def roc(readings: pd.DataFrame, key: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per reader who was asked: rates of real and of synthetic images called synthetic, as the threshold falls."""
-    read = _with_truth(readings, key)
-    asked = read[read["is_synthetic_read"].notna()]
+    """Per reader who answered: rates of real and of synthetic images called synthetic, as the threshold falls."""
+    table = _with_truth(readings, key)
+    answered = table[table["is_synthetic_read"].notna()]
     return {
         reader: metrics.roc_curve(one["source"] == "synthetic", one["is_synthetic_read"])[:2]
-        for reader, one in asked.groupby("reader", sort=False)
+        for reader, one in answered.groupby("reader", sort=False)
     }
 
 
-def agreement(readings: pd.DataFrame) -> pd.DataFrame:
-    """Kappa between readers of the same images: question (dx | source), readers, n images all of them read, kappa.
-
-    Cohen's for each pair (Educ Psychol Meas 1960), and Fleiss' where there are more than two (Psychol Bull 1971). Empty
-    with fewer than two readers.
-    """
+def kappa(readings: pd.DataFrame) -> pd.DataFrame:
+    """Agreement of the readers: question (dx | source), then readers, n, kappa as `agreement.kappa` gives them."""
     source = (readings["is_synthetic_read"] >= 0.5).where(readings["is_synthetic_read"].notna())
-    rows = []
-    for question, said in (("dx", readings["dx_read"]), ("source", source)):
-        table = readings.assign(said=said).pivot(index="image_id", columns="reader", values="said")
-        table = table.dropna(axis=1, how="all")
-        for pair in combinations(table, 2):
-            both = table[list(pair)].dropna().astype(str)
-            kappa = metrics.cohen_kappa_score(both[pair[0]], both[pair[1]]) if len(both) else np.nan
-            rows.append((question, " – ".join(pair), len(both), kappa))
-        common = table.dropna().astype(str)
-        if table.shape[1] > 2 and len(common):
-            rows.append((question, f"all {table.shape[1]}", len(common), fleiss_kappa(aggregate_raters(common)[0])))
-    return pd.DataFrame(rows, columns=["question", "readers", "n", "kappa"])
+    tables = []
+    for question, answer in (("dx", readings["dx_read"]), ("source", source)):
+        answers = readings.assign(answer=answer).pivot(index="image_id", columns="reader", values="answer")
+        tables.append(agreement.kappa(answers).assign(question=question))
+    return pd.concat(tables)[["question", *agreement.COLUMNS]]
 
 
 def _with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
@@ -108,22 +105,42 @@ def _with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     return readings.merge(key[["image_id", "source", "dx"]], on="image_id", validate="many_to_one")
 
 
-def _wilson(right: pd.Series) -> Interval:
+def _by_source(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(source, table[table["source"] == source]) for source in SOURCES]
+
+
+def _corrected(result: pd.DataFrame) -> pd.DataFrame:
+    """With p_dx_holm and p_auc_holm: one family of real readers, one of simulated ones."""
+    tests = ["p_dx", "p_auc"]
+    for simulated in (False, True):
+        rows = (result["kind"] == "simulated") == simulated
+        corrected = multiplicity.holm(result.loc[rows, tests].to_numpy().ravel()).reshape(-1, len(tests))
+        result.loc[rows, [f"{test}_holm" for test in tests]] = corrected
+    return result
+
+
+def _share(right: Sequence[bool]) -> Interval:
     if not len(right):
-        return NOTHING
-    low, high = proportion_confint(int(right.sum()), len(right), method="wilson")
-    return Interval(float(right.mean()), float(low), float(high))
+        return UNDEFINED
+    low, high = proportion_confint(int(np.sum(right)), len(right), method="wilson")
+    return Interval(float(np.mean(right)), float(low), float(high))
 
 
-def _auc(asked: pd.DataFrame, n_resamples: int, seed: int) -> Interval:
-    synthetic, score = (asked["source"] == "synthetic").to_numpy(), asked["is_synthetic_read"].to_numpy()
+def _difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
+    """Share of first minus share of second, bool each: interval and two-sided p of no difference."""
+    if not len(first) or not len(second):
+        return UNDEFINED, np.nan
+    estimate = float(first.mean() - second.mean())
+    counts = first.sum(), len(first), second.sum(), len(second)
+    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
+    if (first.all() and second.all()) or not (first.any() or second.any()):  # no variance: the score is 0 / 0
+        return Interval(estimate, float(low), float(high)), 1.0
+    p = test_proportions_2indep(*counts, method="score", compare="diff", return_results=False)[1]
+    return Interval(estimate, float(low), float(high)), float(p)
+
+
+def _auc(synthetic: np.ndarray, p_synthetic: np.ndarray, n_resamples: int, seed: int) -> Interval:
     if synthetic.all() or not synthetic.any():
-        return NOTHING
-
-    def area(rows: np.ndarray) -> float:  # Mann-Whitney's U: sklearn's roc_auc_score, ten times faster
-        truth, ranks = synthetic[rows], rankdata(score[rows])
-        n = int(truth.sum())
-        pairs = n * (len(rows) - n)
-        return (ranks[truth].sum() - n * (n + 1) / 2) / pairs if pairs else np.nan
-
-    return intervals.bootstrap(area, asked["image_id"], n_resamples, seed)
+        return UNDEFINED
+    weights = intervals.resample(range(len(synthetic)), n_resamples, seed)
+    return intervals.summarise(scores.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))

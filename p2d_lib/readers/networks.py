@@ -1,4 +1,4 @@
-"""Networks in the reader study: their answers as readings, and one that learns to tell synthetic from real."""
+"""A network of the reader study that learns to tell synthetic images from real ones."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from p2d_lib.vocabulary import DX
+
+def outside_study(cases: pd.DataFrame, synthetic: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+    """Images for the detector to learn from: columns of cases and is_synthetic (bool).
+
+    Real ones are of val and test, since the scout was fitted on train, and of lesions that the study does not show;
+    synthetic ones are accepted ones of the adapter that the study does not show.
+    """
+    lesions = cases["lesion_id"][cases["image_id"].isin(key["image_id"])]
+    real = cases[(cases["split"] != "train") & ~cases["lesion_id"].isin(lesions)]
+    accepted = synthetic[synthetic["accepted"] & (synthetic["generator"] == "adapter")]
+    generated = accepted[~accepted["image_id"].isin(key["image_id"])]
+    return pd.concat([real.assign(is_synthetic=False), generated.assign(is_synthetic=True)], ignore_index=True)
 
 
 def detector(features: np.ndarray, is_synthetic: np.ndarray, dx: np.ndarray) -> Pipeline:
@@ -20,31 +31,9 @@ def detector(features: np.ndarray, is_synthetic: np.ndarray, dx: np.ndarray) -> 
     if is_synthetic.all() or not is_synthetic.any():
         raise ValueError(
             f"of {len(is_synthetic)} images outside the study {is_synthetic.sum()} are synthetic: both sources are "
-            "needed to learn the difference; draw more images per class in 04_sample than the study shows"
+            "needed to learn the difference; generate more images per class in 04_sample than the study shows"
         )
     cell = pd.Series(is_synthetic.astype(str)) + np.asarray(dx, object)
     weight = len(cell) / cell.nunique() / cell.map(cell.value_counts()).to_numpy()  # 1 on average
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     return model.fit(features, is_synthetic, logisticregression__sample_weight=weight)
-
-
-def readings(
-    image_id: np.ndarray, reader: str, p: np.ndarray, arm: str = "", p_synthetic: np.ndarray | None = None
-) -> pd.DataFrame:
-    """A network's answers as schemas.READINGS.
-
-    p: probabilities (n, 7) in the order of DX. p_synthetic: P(synthetic) (n,), or None where it was not asked.
-    """
-    return pd.DataFrame(
-        {
-            "image_id": image_id,
-            "reader": reader,
-            "kind": "network",
-            "arm": arm,
-            "seed": -1,
-            "dx_read": np.array(DX)[p.argmax(1)],
-            **{f"p_{dx}": p[:, k].clip(0, 1) for k, dx in enumerate(DX)},
-            "is_synthetic_read": np.nan if p_synthetic is None else p_synthetic,
-            "seconds": np.nan,
-        }
-    )

@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from p2d_lib.readers import analysis
-from p2d_lib.readers.study import SOURCES
+from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
+ALPHA = 0.05
 THUMBNAIL = 96  # px at most of an image in the contact sheet
 
 
@@ -22,22 +23,18 @@ def contact_sheet(pictures: np.ndarray, columns: int = 14) -> Figure:
     return figures.grid(rows, [f"{i * columns + 1}–{i * columns + len(row)}" for i, row in enumerate(rows)])
 
 
-def readers_table(result: pd.DataFrame, simulated: bool) -> pd.DataFrame:
-    """`analysis.analyse` as it is printed. simulated: the persons are the shipped example."""
-    shown = {
-        "reader": result["reader"],
-        "kind": result["kind"].replace({"person": "simulated"} if simulated else {}),
-        "n": result["n"],
-        "dx, real": result["dx_real"],
-        "dx, synthetic": result["dx_synthetic"],
-        "real or synthetic": result["detection"],
-        "AUC": result["auc"],
+def readers_table(result: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.analyse` as it is printed."""
+    intervals = {
+        "dx, real": "dx_real",
+        "dx, synthetic": "dx_synthetic",
+        "real or synthetic": "detection",
+        "AUC": "auc",
     }
-    shown = {
-        name: cells.map(lambda cell: tables.interval(*cell, digits=2)) if isinstance(cells.iloc[0], tuple) else cells
-        for name, cells in shown.items()
-    }
-    return pd.DataFrame(shown).assign(p=result["p_holm"].map(lambda p: "–" if p != p else _p(p).removeprefix("= ")))
+    printed = {name: result[column].map(lambda cell: tables.interval(*cell, 2)) for name, column in intervals.items()}
+    p = {name: result[column].map(_cell) for name, column in (("p (dx)", "p_dx_holm"), ("p (AUC)", "p_auc_holm"))}
+    order = ("dx, real", "dx, synthetic", "p (dx)", "real or synthetic", "AUC", "p (AUC)")
+    return result[["reader", "kind", "n"]].assign(**{name: (printed | p)[name] for name in order})
 
 
 def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) -> Figure:
@@ -54,68 +51,67 @@ def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) 
     return figure
 
 
-def confusion_figure(readings: pd.DataFrame, key: pd.DataFrame, title: str) -> Figure:
-    """Diagnoses on real and on synthetic images, in percent of the true class; darker is more."""
-    figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.6), sharey=True)
-    for axis, source in zip(axes, SOURCES, strict=True):
-        counts = analysis.confusion(readings, key, source)
-        share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
-        for (i, j), value in np.ndenumerate(share):
-            if counts[i, j]:
-                axis.text(
-                    j, i, f"{value:.0f}", ha="center", va="center", fontsize=6, color="white" if value > 55 else "black"
-                )
-        axis.set(title=f"{source} (n = {counts.sum()})", xlabel="read as")
-        axis.set_xticks(range(len(DX)), DX, rotation=45)
-        axis.set_yticks(range(len(DX)), DX)
-        axis.spines[:].set_visible(False)
-        axis.tick_params(length=0)
-    axes[0].set_ylabel("true class")
-    figure.suptitle(title, fontsize=8)
-    return figure
+def confusion_figure(readings: pd.DataFrame, key: pd.DataFrame) -> Figure:
+    """Diagnoses on real and on synthetic images, in percent of the true class."""
+    return figures.confusions({source: analysis.confusion(readings, key, source) for source in SOURCES}, DX)
 
 
-def findings(result: pd.DataFrame, key: pd.DataFrame, short: str, simulated: bool) -> list[str]:
-    """What the numbers say, a sentence per question; key: of the run's own study."""
+def findings(result: pd.DataFrame, key: pd.DataFrame, short: str) -> list[str]:
+    """The results as sentences, one per reader. result: `analysis.analyse`. key, short: of the run's own study."""
     per_source = key["source"].value_counts()
     lines = [
         f"The study shows {len(key)} images: {per_source.min()} real ones, each of another lesion, and as many "
         f"synthetic ones. {short}".strip()
     ]
-    for row in result.itertuples():
-        example = " (the shipped example, not a person)" if simulated and row.kind == "person" else ""
-        said = []
-        if row.dx_real.estimate == row.dx_real.estimate:
-            said.append(f"reads {row.dx_real.estimate:.0%} of the real images right")
-        if row.dx_synthetic.estimate == row.dx_synthetic.estimate:
-            said.append(f"{row.dx_synthetic.estimate:.0%} of the synthetic ones ({_versus(row)})")
-        if row.detection.estimate == row.detection.estimate:
-            beyond = "better than" if row.detection.estimate > 0.5 else "worse than"
-            verdict = f"{beyond} a coin" if row.p_holm < 0.05 else "not told from a coin"
-            found = f"{row.detection.estimate:.0%} ({verdict}, p {_p(row.p_holm)})"
-            said.append(f"is right about real or synthetic in {found}")
-        lines.append(f"**{row.reader}**{example} {', '.join(said)}.")
+    for simulated, rows in result.groupby(result["kind"] == "simulated"):
+        n_tests = int(rows[["p_dx", "p_auc"]].notna().to_numpy().sum())
+        example = " (the shipped example of other images; no person)" if simulated else ""
+        lines += [f"**{row.reader}**{example} {'; '.join(_sentences(row, n_tests))}." for row in rows.itertuples()]
     return lines
 
 
-def agreement_findings(agreement: pd.DataFrame) -> list[str]:
-    """A sentence on `analysis.agreement`; none where there is one reader."""
-    known = agreement.dropna()
+def agreement_findings(kappa: pd.DataFrame) -> list[str]:
+    """A sentence on `analysis.kappa`; none where there is one reader."""
+    known = kappa.dropna()
     if known.empty:
         return []
-    said = [f"{row.readers} {row.kappa:.2f} on {row.question} (n = {row.n})" for row in known.itertuples()]
-    return [f"Agreement beyond chance (kappa; 0 none, 1 perfect): {'; '.join(said)}."]
+    values = [f"{row.readers} {row.kappa:.2f} on {row.question} (n = {row.n})" for row in known.itertuples()]
+    return [f"Agreement beyond chance (kappa; 0 none, 1 perfect): {'; '.join(values)}."]
 
 
-def _versus(row: tuple) -> str:
-    real, synthetic = row.dx_real, row.dx_synthetic
-    if synthetic.high < real.low:
-        return "fewer, intervals apart"
-    if synthetic.low > real.high:
-        return "more, intervals apart"
-    return "intervals overlap"
+def _sentences(row: tuple, n_tests: int) -> list[str]:
+    """The results of one reader, of n_tests that are corrected together."""
+    parts = []
+    if _defined(row.dx_real):
+        parts.append(f"reads {row.dx_real.estimate:.0%} of the real images right")
+    if _defined(row.dx_difference):
+        words = ("more", "fewer", "a difference is not shown")
+        verdict = _verdict(row.dx_difference.estimate, row.p_dx, row.p_dx_holm, n_tests, words)
+        parts.append(f"{row.dx_synthetic.estimate:.0%} of the synthetic ones ({verdict})")
+    if _defined(row.auc):
+        words = ("better than chance", "worse than chance", "a difference from chance is not shown")
+        verdict = _verdict(row.auc.estimate - 0.5, row.p_auc, row.p_auc_holm, n_tests, words)
+        area = tables.interval(*row.auc, 2)
+        parts.append(f"tells synthetic from real with AUC {area} ({verdict}), right in {row.detection.estimate:.0%}")
+    return parts
+
+
+def _verdict(effect: float, p: float, p_holm: float, n_tests: int, words: tuple[str, str, str]) -> str:
+    """In words: above, below, not shown; a p-value that only the correction lifts over 0.05 is named as such."""
+    above, below, not_shown = words
+    if p_holm <= ALPHA:
+        return f"{above if effect > 0 else below}, p {_p(p_holm)}"
+    alone = f", p {_p(p)} alone but {_cell(p_holm)} among {n_tests} tests" if p <= ALPHA else f", p {_p(p_holm)}"
+    return not_shown + alone
+
+
+def _defined(interval: tuple) -> bool:
+    return bool(np.isfinite(interval[0]))
 
 
 def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _cell(p: float) -> str:
+    return "–" if p != p else _p(p).removeprefix("= ")

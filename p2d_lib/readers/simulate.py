@@ -1,7 +1,7 @@
-"""A simulated reader: answers drawn from stated probabilities, so that the analysis has something true to recover.
+"""A simulated reader: random answers with stated probabilities, so that the analysis has something true to recover.
 
-It stands in for people where none have read yet, and is labelled "simulated" wherever it is shown. It says nothing
-about dermatologists.
+On phantom runs it stands in for people where none have read yet: its readings have the kind "simulated". It says
+nothing about dermatologists, and no run on real images shows it.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.files import atomic
-from p2d_lib.readers import study
+from p2d_lib.readers import sheet, study
+from p2d_lib.readers.answers import Filled, read_all
+from p2d_lib.readings import SOURCES
+from p2d_lib.run import Run, home
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 EXAMPLE = Path(__file__).parent / "example"  # the sheet and key that ship
 
-MISTAKEN_FOR = {  # what a wrong answer says, in parts: the look-alikes of each class
+MISTAKEN_FOR = {  # the look-alikes that a wrong answer names instead, with their weights
     "akiec": {"bcc": 3, "bkl": 4, "mel": 1},
     "bcc": {"akiec": 3, "bkl": 2, "mel": 1, "vasc": 1},
     "bkl": {"mel": 3, "nv": 3, "akiec": 2, "bcc": 1},
@@ -44,19 +47,19 @@ class SimulatedReader:
 
 
 def confusion(reader: SimulatedReader, source: str) -> np.ndarray:
-    """P(says column | is row), (7, 7) in the order of DX; rows add up to 1. source: real | synthetic."""
-    matrix = np.array([[MISTAKEN_FOR[true].get(said, 0) for said in DX] for true in DX], float)
+    """P(column is named | row is true), (7, 7) in the order of DX; rows add up to 1. source: real | synthetic."""
+    matrix = np.array([[MISTAKEN_FOR[true].get(named, 0) for named in DX] for true in DX], float)
     recall = np.array([reader.recall[dx] for dx in DX]) * (reader.synthetic_recall if source == "synthetic" else 1)
     return np.diag(recall) + (1 - recall)[:, None] * matrix / matrix.sum(1, keepdims=True)
 
 
 def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFrame:
-    """What the reader answers: number, source, dx, confidence, quality, comment (as `study.fill` takes them).
+    """What the reader answers: number, source, dx, confidence, quality, comment (as `sheet.fill` takes them).
 
     Confidence is 1 + Binomial(4, 0.65 when right about the source, else 0.35), quality 1 + Binomial(4, 0.75 on real
     images, 0.6 on synthetic ones). Each image has its own random numbers.
     """
-    matrices = {source: confusion(reader, source) for source in study.SOURCES}
+    matrices = {source: confusion(reader, source) for source in SOURCES}
     rows = []
     for image in key.itertuples():
         rng = np.random.default_rng(derive(seed, "simulated reader", reader.name, image.image_id))
@@ -75,20 +78,38 @@ def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def filled_sheets(run: Run, sheets: str, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+    """The sheets that people filled, read, and the key they were read with.
+
+    sheets: a folder, relative to `home()`; "": study_filled of the run. Where that is not there, a phantom run has the
+    shipped example, of the kind "simulated", and a run on real images has no sheet. key: of the run's study.
+    """
+    folder = home() / sheets if sheets else run.folder / "study_filled"
+    if sheets or folder.is_dir():
+        return read_all(folder, key)
+    return example(key) if run.note else ([], key)
+
+
+def example(key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+    """The shipped sheet, read, and the key it was read with; as `answers.read_all`, of the kind "simulated"."""
+    sheets, key = read_all(EXAMPLE, key)
+    return [one._replace(readings=one.readings.assign(kind="simulated")) for one in sheets], key
+
+
 def write_example(folder: Path = EXAMPLE) -> None:
     """Makes sheet.xlsx and key.csv of the example: 140 images that exist by name only, read by one simulated reader."""
-    pool = [
+    rows = [
         {"image_id": f"example_{source}_{dx}_{i}", "lesion_id": f"example_{dx}_{i}", "dx": dx, "path": ""}
-        for source in study.SOURCES
+        for source in SOURCES
         for dx in DX
         for i in range(10)
     ]
-    images = pd.DataFrame(pool).assign(split="test", generator="adapter", accepted=True)
+    images = pd.DataFrame(rows).assign(split="test", generator="adapter", accepted=True)
     real = images["image_id"].str.contains("_real_")
     key, _ = study.choose(images[real], images[~real], 140, seed=0)
     reader = SimulatedReader("Simulated reader")
     with TemporaryDirectory() as blank:
-        study.write_sheet(Path(blank) / "sheet.xlsx", key)
-        study.fill(Path(blank) / "sheet.xlsx", folder / "sheet.xlsx", reader.name, answers(key, reader, seed=0))
+        sheet.write(Path(blank) / "sheet.xlsx", key)
+        sheet.fill(Path(blank) / "sheet.xlsx", folder / "sheet.xlsx", reader.name, answers(key, reader, seed=0))
     with atomic(folder / "key.csv") as partial:
         key.to_csv(partial, index=False)

@@ -163,6 +163,21 @@ def confusion(axis: Axes, counts: np.ndarray, labels: Sequence[str]) -> None:
     axis.tick_params(axis="y", rotation=0)
 
 
+def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
+    """A panel of `confusion` for each title, two side by side, its number of readings beside the title."""
+    n_rows = -(-len(panels) // 2)
+    figure, axes = plt.subplots(
+        n_rows, 2, figsize=(TEXT_WIDTH, 2.5 * n_rows), sharex=True, sharey=True, squeeze=False
+    )  # fmt: skip
+    for axis, (title, counts) in zip(axes.flat, panels.items(), strict=False):
+        confusion(axis, counts, labels)
+        axis.set_title(f"{title} (n = {counts.sum():,})")
+        axis.label_outer()
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    return figure
+
+
 def losses(axis: Axes, log: pd.DataFrame) -> None:
     """A training log, columns step, loss and perhaps val_loss: the running mean over 5 % of its steps, and val_loss."""
     mean = log["loss"].rolling(max(2, len(log) // 20), min_periods=1).mean()

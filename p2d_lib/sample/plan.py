@@ -11,9 +11,9 @@ from p2d_lib.words.choose import chosen, resample
 from p2d_lib.words.render import PRESENT
 from p2d_lib.words.wording import Wording, lesions
 
-COLUMNS = ("image_id", "dx", "prompt", "seed", "generator")
+COLUMNS = ("image_id", "dx", "prompt", "prompted_by", *FEATURES, "seed", "generator")
 MODES = ("balanced", "proportional", "random", "curriculum")
-FLOOR = 0.5  # of a curriculum's images, which are spread evenly whatever the errors are
+EVEN_SHARE = 0.5  # of a curriculum's images: spread evenly over the strata, whatever the errors are
 
 
 def make(
@@ -30,34 +30,40 @@ def make(
     wording: Wording | None = None,
     count: Callable[[str], int] | None = None,
 ) -> pd.DataFrame:
-    """A plan of 7 x per_class images by the adapter, and of others_per_class of each class by each of the others.
+    """A plan of 7 x per_class images of the adapter, and of others_per_class of each class of each of the others.
 
-    One row per image to draw, columns image_id, dx, prompt, seed, generator. mode, errors: how many of each class, see
-    `numbers`. A curriculum also asks more for the features that a class is misread with: its rows of `errors` (of
-    `validation_errors`) are strata, and their `shares` say how many prompts come of the cases that show the feature;
-    "" is the whole class.
+    One row per image: image_id, dx, prompt, prompted_by (image_id of the train case whose description it follows), the
+    vocabulary's 22 scores that are asked for, seed, generator. A score is NaN where the description does not know it or
+    `wording` leaves the feature out of prompts.
 
-    Prompts come of the valid descriptions of `train` cases of the class, as `prompts.resample` samples them; "jitter"
-    makes new ones, which `wording` words with `count` tokens. The others repeat prompt and seed of the first rows of
-    "adapter", so that they pair. Row i of a class is the same whatever the numbers. Raises ValueError for a class
-    without train descriptions.
+    mode, errors: how many of each class, see `numbers`. A curriculum also asks more for the features that a class is
+    misread with: its rows of `errors` (of `validation_errors`) are strata, and their `shares` say how many prompts come
+    from the cases that show the feature; "" is the whole class.
+
+    Prompts come from the valid descriptions of `train` cases of the class, as `choose.resample` samples them; "jitter"
+    makes new ones with other scores, which `wording` words with `count` tokens. The others repeat prompt and seed of
+    the first rows of "adapter", so that they pair. Row i of a class is the same whatever the numbers. Raises ValueError
+    for a class without train descriptions.
     """
-    known = chosen(descriptions)[["image_id", "prompt", *FEATURES]]
-    train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]].merge(known)
-    rows = []
+    described = chosen(descriptions)[["image_id", "prompt", *FEATURES]]
+    train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]].merge(described)
+    parts = []
     for dx, n in numbers(train["dx"], per_class, seed, mode, errors).items():
-        own = train[train["dx"] == dx]
-        if own.empty:
+        of_class = train[train["dx"] == dx]
+        if of_class.empty:
             raise ValueError(f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with")
-        own_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
-        asked = _rows(own, max(n, others_per_class), sampling, derive(seed, "plan", dx), own_errors)
-        prompts = asked["prompt"].tolist()
+        its_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
+        rows = _rows(of_class, max(n, others_per_class), sampling, derive(seed, "plan", dx), its_errors)
         if sampling == "jitter":
-            prompts = wording.prompts(lesions(asked, asked), count, seed, [f"{dx}{i}" for i in range(len(asked))])
+            rows["prompt"] = wording.prompts(lesions(rows, rows), count, seed, [f"{dx}{i}" for i in range(len(rows))])
+        rows["seed"] = [derive(seed, "sample", dx, i) for i in range(len(rows))]
         for generator, m in (("adapter", n), *((other, others_per_class) for other in others)):
-            for i, prompt in enumerate(prompts[:m]):
-                rows.append((f"{generator}_{dx}_{i:05d}", dx, prompt, derive(seed, "sample", dx, i), generator))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            names = [f"{generator}_{dx}_{i:05d}" for i in range(m)]
+            part = rows[:m].rename(columns={"image_id": "prompted_by"})
+            parts.append(part.assign(image_id=names, generator=generator)[list(COLUMNS)])
+    plan = pd.concat(parts, ignore_index=True)
+    unnamed = set(FEATURES) - set(wording.concepts if wording else FEATURES)
+    return plan.assign(**dict.fromkeys(unnamed, np.nan)).astype(dict.fromkeys(FEATURES, float))
 
 
 def numbers(
@@ -67,7 +73,7 @@ def numbers(
 
     - "balanced": all the same;
     - "proportional": as frequent as in train, at least one;
-    - "random": the class of each image drawn uniformly, at least one;
+    - "random": the class of each image at random, all equally likely, at least one;
     - "curriculum": more of what a classifier gets wrong, by the `shares` of its errors on val, at least one.
 
     Counts are rounded by largest remainder. Raises ValueError for another mode, or a curriculum without errors.
@@ -76,8 +82,8 @@ def numbers(
     if mode == "balanced":
         return dict.fromkeys(DX, per_class)
     if mode == "random":
-        drawn = pd.Series([*DX, *(DX[derive(seed, "class", i) % len(DX)] for i in range(total - len(DX)))])
-        return drawn.value_counts().reindex(DX).to_dict()
+        classes = pd.Series([*DX, *(DX[derive(seed, "class", i) % len(DX)] for i in range(total - len(DX)))])
+        return classes.value_counts().reindex(DX).to_dict()
     if mode == "proportional":
         weights = pd.Series(train).value_counts().reindex(DX, fill_value=0).to_numpy(float)
     elif mode == "curriculum" and errors is not None:
@@ -91,21 +97,22 @@ def numbers(
 
 
 def shares(errors: pd.Series) -> np.ndarray:
-    """FLOOR / k + (1 - FLOOR) error / sum of errors: the share of each of k strata; they add up to 1.
+    """EVEN_SHARE / k + (1 - EVEN_SHARE) error / sum of errors: the share of each of k strata; they add up to 1.
 
     None vanishes, and the share rises linearly with the error. Strata of unknown error (NaN) count as the mean of the
     known; without any error all are equal.
     """
     error = errors.fillna(errors.mean()).to_numpy(float)
     even = np.full(len(error), 1 / len(error))
-    return even if not error.sum() > 0 else FLOOR * even + (1 - FLOOR) * error / error.sum()
+    return even if not error.sum() > 0 else EVEN_SHARE * even + (1 - EVEN_SHARE) * error / error.sum()
 
 
 def validation_errors(dx: Sequence[str], dx_read: Sequence[str], features: pd.DataFrame | None = None) -> pd.DataFrame:
-    """How often a classifier errs on val, per class (feature "") and, with features, per class and feature shown.
+    """How often a classifier errs on val, per class (feature "") and, with features, per class and present feature.
 
-    dx, dx_read: true and read diagnoses (n,). features: the vocabulary's scores of each image (n rows); from PRESENT on
-    one is shown. Columns dx, feature, n, error = (wrong + 1) / (n + 2), Laplace's estimate: few images move it little.
+    dx, dx_read: true and predicted diagnoses (n,). features: the vocabulary's scores of each image (n rows); one is
+    present from PRESENT on. Columns dx, feature, n, error = (wrong + 1) / (n + 2), Laplace's estimate, which few images
+    move little.
     """
     table = pd.DataFrame({"dx": list(dx), "wrong": np.asarray(dx, object) != np.asarray(dx_read, object)})
     shown = {"": np.ones(len(table), bool)}
@@ -118,16 +125,19 @@ def validation_errors(dx: Sequence[str], dx_read: Sequence[str], features: pd.Da
     return pd.concat(parts)[["dx", "feature", "n", "error"]].reset_index(drop=True)
 
 
-def _rows(own: pd.DataFrame, n: int, sampling: str, seed: int, errors: pd.DataFrame | None) -> pd.DataFrame:
+def _rows(of_class: pd.DataFrame, n: int, sampling: str, seed: int, errors: pd.DataFrame | None) -> pd.DataFrame:
     """n train rows of a class to prompt with; a curriculum takes them from strata of rows that show a feature."""
-    if errors is None or errors.empty:  # of a class that val lacks nothing is known
-        return resample(own, n, sampling, seed)
-    strata = {row.feature: own[own[row.feature] >= PRESENT] if row.feature else own for row in errors.itertuples()}
-    some = [len(rows) > 0 for rows in strata.values()]
-    edges = np.cumsum(shares(errors["error"][some]))[:-1]
-    place = np.searchsorted(edges, [derive(seed, "stratum", i) / 2**63 for i in range(n)], side="right")
+    if errors is None or errors.empty:  # val holds no image of the class: nothing is known of its errors
+        return resample(of_class, n, sampling, seed)
+    strata = {
+        row.feature: of_class[of_class[row.feature] >= PRESENT] if row.feature else of_class
+        for row in errors.itertuples()
+    }
+    occupied = [len(rows) > 0 for rows in strata.values()]
+    edges = np.cumsum(shares(errors["error"][occupied]))[:-1]
+    stratum = np.searchsorted(edges, [derive(seed, "stratum", i) / 2**63 for i in range(n)], side="right")
     parts = []
     for k, (name, rows) in enumerate((name, rows) for name, rows in strata.items() if len(rows)):
-        wanted = np.flatnonzero(place == k)
-        parts.append(resample(rows, len(wanted), sampling, derive(seed, "stratum", name)).set_index(wanted))
+        places = np.flatnonzero(stratum == k)
+        parts.append(resample(rows, len(places), sampling, derive(seed, "stratum", name)).set_index(places))
     return pd.concat(parts).sort_index()

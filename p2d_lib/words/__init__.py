@@ -1,1 +1,1 @@
-"""Features -> words, words -> features, rewording, and the choice of whose words count."""
+"""Features -> words, words -> features, rewording, and which description of an image is used."""

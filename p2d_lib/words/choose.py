@@ -1,4 +1,4 @@
-"""Which description of an image counts, and which cases new prompts are modelled on."""
+"""Which description of an image is used, and from which cases new prompts are made."""
 
 import math
 
@@ -9,25 +9,24 @@ from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import PRESENT
 
-JITTER = 0.35  # share of a class's standard deviation that a jittered prompt moves by
+JITTER = 0.35  # a jittered score moves by this share of its class's standard deviation
 
 
 def chosen(descriptions: pd.DataFrame) -> pd.DataFrame:
-    """One valid description per image: a person's before a machine's, then the first in the table's order."""
+    """One valid description per image: a person's edit if there is one, else the first in the table's order."""
     valid = descriptions[descriptions["valid"]]
     return valid.sort_values("reviewer", key=lambda who: who == "", kind="stable").drop_duplicates("image_id")
 
 
 def resample(table: pd.DataFrame, n: int, mode: str, seed: int) -> pd.DataFrame:
-    """Rows to prompt n new images of one class with, from the class's train rows; row i is the same whatever n.
+    """n rows, from the train rows of one class, to make the prompts of n new images with; row i does not depend on n.
 
-    table: the features' columns and any others, which go along. mode:
-    - "empirical": the rows as they are, each once before any twice;
-    - "jitter": such a row moved within 0..1 by a share of the difference of two other rows and drawn towards the mean,
-      so that means and covariances stay what they were (the smoothed bootstrap of Silverman and Young, Biometrika 74,
-      1987). What is unknown stays unknown;
-    - "balanced": rows that show a rare combination more often, in proportion to the rarity of the rarest pair of
-      features that they show together.
+    table: the columns of the features and any others, which are kept. mode:
+    - "empirical": the rows as they are; each row is used once before any is used twice;
+    - "jitter": such a row is moved by a share of the difference of two other rows and shrunk towards the mean, within
+      0..1, so that means and covariances are kept (the smoothed bootstrap of Silverman and Young, Biometrika 74,
+      1987). Unknown scores (NaN) stay unknown;
+    - "balanced": a row is the more frequent the rarer the rarest pair of features is that it shows together.
     Raises ValueError for a table without rows.
     """
     if table.empty:
@@ -51,7 +50,7 @@ def resample(table: pd.DataFrame, n: int, mode: str, seed: int) -> pd.DataFrame:
 
 
 def _rarity(table: pd.DataFrame) -> np.ndarray:
-    """1 / share of the rows that show the rarest pair of features this row shows; (n,)."""
+    """For each row 1 / the share of rows that show the rarest pair of features that this row shows: float (n,)."""
     shows = (table[list(FEATURES)].to_numpy(float) >= PRESENT).astype(float)
     together = shows.T @ shows / len(table)
     pairs = np.where(shows[:, :, None] * shows[:, None, :] > 0, together, 1.0)

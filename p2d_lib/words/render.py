@@ -1,4 +1,4 @@
-"""A lesion -> the words of a prompt, in one of six templates, never longer than a text encoder reads."""
+"""A lesion -> a prompt, in one of six templates, never longer than what a text encoder takes."""
 
 import json
 import re
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, Lesion
 
-PRESENT, MARKED = 0.35, 0.7  # a score from here on is said; from here on it is said to be marked
+PRESENT, MARKED = 0.35, 0.7  # scores from which a feature is mentioned, and mentioned as "marked"
 SKIN_WORDS = ("very fair", "fair", "light brown", "moderate brown", "dark brown", "very dark")  # Fitzpatrick I..VI
-CLIP_TOKENS = 75  # that CLIP's text encoder reads, beside the two that mark start and end
-TRIGGER = "dermoscopic image"  # how most templates begin
+CLIP_TOKENS = 75  # tokens that CLIP's text encoder takes, without the start and end tokens
+TRIGGER = "dermoscopic image"  # first words of the template "phrases"
 MAJOR = ("atypical_pigment_network", "blue_whitish_veil", "atypical_vascular_pattern")  # two points each
 MINOR = ("irregular_streaks", "irregular_dots_globules", "irregular_blotches", "regression_structures")  # one each
 STRUCTURES = ("atypical_pigment_network", "irregular_streaks", "irregular_dots_globules", "irregular_blotches")
 
 
 class PromptError(ValueError):
-    """A prompt that a text encoder would cut, or features that cannot be worded."""
+    """A prompt that a text encoder would truncate, or a lesion without the diagnosis that a prompt begins with."""
 
 
 def render(
@@ -26,18 +26,19 @@ def render(
     max_tokens: int = CLIP_TOKENS,
     count: Callable[[str], int] = lambda text: len(re.findall(r"\w+|[^\w\s]", text)),
 ) -> str:
-    """The lesion in the words of a template, the diagnosis first, at most `max_tokens` long by `count`.
+    """The prompt of a lesion: the diagnosis first, then its features, at most `max_tokens` tokens long.
 
-    template: a key of TEMPLATES. max_features: how many of the present features are said, highest scores first; those
-    said stand in the vocabulary's order, structures before shape before colours before what is in view. Where it is
-    still too long the weakest features go, one by one, so a text encoder has nothing to cut. count: tokens of a text,
-    default words and signs. Raises PromptError for a lesion without dx, or when the diagnosis alone is too long.
+    template: a key of TEMPLATES. max_features: how many of the present features the prompt mentions; those with the
+    highest scores are kept, and they stand in the vocabulary's order (structures, shape, colours, artefacts). If the
+    prompt is still too long, the features with the lowest scores are dropped one by one, so that a text encoder
+    truncates nothing. count: gives the number of tokens of a text; by default words and punctuation marks are counted.
+    Raises PromptError for a lesion without dx, or when the diagnosis alone is too long.
     """
     if lesion.dx is None:
         raise PromptError(f"a prompt begins with the diagnosis, and this lesion has none: {lesion}")
     write = TEMPLATES[template]
     for n in range(max_features, -1, -1):
-        text = write(lesion, said(lesion, n))
+        text = write(lesion, mentioned(lesion, n))
         if count(text) <= max_tokens:
             return text
     raise PromptError(
@@ -45,10 +46,11 @@ def render(
     )
 
 
-def said(lesion: Lesion, at_most: int = len(FEATURES)) -> list[str]:
-    """The features that are present, the highest scores if there are too many, in the vocabulary's order.
+def mentioned(lesion: Lesion, at_most: int = len(FEATURES)) -> list[str]:
+    """Names of the features that are present (score from PRESENT on), in the vocabulary's order.
 
-    Skin tone is never among them: it is a degree, not a presence.
+    at_most: of more features than this, those with the highest scores. Skin tone is never among them: it is a degree,
+    not something present or absent.
     """
     scores = {name: getattr(lesion, name) for name in FEATURES if name != "background_skin_tone"}
     present = {name: score for name, score in scores.items() if score is not None and score >= PRESENT}
@@ -91,7 +93,7 @@ def _json(lesion: Lesion, features: list[str]) -> str:
 def _seven_point(lesion: Lesion, features: list[str]) -> str:
     """Argenziano et al., Arch Dermatol 134 (1998): three or more points raise the suspicion of melanoma."""
     criteria = {**dict.fromkeys(MAJOR, 2), **dict.fromkeys(MINOR, 1)}
-    points = sum(criteria[name] for name in said(lesion) if name in criteria)
+    points = sum(criteria[name] for name in mentioned(lesion) if name in criteria)
     known = all(getattr(lesion, name) is not None for name in criteria)
     total = [f"7-point checklist {points} of 10"] if known else ["7-point checklist"]
     met = [f"{FEATURES[name].phrase} {criteria[name]}" for name in features if name in criteria]
@@ -103,9 +105,9 @@ def _abcd(lesion: Lesion, features: list[str]) -> str:
 
     Scores stand for counts: asymmetry for 0 to 2 axes, border for 0 to 8 segments. Blue-grey is the veil's colour.
     """
-    seen = said(lesion)
-    colours = [name for name in seen if is_plain_colour(name) or name == "blue_whitish_veil"]
-    n_structures = sum(name in STRUCTURES for name in seen)
+    present = mentioned(lesion)
+    colours = [name for name in present if is_plain_colour(name) or name == "blue_whitish_veil"]
+    n_structures = sum(name in STRUCTURES for name in present)
     counts = {"A": None, "B": None, "C": max(1, len(colours)), "D": max(1, n_structures)}
     if lesion.asymmetry is not None:
         counts["A"] = round(2 * lesion.asymmetry)
@@ -119,8 +121,8 @@ def _abcd(lesion: Lesion, features: list[str]) -> str:
 
 
 TEMPLATES = {
-    "phrases": _phrases,  # what the base that ships was trained on
-    "concepts": _concepts,  # concept-only captions: no word that is not in the vocabulary
+    "phrases": _phrases,  # the base that ships was trained on these
+    "concepts": _concepts,  # no word that is not in the vocabulary
     "sentence": _sentence,
     "json": _json,
     "seven_point": _seven_point,
@@ -148,5 +150,5 @@ def _list(phrases: list[str]) -> str:
 
 
 def is_plain_colour(name: str) -> bool:
-    """Whether a feature is one of the named colours, which a prompt lists together."""
+    """Whether a feature is one of the named colours, which a prompt lists together at its end."""
     return FEATURES[name].kind == "colour" and name != "color_variation"

@@ -1,4 +1,4 @@
-"""The same said otherwise: synonyms and other orders, and back."""
+"""Paraphrases by rules: synonyms and another order of the phrases, and back to the vocabulary's own phrases."""
 
 import re
 
@@ -34,10 +34,10 @@ SYNONYMS = {
 
 
 def paraphrase(text: str, seed: int) -> str:
-    """The same said otherwise: half of the phrases by a synonym, what follows the diagnosis in another order.
+    """A prompt in other words: half of its phrases become synonyms, and what follows the diagnosis is shuffled.
 
-    text: a prompt of parts with commas between them, of any template but json. The rule-based stand-in for captions
-    rewritten by an LLM.
+    text: a prompt whose parts are separated by commas (any template but json). seed: which synonyms and which order.
+    It is the rule-based alternative to captions that an LLM rewrites.
     """
     rng = np.random.default_rng(seed)
     first, *parts = text.rstrip(".").split(", ")
@@ -47,11 +47,11 @@ def paraphrase(text: str, seed: int) -> str:
         return ", ".join([first, *parts])
     longest_first = sorted(exchange, key=len, reverse=True)
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
-    return pattern.sub(lambda found: str(exchange[found[1].lower()]), ", ".join([first, *parts]))
+    return pattern.sub(lambda match: str(exchange[match[1].lower()]), ", ".join([first, *parts]))
 
 
 def plain(text: str) -> str:
-    """What `paraphrase` made of phrases, in the vocabulary's own words again, in the order it has."""
+    """A paraphrase, in lower case, with the vocabulary's own phrases in place of synonyms; the order stays as it is."""
     back = {other: phrase for phrase, others in SYNONYMS.items() for other in (*others, phrase)}
     pattern = "|".join(map(re.escape, sorted(back, key=len, reverse=True)))
-    return re.sub(rf"\b({pattern})\b", lambda found: back[found[1]], text.lower())
+    return re.sub(rf"\b({pattern})\b", lambda match: back[match[1]], text.lower())

@@ -12,36 +12,39 @@ from p2d_lib.words.reword import paraphrase
 
 
 def lesions(cases: pd.DataFrame, features: pd.DataFrame) -> list[Lesion]:
-    """Each case with its features, typed: `cases` with dx, localization, age, sex; `features` in the same order.
+    """One Lesion per case. cases: dx, localization, age, sex; features: the 22 scores, rows in the same order.
 
-    Raises pydantic's ValidationError for what the vocabulary does not hold.
+    Raises pydantic's ValidationError for a value that the vocabulary does not have.
     """
     about = cases[["dx", "localization", "age", "sex"]].to_dict("records")
     scores = features[list(FEATURES)].to_dict("records")
     return [
-        Lesion(**{name: value for name, value in (case | row).items() if value == value})  # NaN: not known
+        Lesion(**{name: value for name, value in (case | row).items() if value == value})  # NaN: unknown
         for case, row in zip(about, scores, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How 02 words its prompts, so that 04 words new ones alike."""
+    """How 02 words its prompts; 04 words new prompts in the same way."""
 
     template: str  # a key of TEMPLATES
-    max_features: int  # said in one prompt
-    max_tokens: int  # of the text encoder that will read it
-    concepts: Sequence[str] = tuple(FEATURES)  # that may be said; the others are dropped
-    paraphrased: bool = False  # by rules, with synonyms and in other orders
+    max_features: int  # that one prompt mentions at most
+    max_tokens: int  # of a prompt, at most: what the text encoder takes
+    concepts: Sequence[str] = tuple(FEATURES)  # features that prompts may mention; the others are dropped
+    paraphrased: bool = False  # by rules: synonyms, another order
 
     def prompts(self, lesions: Sequence[Lesion], count: Callable[[str], int], seed: int, ids: Sequence) -> list[str]:
-        """One prompt per lesion. count: tokens of a text; ids: what addresses the paraphrase of each."""
-        silent = dict.fromkeys(set(FEATURES) - set(self.concepts))
+        """One prompt per lesion. count: gives the number of tokens of a text; seed, ids: fix the paraphrase of each.
+
+        A paraphrase that is longer than max_tokens is not used: the prompt stays as it was. Raises PromptError.
+        """
+        dropped = dict.fromkeys(set(FEATURES) - set(self.concepts))
         texts = [
-            render(lesion.model_copy(update=silent), self.template, self.max_features, self.max_tokens, count)
+            render(lesion.model_copy(update=dropped), self.template, self.max_features, self.max_tokens, count)
             for lesion in lesions
         ]
         if not self.paraphrased:
             return texts
-        other = [paraphrase(text, derive(seed, "paraphrase", who)) for text, who in zip(texts, ids, strict=True)]
+        other = [paraphrase(text, derive(seed, "paraphrase", name)) for text, name in zip(texts, ids, strict=True)]
         return [new if count(new) <= self.max_tokens else old for new, old in zip(other, texts, strict=True)]

@@ -1,5 +1,7 @@
 """Synthetic images help when there is something in them, and an interrupted comparison goes on where it stopped."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,13 +28,13 @@ def noise(rng, dx):
     return rng.integers(0, 256, (32, 32, 3), np.uint8)
 
 
-def write(run, folder, counts, draw, **columns):
+def write(run, folder, counts, picture, **columns):
     rng, rows = np.random.default_rng(len(folder)), []
     (run.folder / folder).mkdir(parents=True)
     for dx, n in counts.items():
         for i in range(n):
             path = f"{folder}/{dx}{i}.png"
-            images.save(run.folder / path, draw(rng, dx))
+            images.save(run.folder / path, picture(rng, dx))
             rows.append(
                 {"image_id": f"{folder}_{dx}{i}", "path": path, "sha256": f"{folder}{dx}{i}", "dx": dx, **columns}
             )
@@ -41,22 +43,23 @@ def write(run, folder, counts, draw, **columns):
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch):
-    """Runs a small comparison in a home of its own, with synthetic images that `draw` makes."""
+    """Runs a small comparison in a home of its own, with synthetic images that `picture` makes."""
 
-    def run_it(draw=disc, home="home", **changes):
+    def run_it(picture=disc, home="home", **changes):
         monkeypatch.setenv("P2D_HOME", str(tmp_path / home))
         run = Run("test", "06_classify")
         if not (run.folder / "train").exists():
             cases = [write(run, split, n, disc, split=split) for split, n in (("train", TRAIN), ("test", TEST))]
-            made = write(run, "synthetic", dict.fromkeys(TEST, 12), draw, accepted=True, generator="adapter")
+            made = write(run, "synthetic", dict.fromkeys(TEST, 12), picture, accepted=True, generator="adapter")
             pd.concat(cases).to_pickle(run.folder / "cases.pkl")
             made.to_pickle(run.folder / "made.pkl")
         cases, made = (pd.read_pickle(run.folder / f"{name}.pkl") for name in ("cases", "made"))
         settings = {
             "arms": ["real", "mixed"], "backbone": "tiny_resnet", "seeds": 2, "steps": 40, "batch_size": 16,
-            "learning_rate": 3e-3, "synthetic_share": 0.5, "seed": 0, "device": torch.device("cpu"),
+            "learning_rate": 3e-3, "synthetic_share": 0.5, "seed": 0,
         }  # fmt: skip
-        return run, cases, protocol.read_by_arms(run, cases, made, **{**settings, **changes})
+        settings = protocol.Protocol(**{**settings, **changes})
+        return run, cases, protocol.train_and_read(run, cases, made, settings, torch.device("cpu"))
 
     return run_it
 
@@ -76,16 +79,16 @@ def test_synthetic_images_of_a_class_that_train_lacks_help_and_noise_does_not(co
 
 
 def test_only_accepted_images_of_the_adapter_are_trained_on(compare, monkeypatch):
-    seen = []
-    monkeypatch.setattr(classifiers, "fit", lambda model, pool, *_, **__: seen.append(len(pool)))
+    sizes = []
+    monkeypatch.setattr(classifiers, "fit", lambda model, pixels, *_, **__: sizes.append(len(pixels)))
     run, cases, _ = compare(steps=1)
     made = pd.read_pickle(run.folder / "made.pkl")
     made.loc[:9, "accepted"], made.loc[10:19, "generator"] = False, "base"
     made.to_pickle(run.folder / "made.pkl")
     compare(steps=1)
     n_train = (cases["split"] == "train").sum()
-    assert set(seen[:4]) == {n_train + 60}
-    assert set(seen[4:]) == {n_train + 40}
+    assert set(sizes[:4]) == {n_train + 60}
+    assert set(sizes[4:]) == {n_train + 40}
 
 
 def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(compare, monkeypatch):
@@ -114,3 +117,40 @@ def test_a_saved_classifier_reads_as_its_arm_did(compare):
     p = classifiers.predict(model, run.images(test), torch.device("cpu"))["p"]
     kept = readings[(readings["arm"] == "mixed") & (readings["seed"] == 0)]
     np.testing.assert_allclose(kept[[f"p_{dx}" for dx in DX]].to_numpy(), p, atol=1e-6)
+
+
+def test_an_image_that_changed_is_trained_on_anew(compare, monkeypatch):
+    """The published file's digest, in the column sha256, stays the same when 01 resizes otherwise."""
+    fit, fitted = classifiers.fit, []
+    fails = {"at": 3}
+
+    def fit_until_interrupted(*arguments, **keywords):
+        fitted.append(keywords["seed"])
+        if len(fitted) == fails["at"]:
+            raise KeyboardInterrupt
+        return fit(*arguments, **keywords)
+
+    monkeypatch.setattr(classifiers, "fit", fit_until_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(steps=1)
+    run = Run("test", "06_classify")
+    images.save(run.folder / "train" / "nv0.png", np.zeros((32, 32, 3), np.uint8))
+    compare(steps=1)
+    assert len(fitted) == 3 + 4, "two finished trainings were taken from other pixels"
+
+
+def test_memory_holds_a_batch_and_not_the_images(compare, monkeypatch):
+    """6,000 more images of the same size: what numpy allocates stays under a tenth of their bytes."""
+    run, cases, _ = compare(steps=1)
+    made = pd.read_pickle(run.folder / "made.pkl")
+    many = pd.concat([made] * 100).assign(image_id=[f"m{i}" for i in range(100 * len(made))])
+    size = len(many) * 32 * 32 * 3
+    monkeypatch.setattr(protocol, "sha256", lambda path: "")
+    monkeypatch.setattr(classifiers, "save", lambda model, folder: folder.mkdir())
+    settings = protocol.Protocol(["mixed"], 1, 0.5, "tiny_resnet", 20, 16, 3e-3, 0)
+    tracemalloc.start()
+    protocol.train_and_read(run, cases, many, settings, torch.device("cpu"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 15e6
+    assert peak < size / 4, f"{peak / 1e6:.1f} MB of {size / 1e6:.1f} MB"

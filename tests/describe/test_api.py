@@ -20,7 +20,12 @@ import pytest
 from chat_server import DESCRIPTION, ChatServer, completion, cuts, drips, fails, hangs, picture, prompt, says
 from PIL import Image
 
-from p2d_lib.describe import api, replies
+from p2d_lib.describe import api
+from p2d_lib.describe.llm import cache as caching
+from p2d_lib.describe.llm import replies
+from p2d_lib.describe.llm.client import Client
+from p2d_lib.describe.llm.errors import ApiError, CeilingError
+from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
@@ -33,14 +38,14 @@ PAID = (1000 * 0.4 + 400 * 1.6) / 1e6  # USD, for chat_server.USAGE
 def _no_settings_of_this_machine(monkeypatch, tmp_path):
     for name in ("P2D_API_BASE_URL", "P2D_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(api.Settings.model_config, "env_file", None)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
     monkeypatch.chdir(tmp_path)
 
 
-def client(server: ChatServer, cache: Path | str = "cache.jsonl", **changed) -> api.Client:
-    settings = api.Settings(p2d_api_base_url=server.url, p2d_api_key=KEY)
+def client(server: ChatServer, cache: Path | str = "cache.jsonl", **changed) -> Client:
+    settings = Settings(p2d_api_base_url=server.url, p2d_api_key=KEY)
     options = {"allow_upload": True, "backoff": 0.01, "timeout": 5.0, "tries": 3}
-    return api.Client(settings, "some-llm", Path(cache), **options | changed)
+    return Client(settings, "some-llm", Path(cache), **options | changed)
 
 
 def cases(n: int) -> pd.DataFrame:
@@ -84,7 +89,7 @@ def test_each_reply_goes_to_its_own_image():
     assert found["text"].tolist() == [f"Image {k}." for k in range(40)]
 
 
-def test_images_are_drawn_in_small_parts_and_requests_are_bounded():
+def test_images_are_loaded_in_small_parts_and_requests_are_bounded():
     sizes = []
 
     def counted(part):
@@ -148,11 +153,11 @@ def test_pixels_are_sent_without_exif_or_any_other_note(tmp_path):
 @pytest.mark.parametrize("allowed", [{}, {"allow_upload": False}])
 def test_nothing_is_sent_unless_it_was_allowed(allowed):
     with ChatServer() as server:
-        settings = api.Settings(p2d_api_base_url=server.url)
-        closed = api.Client(settings, "some-llm", Path("cache.jsonl"), **allowed)
-        with pytest.raises(api.ApiError, match=r"an image would be sent to some-llm at 127.0.0.1:.*set allow_upload"):
+        settings = Settings(p2d_api_base_url=server.url)
+        closed = Client(settings, "some-llm", Path("cache.jsonl"), **allowed)
+        with pytest.raises(ApiError, match=r"an image would be sent to some-llm at 127.0.0.1:.*set allow_upload"):
             api.describe(cases(3), load, closed)
-        with pytest.raises(api.ApiError, match="a prompt would be sent"):
+        with pytest.raises(ApiError, match="a prompt would be sent"):
             closed.ask("Rewrite this")
     assert not server.requests
 
@@ -192,7 +197,7 @@ def test_a_fault_that_stays_ends_in_one_sentence():
     server = ChatServer(fails(500, "out of order"))
     with (
         server,
-        pytest.raises(api.ApiError, match=r"some-llm at 127.*HTTP 500.*out of order.*asked 3 times.*cache\.jsonl"),
+        pytest.raises(ApiError, match=r"some-llm at 127.*HTTP 500.*out of order.*asked 3 times.*cache\.jsonl"),
     ):
         client(server).ask("Hello")
     assert len(server.requests) == 3
@@ -201,7 +206,7 @@ def test_a_fault_that_stays_ends_in_one_sentence():
 def test_a_server_that_is_not_there_is_named():
     with ChatServer() as server:
         pass
-    with pytest.raises(api.ApiError, match=r"some-llm at 127\.0\.0\.1:\d+: no connection"):
+    with pytest.raises(ApiError, match=r"some-llm at 127\.0\.0\.1:\d+: no connection"):
         client(server).ask("Hello")
 
 
@@ -219,7 +224,7 @@ def test_retry_after_is_kept_to(as_date):
 
 def test_a_server_that_asks_to_wait_for_an_hour_stops_the_run():
     server = ChatServer(fails(429, Retry_After="3600"))
-    with server, pytest.raises(api.ApiError, match="asks to wait for 3600 s"):
+    with server, pytest.raises(ApiError, match="asks to wait for 3600 s"):
         client(server).ask("Hello")
     assert len(server.requests) == 1
 
@@ -229,7 +234,7 @@ def test_pauses_grow_and_are_jittered(monkeypatch):
     monkeypatch.setattr("tenacity.sleep_using_event", lambda _: pauses.append)
     with ChatServer(fails(500)) as server:
         for k in range(8):
-            with pytest.raises(api.ApiError):
+            with pytest.raises(ApiError):
                 client(server, tries=5, backoff=1.0).ask(f"Hello {k}")
     table = np.array(pauses).reshape(8, 4)
     assert (table <= [1, 2, 4, 8]).all()
@@ -244,20 +249,20 @@ def test_pauses_grow_and_are_jittered(monkeypatch):
 )  # fmt: skip
 def test_a_mistake_of_ours_stops_at_once_with_a_sentence(status, advice):
     server = ChatServer(fails(status, "no"))
-    with server, pytest.raises(api.ApiError, match=f"HTTP {status}: .*{advice}.*The server says: .*no"):
+    with server, pytest.raises(ApiError, match=f"HTTP {status}: .*{advice}.*The server says: .*no"):
         client(server).ask("Hello")
     assert len(server.requests) == 1
 
 
 def test_an_empty_account_is_not_waited_for():
     server = ChatServer(fails(429, "insufficient_quota"))
-    with server, pytest.raises(api.ApiError, match="no credit left"):
+    with server, pytest.raises(ApiError, match="no credit left"):
         client(server).ask("Hello")
     assert len(server.requests) == 1
 
 
 def test_one_wrong_key_does_not_ask_for_all_images():
-    with ChatServer(fails(401)) as server, pytest.raises(api.ApiError, match="check the key"):
+    with ChatServer(fails(401)) as server, pytest.raises(ApiError, match="check the key"):
         api.describe(cases(50), load, client(server, concurrency=2))
     assert len(server.requests) <= 4
 
@@ -292,7 +297,7 @@ def test_a_reply_without_json_is_asked_for_once_more_and_both_are_paid():
     assert "the JSON object alone" in prompt(server.requests[1])
 
 
-def test_a_reply_that_never_is_json_is_not_valid_and_says_why():
+def test_a_reply_that_never_is_json_is_not_valid_and_states_why():
     with ChatServer(says("It is brown.")) as server:
         found = api.describe(cases(1), load, client(server))
         api.describe(cases(1), load, client(server))
@@ -348,6 +353,43 @@ def test_a_prompt_without_an_image_shares_cache_and_accounts():
     assert hot.model == "model-0"
 
 
+def test_replies_and_cost_are_those_of_the_model_though_the_cache_holds_other_models_too():
+    with ChatServer() as server:
+        first = client(server, **PRICES)
+        for k in range(5):
+            first.ask(f"{k}")
+        settings = Settings(p2d_api_base_url=server.url)
+        other = Client(settings, "other", Path("cache.jsonl"), allow_upload=True, **PRICES)
+        other.ask("0")
+        again = client(server, **PRICES)
+    for asked, n in ((first, 5), (other, 1), (again, 5)):
+        tokens = {"input_tokens": n * 1000, "output_tokens": n * 400}
+        assert asked.account() == {"replies": n, **tokens, "cost": pytest.approx(n * PAID)}
+    assert again.spent == pytest.approx(6 * PAID), "the ceiling counts all models"
+
+
+def test_a_request_that_was_lost_is_a_cost_of_its_model():
+    with ChatServer(hangs(20), says()) as server:
+        asked = client(server, **PRICES, timeout=0.2)
+        answer = asked.ask("Hello")
+        other = Client(Settings(p2d_api_base_url=server.url), "other", Path("cache.jsonl"), **PRICES)
+    assert asked.account()["cost"] > answer.cost + 1000 * 1.6 / 1e6
+    assert other.account() == {"replies": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.0}
+
+
+def test_replies_of_earlier_versions_are_still_used_and_counted_under_the_servers_name_of_the_model():
+    with ChatServer() as server:
+        client(server, **PRICES).ask("a")
+        path = Path("cache.jsonl")
+        record = json.loads(path.read_text())
+        del record["requested"]
+        path.write_text(json.dumps(record) + "\n")
+        client(server, allow_upload=False).ask("a")
+        named = Client(Settings(p2d_api_base_url=server.url), "model-0", path, **PRICES)
+    assert named.account()["replies"] == 1
+    assert len(server.requests) == 1
+
+
 def test_work_in_threads_keeps_its_order():
     with ChatServer(delay=0.01) as server:
         asked = client(server)
@@ -367,9 +409,7 @@ def test_what_differs_in_pixels_prompt_model_or_schema_is_asked_anew():
             asked.ask("b", image=image[0])
             asked.ask("a", image=image[0].reshape(4, 16, 3))
             asked.ask("a", image=image[0], schema=replies.Reply)
-            api.Client(api.Settings(p2d_api_base_url=server.url), "other", Path("other.jsonl"), allow_upload=True).ask(
-                "a"
-            )
+            Client(Settings(p2d_api_base_url=server.url), "other", Path("other.jsonl"), allow_upload=True).ask("a")
             assert len(server.requests) == 6, again
 
 
@@ -377,9 +417,9 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_api import api, cases, load
-settings = api.Settings(_env_file=None, p2d_api_base_url={url!r})
-api.describe(cases(200), load, api.Client(settings, "some-llm", Path({cache!r}), allow_upload=True, concurrency=4))
+from test_api import Client, Settings, api, cases, load
+settings = Settings(_env_file=None, p2d_api_base_url={url!r})
+api.describe(cases(200), load, Client(settings, "some-llm", Path({cache!r}), allow_upload=True, concurrency=4))
 """
 
 
@@ -407,7 +447,7 @@ def test_after_kill_9_only_what_was_under_way_is_asked_again(tmp_path):
     assert 90 <= asked_before < 200
     assert len(times) == 200
     assert sum(times.values()) - 200 <= 4
-    assert len(api._Cache(cache).answers) == 200
+    assert len(caching.Cache(cache).answers) == 200
 
 
 @pytest.mark.parametrize("kept", [0, 5, 30, -1])
@@ -437,7 +477,7 @@ def test_every_line_is_on_disk_before_its_answer_is_given(monkeypatch):
 @pytest.mark.parametrize("text", ["image_id,dx\n", '{"key": "k", "text": "of some other program"}\n'])
 def test_a_file_that_is_no_cache_is_left_alone(text):
     Path("cases.csv").write_text(text)
-    with ChatServer() as server, pytest.raises(api.ApiError, match=r"cases\.csv.* is no"):
+    with ChatServer() as server, pytest.raises(ApiError, match=r"cases\.csv.* is no"):
         client(server, "cases.csv")
     assert Path("cases.csv").read_text() == text
 
@@ -447,7 +487,7 @@ def test_a_file_that_is_no_cache_is_left_alone(text):
 
 def test_a_ceiling_of_one_cent_is_not_passed_and_all_that_was_paid_for_is_kept():
     with ChatServer(delay=0.002) as server:
-        with pytest.raises(api.CeilingError) as stopped:
+        with pytest.raises(CeilingError) as stopped:
             api.describe(cases(40), load, client(server, **PRICES, max_cost=0.01))
         n = len(server.requests)
         spent = n * PAID
@@ -468,7 +508,7 @@ def test_a_ceiling_of_one_cent_is_not_passed_and_all_that_was_paid_for_is_kept()
 def test_a_ceiling_holds_over_runs():
     with ChatServer() as server:
         for _ in range(4):
-            with pytest.raises(api.CeilingError):
+            with pytest.raises(CeilingError):
                 api.describe(cases(40), load, client(server, **PRICES, max_cost=0.01))
     assert len(server.requests) * PAID <= 0.01
 
@@ -476,13 +516,13 @@ def test_a_ceiling_holds_over_runs():
 def test_requests_under_way_count_with_their_worst_case():
     """Eight at a time, of which each may cost 0.0016 USD for its output alone."""
     usage = {"prompt_tokens": 10, "completion_tokens": 1000}
-    with ChatServer(says(usage=usage), delay=0.02) as server, pytest.raises(api.CeilingError):
+    with ChatServer(says(usage=usage), delay=0.02) as server, pytest.raises(CeilingError):
         api.describe(cases(40), load, client(server, **PRICES, max_cost=0.01, concurrency=8))
     assert 0.005 < len(server.requests) * (10 * 0.4 + 1000 * 1.6) / 1e6 <= 0.01
 
 
 def test_a_ceiling_below_one_request_sends_nothing():
-    with ChatServer() as server, pytest.raises(api.CeilingError, match=r"stopped at 0 USD spent.*0 of 2 images"):
+    with ChatServer() as server, pytest.raises(CeilingError, match=r"stopped at 0 USD spent.*0 of 2 images"):
         api.describe(cases(2), load, client(server, **PRICES, max_cost=0.001))
     assert not server.requests
 
@@ -501,7 +541,7 @@ def test_a_reply_without_a_count_of_tokens_costs_its_worst_case():
 
 
 def test_a_ceiling_without_prices_is_an_error():
-    with ChatServer() as server, pytest.raises(api.ApiError, match="prices are not known: give price_in and price_out"):
+    with ChatServer() as server, pytest.raises(ApiError, match="prices are not known: give price_in and price_out"):
         client(server, max_cost=1.0, price_in=0.4)
     assert not Path("cache.jsonl").exists()
 
@@ -510,15 +550,15 @@ def test_a_ceiling_without_prices_is_an_error():
 
 
 def test_settings_come_from_the_environment_or_dot_env(monkeypatch):
-    assert api.Settings().base_url == "https://api.openai.com/v1"
+    assert Settings().base_url == "https://api.openai.com/v1"
     Path(".env").write_text(f"OPENAI_BASE_URL=http://file/v1\nOPENAI_API_KEY={KEY}\nUNRELATED=1\n")
-    found = api.Settings(_env_file=".env")
+    found = Settings(_env_file=".env")
     assert (found.base_url, found.key.get_secret_value()) == ("http://file/v1", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://environment/v1")
-    assert api.Settings(_env_file=".env").base_url == "http://environment/v1"
+    assert Settings(_env_file=".env").base_url == "http://environment/v1"
     monkeypatch.setenv("P2D_API_BASE_URL", "http://ours/v1")
     monkeypatch.setenv("P2D_API_KEY", "ours")
-    found = api.Settings(_env_file=".env")
+    found = Settings(_env_file=".env")
     assert (found.base_url, found.key.get_secret_value()) == ("http://ours/v1", "ours")
 
 
@@ -526,7 +566,7 @@ def test_the_key_for_openai_is_not_sent_to_another_address(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with ChatServer() as server:
         monkeypatch.setenv("P2D_API_BASE_URL", server.url)
-        api.Client(api.Settings(), "local", Path("cache.jsonl"), allow_upload=True).ask("Hello")
+        Client(Settings(), "local", Path("cache.jsonl"), allow_upload=True).ask("Hello")
     assert "Authorization" not in server.requests[0]["headers"]
 
 
@@ -537,7 +577,7 @@ def test_a_key_is_sent_where_there_is_one():
 
 
 def test_settings_do_not_show_their_key():
-    found = api.Settings(openai_api_key=KEY, p2d_api_key=KEY)
+    found = Settings(openai_api_key=KEY, p2d_api_key=KEY)
     assert KEY not in f"{found!r} {found!s} {found.key!r} {found.model_dump()} {found.model_dump_json()}"
 
 
@@ -553,34 +593,36 @@ def test_a_key_that_the_server_echoes_reaches_no_error_log_or_file(step, caplog,
         asked = client(server)
         try:
             shown = repr(asked.ask("Hello"))
-        except api.ApiError as error:
+        except ApiError as error:
             shown = f"{error!r} {error.__cause__!r}"
     path = Path("cache.jsonl")
     files = path.read_text() if path.exists() else ""
     assert "[key]" in shown
-    assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + repr(vars(asked._http))
+    holders = (asked, asked._transport, asked._transport._openai, asked._transport._openai._client)
+    kept = " ".join(repr(vars(holder)) for holder in holders)
+    assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + kept
 
 
 @pytest.mark.parametrize(("key", "message"), [(f"{KEY}\nX-Other: 1", "space"), (f"{KEY}\u2019", "character")])
 def test_a_key_that_cannot_be_one_is_refused_unseen(key, message):
-    with pytest.raises(api.ApiError, match=message) as refused:
-        api.Client(api.Settings(openai_api_key=key), "some-llm", Path("cache.jsonl"))
+    with pytest.raises(ApiError, match=message) as refused:
+        Client(Settings(openai_api_key=key), "some-llm", Path("cache.jsonl"))
     assert KEY not in str(refused.value)
 
 
 def test_a_line_end_after_the_key_does_no_harm():
-    assert api.Settings(openai_api_key=f"{KEY}\n").key.get_secret_value() == KEY
+    assert Settings(openai_api_key=f"{KEY}\n").key.get_secret_value() == KEY
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://host/v1", "http://"])
 def test_an_address_that_is_none_is_refused(url):
-    with pytest.raises(api.ApiError, match="no http address"):
-        api.Client(api.Settings(p2d_api_base_url=url), "some-llm", Path("cache.jsonl"))
+    with pytest.raises(ApiError, match="no http address"):
+        Client(Settings(p2d_api_base_url=url), "some-llm", Path("cache.jsonl"))
 
 
 def test_a_password_in_the_address_is_refused_unseen():
-    with pytest.raises(api.ApiError, match="holds a name or password") as refused:
-        api.Client(api.Settings(p2d_api_base_url=f"http://me:{KEY}@host/v1"), "some-llm", Path("cache.jsonl"))
+    with pytest.raises(ApiError, match="holds a name or password") as refused:
+        Client(Settings(p2d_api_base_url=f"http://me:{KEY}@host/v1"), "some-llm", Path("cache.jsonl"))
     assert KEY not in str(refused.value)
 
 
@@ -629,10 +671,10 @@ def transformers_serve(tmp_path):
 
 
 def test_transformers_serve_describes_and_rewrites(transformers_serve):
-    """Its weights are random and it knows no schemas: what it says is no JSON and becomes no number."""
+    """Its weights are random and it knows no schemas: its replies are no JSON and become no number."""
     url, model = transformers_serve
-    asked = api.Client(
-        api.Settings(p2d_api_base_url=url), model, Path("cache.jsonl"), allow_upload=True, max_tokens=12, tries=1
+    asked = Client(
+        Settings(p2d_api_base_url=url), model, Path("cache.jsonl"), allow_upload=True, max_tokens=12, tries=1
     )
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     first, second = (asked.ask("Describe this dermoscopic image.", image=image) for image in images)

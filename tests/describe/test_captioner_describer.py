@@ -1,38 +1,57 @@
-"""What the captioner says becomes scores; what no image shows is not taught."""
+"""Captions become scores; what no image shows is not taught, and what was not taught is unknown."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.describe import captioner
-from p2d_lib.vocabulary import Lesion
-from p2d_lib.words.parse import SAID, SAID_MARKED, read
+from p2d_lib.describe import captioner, captioner_training
+from p2d_lib.vocabulary import FEATURES, Lesion
+from p2d_lib.words.parse import MENTIONED, MENTIONED_MARKED, parse
 
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def test_captions_say_all_that_is_seen_and_nothing_else():
-    seen = {"dx": "mel", "hair_amount": 0.5, "irregular_streaks": 0.9, "red": 0.4, "background_skin_tone": 0.1}
-    lesion = Lesion(**seen, localization="back", age=60, sex="male", black=0.1)
-    (text,) = captioner.captions([lesion])
+def test_captions_mention_all_that_is_visible_and_nothing_else():
+    shown = {"dx": "mel", "hair_amount": 0.5, "irregular_streaks": 0.9, "red": 0.4, "background_skin_tone": 0.1}
+    lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
+    (text,) = captioner_training.captions([lesion])
     assert not any(word in text for word in ("back", "60", "male", "black"))
-    said = read(text)
-    assert (said.dx, said.hair_amount, said.irregular_streaks, said.red) == ("mel", SAID, SAID_MARKED, SAID)
-    assert captioner.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
+    seen = parse(text)
+    assert (seen.dx, seen.hair_amount, seen.red) == ("mel", MENTIONED, MENTIONED)
+    assert seen.irregular_streaks == MENTIONED_MARKED
+    assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
 
 
-def test_a_score_is_the_mean_over_the_captions_and_skin_tone_of_those_that_say_it(monkeypatch):
+def test_a_score_is_the_mean_over_the_captions_and_skin_tone_over_those_that_state_it(monkeypatch):
     several = ["Melanoma. In view: hair. Very fair skin.", "Melanoma. Seen: marked irregular streaks."]
     monkeypatch.setattr(captioner, "caption", lambda model, images: ["Melanoma.", "What is this."])
-    monkeypatch.setattr(captioner, "spread", lambda model, images, n, batch_size: [several[:n]] * len(images))
+    monkeypatch.setattr(captioner, "several_captions", lambda model, images, n, batch_size: [several[:n]] * len(images))
     cases = pd.DataFrame({"image_id": ["a", "b"]}, index=[7, 3])
     found = captioner.describe(cases, lambda rows: IMAGES[: len(rows)], None, 2)
     assert found["image_id"].tolist() == ["a", "b"]
     assert found["text"].tolist() == ["Melanoma.", "What is this."]
     assert found["valid"].tolist() == [True, False]
-    assert found["hair_amount"].tolist() == [SAID / 2] * 2
-    assert found["irregular_streaks"].tolist() == [SAID_MARKED / 2] * 2
+    assert found["hair_amount"].tolist() == [MENTIONED / 2] * 2
+    assert found["irregular_streaks"].tolist() == [MENTIONED_MARKED / 2] * 2
     assert found["background_skin_tone"].tolist() == pytest.approx([0.5 / 6] * 2)
     assert (found["red"] == 0).all()
     once = captioner.describe(cases, lambda rows: IMAGES[: len(rows)], None, 1)
     assert once["irregular_streaks"].tolist() == [0, 0]
+
+
+def test_a_feature_that_was_not_taught_is_unknown_and_one_that_was_can_be_denied(monkeypatch):
+    lesions = [Lesion(dx="mel", red=0.9), Lesion(dx="nv", hair_amount=0.5, black=0.1)]
+    assert captioner_training.taught(lesions) == ["red", "hair_amount"]
+    assert captioner_training.taught([*lesions, Lesion(dx="nv", background_skin_tone=0.0)])[1] == "background_skin_tone"
+    monkeypatch.setattr(captioner, "caption", lambda model, images: ["Melanoma. Colors: red."])
+    monkeypatch.setattr(
+        captioner, "several_captions", lambda model, images, n, batch_size: [["Melanoma. Colors: red."]]
+    )
+    cases = pd.DataFrame({"image_id": ["a"]})
+    (scores,) = captioner.describe(cases, lambda rows: IMAGES[:1], None, 1, captioner_training.taught(lesions)).to_dict(
+        "records"
+    )
+    assert (scores["red"], scores["hair_amount"]) == (MENTIONED, 0)
+    assert sum(scores[name] == scores[name] for name in FEATURES) == 2
+    (nothing,) = captioner.describe(cases, lambda rows: IMAGES[:1], None, 1, []).to_dict("records")
+    assert not any(nothing[name] == nothing[name] for name in FEATURES)

@@ -33,7 +33,7 @@ def cases() -> pd.DataFrame:
 
 @pytest.fixture
 def described(cases) -> pd.DataFrame:
-    found = template.describe(cases, pd.DataFrame())
+    found = template.describe(cases, pd.DataFrame(), "truth")
     return DESCRIPTIONS.validate(found.assign(prompt=worded(cases, found)))
 
 
@@ -49,14 +49,14 @@ def test_shares_are_those_planted_most_frequent_first(described):
     assert sorted(found["concept"]) == sorted(FEATURES)
 
 
-def test_a_concept_is_counted_where_and_only_where_the_prompt_says_it(described):
+def test_a_concept_is_counted_where_and_only_where_the_prompt_mentions_it(described):
     found = concepts.frequency(described).set_index("concept")["share"]
     for name in ("red", "white", "asymmetry", "irregular_streaks", "black"):
         assert found[name] == described["prompt"].str.contains(FEATURES[name].phrase).mean()
     assert found["background_skin_tone"] == described["prompt"].str.contains(" skin,").mean()
 
 
-def test_a_score_below_the_threshold_is_not_said_and_one_on_it_is(described):
+def test_a_score_below_the_threshold_is_not_mentioned_and_one_on_it_is(described):
     described["black"] = PRESENT
     assert concepts.frequency(described).set_index("concept")["share"]["black"] == 1
     described["black"] = PRESENT - 0.01
@@ -70,7 +70,7 @@ def test_concepts_carry_their_codes(described):
     assert (found["umls_cui"] == [codes()["feature", name].umls_cui for name in found.index]).all()
 
 
-def test_only_the_most_frequent_are_said_and_test_images_do_not_count(cases, described):
+def test_only_the_most_frequent_are_mentioned_and_test_images_do_not_count(cases, described):
     kept = concepts.top(concepts.frequency(described[:TRAIN]), 2)
     assert kept == ("red", "asymmetry")
     for case, text in zip(cases.itertuples(), worded(cases, described, kept), strict=True):

@@ -24,7 +24,7 @@ def written(tmp_path, text: str):
 
 def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, tmp_path):
     path = written(tmp_path, "image_id,reviewer,text,red,black\na,Dr A,a brown spot,0.0,unknown\n")
-    both = pd.concat([machine, edits.read(path, machine).assign(prompt="q")])
+    both = pd.concat([machine, edits.read_edits(path, machine).assign(prompt="q")])
     assert both["text"].tolist() == ["a red spot", "a mole", "a brown spot"]
     won = chosen(both).set_index("image_id")
     assert won.loc["a", ["reviewer", "text", "red", "describer"]].tolist() == ["Dr A", "a brown spot", 0.0, "captioner"]
@@ -32,8 +32,10 @@ def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, t
     assert won.loc["b", "reviewer"] == ""
 
 
-def test_what_is_left_empty_stays_as_the_machine_said(machine, tmp_path):
-    (edit,) = edits.read(written(tmp_path, "image_id,reviewer,text,red\na,Dr A,,0.7\n"), machine).to_dict("records")
+def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
+    (edit,) = edits.read_edits(written(tmp_path, "image_id,reviewer,text,red\na,Dr A,,0.7\n"), machine).to_dict(
+        "records"
+    )
     assert (edit["text"], edit["red"], edit["black"]) == ("a red spot", 0.7, 0.9)
 
 
@@ -51,4 +53,4 @@ def test_what_is_left_empty_stays_as_the_machine_said(machine, tmp_path):
 )
 def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, said):
     with pytest.raises(edits.EditError, match=said):
-        edits.read(written(tmp_path, text), machine)
+        edits.read_edits(written(tmp_path, text), machine)

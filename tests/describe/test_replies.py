@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2d_lib.describe import replies
+from p2d_lib.describe.llm import replies
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
@@ -21,7 +21,7 @@ def line(image="mel\\ISIC_0000001.jpg", text="A dark\n macule.", **changed) -> d
 def read(tmp_path: Path, *lines) -> object:
     path = tmp_path / "model_lesion_features.jsonl"
     path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n\n")
-    return replies.read(path, "some-llm")
+    return replies.read_file(path, "some-llm")
 
 
 def known(parsed: replies.Parsed) -> dict[str, float]:
@@ -45,6 +45,9 @@ SAYS = {name: OURS[name] for name in FEATURES}
         (WHOLE.replace("}", ",}"), ["loose syntax"]),
         (WHOLE.replace('"', "'"), ["loose syntax"]),
         (f"So: {WHOLE.replace(chr(34), chr(39))}", ["text around", "loose syntax"]),
+        (WHOLE.replace(", ", "\n"), ["loose syntax"]),
+        (WHOLE.replace(", ", " "), ["loose syntax"]),
+        (WHOLE.replace('"red": 0.1', "red: .1"), ["loose syntax"]),
         (WHOLE.replace("0.8", '"0.8"').replace("0.7", '" 70% "'), ["score as text"]),
         (WHOLE.replace("color_variation", "Colour-Variation").replace('"red"', '"RED "'), ["respelled"]),
         (WHOLE.replace("A dark macule.", "A dark\n macule."), []),
@@ -75,6 +78,31 @@ def test_a_score_that_is_none_never_becomes_a_number(score, repair):
     assert len(known(found)) == 21
 
 
+@pytest.mark.parametrize(
+    "score",
+    ["0.3 0.4", ">0.5", "~0.3", "0.3 - 0.5", "5 out of 10", "0.3 (marked)", "0_5", "0,5", "0.3 /* or 0.9 */", "0x1"],
+)
+def test_a_score_that_would_have_to_be_guessed_is_unknown_and_the_others_are_kept(score):
+    found = replies.parse(WHOLE.replace('"red": 0.1', f'"red": {score}'))
+    assert math.isnan(found.features["red"])
+    assert found.repairs[0] == "loose syntax"
+    assert known(found) == {name: value for name, value in SAYS.items() if name != "red"}
+
+
+def test_a_per_cent_sign_without_quotes_is_not_lost():
+    assert replies.parse(WHOLE.replace('"red": 0.1', '"red": 5%')).features["red"] == 0.05
+
+
+def test_an_apostrophe_in_a_python_literal_does_no_harm():
+    found = replies.parse(str(OURS | {"description": "The lesion's border, which is red."}))
+    assert (found.text, found.features) == ("The lesion's border, which is red.", SAYS)
+
+
+def test_quotes_within_a_description_do_not_cost_the_scores():
+    found = replies.parse(WHOLE.replace("A dark macule.", 'A "dark" macule.'))
+    assert (found.text, found.features, found.repairs) == ('A "dark" macule.', SAYS, ["loose syntax"])
+
+
 def test_a_missing_score_is_unknown_and_the_reply_not_valid():
     found = replies.parse(json.dumps({name: value for name, value in OURS.items() if name != "red"}))
     assert known(found) == {name: score for name, score in SAYS.items() if name != "red"}
@@ -97,13 +125,15 @@ def test_an_inner_object_is_not_taken_for_the_whole():
 @pytest.mark.parametrize("twice", ['"red": 0.9, "red": 0.1', '"Asymmetry": 0.9, "asymmetry": 0.1'])
 def test_of_two_different_scores_neither_is_taken(twice):
     name = "red" if "red" in twice else "asymmetry"
-    found = replies.parse(WHOLE.replace(f'"{name}": 0.1', twice))
-    assert math.isnan(found.features[name])
-    assert found.repairs == ["given twice"]
+    reply = WHOLE.replace(f'"{name}": 0.1', twice)
+    for text, repairs in ((reply, []), (reply.replace("}", ",}"), ["loose syntax"]), (reply + ",", ["text around"])):
+        found = replies.parse(text)
+        assert math.isnan(found.features[name])
+        assert found.repairs == [*repairs, "given twice"]
 
 
 @pytest.mark.parametrize("end", range(40, len(WHOLE) - 1, 7))
-def test_a_reply_cut_off_anywhere_says_only_what_it_said_whole(end):
+def test_of_a_reply_cut_off_anywhere_only_complete_members_are_taken(end):
     found = replies.parse(WHOLE[:end])
     assert found.repairs[:1] == ["cut off"]
     assert known(found).items() <= SAYS.items()
@@ -130,7 +160,6 @@ def test_a_fence_that_never_closes_is_a_reply_cut_off():
 def test_a_refusal_is_recognised_and_none_of_its_numbers_taken(reply):
     found = replies.parse(reply)
     assert found.repairs == ["refused"]
-    assert not found.usable
     assert not found.valid
     assert known(found) == {}
     assert found.text.startswith("[refused] ")
@@ -146,7 +175,7 @@ def test_a_description_that_only_sounds_like_a_refusal_is_kept(text):
 @pytest.mark.parametrize(
     "reply", ["", "A dark macule.", "{", '{"error": "busy"}', "[0.1, 0.2]", "{" * 5000, '{"a":' * 2000]
 )
-def test_what_holds_no_json_says_why_and_nothing_else(reply):
+def test_a_reply_without_json_states_why_and_nothing_else(reply):
     found = replies.parse(reply)
     assert found.repairs == ["no JSON"]
     assert found.text == f"[no JSON] {reply[:200]}".strip()
@@ -206,7 +235,9 @@ def test_a_line_that_is_no_reply_is_named(tmp_path, second, message):
 def test_the_replies_that_the_original_collected_are_all_read():
     if not os.environ.get("P2D_LLM_OUTPUTS"):
         pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
-    found = replies.read(Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini")
+    found = replies.read_file(
+        Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini"
+    )
     assert len(found) == 581
     assert found["valid"].all()
     assert replies.repairs([found])["n"].sum() == 0

@@ -1,11 +1,12 @@
-"""An LLM says prompts in other words, and nothing gets longer than a text encoder reads."""
+"""An LLM paraphrases prompts, and none gets longer than a text encoder takes."""
 
 from pathlib import Path
 
 import pytest
 from chat_server import ChatServer, prompt, says
 
-from p2d_lib.describe import api
+from p2d_lib.describe.llm.client import Client
+from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.rewrite import rewrite
 from p2d_lib.words.wording import Wording
 
@@ -20,11 +21,9 @@ WORDING = Wording("phrases", max_features=8, max_tokens=6)
         ("", "nevus, veil"),
     ],
 )
-def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, reply, becomes):
+def test_a_prompt_is_paraphrased_unless_that_is_too_long_or_empty(tmp_path, reply, becomes):
     with ChatServer(says(reply)) as server:
-        client = api.Client(
-            api.Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
-        )
+        client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
         said = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))
     assert said == [becomes] * 3
     assert len(server.requests) == 1, "the same prompt is asked about once"
@@ -33,7 +32,5 @@ def test_a_prompt_is_said_anew_unless_that_is_too_long_or_nothing(tmp_path, repl
 
 def test_a_refusal_is_no_prompt(tmp_path):
     with ChatServer(says(refusal="I cannot help with that.")) as server:
-        client = api.Client(
-            api.Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True
-        )
+        client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
         assert rewrite(["nevus, veil"], client, WORDING, lambda text: len(text.split())) == ["nevus, veil"]

@@ -8,6 +8,7 @@ import pytest
 from p2d_lib.describe import template
 from p2d_lib.models.clip import count_tokens
 from p2d_lib.prep.measure import NAMES
+from p2d_lib.prep.picture_quality import RULED
 from p2d_lib.schemas import DESCRIPTIONS
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import CLIP_TOKENS, PRESENT
@@ -17,7 +18,7 @@ N = 200
 UNMEASURED = {
     "atypical_pigment_network", "atypical_vascular_pattern", "irregular_dots_globules", "irregular_streaks",
     "irregular_blotches", "regression_structures", "lesion_shape_multicomponent", "background_skin_tone",
-    "hair_amount", "ruler_presence", "ink_markings",
+    "ink_markings",
 }  # fmt: skip
 
 
@@ -32,6 +33,8 @@ def cases() -> pd.DataFrame:
             "sex": "female",
             "localization": "back",
             "split": np.resize(["train", "train", "train", "test"], N),
+            "hair": np.linspace(0, 0.1, N),
+            "ruler": np.linspace(0, 25, N),
         }
     )
 
@@ -43,7 +46,7 @@ def measurements(cases) -> pd.DataFrame:
     return table.assign(image_id=cases["image_id"]).iloc[::-1]  # in an order of its own
 
 
-def test_only_what_is_measured_is_known(cases, measurements):
+def test_only_measured_features_are_known(cases, measurements):
     known = template.measured(cases, measurements).notna().mean()
     assert set(known.index[known == 0]) == UNMEASURED
     assert set(known.index[known < 1]) == UNMEASURED | {"evolving"}
@@ -73,22 +76,38 @@ def test_test_images_do_not_shape_the_scale(cases, measurements):
     pd.testing.assert_frame_equal(before[train], after[train])
 
 
-def test_a_lesion_without_mask_stays_unknown_and_its_text_says_whose_it_is_only(cases, measurements):
+def test_a_lesion_without_mask_stays_unknown_and_its_text_has_diagnosis_site_age_and_sex_only(cases, measurements):
     measurements.loc[0, list(NAMES)] = math.nan
     first = template.describe(cases, measurements).iloc[0]
-    assert first[list(FEATURES)].isna().all()
+    assert first[list(FEATURES)].dropna().to_dict() == {"hair_amount": 0, "ruler_presence": 0}
     assert first["text"] == "Melanoma, back, 50-year-old female."
 
 
-def test_follow_up_means_that_nothing_evolved_and_other_proofs_say_nothing_of_it(cases, measurements):
+def test_hair_and_ruler_need_no_mask_and_score_as_01_flags_them(cases, measurements):
+    measurements[list(NAMES)] = math.nan
+    scores = template.measured(cases, measurements)
+    for feature in ("hair_amount", "ruler_presence"):  # the fixture's images have more and more of both
+        assert (np.diff(scores[feature]) >= 0).all() and scores[feature].max() == 1
+    assert ((scores["ruler_presence"] >= PRESENT) == (cases["ruler"] >= RULED)).all()
+
+
+def test_follow_up_means_that_nothing_evolved_and_other_proofs_leave_it_unknown(cases, measurements):
     evolving = template.measured(cases, measurements)["evolving"]
     assert (evolving[cases["dx_type"] == "follow_up"] == 0).all()
     assert evolving[cases["dx_type"] == "histo"].isna().all()
 
 
-def test_truth_is_said_where_the_data_carry_it(cases, measurements):
+def test_on_a_phantom_too_the_template_measures_unless_the_truth_is_asked_for(cases, measurements):
     known = cases.assign(true_irregular_streaks=np.resize([0.9, 0.0], N), true_scale=1.0)
-    found = template.describe(known, measurements)
+    pd.testing.assert_frame_equal(template.describe(known, measurements), template.describe(cases, measurements))
+    assert template.has_truth(known) and not template.has_truth(cases)
+    with pytest.raises(template.TruthError, match="template_source is 'truth', but the cases have no true_"):
+        template.describe(cases, measurements, "truth")
+
+
+def test_the_truth_is_that_of_the_cases(cases, measurements):
+    known = cases.assign(true_irregular_streaks=np.resize([0.9, 0.0], N), true_scale=1.0)
+    found = template.describe(known, measurements, "truth")
     assert (found["describer"] == "truth").all()
     assert found["irregular_streaks"].tolist() == known["true_irregular_streaks"].tolist()
     assert found["asymmetry"].isna().all()
@@ -96,7 +115,7 @@ def test_truth_is_said_where_the_data_carry_it(cases, measurements):
     assert (template.describe(cases, measurements)["describer"] == "measured").all()
 
 
-def test_descriptions_keep_to_their_schema_and_say_what_they_score(cases, measurements):
+def test_descriptions_keep_to_their_schema_and_mention_what_they_score(cases, measurements):
     found = DESCRIPTIONS.validate(template.describe(cases, measurements).assign(prompt=""))
     assert found["image_id"].tolist() == cases["image_id"].tolist()
     for name in ("red", "border_irregularity"):
@@ -109,7 +128,7 @@ def test_a_thousand_lesions_are_described_and_worded_in_five_seconds(cases, meas
     rng = np.random.default_rng(0)
     many = many.assign(**{f"true_{name}": rng.random(len(many)) for name in FEATURES})
     started = time.monotonic()
-    found = template.describe(many, measurements)
+    found = template.describe(many, measurements, "truth")
     Wording("phrases", 8, CLIP_TOKENS).prompts(lesions(many, found), count_tokens, 0, many["image_id"])
     assert len(found) == 1000
     assert time.monotonic() - started < 5

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.describe import replies
 from p2d_lib.describe import vlm as describer
+from p2d_lib.describe.llm import replies
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
 
@@ -26,7 +26,7 @@ def load_images(rows):
 @pytest.fixture
 def model(monkeypatch):
     """A stand-in whose texts and scores tell which image it saw."""
-    monkeypatch.setattr(describer, "PART", 3)
+    monkeypatch.setattr(describer, "IMAGES_AT_ONCE", 3)
 
     def say(_vlm, images, _question, _max_new_tokens, _batch_size):
         return [f"Seen:  grey\n{image[0, 0, 0]}." for image in images]
@@ -48,7 +48,7 @@ def test_each_image_gets_its_own_text_and_all_scores_in_order(model, tmp_path):
     assert table["valid"].all() and (table["describer"] == "vlm").all() and (table["seconds"] > 0).all()
 
 
-def test_a_written_reply_is_read_and_what_it_lacks_is_not_known(model, tmp_path):
+def test_a_written_reply_is_parsed_and_what_it_lacks_is_unknown(model, tmp_path):
     written = [
         WHOLE,
         f"```json\n{WHOLE}\n```",

@@ -6,7 +6,7 @@ from p2d_lib.instruments import distances
 
 
 def gaussian(n, mean, covariance, seed):
-    """n draws moved and stretched so that their sample mean and covariance are exactly those asked for."""
+    """n samples moved and stretched so that their sample mean and covariance are exactly those asked for."""
     x = np.random.default_rng(seed).normal(size=(n, len(mean)))
     x = (x - x.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
     return x @ np.linalg.cholesky(covariance).T + mean
@@ -49,7 +49,7 @@ def test_kid_is_the_number_of_clean_fid():
     from cleanfid.fid import kernel_distance
 
     a, b = normal(80, 16, 1), normal(80, 16, 2, shift=0.3)
-    whole = kernel_distance(a, b, num_subsets=1)  # a subset of all images: only their order is drawn
+    whole = kernel_distance(a, b, num_subsets=1)  # a subset of all images: only their order is random
     assert distances.kid(a, b) == pytest.approx(whole, rel=1e-9)
 
 
@@ -72,8 +72,8 @@ def test_fid_and_kid_grow_with_a_planted_shift():
 def test_dropped_modes_cost_recall_and_foreign_images_cost_precision():
     near, far = normal(200, 4, 1), normal(200, 4, 2, shift=20)
     both = np.vstack([near, far])
-    dropped = distances.prdc(real=both, fake=normal(400, 4, 3))
-    foreign = distances.prdc(real=near, fake=np.vstack([normal(200, 4, 4), far]))
+    dropped = distances.prdc(real=both, synthetic=normal(400, 4, 3))
+    foreign = distances.prdc(real=near, synthetic=np.vstack([normal(200, 4, 4), far]))
     assert dropped["recall"] == pytest.approx(0.5, abs=0.05) and dropped["precision"] > 0.9
     assert dropped["coverage"] == pytest.approx(0.5, abs=0.05)
     assert foreign["precision"] == pytest.approx(0.5, abs=0.05) and foreign["recall"] > 0.9
@@ -87,56 +87,23 @@ def test_density_and_coverage_of_one_law_are_those_of_naeem():
     assert np.mean([s["coverage"] for s in scores]) == pytest.approx(expected, abs=0.02)
 
 
-def sets(n, seed=0, d=8):
-    """Four sets of two classes of n images: train and test of one law, the base far off, the adapter nearer."""
-    shifts = {"train": 0.0, "test": 0.0, "base": 1.0, "adapter": 0.4}
-    features = {name: normal(2 * n, d, seed + i, shift) for i, (name, shift) in enumerate(shifts.items())}
-    return features, {name: np.repeat(["mel", "nv"], n) for name in shifts}
+def test_too_few_images_are_refused():
+    for distance, least in ((distances.frechet, 2), (distances.kid, 2), (distances.prdc, distances.NEIGHBOURS + 1)):
+        with pytest.raises(ValueError, match=f"there are .*{least - 1}"):
+            distance(normal(least - 1, 3, 0), normal(20, 3, 0))
 
 
-def test_the_order_floor_adapter_base_is_recovered_in_every_class():
-    result = distances.compare(*sets(60), ("mel", "nv"), draws=5)
-    for _, group in result.groupby(["draw", "dx"]):
-        fid, kid = (group.set_index("set")[metric] for metric in ("fid", "kid"))
-        assert fid["train"] < fid["adapter"] < fid["base"] and kid["train"] < kid["adapter"] < kid["base"]
+def test_one_flat_colour_is_far_from_everything_and_covers_nothing():
+    real, flat = normal(100, 8, 1), np.zeros((100, 8))
+    near = distances.prdc(real, flat)
+    assert near["recall"] == 0 and near["coverage"] < 0.5
+    assert distances.frechet(real, flat) > 10 * distances.frechet(real, normal(100, 8, 2))
+    assert distances.kid(real, flat) > 10 * abs(distances.kid(real, normal(100, 8, 2)))
 
 
-def test_the_floor_falls_as_n_grows():
-    floors = [
-        distances.compare(*sets(n), ("mel", "nv"), draws=5).query("set == 'train'")["fid"].mean() for n in (15, 50, 200)
-    ]
-    assert floors[0] > 2 * floors[1] > 4 * floors[2]
-
-
-def test_every_comparison_is_at_equal_n_whatever_the_sizes_of_the_sets():
-    features, labels = sets(50)
-    labels["base"] = np.where(np.arange(100) < 10, "mel", "nv")  # 10 of mel, 90 of nv
-    result = distances.compare(features, labels, ("mel", "nv", "df"), draws=2)
-    assert result.groupby("dx")["n"].unique().map(list).to_dict() == {"mel": [8], "nv": [40], "all": [48]}
-
-
-def test_draws_are_repeatable_and_leave_the_global_generator_alone():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    first, again = (distances.compare(*sets(20), ("mel", "nv"), draws=2, seed=3) for _ in range(2))
-    other = distances.compare(*sets(20), ("mel", "nv"), draws=2, seed=4)
-    assert first.equals(again) and not first["fid"].equals(other["fid"])
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
-
-
-def test_too_few_images_are_refused_with_the_sets_named():
-    features, labels = sets(1)
-    with pytest.raises(ValueError, match="no class has two images in each of train, test, base, adapter"):
-        distances.compare(features, labels, ("mel", "nv"))
-    with pytest.raises(ValueError, match="two images or more, there are 1"):
-        distances.frechet(normal(1, 3, 0), normal(5, 3, 0))
-
-
-def test_the_summary_is_the_mean_of_the_draws_and_what_most_of_them_hold():
-    found = distances.compare(*sets(30), ("mel", "nv"), draws=20)
-    summary = distances.summarise(found)
-    draws = found.query("set == 'base' and dx == 'mel'")["fid"]
-    assert summary.loc["fid", "base", "mel"]["mean"] == pytest.approx(draws.mean())
-    assert ((summary["low"] <= summary["mean"]) & (summary["mean"] <= summary["high"])).all()
-    assert draws.between(*summary.loc["fid", "base", "mel"][["low", "high"]]).mean() == pytest.approx(0.9, abs=0.06)
-    assert list(summary.loc["fid", "base"].index) == ["mel", "nv", "all"]
-    assert list(summary.loc["coverage", "base"].index) == ["all"]
+def test_one_far_real_image_makes_precision_call_anything_good():
+    """Why precision is printed only where negative controls are bad (Naeem et al. 2020, sec. 2)."""
+    real, nonsense = normal(100, 8, 1), normal(100, 8, 2, shift=20)
+    assert distances.prdc(real, nonsense)["precision"] == 0
+    real[0] += 100
+    assert distances.prdc(real, nonsense)["precision"] == 1 and distances.prdc(real, nonsense)["coverage"] < 0.05

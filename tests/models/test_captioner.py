@@ -1,4 +1,4 @@
-"""The captioner says what it was shown, opens what was published, and goes on where it was cut off."""
+"""The captioner reproduces what it was trained on, opens published folders, and resumes an interrupted stage."""
 
 import json
 import math
@@ -10,9 +10,13 @@ import pytest
 import torch
 
 from p2d_lib.files import sha256
-from p2d_lib.models import captioner as captioners
-from p2d_lib.models.captioner import Captioner, CaptionerError, Stage, build, caption, embed, fit, load, loss, save
+from p2d_lib.models.captioner import training
+from p2d_lib.models.captioner.decoding import PUBLISHED_DECODING, caption, several_captions
+from p2d_lib.models.captioner.network import Captioner, build, embed
+from p2d_lib.models.captioner.published import CaptionerError, load, save
+from p2d_lib.models.captioner.training import PUBLISHED_STAGES, Stage, fit, loss, perplexity, stages
 from p2d_lib.models.clip import Clip
+from p2d_lib.models.weights import Source
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200), "white": (230, 230, 230)}
 TEXTS = [f"Dermatofibroma. Colors: {name} and black. Seen: {name}ish veil, hair." for name in COLOURS]
@@ -50,8 +54,8 @@ def test_four_images_are_captioned_as_they_were_learnt(fitted):
     captioner, log = fitted
     assert caption(captioner, IMAGES) == TEXTS
     assert caption(captioner, IMAGES, num_beams=3) == TEXTS
-    assert captioners.perplexity(captioner, IMAGES, TEXTS) == pytest.approx(log["perplexity"].min(), rel=1e-4)
-    assert log["perplexity"].iloc[-1] < 1.2 < captioners.perplexity(captioner, IMAGES, TEXTS[::-1])
+    assert perplexity(captioner, IMAGES, TEXTS) == pytest.approx(log["perplexity"].min(), rel=1e-4)
+    assert log["perplexity"].iloc[-1] < 1.2 < perplexity(captioner, IMAGES, TEXTS[::-1])
     np.testing.assert_allclose(log["perplexity"], np.exp(log["val_loss"]))
 
 
@@ -60,15 +64,15 @@ def test_captions_are_the_same_for_any_batch_size(fitted, batch_size):
     captioner = fitted[0]
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     assert caption(captioner, images, batch_size) == caption(captioner, images, 5)
-    assert captioners.spread(captioner, images, 3, batch_size) == captioners.spread(captioner, images, 3, 64)
+    assert several_captions(captioner, images, 3, batch_size) == several_captions(captioner, images, 3, 64)
 
 
 def test_the_share_of_spread_captions_is_the_captioners_probability(vision):
     captioner = fresh(vision)
     both = embed(captioner, IMAGES[[0] * 8])
     fit(captioner, STAGE, (both, [TEXTS[0]] * 6 + [TEXTS[2]] * 2), (both, [TEXTS[0]] * 6 + [TEXTS[2]] * 2), seed=0)
-    said = captioners.spread(captioner, IMAGES[:1], 40, views=1)[0]
-    tokens = captioners._tokens(captioner, [TEXTS[0]], 1)
+    said = several_captions(captioner, IMAGES[:1], 40, views=1)[0]
+    tokens = training.tokens(captioner, [TEXTS[0]], 1)
     with torch.no_grad():
         nats = loss(captioner, torch.from_numpy(both[:1, 0]), tokens).item() * tokens.shape[1]
     assert said.count(TEXTS[0]) / 40 == pytest.approx(math.exp(-nats), abs=0.05)
@@ -77,7 +81,7 @@ def test_the_share_of_spread_captions_is_the_captioners_probability(vision):
 
 def test_the_loss_counts_neither_prefix_nor_instruction_nor_padding(fitted):
     captioner = fitted[0]
-    seen, tokens = torch.from_numpy(embed(captioner, IMAGES)[:2, 0]), captioners._tokens(captioner, TEXTS[:2], 2)
+    seen, tokens = torch.from_numpy(embed(captioner, IMAGES)[:2, 0]), training.tokens(captioner, TEXTS[:2], 2)
     tokens[0, 5:] = -100
     with torch.no_grad():
         context = captioner.context(seen)
@@ -94,7 +98,7 @@ def test_the_loss_counts_neither_prefix_nor_instruction_nor_padding(fitted):
 
 @pytest.mark.parametrize("killed_after", [1, 2])
 def test_a_stage_that_was_cut_off_ends_with_the_same_bits(vision, fitted, tmp_path, monkeypatch, killed_after):
-    captioner, evaluations, real = fresh(vision), [], captioners._mean_loss
+    captioner, evaluations, real = fresh(vision), [], training.mean_loss
 
     def mean_loss(*args):
         evaluations.append(args)
@@ -102,10 +106,10 @@ def test_a_stage_that_was_cut_off_ends_with_the_same_bits(vision, fitted, tmp_pa
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(captioners, "_mean_loss", mean_loss)
+    monkeypatch.setattr(training, "mean_loss", mean_loss)
     with pytest.raises(KeyboardInterrupt):
         fit(captioner, STAGE, pairs(captioner), pairs(captioner), seed=0, checkpoints=tmp_path)
-    monkeypatch.setattr(captioners, "_mean_loss", real)
+    monkeypatch.setattr(training, "mean_loss", real)
     captioner = fresh(vision)
     log = fit(captioner, STAGE, pairs(captioner), pairs(captioner), seed=0, checkpoints=tmp_path)
     assert log.equals(fitted[1])
@@ -129,7 +133,14 @@ def test_a_stage_ends_when_val_no_longer_improves_and_the_best_weights_stay(visi
     log = fit(captioner, stage, (seen[:2], texts[:2]), (seen[2:], texts[2:]), seed=0)
     assert log["step"].iloc[-1] < 400
     assert log["val_loss"].idxmin() == len(log) - 3
-    assert captioners.perplexity(captioner, IMAGES[2:], TEXTS[2:]) == pytest.approx(log["perplexity"].min(), rel=1e-4)
+    assert perplexity(captioner, IMAGES[2:], TEXTS[2:]) == pytest.approx(log["perplexity"].min(), rel=1e-4)
+
+
+def test_the_published_schedule_is_kept_at_its_length_and_evaluates_as_often_at_another():
+    assert stages("gpt2-medium", (2538, 4140)) == PUBLISHED_STAGES
+    longer = stages("gpt2-medium", (5076, 414))
+    assert [(stage.steps, stage.evaluate_every) for stage in longer] == [(5076, 1692), (414, 21)]
+    assert [stage.learning_rate for stage in longer] == [stage.learning_rate for stage in PUBLISHED_STAGES]
 
 
 def test_only_what_a_stage_names_is_trained_and_blocks_thaw_one_by_one(vision):
@@ -157,6 +168,22 @@ def test_a_saved_captioner_is_the_same_and_holds_nothing_but_weights(fitted, tmp
     assert {name.split(".")[0] for name in captioner.state_dict()} == {"prefix", "gpt2"}
 
 
+def test_a_gpt2_of_the_hub_is_loaded_at_one_commit_which_is_recorded(fitted, vision, tmp_path, monkeypatch):
+    fitted[0].gpt2.save_pretrained(tmp_path)
+    fitted[0].tokenizer.save_pretrained(tmp_path)
+    asked = []
+
+    def resolve(name):
+        asked.append(name)
+        return Source(str(tmp_path), "c" * 40)
+
+    monkeypatch.setattr("p2d_lib.models.weights.resolve", resolve)
+    captioner = build(vision, TEXTS, gpt2="gpt2-medium@main", prefix_tokens=4)
+    assert asked == ["gpt2-medium@main"]
+    assert captioner.about["gpt2_commit"] == "c" * 40
+    assert torch.equal(captioner.gpt2.transformer.wpe.weight, fitted[0].gpt2.transformer.wpe.weight)
+
+
 @pytest.fixture
 def published(fitted, tmp_path):
     """A folder as the published training leaves it: updates of the last block kept apart, and more than weights."""
@@ -181,14 +208,14 @@ def published(fitted, tmp_path):
 def test_the_published_layout_opens_with_the_updates_of_its_last_block(published):
     loaded = load(published, torch.device("cpu"), sha256(next(published.glob("*.pt"))))
     assert caption(loaded, IMAGES) == TEXTS
-    long = caption(loaded, IMAGES[:1], **captioners.PUBLISHED_DECODING)[0]
+    long = caption(loaded, IMAGES[:1], **PUBLISHED_DECODING)[0]
     assert 24 <= len(loaded.tokenizer.encode(long)) <= 61
 
 
 def test_other_bytes_than_stated_are_refused(published):
     with pytest.raises(CaptionerError, match=r"final_captioner_.*\.pt has the SHA-256 .*, not 536ae07811c9: fetch"):
         load(published, torch.device("cpu"), "536ae07811c9")
-    with pytest.raises(CaptionerError, match="twelve digits"):
+    with pytest.raises(CaptionerError, match="twelve digits of the SHA-256"):
         load(published, torch.device("cpu"), sha256(next(published.glob("*.pt")))[:4])
 
 
@@ -218,7 +245,7 @@ def test_weights_that_do_not_fit_are_named(published, change, message):
     [
         ("embed_dim", 512, "embed_dim is 512; clip gives 16"),
         ("clip_backend_kind", "hf_clip", "'hf_clip'; only open_clip's"),
-        ("prompt", None, "does not say prompt"),
+        ("prompt", None, "does not state prompt"),
     ],
 )
 def test_a_configuration_that_cannot_be_met_is_named(published, key, value, message):
@@ -240,4 +267,4 @@ def test_a_folder_without_weights_and_a_pointer_to_them_are_refused(published):
 
 def test_an_image_without_a_caption_is_refused(fitted):
     with pytest.raises(ValueError, match="4 images and 3 captions"):
-        captioners.perplexity(fitted[0], IMAGES, TEXTS[:3])
+        perplexity(fitted[0], IMAGES, TEXTS[:3])

@@ -100,9 +100,11 @@ def test_a_clip_is_taken_at_its_commit(hub_cache):
         clip.save(fitted, folder)
 
     fill(hub_cache, save)
-    pinned, other = (clip.embed_images(clip.load(f"hf-hub:org/derm@{name}", CPU), image) for name in ("v1", "main"))
-    np.testing.assert_array_equal(pinned, clip.embed_images(clip.load(hub_cache("v1", V1), CPU), image))
-    assert not np.array_equal(pinned, other)
+    pinned, other = (clip.load(f"hf-hub:org/derm@{name}", CPU) for name in ("v1", "main"))
+    assert pinned.source == f"hf-hub:org/derm@{V1}"  # which the folder of an alignment model records
+    embeddings = clip.embed_images(pinned, image)
+    np.testing.assert_array_equal(embeddings, clip.embed_images(clip.load(hub_cache("v1", V1), CPU), image))
+    assert not np.array_equal(embeddings, clip.embed_images(other, image))
 
 
 def test_a_vlm_and_its_adapter_are_taken_at_their_commit_and_answers_are_kept_under_it(hub_cache, tmp_path):

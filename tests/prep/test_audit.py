@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -73,11 +72,6 @@ def lesions_confused(pairs: pd.DataFrame, planted) -> pd.DataFrame:
     return pairs[truly[pairs["image_a"]].to_numpy() != truly[pairs["image_b"]].to_numpy()]
 
 
-def turns(image: np.ndarray) -> list[np.ndarray]:
-    """The eight ways to turn and mirror a square image (h, w, 3)."""
-    return [np.rot90(side, k) for side in (image, image[:, ::-1]) for k in range(4)]
-
-
 # ------------------------------------------------------------------------------------------------------------- copies
 def test_every_copied_file_is_found_and_nothing_else_is_called_identical(planted, pairs):
     assert found(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
@@ -114,49 +108,6 @@ def test_a_pair_says_whether_lesion_dx_and_split_are_the_same(planted, pairs):
     assert pairs["distance"].is_monotonic_increasing
 
 
-@pytest.mark.parametrize("turn", range(8))
-def test_a_turned_or_mirrored_image_is_the_same_picture(turn):
-    rng = np.random.default_rng(0)
-    squares = np.kron(rng.integers(40, 220, (30, 8, 8, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
-    cases, others = (pd.DataFrame({"image_id": [f"{side}{k}" for k in range(30)]}) for side in "ab")
-    pairs = copies.duplicates(cases, squares, others, np.stack([turns(image)[turn] for image in squares]))
-    assert found(pairs) == {frozenset({f"a{k}", f"b{k}"}) for k in range(30)}
-    assert pairs["distance"].max() < 1e-4
-    assert (pairs["kind"] == ("bytes" if turn == 0 else "perceptual")).all()
-
-
-def test_the_best_of_eight_turns_is_that_of_comparing_all_eight(planted):
-    squares = planted[1][:40]
-    prints = copies.fingerprint(squares)
-    turned = np.stack([copies.fingerprint(np.stack(side)) for side in zip(*map(turns, squares), strict=True)])
-    one_by_one = np.einsum("taxyz,bxyz->tab", turned, prints).max(axis=0)
-    np.testing.assert_allclose(copies._correlation(prints, prints), one_by_one, atol=1e-5)
-
-
-def test_exposure_and_white_balance_do_not_hide_a_copy(planted):
-    cases, squares, _, table = planted
-    chosen = ~cases["image_id"].isin(table["image_id"])
-    tinted = (squares[chosen] * np.array([0.9, 0.8, 0.75])).astype(np.uint8)
-    others = pd.DataFrame({"image_id": "tinted " + cases.loc[chosen, "image_id"]})
-    pairs = copies.duplicates(cases, squares, others, tinted, near=0.02)
-    assert {frozenset({name, f"tinted {name}"}) for name in cases.loc[chosen, "image_id"]} <= found(pairs)
-
-
-def test_an_exact_copy_of_a_training_image_among_synthetic_ones_is_found(planted):
-    cases, squares, _, table = planted
-    used = {*table["image_id"], *table["source"]}
-    train = cases[(cases["split"] == "train") & ~cases["image_id"].isin(used)].drop_duplicates("lesion_id").index
-    lesions = [phantom.make_lesion(np.random.default_rng(k), "mel") for k in range(20)]
-    drawn = np.stack([phantom.render(lesion, phantom.View("clinic"), (SIZE, SIZE))[0] for lesion in lesions])
-    drawn[3], drawn[11] = squares[train[0]], np.rot90(squares[train[1]])
-    synthetic = pd.DataFrame({"image_id": [f"syn{k}" for k in range(20)], "dx": "mel"})
-    pairs = copies.duplicates(cases.loc[train], squares[train], synthetic, drawn)
-    assert found(pairs) == {frozenset({cases["image_id"][train[k]], f"syn{n}"}) for k, n in ((0, 3), (1, 11))}
-    assert pairs["kind"].tolist() == ["bytes", "perceptual"]
-    assert pairs["splits"].tolist() == ["train", "train"]
-    assert not pairs[["same_lesion", "same_split"]].any(axis=None)
-
-
 def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, pairs):
     cases, _, _, table = planted
     split = cases.set_index("image_id")["split"]
@@ -170,16 +121,6 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
     mixed = cases.assign(split=np.resize(["train", "test"], len(cases)))
     several = (cases.groupby("lesion_id").size() > 1).sum()
     assert splits.leakage(mixed, pairs)["result"][0] == str(several)
-
-
-def test_the_two_identical_pairs_of_ham10000_are_found(ham):
-    twins = {frozenset({"ISIC_0024366", "ISIC_0029861"}), frozenset({"ISIC_0024777", "ISIC_0029938"})}
-    raw = read(find())
-    some = ham[ham["image_id"].isin(set().union(*twins)) | (ham.index % 40 == 0)].reset_index(drop=True)
-    pictures = [raw.images[name].image(at_least=SIZE) for name in some["image_id"]]
-    pairs = copies.duplicates(some, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
-    assert found(pairs[pairs["kind"] == "bytes"]) == twins
-    assert pairs["same_lesion"].all()
 
 
 def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
@@ -373,14 +314,3 @@ def test_the_summary_says_what_was_planted(planted, pairs):
     assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
     assert len(report.audit_table(cases, pairs, doubts)) == len(rows) - 1
     assert set(doubts["suggested"]) <= set(DX)
-
-
-def test_thumbnails_keep_a_picture_and_its_copies_findable():
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (6, 16, 16, 3), np.uint8)
-    large = np.stack([np.asarray(Image.fromarray(image).resize((256, 256))) for image in coarse])
-    small = picture_quality.thumbnails(large)
-    assert small.shape == (6, 64, 64, 3) and picture_quality.thumbnails(small) is small
-    table = pd.DataFrame({"image_id": list("abcdef")})
-    pairs = copies.duplicates(table, small, table.add_prefix("x_").set_axis(["image_id"], axis=1), small[:, :, ::-1])
-    assert pairs["distance"].max() < 1e-3 and len(pairs) == 6

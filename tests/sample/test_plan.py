@@ -1,11 +1,15 @@
 """Claims about the plan of a synthetic set."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from p2d_lib.sample import plan
+from p2d_lib.schemas import PLAN
 from p2d_lib.vocabulary import DX, FEATURES
-from p2d_lib.words.render import CLIP_TOKENS
+from p2d_lib.words.render import CLIP_TOKENS, PRESENT
 from p2d_lib.words.wording import Wording
 
 
@@ -24,7 +28,7 @@ def described():
     return frame[about], frame[["image_id", "prompt", "valid", "reviewer", *FEATURES]]
 
 
-def test_each_class_is_drawn_equally_often(described):
+def test_each_class_is_asked_for_equally_often(described):
     planned = plan.make(*described, per_class=5, others_per_class=2, seed=0)
     counts = planned.groupby(["generator", "dx"]).size()
     assert (counts["adapter"] == 5).all()
@@ -37,6 +41,44 @@ def test_only_train_descriptions_of_the_class_are_asked_with(described):
     words = planned["prompt"].str.split(expand=True)
     assert (words[0] == planned["dx"]).all()
     assert (words[1] == "train").all()
+
+
+def test_the_plan_remembers_whose_description_it_follows_and_what_it_asks_for(described):
+    cases, descriptions = described
+    rng = np.random.default_rng(0)
+    descriptions[list(FEATURES)] = rng.random((len(descriptions), len(FEATURES)))
+    descriptions.loc[descriptions["image_id"] == "nv1", "red"] = np.nan
+    planned = PLAN.validate(plan.make(cases, descriptions, per_class=20, others_per_class=3, seed=0))
+    source = descriptions.set_index("image_id").loc[planned["prompted_by"]].reset_index(drop=True)
+    assert (planned["prompt"] == source["prompt"]).all()
+    pd.testing.assert_frame_equal(planned[list(FEATURES)], source[list(FEATURES)])
+    assert planned.loc[planned["prompted_by"] == "nv1", "red"].isna().all()
+    assert set(cases.set_index("image_id").loc[planned["prompted_by"], "split"]) == {"train"}
+
+
+def test_a_jittered_plan_holds_the_scores_after_the_jitter_which_its_words_say(described):
+    cases, descriptions = described
+    rng = np.random.default_rng(0)
+    descriptions[list(FEATURES)] = rng.random((len(descriptions), len(FEATURES)))
+    wording = Wording("json", len(FEATURES), 10_000)
+    planned = plan.make(
+        cases, descriptions, per_class=6, others_per_class=1, seed=0, sampling="jitter", wording=wording, count=len
+    )
+    source = descriptions.set_index("image_id").loc[planned["prompted_by"], list(FEATURES)].to_numpy()
+    moved = np.abs(planned[list(FEATURES)].to_numpy() - source)
+    assert (moved > 1e-6).mean() > 0.9 and moved.mean() < 0.3
+    for row in planned.to_dict("records"):
+        worded = json.loads(row["prompt"])
+        for name in ("red", "asymmetry", "hair_amount"):
+            assert worded.get(FEATURES[name].phrase, 0) == pytest.approx(
+                row[name] if row[name] >= PRESENT else 0, abs=0.051
+            )
+
+
+def test_what_prompts_leave_out_is_not_asked_for(described):
+    wording = Wording("phrases", 8, CLIP_TOKENS, concepts=("asymmetry",))
+    planned = plan.make(*described, per_class=2, others_per_class=1, seed=0, wording=wording)
+    assert planned["red"].isna().all() and planned["asymmetry"].notna().all()
 
 
 def test_each_prompt_is_used_once_before_any_is_used_twice(described):
@@ -110,7 +152,7 @@ def test_a_proportional_plan_has_the_frequencies_of_train_and_no_class_is_lost(d
     assert (of_class(plan.make(*described, per_class=4, others_per_class=2, seed=0, mode="proportional")) == 4).all()
 
 
-def test_a_random_plan_draws_each_class_equally_likely_and_depends_on_its_seed():
+def test_a_random_plan_takes_each_class_equally_likely_and_depends_on_its_seed():
     one, other = (pd.Series(plan.numbers([], 1000, seed, "random")) for seed in (0, 1))
     assert one.sum() == other.sum() == 7000
     assert ((one - 1000).abs() < 5 * (7000 * 6 / 49) ** 0.5).all()  # five standard deviations
@@ -138,9 +180,9 @@ def test_a_curriculum_asks_for_more_of_what_is_misread_and_for_all_of_the_rest(e
 def test_a_curriculum_prompts_more_often_with_the_feature_that_is_misread(described, errors):
     cases, descriptions = described
     descriptions.loc[descriptions["image_id"] == "mel0", "irregular_streaks"] = 1.0
-    asked = {"per_class": 100, "others_per_class": 0, "seed": 0}
-    evenly = plan.make(cases, descriptions, **asked)
-    harder = plan.make(cases, descriptions, **asked, mode="curriculum", errors=errors)
+    settings = {"per_class": 100, "others_per_class": 0, "seed": 0}
+    evenly = plan.make(cases, descriptions, **settings)
+    harder = plan.make(cases, descriptions, **settings, mode="curriculum", errors=errors)
     streaked = [(t[t["dx"] == "mel"]["prompt"] == "mel train 0").mean() for t in (evenly, harder)]
     share = 0.25 + 0.5 * 0.9 / 1.6  # of prompts from the one case with streaks, and a third of the rest
     assert streaked == pytest.approx([1 / 3, share + (1 - share) / 3], abs=0.06)
@@ -162,8 +204,8 @@ def test_a_curriculum_without_errors_is_balanced_and_unknown_ones_count_as_the_m
 
 @pytest.mark.parametrize("mode", plan.MODES)
 def test_an_image_is_the_same_in_a_larger_plan_of_any_mode(described, errors, mode):
-    asked = {"others_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
-    small, large = (plan.make(*described, per_class=n, **asked).set_index("image_id") for n in (2, 30))
+    settings = {"others_per_class": 1, "seed": 0, "mode": mode, "errors": errors}
+    small, large = (plan.make(*described, per_class=n, **settings).set_index("image_id") for n in (2, 30))
     pd.testing.assert_frame_equal(large.loc[small.index], small)
 
 
@@ -175,7 +217,7 @@ def test_a_mode_that_cannot_be_is_refused(mode):
 
 def test_validation_errors_are_counted_per_class_and_per_feature_shown():
     features = pd.DataFrame({"asymmetry": [0.9, 0.9, 0.9, 0.0, float("nan")]})
-    found = plan.validation_errors(["mel", "mel", "nv", "nv", "nv"], ["mel", "nv", "bcc", "nv", "nv"], features)
-    found = found.set_index(["dx", "feature"])
-    assert found["n"].to_dict() == {("mel", ""): 2, ("nv", ""): 3, ("mel", "asymmetry"): 2, ("nv", "asymmetry"): 1}
-    assert found["error"].tolist() == pytest.approx([2 / 4, 2 / 5, 2 / 4, 2 / 3])
+    table = plan.validation_errors(["mel", "mel", "nv", "nv", "nv"], ["mel", "nv", "bcc", "nv", "nv"], features)
+    table = table.set_index(["dx", "feature"])
+    assert table["n"].to_dict() == {("mel", ""): 2, ("nv", ""): 3, ("mel", "asymmetry"): 2, ("nv", "asymmetry"): 1}
+    assert table["error"].tolist() == pytest.approx([2 / 4, 2 / 5, 2 / 4, 2 / 3])

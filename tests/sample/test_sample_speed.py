@@ -1,4 +1,4 @@
-"""The benchmark of drawing, in small: what it measures and what it says last."""
+"""The benchmark of sampling, in small: what it measures and what it prints last."""
 
 import importlib.util
 from pathlib import Path
@@ -30,12 +30,3 @@ def test_sides_take_turns_are_judged_beside_real_images_and_the_ratio_comes_last
     assert [line.split(":")[0] for line in lines[:6]] == ["one at a time", "batched", "ours"] * 2
     assert [line.split(":")[0] for line in lines[6:9]] == ["real", "batched", "ours"]
     assert float(lines[-1].removeprefix("ratio ")) > 0
-
-
-def test_an_adapter_is_what_both_sides_draw_with_and_nobody_judges(benchmark, capsys, monkeypatch):
-    adapted = []
-    monkeypatch.setattr(benchmark, "rates", lambda sides, *_: adapted.append(sides) or dict.fromkeys(sides, 1.0))
-    benchmark.main([*SMALL, "--adapter"])
-    pipe = adapted[0]["batched"][0].args[0]
-    assert pipe.unet.peft_config and adapted[0]["one at a time"][0].args[0] is pipe
-    assert capsys.readouterr().out.splitlines() == ["ours to one at a time 1.00", "ratio 1.00"]

@@ -1,6 +1,8 @@
 import json
 import math
+import os
 import string
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from p2d_lib.models.clip import count_tokens
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, SITES, Lesion
 from p2d_lib.words import choose, parse, reword
 from p2d_lib.words.choose import resample
-from p2d_lib.words.render import CLIP_TOKENS, MARKED, PRESENT, SKIN_WORDS, TEMPLATES, PromptError, render, said
+from p2d_lib.words.render import CLIP_TOKENS, MARKED, PRESENT, SKIN_WORDS, TEMPLATES, PromptError, mentioned, render
 from p2d_lib.words.wording import Wording, lesions
 
 ALL = dict.fromkeys(FEATURES, 1.0)
@@ -22,38 +24,38 @@ def phrased(dx: str, features: dict, localization: str = "unknown", max_features
 
 @pytest.mark.parametrize("dx", DX)
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_prompt_says_the_diagnosis_first_and_no_two_diagnoses_share_one(dx, template):
+def test_a_prompt_begins_with_the_diagnosis_and_no_two_diagnoses_share_one(dx, template):
     text = render(Lesion(dx=dx, **ALL), template).lower()
     assert DX_NAMES[dx] in text[: 25 + len(DX_NAMES[dx])]
     assert len({render(Lesion(dx=other, **ALL), template) for other in DX}) == len(DX)
 
 
-def test_what_is_unknown_or_absent_stays_unsaid():
+def test_a_prompt_mentions_no_unknown_and_no_absent_feature():
     absent = dict.fromkeys(set(FEATURES) - {"background_skin_tone"}, PRESENT - 0.01)
     assert phrased("nv", absent) == phrased("nv", {}) == "dermoscopic image of melanocytic nevus"
 
 
-def test_each_present_feature_is_said():
+def test_a_prompt_mentions_each_present_feature():
     for name, feature in FEATURES.items():
         if name != "background_skin_tone":
             assert feature.phrase in phrased("mel", {name: PRESENT})
 
 
-def test_a_marked_structure_is_said_to_be_marked():
+def test_a_prompt_calls_a_marked_structure_marked():
     assert "marked blue-whitish veil" in phrased("mel", {"blue_whitish_veil": MARKED})
     assert "marked" not in phrased("mel", {"blue_whitish_veil": MARKED - 0.01})
     assert "marked" not in phrased("mel", {"ruler_presence": 1.0})
 
 
-def test_with_too_many_features_the_strongest_are_said():
+def test_of_too_many_features_the_strongest_are_mentioned():
     features = dict.fromkeys(set(FEATURES) - {"background_skin_tone"}, 0.4) | {"irregular_streaks": 0.9, "black": 0.8}
     lesion = Lesion(dx="mel", **features)
-    assert said(lesion, 2) == ["irregular_streaks", "black"]
-    assert said(lesion, 3) == ["atypical_pigment_network", "irregular_streaks", "black"]
+    assert mentioned(lesion, 2) == ["irregular_streaks", "black"]
+    assert mentioned(lesion, 3) == ["atypical_pigment_network", "irregular_streaks", "black"]
     assert phrased("mel", features, max_features=2).endswith("melanoma, marked irregular streaks, black color")
 
 
-def test_skin_tone_is_a_degree_and_always_said_where_known():
+def test_skin_tone_is_a_degree_and_mentioned_wherever_it_is_known():
     tones = [phrased("nv", {"background_skin_tone": k / 5}) for k in range(6)]
     assert tones == [f"dermoscopic image of melanocytic nevus, {word} skin" for word in SKIN_WORDS]
 
@@ -104,7 +106,7 @@ def test_json_is_json_with_the_scores():
     assert found == {"diagnosis": "melanoma", "site": "back", "asymmetric shape": 0.8}
 
 
-def test_the_seven_point_checklist_counts_majors_twice_and_says_no_total_where_a_criterion_is_unknown():
+def test_the_seven_point_checklist_counts_majors_twice_and_has_no_total_where_a_criterion_is_unknown():
     criteria = dict.fromkeys(
         ("irregular_streaks", "irregular_dots_globules", "irregular_blotches", "regression_structures",
          "atypical_vascular_pattern"), 0.0,
@@ -125,13 +127,13 @@ def test_the_abcd_rule_adds_up():
 
 
 @pytest.mark.parametrize("template", ["phrases", "sentence", "concepts"])
-def test_what_was_said_is_read_back(template):
+def test_a_rendered_prompt_is_parsed_back(template):
     rng = np.random.default_rng(0)
     for k in range(50):
         shown = {name: float(rng.choice([0.0, 0.5, 0.9])) for name in FEATURES}
         shown["background_skin_tone"] = (k % 6 + 0.5) / 6
         lesion = Lesion(dx=DX[k % 7], localization=SITES[k % 13], **shown)
-        found = parse.read(render(lesion, template, 22, math.inf))
+        found = parse.parse(render(lesion, template, 22, math.inf))
         assert found.dx == lesion.dx
         assert found.localization == lesion.localization
         for name in set(FEATURES) - {"background_skin_tone"}:
@@ -141,7 +143,46 @@ def test_what_was_said_is_read_back(template):
             assert (found.irregular_streaks >= MARKED) == (shown["irregular_streaks"] >= MARKED)
 
 
-def test_a_paraphrase_says_the_same_in_other_words_and_is_addressed_by_its_seed():
+@pytest.mark.parametrize(
+    ("text", "present"),
+    [
+        ("Melanoma, without hair, no ruler, irregular streaks", {"irregular_streaks"}),
+        ("Melanoma, no hair, ruler or ink markings, red color", {"red"}),
+        ("Melanoma with neither hair nor ruler. Colors: red.", {"red"}),
+        ("Melanoma without hair and ruler", set()),
+        ("Melanoma. Irregular streaks are absent. In view: hair.", {"hair_amount"}),
+        ("Melanoma, blue-whitish veil is not seen, hair", {"hair_amount"}),
+        ("Melanoma, free of hair; ruler", {"ruler_presence"}),
+        ("Melanoma, no hair but marked irregular streaks", {"irregular_streaks"}),
+        ("Melanoma, no hair and a blue-whitish veil", {"blue_whitish_veil"}),
+        ("Melanoma, not evolving", set()),
+    ],
+)
+def test_a_feature_that_a_text_denies_is_not_present(text, present):
+    lesion = parse.parse(text)
+    scores = {name: getattr(lesion, name) for name in FEATURES if name != "background_skin_tone"}
+    assert {name for name, score in scores.items() if score >= PRESENT} == present
+    assert lesion.dx == "mel"
+
+
+def test_in_descriptions_of_an_llm_what_is_denied_is_not_taken_for_present():
+    """gpt-4.1-mini's texts beside its scores: without negation, 351 images without a ruler had one."""
+    if not os.environ.get("P2D_LLM_OUTPUTS"):
+        pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
+    path = Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl"
+    replies = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    parsed = [parse.parse(reply["description"]) for reply in replies]
+    for name in ("ruler_presence", "ink_markings", "regression_structures", "red"):
+        absent = [i for i, reply in enumerate(replies) if reply["features"][name] < PRESENT]
+        assert np.mean([getattr(parsed[i], name) > 0 for i in absent]) < 0.03, name
+
+
+def test_a_diagnosis_that_a_text_excludes_is_not_its_diagnosis():
+    assert parse.parse("Melanocytic nevus, no melanoma").dx == "nv"
+    assert parse.parse("No melanoma, red color").dx is None
+
+
+def test_a_paraphrase_mentions_the_same_in_other_words_and_is_addressed_by_its_seed():
     text = render(Lesion(dx="mel", localization="back", **ALL), "phrases", 22, math.inf)
     others = {reword.paraphrase(text, seed) for seed in range(20)}
     assert len(others) == 20
@@ -154,7 +195,7 @@ def test_a_paraphrase_says_the_same_in_other_words_and_is_addressed_by_its_seed(
                 )
 
 
-def test_dropped_concepts_are_never_said_and_paraphrases_fit_too():
+def test_dropped_concepts_are_never_mentioned_and_paraphrases_fit_too():
     lesion = Lesion(dx="mel", **ALL)
     few = Wording("phrases", 22, CLIP_TOKENS, ("red", "black"))
     assert few.prompts([lesion], count_tokens, 0, ["a"]) == ["dermoscopic image of melanoma, black and red colors"]
@@ -164,7 +205,7 @@ def test_dropped_concepts_are_never_said_and_paraphrases_fit_too():
     assert max(map(count_tokens, texts)) <= CLIP_TOKENS
 
 
-def test_a_person_wins_over_the_machine_and_the_first_machine_over_the_second():
+def test_a_persons_edit_has_priority_over_describers_and_the_first_describer_over_the_second():
     table = pd.DataFrame(
         [
             ("a", "m1", "", True), ("b", "m1", "", False), ("a", "m2", "", True), ("b", "m2", "", True),

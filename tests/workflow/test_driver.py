@@ -299,7 +299,7 @@ def test_where_nothing_can_be_written_one_sentence_says_what_to_do(clone):
 
 def test_a_device_that_is_none_is_refused(clone):
     code, output = clone.run(P2D_DEVICE="gpu")
-    assert code == 2 and "P2D_DEVICE=gpu: expected cpu, cuda, cuda:1 (or another number) or mps" in output
+    assert code == 2 and "P2D_DEVICE=gpu: no such device; write cpu, cuda, cuda:1 (or another number) or mps" in output
 
 
 def _files(folder: Path) -> list[Path]:

@@ -54,3 +54,10 @@ def test_rooms_that_compute_without_networks_load_no_torch():
     )
     imported = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True)
     assert imported.returncode == 0, imported.stderr
+
+
+def test_the_driver_and_a_stage_that_is_up_to_date_load_no_tables_networks_or_notebooks():
+    loads = "import sys, drive, paper, stage; print({'pandas', 'pandera', 'torch', 'papermill'} & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'workflow'}"}
+    imported = subprocess.run([sys.executable, "-c", loads], env=environment, capture_output=True, text=True)
+    assert imported.stdout == "set()\n", imported.stderr

@@ -1,0 +1,35 @@
+"""What the generator's base had been trained on before this run: knowledge that synthetic images can carry."""
+
+import json
+from pathlib import Path
+
+from p2d_lib import models
+from p2d_lib.run import Run
+
+TINY_RECORD = Path(models.__file__).parent / "tiny" / "training.json"
+
+
+def base_data(run: Run, n_train: int) -> str:
+    """A sentence on the data of the base behind the synthetic images, from the provenance of the artefact "base".
+
+    n_train: images of the run's train split.
+    """
+    sidecar = run.path("base").with_name("base.provenance.json")
+    base = json.loads(sidecar.read_text())["parameters"]["base"]
+    if base == "random":
+        return (
+            f"The base of the generator was trained in this run, from random weights, on the {n_train:,} images of the "
+            "train split: synthetic images carry no knowledge from elsewhere."
+        )
+    if base == "tiny":
+        record = json.loads(TINY_RECORD.read_text())
+        source = (
+            f"{record['images']:,} phantom images of {record['lesions']:,} other lesions ({record['steps']:,} steps of "
+            f"{record['batch_size']} images)"
+        )
+    else:
+        source = "images of which this run has no record"
+    return (
+        f"The base of the generator ({base}) was trained elsewhere, on {source}; the train split of this run has "
+        f"{n_train:,} images. A gain from synthetic images may come from that knowledge and not from the train split."
+    )

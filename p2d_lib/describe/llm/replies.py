@@ -1,0 +1,210 @@
+"""A language model's reply about an image -> a text and 22 scores; every repair on the way is named and counted.
+
+A reply is a JSON object with a description and the scores, flat or under "features", named as in the vocabulary or as
+the original prompt2derm named them ("Border Irregularity"). Faults are repaired where they leave no doubt; where they
+do, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
+takes the object out of the reply.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, NamedTuple
+
+import pandas as pd
+from pydantic import ConfigDict, Field, create_model
+
+from p2d_lib.describe.llm.json_object import Repeated, last_object
+from p2d_lib.describe.table import rows
+from p2d_lib.vocabulary import FEATURES
+
+REPAIRS = {  # what is repaired in a reply, or is wrong with it
+    "fenced": "JSON taken out of a ``` fence",
+    "text around": "text before or after the JSON ignored",
+    "loose syntax": "single quotes, missing or extra commas and the like mended",
+    "cut off": "kept up to the last value that is complete",
+    "respelled": "a name in another spelling (Border-irregularity) recognised",
+    "score as text": '"0.3" or "30%" taken as 0.3',
+    "score out of range": "outside 0..1: unknown",
+    "no number": "a score that is no number: unknown",
+    "given twice": "a score given twice, with different values: unknown",
+    "score missing": "unknown",
+    "extra field": "ignored",
+    "no description": "the reply has scores and no text",
+    "refused": "nothing known of the image",
+    "no JSON": "nothing known of the image",
+}
+_SCORE = Annotated[float, Field(ge=0, le=1)]
+Reply = create_model(
+    "Reply",
+    __config__=ConfigDict(extra="forbid"),
+    __doc__="What a model is asked for: a description, then the features' scores in 0..1, all required.",
+    description=str,
+    **{name: (_SCORE, Field(description=feature.phrase)) for name, feature in FEATURES.items()},
+)
+QUESTION = "\n".join(
+    [
+        "This is a dermoscopic image of one skin lesion. Describe in two or three sentences what is seen, without "
+        "naming a diagnosis. Then score each feature from 0 (absent, none, lightest) to 1 (marked, much, darkest).",
+        *(f"- {name}: {feature.phrase}" for name, feature in FEATURES.items()),
+        'Reply with one JSON object: "description" first, then a number from 0 to 1 under the name of each feature.',
+    ]
+)
+_NAMES = {name: name for name in FEATURES} | {feature.field: name for name, feature in FEATURES.items()}
+_REFUSAL = re.compile(
+    r"^.{0,60}?\b(?:(?:i['’]m|i am) (?:very |so )?sorry|i apologi[sz]e|"
+    r"i(?:['’]m| am)? (?:can['’]?t|cannot|can not|won['’]t|unable to|not able to) "
+    r"(?:assist|help|analy[sz]e|provide|describe|comply|do (?:this|that)|process|interpret|evaluate|diagnose|score|"
+    r"(?:view|see|open) (?:the |this |any |your )?images?))",
+    re.IGNORECASE | re.DOTALL,
+)
+_SHOWN = 200  # characters that are kept of a reply that cannot be used
+
+
+class ReplyError(Exception):
+    """A line of a file of replies that is not the reply about an image; the message names file and line."""
+
+
+class Parsed(NamedTuple):
+    """What a reply says of an image. If it says nothing of the image, its text is "[why] beginning of the reply"."""
+
+    text: str
+    features: dict[str, float]  # all 22, 0..1 or NaN: unknown
+    repairs: list[str]  # names out of REPAIRS, each once
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is missing: a text and all scores."""
+        return bool(self.text) and not any(map(math.isnan, self.features.values()))
+
+
+def parse(reply: str) -> Parsed:
+    """Text, scores and repairs of one reply, whatever it holds; nothing is raised."""
+    value, repairs = last_object(reply, _says_something)
+    description = _one_line(value.get("description", ""))
+    if _REFUSAL.match(description or reply.strip()):
+        return unusable(reply, "refused")
+    if not value:
+        return unusable(reply, "no JSON")
+    features = _features(value, repairs)
+    if not description:
+        repairs.append("no description")
+    return Parsed(description, features, list(dict.fromkeys(repairs)))
+
+
+def unusable(reply: str, why: str) -> Parsed:
+    """A reply that says nothing of its image; why: "refused" or "no JSON"."""
+    return Parsed(f"[{why}] {_one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
+
+
+def described(
+    image_ids: Sequence[str],
+    describer: str,
+    parsed: Sequence[Parsed],
+    seconds: Sequence[float] | float = 0.0,
+    cost: Sequence[float] | float = 0.0,
+) -> pd.DataFrame:
+    """Replies as `table.rows`; the counts of repairs are kept in the table's attrs, for `repairs`."""
+    table = rows(
+        image_ids,
+        describer,
+        [reply.text for reply in parsed],
+        [reply.features for reply in parsed],
+        [reply.valid for reply in parsed],
+        seconds,
+        cost,
+    )
+    table.attrs["repairs"] = dict(Counter(name for reply in parsed for name in reply.repairs))
+    return table
+
+
+def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """How many replies, over tables of `described`, needed which repair.
+
+    Columns: repair, meaning, n (replies); every repair has a row. attrs do not survive a concat: give the parts.
+    """
+    counts = sum((Counter(table.attrs["repairs"]) for table in tables), Counter())
+    return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
+
+
+def read_file(path: Path, describer: str) -> pd.DataFrame:
+    """Replies as the original prompt2derm collected them: a table as `described`, one row per line of the file.
+
+    One JSON object a line: {"image": "mel\\\\ISIC_0273046.jpg", "class": "mel", "description": "", "features": {}}.
+    Raises ReplyError for a line that is no reply at all and for an image that comes twice.
+    """
+    parsed: dict[str, Parsed] = {}
+    lines: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            reply = json.loads(line)
+            image_id = PureWindowsPath(reply["image"]).stem  # takes / and \ alike
+            content = {"description": reply.get("description"), "features": dict(reply["features"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ReplyError(f"{where}: not a reply with image, description and features ({error!r})") from None
+        if image_id in parsed:
+            raise ReplyError(f"{where}: {image_id} has a reply in line {lines[image_id]}; remove one")
+        parsed[image_id], lines[image_id] = parse(json.dumps(content)), number
+    return described(list(parsed), describer, list(parsed.values()))
+
+
+def _says_something(value: dict) -> bool:
+    return "description" in value or any(_name(key) in FEATURES for key in _members(value))
+
+
+def _members(value: dict) -> dict:
+    """An object's members, with those of its inner object "features" among them."""
+    inner = value.get("features")
+    if not isinstance(inner, dict):
+        return value
+    return {key: member for key, member in value.items() if key != "features"} | inner
+
+
+def _name(key: object) -> str:
+    plain = re.sub(r"[\s-]+", "_", str(key).strip().lower()).replace("colour", "color")
+    return _NAMES.get(str(key), plain)
+
+
+def _features(value: dict, repairs: list[str]) -> dict[str, float]:
+    scores: dict[str, list] = {}
+    for key, score in _members(value).items():
+        name = _name(key)
+        if name in FEATURES:
+            scores.setdefault(name, []).append(score)
+            repairs += ["respelled"] * (key not in _NAMES)
+        elif key != "description":
+            repairs.append("extra field")
+    return {name: _score(scores[name], repairs) if name in scores else _missing(repairs) for name in FEATURES}
+
+
+def _missing(repairs: list[str]) -> float:
+    repairs.append("score missing")
+    return math.nan
+
+
+def _score(values: list, repairs: list[str]) -> float:
+    values = [one for value in values for one in (value if isinstance(value, Repeated) else [value])]
+    if any(value != values[0] for value in values[1:]):
+        repairs.append("given twice")
+        return math.nan
+    value = values[0]
+    if isinstance(value, str) and (text := re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value)):
+        repairs.append("score as text")
+        value = float(text[1]) / (100 if text[2] else 1)
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        repairs.append("no number")
+        return math.nan
+    if not 0 <= value <= 1:
+        repairs.append("score out of range")
+        return math.nan
+    return float(value)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(text.split()) if isinstance(text, str) else ""

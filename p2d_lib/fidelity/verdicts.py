@@ -1,0 +1,55 @@
+"""All hypotheses that 05 announces, as one family: Holm's correction runs over every one of them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib.fidelity import alignment
+from p2d_lib.fidelity.alignment import Alignment
+from p2d_lib.fidelity.compare import ALL
+from p2d_lib.fidelity.sets import FLOOR, REFERENCE
+from p2d_lib.instruments import multiplicity, paired_tests, two_sample
+from p2d_lib.seeds import derive
+
+LEVEL = 0.05
+COLUMNS = ("first", "second", "measure", "dx", "n", "estimate", "low", "high", "p")
+
+
+def family(
+    features: Mapping[str, np.ndarray],
+    at_common_side: Mapping[str, np.ndarray],
+    aligned: Mapping[str, Alignment],
+    dx: np.ndarray,
+    baselines: list[str],
+    min_n: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One row for each hypothesis: COLUMNS and holm, the p-value by Holm over all rows.
+
+    features, at_common_side: (n, d) by set, at full size and at the side of `compare.common_side`; aligned: by set; dx:
+    the class of each row (n,). estimate: for "frechet" and "kid" the distance of first to real test images less that
+    of second, with its interval; for "auc" the area with which first is told from second; for "wins" the share of
+    other classes' prompts that fit an image less well than its own. Classes below min_n images are not tested.
+    """
+    rows = [_nearer(features, "base", metric, ALL, dx) for metric in ("frechet", "kid")]
+    counts = pd.Series(dx).value_counts()
+    rows += [_nearer(features, "base", "frechet", name, dx) for name in dict.fromkeys(dx) if counts[name] >= min_n]
+    rows += [_nearer(at_common_side, name, "frechet", ALL, dx) for name in baselines]
+    if len(dx) >= 2 * two_sample.FOLDS:
+        for name in ("adapter", "base", FLOOR):
+            test = two_sample.auc_test(features[REFERENCE], features[name], seed=derive(seed, "auc", name))
+            rows.append((name, REFERENCE, "auc", ALL, len(dx), test.observed, np.nan, np.nan, test.p))
+    for name in ("adapter", REFERENCE):
+        if name in aligned:
+            test = alignment.follows_prompts(aligned[name], derive(seed, "prompts", name))
+            n = len(aligned[name].own)
+            rows.append((name, "other prompts", "wins", ALL, n, test.observed, np.nan, np.nan, test.p))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.assign(holm=multiplicity.holm(table["p"]))
+
+
+def _nearer(features: Mapping[str, np.ndarray], second: str, metric: str, name: str, dx: np.ndarray) -> tuple:
+    members = (dx == name) | (name == ALL)
+    test = paired_tests.nearer(*(features[of][members] for of in ("adapter", second, REFERENCE)), metric)
+    return "adapter", second, metric, name, int(members.sum()), *test

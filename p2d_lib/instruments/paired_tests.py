@@ -1,0 +1,76 @@
+"""Tests of paired sets: is one generator nearer to real images than another, do images follow their own prompts?
+
+Two images that were generated from one prompt and one seed are a pair, and both generators are compared with the same
+real images; `nearer` makes use of both. It tests whether two distances are equal. To exchange the images of pairs at
+random would test something else, whether the two generators follow one law: of two generators equally far off on
+opposite sides that test calls one nearer in 15 to 60 % of the cases, `nearer` in 5 % or less (the tests simulate it).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from p2d_lib.instruments import distances
+from p2d_lib.instruments.jackknife import GROUPS, jackknife
+
+PERMUTATIONS = 999
+METRICS = {"frechet": distances.frechet, "kid": distances.kid}
+
+
+class Paired(NamedTuple):
+    """A paired difference, its 95 % interval and the two-sided p-value of no difference."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class PermutationTest(NamedTuple):
+    """An observed statistic and its two-sided p-value, at least 1 / (1 + permutations)."""
+
+    observed: float
+    p: float
+
+
+def nearer(
+    first: np.ndarray, second: np.ndarray, reference: np.ndarray, metric: str = "frechet", n_groups: int = GROUPS
+) -> Paired:
+    """Distance of first to the reference less that of second, all features (n, d): below 0, first is nearer.
+
+    metric: a key of METRICS. Row i of first and second is a pair, row i of the reference a real image of its class;
+    the rows are independent and in random order within their class. Interval and p-value by `jackknife`. At a nominal
+    5 % the test rejects equal distances in 2 to 6 % of the cases, more rarely where n is below d or where both
+    generators equal the reference. Raises ValueError unless all three have the same n, two or more.
+    """
+    if not len(first) == len(second) == len(reference):
+        raise ValueError(f"paired sets have the same n, there are {len(first)}, {len(second)} and {len(reference)}")
+    distance = METRICS[metric]
+
+    def difference(rows: np.ndarray) -> np.ndarray:
+        return np.array([distance(first[rows], reference[rows]) - distance(second[rows], reference[rows])])
+
+    found = jackknife(difference, len(first), n_groups)
+    return Paired(*(float(value[0]) for value in found))
+
+
+def matched(scores: np.ndarray, n_permutations: int = PERMUTATIONS, seed: int = 0) -> PermutationTest:
+    """Whether things fit their own partner better than somebody's: the mean of the diagonal of scores (n, n).
+
+    scores[i, j]: how well thing i (an image) fits partner j (a prompt). The hypothesis is that the partners are dealt
+    at random: permutations of the columns give the distribution, whose mean is that of all scores.
+    """
+    rng, rows = np.random.default_rng(seed), np.arange(len(scores))
+    permuted = [scores[rows, rng.permutation(len(scores))].mean() for _ in range(n_permutations)]
+    statistics = np.array([np.trace(scores) / len(scores), *permuted])
+    return PermutationTest(float(statistics[0]), p_value(statistics, centre=float(scores.mean())))
+
+
+def p_value(statistics: np.ndarray, centre: float) -> float:
+    """Share of the statistics (1 + permutations,) that lie as far from the centre as the first, the observed one.
+
+    The observed one counts, so p is never 0 (Phipson, Smyth, SAGMB 9, 2010).
+    """
+    away = np.abs(np.asarray(statistics, float) - centre)
+    rounding = 1e-9 * np.abs(statistics).max()  # statistics that differ by it are equally far
+    return float((away >= away[0] - rounding).mean())

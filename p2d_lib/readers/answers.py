@@ -1,0 +1,208 @@
+"""Filled sheets, read: answers as readings, what is missing, and errors that name the cell."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell import Cell
+from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet.worksheet import Worksheet
+
+from p2d_lib.readers.sheet import (
+    COMMENT,
+    CONFIDENCE,
+    DIAGNOSIS,
+    GRADES,
+    HEADERS,
+    NAME_CELL,
+    QUALITY,
+    SOURCE,
+    STUDY_CELL,
+)
+from p2d_lib.readers.study import KEY
+from p2d_lib.readings import SOURCES, readings
+from p2d_lib.suggest import did_you_mean
+from p2d_lib.vocabulary import DX, DX_NAMES
+
+NAME_LENGTH = 60  # characters of a reader's name at most
+NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
+
+
+class SheetError(Exception):
+    """A sheet or key that cannot be read; the message names file, sheet, cell, value and what was expected."""
+
+
+class Filled(NamedTuple):
+    """A filled sheet."""
+
+    reader: str
+    readings: pd.DataFrame  # schemas.READINGS, one row per image with all answers
+    grades: pd.DataFrame  # image_id, confidence (1..5), quality (1..5), comment; NaN where left empty
+    missing: dict[int, str]  # image number -> the answers it lacks
+
+    @property
+    def sentence(self) -> str:
+        """How much of the sheet counts, for a person to read."""
+        n = len(self.readings) + len(self.missing)
+        if not self.missing:
+            return f"{self.reader}: all {n} images read."
+        some = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
+        more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
+        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {some}{more}."
+
+
+def read_key(path: Path) -> pd.DataFrame:
+    """A key as `build` wrote it. Raises SheetError when it is missing or lacks a column."""
+    if not path.exists():
+        raise SheetError(f"{path}: no key is here; it lies in the study's key/ folder")
+    key = pd.read_csv(path, dtype={"study": str})
+    if lacking := [name for name in KEY if name not in key.columns]:
+        raise SheetError(f"{path}: column {lacking[0]!r} is missing; expected {', '.join(KEY)}")
+    return key
+
+
+def read(path: Path, key: pd.DataFrame) -> Filled:
+    """A filled sheet as readings; rows may have been sorted, and images left out.
+
+    An image counts when it has source and diagnosis, and confidence too unless the reader graded nothing at all. The
+    confidence grades the source: is_synthetic_read is 0.5 ± confidence / 10, or 0 and 1 in a sheet without grades.
+    Raises SheetError for a file that is no such sheet, one of another study, an answer that is no choice, and a name
+    that is more than plain text.
+    """
+    book = _open(path)
+    name, study = (book["Instructions"][cell].value for cell in (NAME_CELL, STUDY_CELL))
+    if study != key["study"].iloc[0]:
+        raise SheetError(
+            f"{path.name}, sheet Instructions, cell {STUDY_CELL}: the sheet belongs to study {study!r}, "
+            f"the key to {key['study'].iloc[0]!r}; read it with the key it was built with"
+        )
+    answers = _answers(path, book["Readings"], key)
+    needed = [SOURCE, DIAGNOSIS] + [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())
+    lacking = answers[needed].isna()
+    missing = {
+        int(number): ", ".join(header.split(" (")[0].rstrip("?").lower() for header in row.index[row])
+        for number, row in lacking[lacking.any(axis=1)].iterrows()
+    }
+    done = answers[~lacking.any(axis=1)]
+    image_id = key.set_index("number")["image_id"].reindex(done.index)
+    confidence = done[CONFIDENCE].to_numpy(float)
+    beside_half = np.where(np.isnan(confidence), 5, confidence) / 10
+    is_synthetic = (done[SOURCE] == "synthetic").to_numpy()
+    reader = _name(path, name)
+    rows = readings(
+        image_id,
+        reader,
+        "person",
+        dx_read=done[DIAGNOSIS],
+        p_synthetic=np.where(is_synthetic, 0.5 + beside_half, 0.5 - beside_half),
+    )
+    grades = pd.DataFrame(
+        {
+            "image_id": image_id.to_numpy(str),
+            "confidence": confidence,
+            "quality": done[QUALITY].to_numpy(float),
+            "comment": done[COMMENT].fillna("").to_numpy(str),
+        }
+    )
+    return Filled(reader, rows, grades, missing)
+
+
+def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+    """All filled sheets (*.xlsx) of a folder, by file name, and the key they were read with.
+
+    key: the run's; a key.csv that lies beside the sheets is taken instead, so that answers outlive the run that made
+    the study. Raises SheetError for a folder without sheets, and when two bear one reader's name.
+    """
+    paths = sorted(p for p in folder.glob("*.xlsx") if not p.name.startswith("~$"))  # ~$: open in Excel
+    if not paths:
+        raise SheetError(f"{folder}: there is no filled sheet (*.xlsx) here")
+    if (folder / "key.csv").exists():
+        key = read_key(folder / "key.csv")
+    sheets, names = [], {}
+    for path in paths:
+        sheet = read(path, key)
+        if sheet.reader in names:
+            raise SheetError(
+                f"{path.name} and {names[sheet.reader]} both say reader {sheet.reader!r} in cell {NAME_CELL} of sheet "
+                "Instructions: give each reader another name"
+            )
+        names[sheet.reader] = path.name
+        sheets.append(sheet)
+    return sheets, key
+
+
+def _name(path: Path, value: object) -> str:
+    """The reader's name as the sheet has it, or the file's name. Raises SheetError for more than a plain name."""
+    name = str(value).strip() if value else ""
+    if len(name) > NAME_LENGTH or NOT_IN_NAMES.search(name):
+        raise SheetError(
+            f"{path.name}, sheet Instructions, cell {NAME_CELL}: {name[: NAME_LENGTH + 1]!r} is no name of a reader; "
+            f"write at most {NAME_LENGTH} letters, digits, spaces and . , ' ( ) -"
+        )
+    return name or NOT_IN_NAMES.sub(" ", path.stem).strip()[:NAME_LENGTH] or "unnamed"
+
+
+def _open(path: Path) -> Workbook:
+    if not path.exists():
+        raise SheetError(f"{path}: no such sheet")
+    try:
+        book = load_workbook(path, data_only=True)
+    except (BadZipFile, InvalidFileException, KeyError, OSError) as error:
+        raise SheetError(f"{path}: not a readable xlsx file ({error}); save the sheet as .xlsx") from None
+    for name in ("Instructions", "Readings"):
+        if name not in book.sheetnames:
+            raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
+    for column, header in enumerate(HEADERS, 1):
+        cell = book["Readings"].cell(1, column)
+        if cell.value != header:
+            raise SheetError(f"{_where(path, cell)}: header {cell.value!r}; expected {header!r}")
+    return book
+
+
+def _answers(path: Path, sheet: Worksheet, key: pd.DataFrame) -> pd.DataFrame:
+    """What was answered, one row per image of the key (index: number), None where nothing was."""
+    by_number: dict[int, dict] = {}
+    for row in sheet.iter_rows(min_row=2, max_col=len(HEADERS)):
+        if all(cell.value is None for cell in row):
+            continue
+        number = _whole(row[0].value)
+        if number not in set(key["number"]):
+            raise SheetError(f"{_where(path, row[0])}: {row[0].value!r} is no image of this study (1 to {len(key)})")
+        if number in by_number:
+            raise SheetError(f"{_where(path, row[0])}: image {number} comes twice")
+        by_number[number] = {
+            SOURCE: _one_of(path, row[3], {source: source for source in SOURCES}),
+            DIAGNOSIS: _one_of(path, row[4], {**{name: dx for dx, name in DX_NAMES.items()}, **{dx: dx for dx in DX}}),
+            CONFIDENCE: _one_of(path, row[5], {grade: int(grade) for grade in GRADES}),
+            QUALITY: _one_of(path, row[6], {grade: int(grade) for grade in GRADES}),
+            COMMENT: row[7].value,
+        }
+    return pd.DataFrame.from_dict(by_number, orient="index", columns=HEADERS[3:], dtype=object).reindex(key["number"])
+
+
+def _one_of(path: Path, cell: Cell, choices: dict[str, object]) -> object | None:
+    if cell.value is None or not str(cell.value).strip():
+        return None
+    grade = _whole(cell.value)
+    answer = str(cell.value if grade is None else grade).strip().lower()
+    if answer not in choices:
+        hint = did_you_mean(answer, choices)
+        raise SheetError(f"{_where(path, cell)}: expected one of {', '.join(choices)}, not {cell.value!r}{hint}")
+    return choices[answer]
+
+
+def _whole(value: object) -> int | None:
+    """3, 3.0 and "3" as 3; anything else None."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def _where(path: Path, cell: Cell) -> str:
+    return f"{path.name}, sheet {cell.parent.title}, cell {cell.coordinate}"

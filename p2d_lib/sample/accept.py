@@ -1,0 +1,115 @@
+"""Which synthetic images are accepted, and how often the check for copies refuses what cannot be a copy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from p2d_lib.instruments import copies
+from p2d_lib.sample.measure import Measurements
+
+REAL, ALTERED = "real (val)", "altered train images"  # controls of the check for copies beside the generators
+NOMINAL = 0.01  # largest share of images that cannot be copies, and that the check may refuse
+
+
+def measured_plan(plan: pd.DataFrame, measured: Measurements, nearest: pd.DataFrame, train: pd.Series) -> pd.DataFrame:
+    """The plan with each image's sha256, alignment, nearest_case, nearest_distance and nearest_ratio.
+
+    nearest: of `copies.nearest_originals`, whose originals are the train images; train: their image_ids.
+    """
+    return plan.assign(
+        sha256=measured.sha256,
+        alignment=measured.alignment,
+        nearest_case=train.to_numpy()[nearest["original"]],
+        nearest_distance=nearest["distance"].to_numpy(),
+        nearest_ratio=nearest["ratio"].to_numpy(),
+    )
+
+
+def accept(
+    table: pd.DataFrame, *, alignment_quantile: float = 0.0, memorised: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The measured plan with `accepted`, and `reason`: "" or, of several, the first why an image is not.
+
+    - "copy": nearest_ratio is at most `copies.COPY_RATIO`.
+    - "memorised": `memorised`, the table of a memorisation audit with image_id and memorised (bool), says so.
+    - "alignment": its alignment lies below this quantile of its own class and generator, so no class is filtered away
+      because the alignment model likes it less. 0 keeps all: images that are chosen by a score look better by it.
+
+    Raises ValueError for an audit that does not know one of the images.
+    """
+    audit = pd.Series(False, table.index)
+    if memorised is not None:
+        verdicts = table["image_id"].map(memorised.set_index("image_id")["memorised"])
+        if verdicts.isna().any():
+            first = table["image_id"][verdicts.isna()].iloc[0]
+            n = verdicts.isna().sum()
+            raise ValueError(f"the memorisation audit lacks {n} of the images, {first} first: redo it")
+        audit = verdicts.astype(bool)
+    alignment = table.groupby(["generator", "dx"])["alignment"]
+    reasons = {
+        "copy": table["nearest_ratio"] <= copies.COPY_RATIO,
+        "memorised": audit,
+        "alignment": table["alignment"] < alignment.transform("quantile", alignment_quantile),
+    }
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    return table.assign(accepted=reason == "", reason=reason)
+
+
+def copy_rates(synthetic: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """How often images pass for copies of a train image: a row per generator of `synthetic` and per control.
+
+    controls: `copies.nearest_originals` of images that are no copies (REAL) or are copies (ALTERED). Index images;
+    columns n, copies, rate, low, high (`exact_interval`).
+    """
+    ratios = {name: part["nearest_ratio"] for name, part in synthetic.groupby("generator", sort=False)}
+    ratios |= {name: nearest["ratio"] for name, nearest in controls.items()}
+    counts = {name: (len(ratio), int((ratio <= copies.COPY_RATIO).sum())) for name, ratio in ratios.items()}
+    return pd.DataFrame(
+        [(name, n, k, k / n, *exact_interval(k, n)) for name, (n, k) in counts.items()],
+        columns=["images", "n", "copies", "rate", "low", "high"],
+    ).set_index("images")
+
+
+def negative_controls(base_trained_here: bool) -> list[str]:
+    """Rows of `copy_rates` that cannot be copies: val holds other lesions than train, and a base that was trained
+    elsewhere has never seen a train image."""
+    return [REAL] if base_trained_here else ["base", REAL]
+
+
+def copies_more(rates: pd.DataFrame, controls: Sequence[str], generator: str = "adapter") -> float:
+    """p-value of Fisher's exact test, one-sided: the generator copies more often than the controls seem to.
+
+    rates: of `copy_rates`; controls: of `negative_controls`, taken together.
+    """
+    sides = rates.loc[generator], rates.loc[list(controls)].sum()
+    counts = [[side["copies"], side["n"] - side["copies"]] for side in sides]
+    return float(stats.fisher_exact(counts, alternative="greater").pvalue)
+
+
+def prompted_shares(synthetic: pd.DataFrame) -> pd.DataFrame:
+    """How often the nearest train image is the one whose description was the prompt: a row per generator.
+
+    Index images; columns n, share, low, high (as in `copy_rates`) and chance: the share that is expected when, within
+    each class, nearest and prompting images are paired at random.
+    """
+    rows = {}
+    for generator, part in synthetic.groupby("generator", sort=False):
+        k, n = int((part["nearest_case"] == part["prompted_by"]).sum()), len(part)
+        by_chance = sum(_matches_by_chance(of_class) for _, of_class in part.groupby("dx"))
+        rows[generator] = (n, k / n, *exact_interval(k, n), by_chance / n)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["n", "share", "low", "high", "chance"])
+    return table.rename_axis("images")
+
+
+def _matches_by_chance(part: pd.DataFrame) -> float:
+    """Expected number of rows with nearest_case == prompted_by when either column is shuffled."""
+    nearest, prompting = part["nearest_case"].value_counts(), part["prompted_by"].value_counts()
+    return float(nearest.mul(prompting, fill_value=0).sum() / len(part))
+
+
+def exact_interval(k: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of Clopper and Pearson (Biometrika 26, 1934) of a rate of k in n."""
+    low, high = stats.binomtest(k, n).proportion_ci(method="exact")
+    return float(low), float(high)

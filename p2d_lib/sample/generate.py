@@ -1,0 +1,163 @@
+"""Plan -> image files that survive a crash, each with its prompt and seed in the file."""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import chain, tee
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline
+from tqdm import tqdm
+
+from p2d_lib import images
+from p2d_lib.files import atomic, sha256
+from p2d_lib.models import lora, pipelines, pixel_baselines, sampling
+from p2d_lib.run import Run
+
+MAX_WAITING = 256  # images that may wait for a writer: memory does not grow where a disk is slow
+
+# Samples an image for each (prompt, seed), in batches of uint8 (b, size, size, 3), and reads its input lazily.
+Generator = Callable[[Iterable[tuple[str, int]]], Iterator[np.ndarray]]
+
+
+class Loaded(NamedTuple):
+    """What samples images: the base pipeline with its adapter, all generators by name, and the guidance of each."""
+
+    pipe: DiffusionPipeline
+    generators: dict[str, Generator]
+    guidance: dict[str, float]
+
+
+def baseline_folders(run: Run) -> dict[str, Path]:
+    """The folder of each baseline that 03 has fitted, by name."""
+    folders = {name: run.path("baselines") / name for name in pixel_baselines.BASELINES}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+
+def base_trained_here(run: Run) -> bool:
+    """Whether 03 has trained the base on this run's train images (else it only points to weights from elsewhere)."""
+    return not (run.path("base") / pipelines.POINTER).exists()
+
+
+def load(
+    run: Run,
+    device: torch.device,
+    *,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float],
+    baseline_guidance: float,
+    **settings,
+) -> Loaded:
+    """Everything that 03 has fitted, ready to sample: "adapter", "base" and the baselines.
+
+    guidance_scale, guidance_interval: of the pipelines, see `sampling.samples`; baseline_guidance: of the baselines
+    that were trained from scratch, at all noise levels. settings: of all, likewise.
+    """
+    dtype = pipelines.fast_dtype(device)
+    pipe = pipelines.load(run.path("base"), device, dtype)
+    pipe.load_lora_weights(run.path("adapter"))
+    guided = {"guidance_scale": guidance_scale, "guidance_interval": tuple(guidance_interval)}
+    loaded = pipeline_generators(pipe, device.type == "cuda", **guided, **settings)
+    scales = dict.fromkeys(loaded, guidance_scale)
+    for name, folder in baseline_folders(run).items():
+        guidance = guided if name == pixel_baselines.INVERSION else {"guidance_scale": baseline_guidance}
+        baseline = pixel_baselines.load(folder, device, run.path("base"), dtype)
+        loaded[name] = partial(baseline.samples, **guidance, **settings)
+        scales[name] = guidance["guidance_scale"]
+    return Loaded(pipe, loaded, scales)
+
+
+def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **settings) -> dict[str, Generator]:
+    """A pipeline with its adapter as two generators, "adapter" and "base". settings: of `sampling.samples`."""
+
+    @cache
+    def merged(adapter: bool):
+        return lora.merge(pipe, adapter, compiled)
+
+    return {
+        "adapter": lambda requests: sampling.samples(merged(True), requests, **settings),
+        "base": lambda requests: sampling.samples(merged(False), requests, **settings),
+    }
+
+
+def key(weights: tuple[Path, ...], settings: dict) -> str:
+    """Names what images depend on besides their plan: the weights' files and the sampler's settings."""
+    record = [[sha256(path) for path in weights], settings]
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def generate(
+    generators: Mapping[str, Generator],
+    plan: pd.DataFrame,
+    folder: Path,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    adapter: str = "",
+) -> None:
+    """Samples the images of a plan that `folder` lacks, as <image_id>.<digest of prompt and seed>.png.
+
+    generators: by the name that the plan's column `generator` has. shard: (i, n) is every n-th row from row i, for n
+    processes that share the work. adapter: the sha256 of the adapter's weights; each file carries it, its prompt and
+    seed, and that it is synthetic, as PNG text. Encoding and writing run in threads beside the sampling; memory does
+    not grow with the plan.
+    """
+    part = plan.iloc[shard[0] :: shard[1]]
+    finished = sum(_file(row, folder).exists() for row in part.itertuples())
+    with tqdm(total=len(part), initial=finished, desc="sample", unit="image") as bar, _in_threads() as submit:
+        for generator, rows in part.groupby("generator"):
+            missing = (row for row in rows.itertuples() if not _file(row, folder).exists())
+            for row, image in _sampled(generators[generator], missing):
+                submit(_write, _file(row, folder), image, _description(row, adapter))
+                bar.update()
+
+
+def _sampled(generator: Generator, rows: Iterable) -> Iterator[tuple]:
+    """Each row with its image."""
+    requests, rows = tee(rows)  # which keeps the rows of one batch
+    batches = generator((row.prompt, row.seed) for row in requests)
+    return zip(rows, chain.from_iterable(batches), strict=True)
+
+
+@contextmanager
+def _in_threads() -> Iterator[Callable]:
+    """A pool of two threads: submit(function, *arguments) returns at once; an exception in a thread is raised here."""
+    with ThreadPoolExecutor(2) as pool:
+        waiting = deque()
+
+        def submit(function: Callable, *arguments) -> None:
+            waiting.append(pool.submit(function, *arguments))
+            if len(waiting) > MAX_WAITING:
+                waiting.popleft().result()
+
+        yield submit
+        for task in waiting:
+            task.result()
+
+
+def _description(row, adapter: str) -> dict[str, str]:
+    """The text that a synthetic image carries."""
+    about = {"synthetic": "true", "prompt": row.prompt, "seed": str(row.seed), "generator": row.generator}
+    return about | ({"adapter": adapter} if row.generator == "adapter" else {})
+
+
+def _write(path: Path, image: np.ndarray, description: dict[str, str]) -> None:
+    with atomic(path) as partial_path:
+        images.save(partial_path, image, description)
+
+
+def files(plan: pd.DataFrame, folder: Path) -> list[Path]:
+    """Where `generate` puts each image of a plan: an edited prompt or seed is another file."""
+    return [_file(row, folder) for row in plan.itertuples()]
+
+
+def _file(row, folder: Path) -> Path:
+    digest = hashlib.sha256(f"{row.seed}:{row.prompt}".encode()).hexdigest()[:12]
+    return folder / f"{row.image_id}.{digest}.png"

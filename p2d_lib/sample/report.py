@@ -1,0 +1,201 @@
+"""Tables, figures and findings of 04."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from p2d_lib.instruments import copies, intervals
+from p2d_lib.report import figures, tables
+from p2d_lib.run import Run
+from p2d_lib.sample import accept
+from p2d_lib.sample.measure import Measurements
+from p2d_lib.vocabulary import DX, DX_NAMES
+
+OTHER_PROMPTS = "real (val), prompts of other images"
+SWEEP = {"frechet": "Fréchet distance (scout)", "class_read": "class as asked", "alignment": "alignment"}
+PAIRS = 4  # pairs a class in the figure of pairs
+
+
+def plan_table(plan: pd.DataFrame) -> pd.DataFrame:
+    """Per class: images and different prompts of the adapter, and its first prompt."""
+    of_adapter = plan[plan["generator"] == "adapter"].groupby("dx")
+    return of_adapter.agg(images=("image_id", "size"), prompts=("prompt", "nunique"), example=("prompt", "first"))
+
+
+def grid_figure(run: Run, synthetic: pd.DataFrame, n: int = 8) -> Figure:
+    """The first n images of the adapter, a row per class."""
+    of_adapter = synthetic[synthetic["generator"] == "adapter"]
+    rows = [run.images(of_adapter[of_adapter["dx"] == dx][:n]) for dx in DX]
+    return figures.grid(rows, [DX_NAMES[dx] for dx in DX])
+
+
+def pairs_figure(run: Run, synthetic: pd.DataFrame) -> Figure:
+    """Base and adapter side by side from the same prompt and noise, a row per class."""
+    sides = [synthetic[synthetic["generator"] == name] for name in ("base", "adapter")]
+    n = min(PAIRS, *(int((side["dx"] == dx).sum()) for side in sides for dx in DX))
+    rows = []
+    for dx in DX:
+        pairs = np.stack([run.images(side[side["dx"] == dx][:n]) for side in sides], axis=1)  # (n, 2, h, w, 3)
+        rows.append(pairs.reshape(2 * n, *pairs.shape[2:]))
+    return figures.grid(rows, [DX_NAMES[dx] for dx in DX], ["base", "adapter"] * n, blocks=n)
+
+
+def copies_figure(synthetic: pd.DataFrame, controls: Mapping[str, pd.DataFrame]) -> Figure:
+    """The ratio that the check for copies judges by: a dot an image, and the line of COPY_RATIO."""
+    parts = {name: part["nearest_ratio"] for name, part in synthetic.groupby("generator", sort=False)}
+    parts |= {name: nearest["ratio"] for name, nearest in controls.items()}
+    long = pd.concat([pd.DataFrame({"images": name, "ratio": ratio.to_numpy()}) for name, ratio in parts.items()])
+    figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 0.6 + 0.22 * len(parts)))
+    sns.stripplot(long, x="ratio", y="images", hue="images", legend=False, size=1.8, jitter=0.3, ax=axis)
+    axis.axvline(copies.COPY_RATIO, color="black", linewidth=0.8, linestyle=":")
+    axis.set(xlabel="distance to the nearest train image / to the next 50", ylabel="", xlim=(0, 1))
+    return figure
+
+
+def copies_table(rates: pd.DataFrame, prompted: pd.DataFrame) -> pd.DataFrame:
+    """`accept.copy_rates` and `accept.prompted_shares` as they are printed, in percent."""
+    table = pd.DataFrame(
+        {
+            "images": rates.index,
+            "n": rates["n"].to_numpy(),
+            "copies": rates["copies"].to_numpy(),
+            "copies (%)": [tables.interval(*row, 1) for row in 100 * rates[["rate", "low", "high"]].to_numpy()],
+        }
+    )
+    shown = 100 * prompted.reindex(rates.index)[["share", "low", "high", "chance"]].to_numpy()
+    table["prompted case nearest (%)"] = [tables.interval(*row[:3], 1) for row in shown]
+    table["by chance (%)"] = shown[:, 3]
+    return table
+
+
+def obedience_table(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`obedience.agreement` of several sets of images as it is printed: a row per set."""
+    cells = {
+        name: {row.attribute: tables.interval(row.estimate, row.low, row.high, 2) for row in table.itertuples()}
+        for name, table in agreements.items()
+    }
+    return pd.DataFrame(cells).T.rename(columns=lambda name: name.replace("_", " ")).rename_axis("images").reset_index()
+
+
+def summary_table(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> pd.DataFrame:
+    """The adapter by class, then each generator and real images over all classes: n, accepted, mean alignment.
+
+    mismatched: alignment (n,) of the val images with prompts of other images, the bad end of the scale.
+    """
+    columns = {"n": ("image_id", "size"), "accepted": ("accepted", "sum"), "alignment": ("alignment", "mean")}
+    of_adapter = synthetic[synthetic["generator"] == "adapter"]
+    by_class = of_adapter.groupby("dx").agg(**columns).reset_index().assign(images="adapter")
+    pooled = synthetic.groupby("generator", sort=False).agg(**columns).rename_axis("images").reset_index()
+    real = [
+        {"images": name, "n": len(values), "alignment": values.mean()}
+        for name, values in ((accept.REAL, val.alignment), (OTHER_PROMPTS, mismatched))
+    ]
+    table = pd.concat([by_class, pd.concat([pooled, pd.DataFrame(real)]).assign(dx="all")])
+    return table.astype({"accepted": "Int64"})[["images", "dx", *columns]].reset_index(drop=True)
+
+
+def sweep_table(points: pd.DataFrame) -> pd.DataFrame:
+    """`sweep.points` as they are printed."""
+    whole = points.astype({"steps": "Int64"}).rename(columns={**SWEEP, "seconds": "seconds an image"})
+    return whole[["images", "guidance", "steps", *SWEEP.values(), "seconds an image"]]
+
+
+def sweep_figure(points: pd.DataFrame) -> Figure:
+    """Each measure of a sweep and the seconds an image against guidance, a line per number of denoising steps."""
+    titles = {**SWEEP, "seconds": "seconds an image"}
+    long = points[points["steps"].notna()].melt(["guidance", "steps"], list(titles), "measure", "value")
+    figure, axes = plt.subplots(2, 2, figsize=(figures.TEXT_WIDTH, 2.8))
+    for axis, (measure, title) in zip(axes.flat, titles.items(), strict=True):
+        part = long[long["measure"] == measure].astype({"steps": int})
+        colours = list(figures.OKABE_ITO[: part["steps"].nunique()])
+        sns.lineplot(part, x="guidance", y="value", hue="steps", palette=colours, marker="o", markersize=4, ax=axis)
+        axis.set(title=title, ylabel="")
+        axis.get_legend().remove()
+    axes[1, 1].set_ylim(0, 1.1 * points["seconds"].max())
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
+    return figure
+
+
+def findings(
+    synthetic: pd.DataFrame,
+    rates: pd.DataFrame,
+    prompted: pd.DataFrame,
+    agreements: Mapping[str, pd.DataFrame],
+    val: Measurements,
+    mismatched: np.ndarray,
+    controls: Sequence[str],
+    planted: Sequence[str] = (),
+) -> list[str]:
+    """What the numbers say, each beside its controls.
+
+    rates, prompted, agreements: of `accept.copy_rates`, `accept.prompted_shares`, `obedience.agreement` (by set of
+    images); val, mismatched: as in `summary_table`; controls: of `accept.negative_controls`; planted: image_ids of
+    `controls.plant_copies`.
+    """
+    of_adapter = synthetic[synthetic["generator"] == "adapter"]
+    reasons = of_adapter["reason"].value_counts()
+    other_reasons = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
+    lines = [
+        f"The adapter sampled {len(of_adapter):,} images, the other generators {len(synthetic) - len(of_adapter):,}. "
+        f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {int(reasons.get('copy', 0))} are "
+        f"refused as copies, {other_reasons} for other reasons.",
+        _copies_line(rates, controls),
+    ]
+    if planted:
+        refused = (synthetic.loc[synthetic["image_id"].isin(planted), "reason"] == "copy").sum()
+        lines.append(
+            f"Of {len(planted)} train images planted among the synthetic ones, {refused} are refused as copies."
+        )
+    shares = prompted.loc[["adapter", "base"]]
+    adapter, base = (f"{tables.interval(*row, 1)} %" for row in 100 * shares[["share", "low", "high"]].to_numpy())
+    lines.append(
+        f"The train image that an adapter's image resembles most is the one whose description was its prompt in "
+        f"{adapter} of the images (by chance {shares['chance']['adapter']:.1%}); for base in "
+        f"{base} (by chance {shares['chance']['base']:.1%})."
+    )
+    return [*lines, _alignment_line(synthetic, val, mismatched), _class_line(agreements)]
+
+
+def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
+    texts = {name: f"{tables.interval(*100 * rates.loc[name, ['rate', 'low', 'high']], 1)} %" for name in rates.index}
+    cannot = " and ".join(f"{texts[name]} of {name}" for name in controls)
+    line = (
+        f"The check for copies refuses {texts['adapter']} of the adapter's images, and of images that cannot be copies "
+        f"{cannot}. Of {accept.ALTERED} it finds {texts[accept.ALTERED]}. "
+    )
+    pooled = rates.loc[list(controls)].sum()
+    if accept.exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
+        return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
+    p = accept.copies_more(rates, controls)
+    if p < 0.05:
+        return line + f"The adapter copies more often than these controls seem to (Fisher's exact test, p = {p:.2g})."
+    return line + f"The adapter is not shown to copy more often than these controls seem to (p = {p:.2g})."
+
+
+def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:
+    """Base and adapter over the pairs that share prompt and noise."""
+    sides = {name: part.set_index(["dx", "seed"]) for name, part in synthetic.groupby("generator")}
+    pairs = sides["adapter"][["prompt", "alignment"]].join(sides["base"]["alignment"].rename("base"), how="inner")
+    weights = intervals.resample(pairs["prompt"]).astype(float)
+    means = {name: weights @ pairs[name].to_numpy() / weights.sum(1) for name in ("alignment", "base")}
+    difference = intervals.compare(*means.values())
+    verdict = "no clear difference" if difference.p >= 0.05 else "higher" if difference.difference > 0 else "lower"
+    return (
+        f"Alignment of image and prompt is {means['alignment'][0]:.3f} with the adapter and "
+        f"{means['base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} "
+        f"(difference {tables.interval(*difference[:3])}). Real val images reach {val.alignment.mean():.3f} with their "
+        f"own prompts and {mismatched.mean():.3f} with those of other images."
+    )
+
+
+def _class_line(agreements: Mapping[str, pd.DataFrame]) -> str:
+    rows = {name: table.set_index("attribute").loc["class"] for name, table in agreements.items()}
+    texts = {name: tables.interval(row["estimate"], row["low"], row["high"], 2) for name, row in rows.items()}
+    return (
+        f"The scout reads the class asked for in a share of {texts['adapter']} of the adapter's images, "
+        f"{texts['base']} of base's and {texts[accept.REAL]} of real val images; chance is {1 / len(DX):.2f}."
+    )

@@ -1,0 +1,58 @@
+"""06 names what the base was trained on, from the run's own record of it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2d_lib import parameters
+from p2d_lib.classify import outside
+from p2d_lib.prep import phantom, splits
+from p2d_lib.prep.phantom import patients
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
+
+
+@pytest.fixture
+def sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+
+    def of(base):
+        with Run("t", "03_finetune", {"base": base}).writing("base") as folder:
+            folder.mkdir()
+        return outside.base_data(Run("t", "06_classify"), 1010)
+
+    return of
+
+
+def test_the_shipped_base_is_named_with_its_number_of_phantom_images(sentence):
+    assert "(tiny) was trained elsewhere, on 4,760 phantom images of 3,160 other lesions" in sentence("tiny")
+    assert "train split of this run has 1,010 images" in sentence("tiny")
+
+
+def test_a_base_from_a_hub_is_named_as_one_of_unknown_images(sentence):
+    assert "(org/model@abc) was trained elsewhere, on images of which this run has no record" in sentence(
+        "org/model@abc"
+    )
+
+
+def test_a_base_of_random_weights_knows_nothing_from_elsewhere(sentence):
+    assert "1,010 images of the train split: synthetic images carry no knowledge from elsewhere" in sentence("random")
+
+
+def test_the_shipped_record_is_what_the_recipe_makes():
+    """params/base.yaml without rendering: lesions, views and splits."""
+    recipe = parameters.profile("base")
+    prep, fit = recipe["01_prep"], recipe["03_finetune"]
+    shares, rows, lesion = phantom.class_shares(prep["tail"]), [], 0
+    while len(rows) < prep["n_images"]:
+        rng = np.random.default_rng(derive(prep["seed"], "phantom", lesion))
+        dx = patients.pick(rng, shares)
+        rows += [(lesion, dx)] * (1 + rng.choice(6, p=phantom.VIEWS[dx]))
+        lesion += 1
+    table = pd.DataFrame(rows[: prep["n_images"]], columns=["lesion_id", "dx"])
+    train = table[splits.split(table, prep["test_size"], prep["val_size"], prep["split_seed"]) == "train"]
+    record = json.loads(outside.TINY_RECORD.read_text())
+    assert (record["images"], record["lesions"]) == (len(train), train["lesion_id"].nunique())
+    assert (record["steps"], record["batch_size"]) == (fit["base_steps"], fit["batch_size"])

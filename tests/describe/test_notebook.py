@@ -1,0 +1,121 @@
+"""Notebook 02 where tables are empty: no lesion masks, no repairs, the template alone, a model that refuses."""
+
+import ast
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from chat_server import USAGE, ChatServer, picture, says
+from PIL import Image
+
+from p2d_lib.prep import picture_quality
+from p2d_lib.prep import prepare as preparing
+from p2d_lib.prep.raw import read
+from p2d_lib.run import Run
+from p2d_lib.vocabulary import FEATURES
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "02_describe.ipynb"
+CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")  # of ISIC 2019; the last two are not used
+SHORT = {"clip_steps": 2, "captioner_steps": [2, 2], "captions_per_image": 2}
+PER_CLASS = 6
+
+
+def isic2019(folder: Path) -> Path:
+    """A minimal set as ISIC 2019 lies on disk, which has no masks: brown spots of different size."""
+    rng = np.random.default_rng(0)
+    (folder / "ISIC_2019_Training_Input").mkdir(parents=True)
+    about, truth = [], []
+    for k in range(PER_CLASS * 7):
+        name = f"ISIC_{k:07d}"
+        image = np.full((30, 40, 3), (214, 170, 148), np.uint8)
+        image[8 : 12 + k % 9, 10 : 20 + k % 11] = rng.integers(40, 160, 3)
+        Image.fromarray(image).save(folder / "ISIC_2019_Training_Input" / f"{name}.jpg", quality=95)
+        about.append((name, 50, "anterior torso", f"lesion_{k}", "female"))
+        truth.append((name, *(float(j == k % 7) for j in range(len(CLASSES)))))
+    columns = ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"]
+    pd.DataFrame(about, columns=columns).to_csv(folder / "ISIC_2019_Training_Metadata.csv", index=False)
+    pd.DataFrame(truth, columns=["image", *CLASSES]).to_csv(folder / "ISIC_2019_Training_GroundTruth.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    """What 01 makes of that set."""
+    monkeypatch.setenv("P2D_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("P2D_THREADS", "1")
+    run = Run("bare", "01_prep")
+    raw = read(isic2019(tmp_path / "isic2019"), "isic2019")
+    split = pd.Series(np.repeat(["train", "val", "test"], [21, 7, 14]), raw.metadata.index)
+    with run.writing("images") as images:
+        cases, measurements, _ = preparing.prepare(raw, split, 32, images, run.scratch("images"), "fail")
+    run.write("cases", cases.join(picture_quality.flags(cases)))
+    run.write("measurements", measurements)
+    yield run
+    plt.close("all")
+
+
+def findings(**parameters) -> str:
+    """Runs the notebook's cells with parameters and returns its findings."""
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    names: dict = {}
+    for cell in cells:
+        source = "".join(cell["source"])
+        exec(compile(source, f"<{cell['id']}>", "exec"), names)
+        if "parameters" in cell["metadata"].get("tags", []):
+            names |= {"run": "bare", **SHORT, **parameters}
+    return eval(compile(ast.Expression(ast.parse(source).body[-1].value), "<findings>", "eval"), names).data
+
+
+def table(name: str, run: Run) -> pd.DataFrame | None:
+    path = run.tables / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else None
+
+
+def test_the_template_alone_without_masks_states_what_is_unknown(run):
+    found = findings(describers=["template"])
+    assert "follow the descriptions of “measured” (42 images)" in found
+    assert "on no image: atypical pigment network" in found and "asymmetry" in found
+    assert "so agreement cannot be measured" in found
+    assert "nan" not in found.lower()
+    assert table("t2_faithfulness", run) is None and table("t2_attributes", run) is None
+    assert (table("t2_features", run)["known"] > 0).sum() <= 2, "hair and ruler need no mask"
+    prompts = run.read("descriptions")["prompt"]
+    assert prompts.str.contains("melanoma").sum() == PER_CLASS
+
+
+def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatch, tmp_path):
+    def reply(handler):
+        level = float(picture(server.requests[-1])[1].mean() / 255)
+        scores = dict.fromkeys(FEATURES, round(level, 3))
+        handler.reply(
+            200,
+            {"choices": [{"message": {"content": json.dumps({"description": "A spot.", **scores})}}], "usage": USAGE},
+        )
+
+    with ChatServer(reply) as server:
+        monkeypatch.setenv("P2D_API_BASE_URL", server.url)
+        found = findings(
+            describers=["template", "captioner", "api"], api_model="toytext", api_allow_upload=True,
+            api_usd_per_million=[0.1, 0.2], n_described=20,
+        )  # fmt: skip
+    assert len(server.requests) == 20
+    assert "None of the 20 replies of “api:toytext” needed a repair." in found
+    assert "“toytext” has sent 20 replies: 20,000 tokens in, 8,000 out, 0.0036 USD." in found
+    assert "nan" not in found.lower()
+    assert table("t2_repairs", run) is None
+    assert table("t2_describers", run)["describer"].tolist() == ["measured", "captioner", "api:toytext"]
+    assert (run.folder / "captioner" / "gpt2").exists()
+
+
+def test_a_model_that_refuses_every_image_is_a_finding_and_another_models_replies_are_not_counted(run, monkeypatch):
+    with ChatServer(says("I'm sorry, I can't help with that.")) as server:
+        monkeypatch.setenv("P2D_API_BASE_URL", server.url)
+        options = {"describers": ["template", "api"], "api_allow_upload": True, "n_described": 14}
+        findings(**options, api_model="first")
+        found = findings(**options, api_model="second")
+    assert "“api:second” gives no valid description of 14 of 14 images (14 refused)." in found
+    assert "“second” has sent 14 replies: 14,000 tokens in" in found
+    assert table("t2_repairs", run)["repair"].tolist() == ["refused"]

@@ -1,0 +1,63 @@
+"""Prompts: their effect is measured where it was planted, and words without effect stay at chance."""
+
+import numpy as np
+import pytest
+
+from p2d_lib.fidelity import alignment
+
+CLASSES = np.repeat(["mel", "nv", "df"], [20, 60, 10])
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def vectors(seed, obeyed, d=16):
+    """Prompts of classes that differ, and images that are `obeyed` parts their own prompt, the rest noise."""
+    rng, fixed = np.random.default_rng(seed), np.random.default_rng(0)
+    of_class = {name: fixed.normal(size=d) for name in ("df", "mel", "nv")}
+    prompts = unit(np.array([of_class[name] for name in CLASSES]) + rng.normal(size=(len(CLASSES), d)))
+    return unit(obeyed * prompts + (1 - obeyed) * unit(rng.normal(size=prompts.shape))), prompts
+
+
+def test_each_image_is_compared_with_its_own_prompt_and_those_of_other_classes_alone():
+    images, prompts = vectors(0, 0.3)
+    found, cosines = alignment.align(images, prompts, CLASSES), images @ prompts.T
+    for i in (0, 25, 85):
+        others = cosines[i, CLASSES[i] != CLASSES]
+        assert found.own[i] == pytest.approx(cosines[i, i]) and found.other[i] == pytest.approx(others.mean())
+        assert found.wins[i] == pytest.approx((cosines[i, i] > others).mean())
+        assert found.wins_with[i, 3] == pytest.approx((cosines[i, 3] > cosines[i, CLASSES != "mel"]).mean())
+
+
+def test_images_without_any_relation_to_their_prompts_are_announced_at_the_nominal_rate():
+    tests = [alignment.follows_prompts(alignment.align(*vectors(seed, 0.0), CLASSES), seed) for seed in range(100)]
+    assert np.mean([test.observed for test in tests]) == pytest.approx(0.5, abs=0.02)
+    assert np.mean([test.p <= 0.05 for test in tests]) <= 0.10
+
+
+def test_images_that_are_all_alike_follow_no_prompt():
+    """One image for every prompt resembles the largest class most; that is no obedience."""
+    _, prompts = vectors(1, 0.0)
+    alike = np.tile(unit(prompts[CLASSES == "nv"].mean(axis=0, keepdims=True)), (len(CLASSES), 1))
+    assert alignment.follows_prompts(alignment.align(alike, prompts, CLASSES), 0).p == 1
+
+
+def test_a_planted_effect_is_measured_with_an_interval_that_holds_it():
+    found = [alignment.align(*vectors(seed, 0.5), CLASSES) for seed in range(30)]
+    summaries = [alignment.summarise(one) for one in found]
+    truth = np.mean([one.wins.mean() for one in found])
+    assert truth > 0.8 and alignment.follows_prompts(found[0], 0).p == pytest.approx(0.001)
+    held = [table.at["wins", "low"] <= truth <= table.at["wins", "high"] for table in summaries]
+    assert np.mean(held) >= 0.85
+    assert all(table.at["own", "estimate"] > table.at["other", "estimate"] for table in summaries)
+
+
+def test_equal_cosines_count_half():
+    same = unit(np.ones((4, 3)))
+    assert alignment.align(same, same, np.array(["mel", "mel", "nv", "nv"])).wins.tolist() == [0.5] * 4
+
+
+def test_one_class_alone_has_no_other_prompts():
+    with pytest.raises(ValueError, match="only 'mel'"):
+        alignment.align(np.eye(2), np.eye(2), np.array(["mel", "mel"]))

@@ -1,0 +1,124 @@
+"""What the measures say of controls, of planted distances, and of images of another size."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_sets import CLASSES, eye, lesion
+
+from p2d_lib.fidelity import compare
+from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
+from p2d_lib.fidelity.sets import Sets
+
+DX = np.repeat(["mel", "nv"], 30)
+
+
+def gaussians(seed=0, n=60, d=8):
+    """Test and train of one law, the base far off, the adapter nearer, senseless controls farther still."""
+    shifts = {"test": 0, "train": 0, "adapter": 0.5, "base": 1.5, **dict.fromkeys(SENSELESS, 8)}
+    return {
+        name: np.random.default_rng([seed, k]).normal(shift, 1, (n, d))
+        for k, (name, shift) in enumerate(shifts.items())
+    }
+
+
+@pytest.fixture(scope="module")
+def real(run) -> Sets:
+    return Sets({split: run.table[run.table["split"] == split].reset_index(drop=True) for split in ("test", "train")})
+
+
+@pytest.fixture(scope="module")
+def of_scout(run, scout, real):
+    return compare.measured(compare.features(run, real, scout, 64, 0), real.dx, 10)
+
+
+def test_in_a_scouts_features_no_measure_that_is_printed_calls_nonsense_good(of_scout):
+    """Precision gave uniform noise 0.89 and one flat colour 1.00 beside real images' 0.98."""
+    scores = of_scout["estimate"].xs("all", level="dx").unstack("metric")
+    misled = compare.misled(of_scout)
+    assert "precision" in misled and misled["precision"][1] >= 0.5 * scores.at["train", "precision"]
+    for metric in set(compare.MEASURES) - set(misled):
+        real = scores.at["train", metric]
+        for name in SENSELESS:
+            control = scores.at[name, metric]
+            if metric == "auc":
+                assert control > 0.9 > real
+            else:
+                assert control > 2 * max(real, 0) if metric in compare.BY_CLASS else control < 0.5 * real
+    assert {"frechet", "kid", "auc"} - set(misled) == {"frechet", "kid", "auc"}
+
+
+def test_worsened_real_images_lie_farther_than_real_ones_in_every_distance(run, real):
+    scores = compare.measured(compare.features(run, real, eye, 64, 0), real.dx, 10)["estimate"]
+    scores = scores.xs("all", level="dx").unstack("metric")
+    for metric in ("frechet", "kid", "auc"):
+        assert (scores.loc[["blurred", "blocky"], metric] > 1.5 * scores.at["train", metric]).all(), metric
+
+
+def test_a_measure_is_kept_where_controls_are_bad_and_goes_where_one_outlier_lets_anything_in():
+    features = gaussians()
+    assert compare.misled(compare.measured(features, DX, 10)) == {}
+    features["test"][:7] *= 60  # a cluster of outliers: their balls hold everything
+    assert compare.misled(compare.measured(features, DX, 10))["precision"] == ("blobs", 1.0)
+
+
+def test_the_order_real_adapter_base_is_recovered_in_every_class_with_intervals_around_it():
+    table = compare.measured(gaussians(), DX, 10)
+    for dx in ("mel", "nv", "all"):
+        for metric in ("frechet", "kid"):
+            train, adapter, base = (table.loc[(name, dx, metric)] for name in ("train", "adapter", "base"))
+            assert train["estimate"] < adapter["estimate"] < base["estimate"] and base["low"] > train["high"]
+            assert train["n"] == (60 if dx == "all" else 30)
+    assert ((table["low"] <= table["estimate"]) & (table["estimate"] <= table["high"])).all()
+
+
+def test_a_class_below_min_n_has_no_number():
+    table = compare.measured(gaussians(), np.repeat(["mel", "nv"], [9, 51]), 10)
+    assert table.loc[("adapter", "mel")]["estimate"].isna().all() and table.at[("adapter", "mel", "kid"), "n"] == 9
+    assert table.loc[("adapter", "nv")]["estimate"].notna().all() and table.loc[("adapter", "all")].notna().all(
+        axis=None
+    )
+
+
+@pytest.fixture
+def enlarged(run, tmp_path):
+    """Sets in which the baseline makes perfect images of 32 px, enlarged to 64, and the adapter perfect ones of 64."""
+    tables = {split: run.table[run.table["split"] == split].reset_index(drop=True) for split in ("test", "train")}
+    for k, name in enumerate(("adapter", "base", "scratch-unet")):
+        rows = tables["test"].assign(generator=name, image_id=[f"{name}_{i}" for i in range(80)])
+        rows["path"] = "images/" + rows["image_id"] + ".png"
+        for i, row in enumerate(rows.itertuples()):
+            image = Image.fromarray(lesion(row.dx, 1000 * (k + 1) + i))
+            if name == "scratch-unet":
+                image = image.resize((32, 32), Image.Resampling.LANCZOS).resize((64, 64), Image.Resampling.BICUBIC)
+            image.save(run.folder / row.path)
+        tables[name] = rows
+    (run.folder / "baselines" / "scratch-unet").mkdir(exist_ok=True)
+    (run.folder / "baselines" / "scratch-unet" / "baseline.json").write_text(json.dumps({"side": 32}))
+    return Sets(tables)
+
+
+def test_a_baseline_of_smaller_images_is_compared_at_its_size(run, enlarged):
+    assert compare.side(run, enlarged) == 64 and compare.common_side(run, enlarged) == 32
+    full, small = (compare.features(run, enlarged, eye, px, 0) for px in (64, 32))
+    far, near = (
+        compare.measured(f, enlarged.dx, 10)["estimate"].xs("all", level="dx").unstack() for f in (full, small)
+    )
+    assert far.at["scratch-unet", "frechet"] > 2 * far.at["adapter", "frechet"], "what it lacks is the enlargement's"
+    assert near.at["scratch-unet", "frechet"] < 1.5 * near.at["adapter", "frechet"]
+
+
+def test_images_are_reduced_only_where_they_are_larger():
+    images = np.stack([lesion(dx, 1) for dx in CLASSES])
+    assert compare.reduced(images, 64) is images
+    half = compare.reduced(images, 32)
+    assert half.shape == (4, 32, 32, 3)
+    np.testing.assert_allclose(half.mean((1, 2)), images.mean((1, 2)), atol=1)
+
+
+def test_every_control_is_made_of_the_train_images(run, scout, real):
+    features = compare.features(run, real, scout, 64, 0)
+    assert set(features) == {"test", "train", *CONTROLS}
+    blurred = CONTROLS["blurred"](run.images(real.tables["train"]), 0)
+    np.testing.assert_allclose(features["blurred"], scout(blurred), atol=1e-4)

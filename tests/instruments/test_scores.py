@@ -1,0 +1,76 @@
+"""Scores are those of scikit-learn, on the sample and on each resample; the test of an area keeps its level."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from p2d_lib.instruments import intervals, scores
+from p2d_lib.vocabulary import DX
+
+
+def _readings(rng, n=300, skill=0.6):
+    dx = rng.choice(DX, n, p=[0.05, 0.1, 0.15, 0.03, 0.15, 0.5, 0.02])
+    p = rng.dirichlet(np.ones(7), n) * (1 - skill)
+    p[np.arange(n), [DX.index(d) for d in dx]] += skill * rng.random(n)
+    p = np.round(p, 2)  # ties, as a reader who answers in percent makes them
+    return dx, np.array(DX)[p.argmax(1)], p
+
+
+def test_scores_of_a_perfect_reader_are_one_and_of_a_constant_one_are_chance():
+    dx = np.repeat(DX, 5)
+    assert set(scores.scores(dx, dx, np.eye(7)[np.repeat(range(7), 5)]).values()) == {1.0}
+    constant = scores.scores(dx, np.full(35, "nv"), np.full((35, 7), 1 / 7))
+    assert constant["balanced_accuracy"] == pytest.approx(1 / 7)
+    assert constant["auc"] == 0.5
+
+
+def test_scores_of_a_reader_who_guesses_are_chance():
+    rng = np.random.default_rng(0)
+    dx, read, p = rng.choice(DX, 4000), rng.choice(DX, 4000), rng.dirichlet(np.ones(7), 4000)
+    guessed = scores.scores(dx, read, p)
+    for name, chance in (("accuracy", 1 / 7), ("balanced_accuracy", 1 / 7), ("macro_f1", 1 / 7), ("auc", 0.5)):
+        assert guessed[name] == pytest.approx(chance, abs=0.02)
+
+
+def test_classes_that_do_not_occur_do_not_count():
+    dx, read = ["mel", "mel", "nv"], ["mel", "df", "nv"]
+    result = scores.scores(dx, read)
+    assert result["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert np.isnan(result["auc"])
+    with pytest.raises(ValueError, match="'melanoma' is no diagnosis"):
+        scores.scores(dx, ["melanoma", "nv", "nv"])
+
+
+def test_resampled_scores_are_the_scores_of_the_repeated_rows():
+    rng = np.random.default_rng(0)
+    dx, read, p = _readings(rng)
+    weights = intervals.resample(rng.integers(0, 150, 300), 20, seed=1)
+    fast = scores.resampled_scores(dx, read, p, weights)
+    for b, times in enumerate(weights):
+        slow = scores.scores(*(np.repeat(part, times, axis=0) for part in (dx, read, p)))
+        assert {name: fast[name][b] for name in scores.SCORES} == pytest.approx(slow)
+
+
+def test_a_weighted_area_is_the_area_of_the_repeated_rows_and_nan_with_one_side_empty():
+    rng = np.random.default_rng(0)
+    positive, score = rng.random(60) < 0.4, rng.integers(0, 6, 60) / 5  # ties
+    weights = rng.integers(0, 4, (10, 60))
+    expected = [roc_auc_score(np.repeat(positive, times), np.repeat(score, times)) for times in weights]
+    np.testing.assert_allclose(scores.weighted_auc(positive, score, weights), expected)
+    assert np.isnan(scores.weighted_auc(positive, score, np.array([1 * positive]))).all()
+
+
+def test_the_test_of_an_area_keeps_its_level_and_finds_a_planted_area():
+    """Readers of 70 real and 70 synthetic images who grade their confidence from 1 to 5, ties included."""
+    synthetic = np.repeat([False, True], 70)
+    announced = {0.5: 0, 0.65: 0}
+    for area in announced:
+        shift = np.sqrt(2) * norm.ppf(area)
+        for trial in range(500):
+            view = np.random.default_rng(trial).normal(0, 1, 140) + shift * synthetic
+            announced[area] += scores.mann_whitney(synthetic, np.round(view.clip(-2, 2) * 2.5) / 10 + 0.5) <= 0.05
+    assert 0.03 <= announced[0.5] / 500 <= 0.07
+    assert announced[0.65] / 500 >= 0.80
+    assert np.isnan(scores.mann_whitney(np.ones(5, bool), np.arange(5)))

@@ -1,0 +1,25 @@
+"""A study of 70 images, built, and its sheet as one reader fills it."""
+
+import pytest
+from studies import pictures, pools
+
+from p2d_lib.readers import sheet, simulate, study
+
+
+@pytest.fixture(scope="session")
+def key():
+    return study.choose(*pools(), n_images=70, seed=3)[0]
+
+
+@pytest.fixture(scope="session")
+def built(key, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "study"
+    study.build(folder, key, pictures(len(key)))
+    return folder
+
+
+@pytest.fixture
+def filled(built, key, tmp_path):
+    answers = simulate.answers(key, simulate.SimulatedReader("Ada"), seed=0)
+    sheet.fill(built / "sheet.xlsx", tmp_path / "ada.xlsx", "Ada", answers)
+    return tmp_path / "ada.xlsx", answers

@@ -1,0 +1,150 @@
+"""The analysis recovers a reader's planted skill, and announces no difference where none is planted."""
+
+import gc
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from studies import oracle, pools
+
+from p2d_lib.readers import analysis, report, simulate, study
+
+
+def test_a_perfect_reader_is_perfect_and_a_blind_one_is_at_chance(key):
+    synthetic = (key["source"] == "synthetic").to_numpy(float)
+    coin = np.random.default_rng(5).random(len(key))
+    result = analysis.analyse(pd.concat([oracle(key, synthetic), oracle(key, coin, "blind")]), key).set_index("reader")
+    perfect, blind = result.loc["oracle"], result.loc["blind"]
+    assert perfect["detection"].estimate == perfect["auc"].estimate == perfect["dx_real"].estimate == 1
+    assert perfect["p_auc"] < 1e-12
+    assert blind["auc"].estimate == pytest.approx(roc_auc_score(synthetic, coin))
+    for name in ("detection", "auc"):
+        assert blind[name].low < 0.5 < blind[name].high
+    assert blind["p_auc"] > 0.05 and perfect["p_dx"] == 1
+
+
+def test_an_arm_trained_on_the_synthetic_images_is_not_credited_for_them(key):
+    result = analysis.analyse(oracle(key, None).assign(arm="mixed"), key).iloc[0]
+    assert result["dx_real"].estimate == 1 and np.isnan(result["dx_synthetic"].estimate)
+
+
+def test_who_was_not_asked_has_no_detection_and_is_no_test(key):
+    result = analysis.analyse(oracle(key, None), key).iloc[0]
+    assert np.isnan([result["detection"].estimate, result["auc"].estimate, result["p_auc"], result["p_auc_holm"]]).all()
+
+
+def test_the_analysis_recovers_a_simulated_readers_skill():
+    key, _ = study.choose(*pools(per_class=150, views=1), n_images=2100, seed=0)
+    reader = simulate.SimulatedReader("many", sensitivity=0.8, specificity=0.6, synthetic_recall=0.5)
+    sheet = simulate.answers(key, reader, seed=1)
+    rows = oracle(key, np.where(sheet["source"] == "synthetic", 0.5, -0.5) * sheet["confidence"] / 5 + 0.5)
+    rows = rows.assign(dx_read=sheet["dx"].to_numpy())
+    result = analysis.analyse(rows, key, n_resamples=50).iloc[0]
+    recall = np.mean(list(reader.recall.values()))
+    for got, planted in ((result["detection"], 0.7), (result["dx_real"], recall), (result["dx_synthetic"], recall / 2)):
+        assert got.low < planted < got.high
+    assert result["auc"].estimate > 0.7, "grades that follow skill must add to it"
+    shares = analysis.confusion(rows, key, "real") / 150
+    np.testing.assert_allclose(shares, simulate.confusion(reader, "real"), atol=0.13)
+
+
+def test_kappa_is_one_for_twins_and_zero_for_strangers(key):
+    rng = np.random.default_rng(0)
+    first = oracle(key, rng.random(70), "a")
+    stranger = first.assign(reader="c", is_synthetic_read=rng.permutation(first["is_synthetic_read"]))
+    kappa = analysis.kappa(pd.concat([first, first.assign(reader="b"), stranger])).set_index(["question", "readers"])
+    assert kappa.loc[("source", "a – b"), "kappa"] == 1
+    assert abs(kappa.loc[("source", "a – c"), "kappa"]) < 0.3
+    assert kappa.loc[("dx", "all 3"), "kappa"] == pytest.approx(1)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """statsmodels collects garbage in each call of Holm's correction, which costs more than the rest."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+
+
+def _sentences(rows, key):
+    result = analysis.analyse(rows, key, n_resamples=100)
+    return result, report.findings(result, key, "")[1:]
+
+
+def _graded(rng, key, area=0.5, right=0.7, right_synthetic=None):
+    """Readings of one whose confidence (in tenths) has a planted area, and a planted share of right diagnoses."""
+    synthetic = (key["source"] == "synthetic").to_numpy()
+    view = rng.normal(0, 1, len(key)) + (1 if area > 0.5 else 0) * synthetic
+    share = np.where(synthetic, right if right_synthetic is None else right_synthetic, right)
+    rows = oracle(key, np.round(view.clip(-2, 2) * 2.5) / 10 + 0.5)
+    wrong = key["dx"].map({"nv": "mel"}).fillna("nv").to_numpy()
+    return rows.assign(dx_read=np.where(rng.random(len(key)) < share, key["dx"], wrong))
+
+
+def test_a_reader_without_any_difference_is_announced_with_one_in_five_percent_of_studies(quick):
+    """Both tests of one reader together: real or synthetic, and right on both alike."""
+    key, _ = study.choose(*pools(), n_images=140, seed=0)
+    announced = {"any": 0, "auc": 0, "dx": 0}
+    for trial in range(200):
+        result = analysis.analyse(_graded(np.random.default_rng(trial), key), key, n_resamples=1).iloc[0]
+        announced["any"] += min(result["p_dx_holm"], result["p_auc_holm"]) <= report.ALPHA
+        announced["auc"] += result["p_auc"] <= report.ALPHA
+        announced["dx"] += result["p_dx"] <= report.ALPHA
+    assert announced["any"] / 200 <= 0.085
+    assert 0.02 <= announced["auc"] / 200 <= 0.085
+    assert 0.02 <= announced["dx"] / 200 <= 0.085
+
+
+def test_planted_differences_are_announced_in_words(quick):
+    key, _ = study.choose(*pools(), n_images=140, seed=0)
+    both = _graded(np.random.default_rng(0), key, area=0.76, right=0.9, right_synthetic=0.6)
+    _, (sentence,) = _sentences(both, key)
+    assert "(fewer, p " in sentence and "(better than chance, p < 0.001)" in sentence
+    none = _graded(np.random.default_rng(3), key)
+    result, (sentence,) = _sentences(none, key)
+    assert result[["p_dx", "p_auc"]].min(axis=None) > 0.05
+    assert "a difference is not shown" in sentence and "a difference from chance is not shown" in sentence
+
+
+def test_the_verdict_is_about_the_area_and_agrees_with_its_interval(key):
+    """A reader whose grades tell the sources apart although its answers at 0.5 do not: all are under 0.5."""
+    synthetic = (key["source"] == "synthetic").to_numpy()
+    graded = np.where(synthetic, 0.4, 0.1) + np.random.default_rng(0).choice([0, 0.05], len(key))
+    result, (sentence,) = _sentences(oracle(key, graded), key)
+    row = result.iloc[0]
+    assert row["detection"].estimate == 0.5 and row["auc"].low > 0.5
+    assert "better than chance" in sentence
+
+
+def test_a_simulated_reader_is_corrected_apart_from_the_others(key):
+    synthetic = (key["source"] == "synthetic").to_numpy()
+    graded = 0.3 * np.random.default_rng(1).random(len(key)) + 0.1 * synthetic
+    alone = analysis.analyse(oracle(key, graded), key)
+
+    def beside_three(kind):
+        others = [oracle(key, graded, f"r{k}", kind=kind) for k in range(3)]
+        return analysis.analyse(pd.concat([oracle(key, graded), *others]), key)
+
+    with_simulated, with_people = beside_three("simulated"), beside_three("person")
+    columns = ["p_dx_holm", "p_auc_holm"]
+    pd.testing.assert_frame_equal(with_simulated.loc[:0, columns], alone[columns])
+    assert with_people.loc[0, "p_auc_holm"] == pytest.approx(4 * alone.loc[0, "p_auc_holm"])  # 8 tests, not 2
+    text = report.findings(with_simulated, key, "")
+    assert ["no person" in line for line in text[1:]] == [False, True, True, True]
+
+
+def test_a_person_and_a_network_of_one_name_are_two_readers(key):
+    rows = pd.concat([oracle(key, None, "scout"), oracle(key, None, "scout", kind="person")])
+    assert analysis.analyse(rows.drop_duplicates(["image_id", "kind"]), key)["n"].tolist() == [70, 70]
+
+
+def test_a_reading_of_an_unknown_image_is_refused(key):
+    with pytest.raises(ValueError, match="70 images read are not in the study's key"):
+        analysis.analyse(oracle(key, None).assign(image_id=[f"x{k}" for k in range(70)]), key)
+
+
+def test_the_table_shows_what_was_tested(key):
+    table = report.readers_table(analysis.analyse(oracle(key, None, arm="mixed"), key))
+    assert table.columns.tolist() == [
+        "reader", "kind", "n", "dx, real", "dx, synthetic", "p (dx)", "real or synthetic", "AUC", "p (AUC)",
+    ]  # fmt: skip
+    assert table.iloc[0, 4:].tolist() == ["–"] * 5

@@ -1,0 +1,173 @@
+"""Sheets come back as they were filled; a corrupted cell, a foreign sheet and a name that is markup are refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from openpyxl import load_workbook
+
+from p2d_lib.readers import answers, simulate
+from p2d_lib.run import Run
+from p2d_lib.schemas import READINGS
+from p2d_lib.vocabulary import DX_NAMES
+
+
+def _spoil(path, **cells):
+    book = load_workbook(path)
+    for cell, value in cells.items():
+        book["Readings"][cell] = value
+    book.save(path)
+    return path
+
+
+def test_a_filled_sheet_comes_back_as_it_was_filled(filled, key):
+    path, sheet = filled
+    back = answers.read(path, key)
+    READINGS.validate(back.readings)
+    truth = key.merge(sheet, on="number", suffixes=("", "_filled"))
+    got = back.readings.merge(back.grades, on="image_id").merge(truth, on="image_id", suffixes=("", "_of_sheet"))
+    assert back.reader == "Ada" and not back.missing and len(got) == len(key)
+    assert (got["dx_read"] == got["dx_filled"]).all()
+    assert ((got["is_synthetic_read"] > 0.5) == (got["source_filled"] == "synthetic")).all()
+    np.testing.assert_allclose((got["is_synthetic_read"] - 0.5).abs(), got["confidence"] / 10)
+    assert (got["quality"] == got["quality_of_sheet"]).all()
+
+
+def test_a_sorted_sheet_with_codes_and_capitals_reads_the_same(filled, key):
+    path, _ = filled
+    expected = answers.read(path, key).readings
+    book = load_workbook(path)
+    sheet = book["Readings"]
+    rows = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)][::-1]
+    codes = {name: dx.upper() for dx, name in DX_NAMES.items()}
+    for cells, values in zip(sheet.iter_rows(min_row=2), rows, strict=True):
+        for cell, value in zip(cells, values, strict=True):
+            cell.value = f" {codes[value]} " if value in codes else float(value) if isinstance(value, int) else value
+    book.save(path)
+    pd.testing.assert_frame_equal(answers.read(path, key).readings, expected)
+
+
+def test_unanswered_images_are_counted_and_named(filled, key):
+    path = _spoil(filled[0], D2=None, E5=None, F6="", D9=None, E9=None, F9=None)
+    back = answers.read(path, key)
+    assert back.missing == {1: "real or synthetic", 4: "diagnosis", 5: "confidence",
+                            8: "real or synthetic, diagnosis, confidence"}  # fmt: skip
+    assert len(back.readings) == 66
+    assert back.sentence.startswith("Ada: 66 of 70 images read; left out: 001 (real or synthetic), 004 (diagnosis)")
+
+
+def test_a_sheet_without_any_confidence_still_counts(filled, key):
+    path = _spoil(filled[0], **{f"F{row}": None for row in range(2, 72)})
+    assert set(answers.read(path, key).readings["is_synthetic_read"]) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "message"),
+    [
+        ("E12", "melanom", "cell E12: expected one of actinic keratosis, .*, not 'melanom': did you mean 'melanoma'"),
+        ("D3", "fake", "cell D3: expected one of real, synthetic, not 'fake'"),
+        ("F7", 6, "cell F7: expected one of 1, 2, 3, 4, 5, not 6"),
+        ("G7", 2.5, "cell G7: expected one of 1, 2, 3, 4, 5, not 2.5"),
+        ("A4", 99, "cell A4: 99 is no image of this study"),
+        ("A4", 1, "cell A4: image 1 comes twice"),
+        ("E1", "dx", "cell E1: header 'dx'; expected 'Diagnosis'"),
+    ],
+)
+def test_a_corrupted_cell_is_named(filled, key, cell, value, message):
+    with pytest.raises(answers.SheetError, match=f"ada.xlsx, sheet Readings, {message}"):
+        answers.read(_spoil(filled[0], **{cell: value}), key)
+
+
+def test_a_sheet_of_another_study_or_of_no_study_is_refused(filled, key, tmp_path):
+    with pytest.raises(answers.SheetError, match="cell B4: the sheet belongs to study"):
+        answers.read(filled[0], key.assign(study="00000000"))
+    (tmp_path / "text.xlsx").write_text("real,synthetic")
+    with pytest.raises(answers.SheetError, match=r"text.xlsx: not a readable xlsx"):
+        answers.read(tmp_path / "text.xlsx", key)
+
+
+def test_two_sheets_of_one_name_are_refused(filled, key, tmp_path):
+    (tmp_path / "copy.xlsx").write_bytes(filled[0].read_bytes())
+    with pytest.raises(answers.SheetError, match=r"copy.xlsx and ada.xlsx both say reader 'Ada'"):
+        answers.read_all(tmp_path, key)
+
+
+def test_sheets_are_read_with_the_key_that_lies_beside_them(filled, built, key, tmp_path):
+    (tmp_path / "key.csv").write_bytes((built / "key" / "key.csv").read_bytes())
+    (sheet,), used = answers.read_all(tmp_path, key.assign(study="another run"))
+    pd.testing.assert_frame_equal(used, key)
+    assert len(sheet.readings) == len(key)
+    with pytest.raises(answers.SheetError, match="no filled sheet"):
+        answers.read_all(built / "key", key)
+
+
+def _named(path, name):
+    book = load_workbook(path)
+    book["Instructions"]["B3"] = name
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["Ada Lovelace", "Dr. Müller-O'Brien (2)", "読者", "reader_1", "  Ada  "])
+def test_a_plain_name_is_kept(filled, key, name):
+    assert answers.read(_named(filled[0], name), key).reader == name.strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<img src=x onerror=alert(1)>",
+        "**Ada**",
+        "[Ada](http://x)",
+        "A\nB",
+        "Ada\u202e",
+        "$x$",
+        "`x`",
+        "a" * 61,
+        "{Ada}",
+    ],
+)
+def test_a_name_that_is_more_than_plain_text_is_refused(filled, key, name):
+    with pytest.raises(answers.SheetError, match=r"ada.xlsx, sheet Instructions, cell B3: .* is no name of a reader"):
+        answers.read(_named(filled[0], name), key)
+
+
+def test_a_sheet_without_a_name_is_called_as_its_file_is_without_markup(filled, key, tmp_path):
+    path = _named(filled[0], None)
+    assert answers.read(path, key).reader == "ada"
+    odd = path.rename(tmp_path / "<b>{Ada}.xlsx")
+    assert answers.read(odd, key).reader == "b  Ada"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run without filled sheets, on real images or on the phantom."""
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+
+    def of(dataset):
+        run = Run("t", "07_readers")
+        run.folder.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"dataset": [dataset]}).to_parquet(run.folder / "cases.parquet")
+        return run
+
+    return of
+
+
+def test_a_run_on_real_images_shows_no_simulated_reader(run, key):
+    sheets, used = simulate.filled_sheets(run("HAM10000"), "", key)
+    assert sheets == []
+    assert used is key
+
+
+def test_a_phantom_run_without_sheets_shows_the_example_as_simulated(run, key):
+    (sheet,), used = simulate.filled_sheets(run("phantom"), "", key)
+    assert set(sheet.readings["kind"]) == {"simulated"} and len(used) == 140
+    READINGS.validate(sheet.readings)
+
+
+@pytest.mark.parametrize("dataset", ["HAM10000", "phantom"])
+def test_filled_sheets_of_people_take_the_examples_place(run, filled, key, dataset):
+    run = run(dataset)
+    (run.folder / "study_filled").mkdir()
+    filled[0].rename(run.folder / "study_filled" / "ada.xlsx")
+    (sheet,), used = simulate.filled_sheets(run, "", key)
+    assert (sheet.reader, set(sheet.readings["kind"])) == ("Ada", {"person"}) and used is key

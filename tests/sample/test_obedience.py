@@ -1,0 +1,123 @@
+"""Claims about obedience: an effect planted in what is read comes back, one that only the class explains does not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from p2d_lib.sample import obedience
+from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words.parse import parse
+from p2d_lib.words.render import render
+
+N = 420
+DX_OF = [DX[k % 7] for k in range(N)]
+PROMPTS = [f"prompt {k}" for k in range(N)]
+
+
+def requested_scores(rng, veil=lambda dx: 0.5):
+    """The scores that N images are asked for; veil: its probability in a class."""
+    return pd.DataFrame(
+        {
+            "background_skin_tone": rng.random(N),
+            "asymmetry": (rng.random(N) < 0.5).astype(float),
+            "blue_whitish_veil": [float(rng.random() < veil(dx)) for dx in DX_OF],
+        }
+    )
+
+
+def readings(rng, requested, strength, accuracy):
+    """A network that reads strength x what was asked for + noise, and the class with an accuracy."""
+    features = pd.DataFrame(rng.normal(size=(N, len(FEATURES))), columns=list(FEATURES))
+    for name in obedience.ATTRIBUTES:
+        features[name] += strength * requested[name]
+    truth = np.array([DX.index(dx) for dx in DX_OF])
+    wrong = (truth + rng.integers(1, 7, N)) % 7
+    return np.eye(7)[np.where(rng.random(N) < accuracy, truth, wrong)], features.to_numpy()
+
+
+def agreement(requested, p, features, prompts=PROMPTS, dx=DX_OF, **more):
+    return obedience.agreement(prompts, dx, requested, p, features, **more).set_index("attribute")
+
+
+def test_a_planted_effect_of_known_size_is_recovered():
+    rng = np.random.default_rng(0)
+    requested = requested_scores(rng)
+    table = agreement(requested, *readings(rng, requested, 1.5, 0.8))
+    assert table["low"]["class"] < 0.8 < table["high"]["class"]
+    assert table["high"]["class"] - table["low"]["class"] < 0.1
+    for name in ("asymmetry", "blue_whitish_veil"):  # two normals 1.5 apart: an area of 0.856
+        assert table["low"][name] < 0.856 < table["high"][name]
+        assert 0.03 < table["high"][name] - table["low"][name] < 0.12
+    tone = table.loc["background_skin_tone"]  # the mean of Phi(1.5 d / 2 ** 0.5) over pairs of different sixths
+    assert tone["low"] < 0.68 < tone["high"] and tone["low"] > 0.55
+
+
+def test_images_that_ignore_their_prompts_are_at_chance():
+    rng = np.random.default_rng(1)
+    requested = requested_scores(rng)
+    table = agreement(requested, *readings(rng, requested, 0.0, 1 / 7))
+    assert ((table["low"] < table["chance"]) & (table["chance"] < table["high"])).all()
+
+
+def test_a_veil_on_every_melanoma_is_no_obedience_to_the_word_veil():
+    rng = np.random.default_rng(2)
+    requested = requested_scores(rng, veil=lambda dx: 0.9 if dx == "mel" else 0.1)
+    p, features = readings(rng, requested, 0.0, 1.0)
+    column = list(FEATURES).index("blue_whitish_veil")
+    features[:, column] += 3 * (np.array(DX_OF) == "mel")
+    assert roc_auc_score(requested["blue_whitish_veil"], features[:, column]) > 0.65
+    veil = agreement(requested, p, features).loc["blue_whitish_veil"]
+    assert veil["low"] < 0.5 < veil["high"]
+
+
+def test_in_one_class_with_two_levels_concordance_is_the_area_under_the_roc_curve():
+    rng = np.random.default_rng(3)
+    requested = requested_scores(rng)
+    p, features = readings(rng, requested, 1.0, 0.5)
+    mel = np.flatnonzero(np.array(DX_OF) == "mel")
+    table = agreement(requested.iloc[mel], p[mel], features[mel], [PROMPTS[k] for k in mel], ["mel"] * len(mel))
+    area = roc_auc_score(requested["asymmetry"][mel], features[mel, list(FEATURES).index("asymmetry")])
+    assert table["estimate"]["asymmetry"] == pytest.approx(area)
+
+
+def test_images_of_one_prompt_count_as_one():
+    rng = np.random.default_rng(4)
+    requested = requested_scores(rng)
+    p, features = readings(rng, requested, 1.0, 0.7)
+    once, often = (
+        agreement(pd.concat([requested] * k), np.tile(p, (k, 1)), np.tile(features, (k, 1)), PROMPTS * k, DX_OF * k)
+        for k in (1, 4)
+    )
+    width = (once["high"] - once["low"]).to_numpy()
+    assert (often["high"] - often["low"]).to_numpy() == pytest.approx(width, rel=0.1)
+    assert often["estimate"].to_numpy() == pytest.approx(once["estimate"].to_numpy())
+
+
+def test_what_no_prompt_asks_for_cannot_be_judged():
+    unknown = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, [np.nan] * 3))
+    table = agreement(unknown, np.eye(7)[[4, 4, 0]], np.zeros((3, len(FEATURES))), ["a", "b", "c"], ["mel"] * 3)
+    assert table["estimate"]["class"] == pytest.approx(2 / 3)
+    assert table.loc[list(obedience.ATTRIBUTES), "estimate"].isna().all()
+    assert (table.loc[list(obedience.ATTRIBUTES), "n"] == 0).all()
+
+
+def test_the_words_of_a_prompt_do_not_matter():
+    """A language model's words are no phrase of the vocabulary, and to parse them back would find nothing asked for."""
+    rng = np.random.default_rng(5)
+    requested = requested_scores(rng)
+    words = "Melanoma with a lopsided outline beneath a bluish-white haze, on pale skin"
+    assert parse(words).asymmetry == 0 and parse(words).background_skin_tone is None
+    p, features = readings(rng, requested, 1.5, 0.8)
+    rewritten = agreement(requested, p, features, [f"{words} ({k})" for k in range(N)])
+    pd.testing.assert_frame_equal(rewritten, agreement(requested, p, features))
+
+
+@pytest.mark.parametrize("name", ["background_skin_tone", "asymmetry", "blue_whitish_veil", "red"])
+def test_scores_are_of_one_level_where_prompts_say_the_same(name):
+    scores = np.linspace(0, 1, 201)
+    prompts = [render(Lesion(dx="mel", **{name: score})) for score in scores]
+    levels = obedience.levels(name, scores)
+    same_words = np.array(prompts)[:-1] == np.array(prompts)[1:]
+    np.testing.assert_array_equal(levels[:-1] == levels[1:], same_words)
+    assert np.isnan(obedience.levels(name, np.array([np.nan]))).all()

@@ -1,0 +1,67 @@
+"""Claims about the sweep of guidance and denoising steps."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from p2d_lib.models import classifiers, clip, sampling
+from p2d_lib.sample import sweep
+
+SETTINGS = {"size": 32, "guidance_interval": (0, math.inf)}
+
+
+def test_a_sweep_visits_each_point_once_with_the_same_noise(pipe):
+    points = list(sweep.sweep(pipe, ["melanoma", "nevus"], [1, 2], [1, 3], [2, 4], **SETTINGS))
+    table = pd.DataFrame([point for point, _ in points])
+    assert table[["guidance", "steps"]].to_numpy().tolist() == [[1, 2], [1, 4], [3, 2], [3, 4]]
+    alone = sampling.sample(pipe, ["nevus"], [2], guidance_scale=3, num_inference_steps=4, **SETTINGS)[0]
+    assert np.abs(points[-1][1][1].astype(int) - alone).max() <= 1
+
+
+def test_seconds_are_the_time_of_sampling_alone_shared_by_the_images(monkeypatch):
+    clock = [0.0]
+
+    def sample(pipe, prompts, seeds, *, num_inference_steps, **settings):
+        clock[0] += num_inference_steps * len(prompts)  # a second per step and image
+        return np.zeros((len(prompts), 8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(sampling, "sample", sample)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    points = sweep.sweep(None, ["a", "b", "c"], [1, 2, 3], [1.0], [2, 8], guidance_interval=(0, 1))
+    for point, _ in points:
+        clock[0] += 100  # what is done between points does not count
+        assert point["seconds"] == point["steps"]
+
+
+def test_a_sweep_without_prompts_is_an_error():
+    with pytest.raises(ValueError, match="needs prompts"):
+        list(sweep.sweep(None, [], [], [1.0], [2]))
+
+
+def test_uniform_noise_stands_at_the_bad_end_of_each_scale_beside_real_images():
+    """Two classes that anyone can tell apart, a scout fitted on them, and "sampled" images of the same law."""
+    device, rng = torch.device("cpu"), np.random.default_rng(0)
+
+    def flat(level, n):
+        return np.clip(level + rng.normal(0, 8, (n, 1, 1, 3)) + rng.normal(0, 4, (n, 32, 32, 3)), 0, 255).astype(
+            np.uint8
+        )
+
+    train = np.concatenate([flat(60, 24), flat(190, 24)])
+    labels, words = np.repeat([4, 5], 24), ["melanoma"] * 24 + ["nevus"] * 24
+    scout = classifiers.build("tiny_resnet")
+    classifiers.fit(scout, train, labels, steps=40, batch_size=16, learning_rate=2e-3, seed=0, device=device,
+                    batches=classifiers.balanced(labels, 40, 16, 0), progress=False)  # fmt: skip
+    aligner, _ = clip.fit(train, words, steps=20, batch_size=16, seed=0, device=device)
+    rows = pd.DataFrame({"dx": ["mel"] * 12 + ["nv"] * 12, "prompt": ["melanoma"] * 12 + ["nevus"] * 12})
+    reference = classifiers.predict(scout, np.concatenate([flat(60, 12), flat(190, 12)]), device)["embedding"]
+    good = np.concatenate([flat(60, 12), flat(190, 12)])
+    point = {"guidance": 1.0, "steps": 2, "seconds": 0.1}
+    table = sweep.points(iter([(point, good)]), rows, reference, scout, aligner, device, 0).set_index("images")
+    real, noise = table.loc["adapter"], table.loc[sweep.NOISE]
+    assert real["class_read"] > 0.9 and noise["class_read"] < 0.8
+    assert real["frechet"] < noise["frechet"]
+    assert real["alignment"] > noise["alignment"]
