@@ -57,7 +57,7 @@ class TrainingBatches:
         return self._batch(rows[here], mirrored[here], without_words[here], fractions[here], addresses)
 
     def validation(self, rows: range) -> dict[str, torch.Tensor]:
-        """Images `rows` as they are, with their words, each at a time and with noise of its own that never change.
+        """Images `rows` as they are, with their words, each at a time and with noise that never change.
 
         Returns what `at` returns.
         """

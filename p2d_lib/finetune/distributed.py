@@ -5,35 +5,40 @@
     ./run_all.sh --profile paper
 
 Each process computes its share of every batch. What is left are finished checkpoints in the run's scratch folder, which
-03 takes up without fitting again. Parameters are the run's own (data/runs/<run>/parameters.json), so the sum over
+03 takes up without fitting again. Parameters are those of the run (data/runs/<run>/parameters.json), so the sum over
 processes equals one process but for float rounding. .venv/bin/torchrun comes with PyTorch.
 """
 
 import argparse
 import json
+import os
 
 from p2d_lib import parameters
 from p2d_lib.device import set_up
 from p2d_lib.finetune.processes import processes
 from p2d_lib.finetune.stages import Stages
 from p2d_lib.models.pixel_baselines import SCRATCH
-from p2d_lib.run import ArtefactError, Run
+from p2d_lib.run import ArtefactError, Run, home
 
 NOTEBOOK = "03_finetune"
 
 
 def fit_all(run_name: str) -> Stages:
     """Fits what several processes can share. Raises ArtefactError where the run has no parameters yet."""
-    file = Run(run_name, NOTEBOOK).folder / "parameters.json"
+    folder = home() / "data" / "runs" / run_name
+    file = folder / "parameters.json"
     if not file.exists():
         raise ArtefactError(f"{file} is missing: run ./run_all.sh --run {run_name} --to 02_describe first")
     p = parameters.check(NOTEBOOK, json.loads(file.read_text())[NOTEBOOK], str(file))
     device = set_up()
-    with processes(device).main_process_first():  # the file of pixels is made once
+    state = processes(device)
+    if not state.is_main_process:
+        os.environ["P2D_RUN_MARK"] = str(folder)  # the main process holds the run's lock for all
+    with state.main_process_first():  # the file of pixels is made once
         stages = Stages(Run(run_name, NOTEBOOK, p.model_dump()), p, device)
     stages.adapter(stages.base())
     for _ in stages.baselines([name for name in p.baselines if name in SCRATCH]):
-        pass  # a baseline is fitted when it is asked for; its checkpoint is what is wanted
+        pass  # a baseline is fitted when the loop reaches it, and leaves its checkpoint
     return stages
 
 

@@ -28,9 +28,9 @@ def fit_word(
 ) -> pd.DataFrame:
     """Adds a word to the tokenizer and fits its embedding, nothing else; returns the log.
 
-    Textual inversion (Gal et al., arXiv:2208.01618). prompts: one per image, with the word in them. start: known words
-    whose mean embedding is the first value. weights: as of `fit_adapter`. Raises ValueError for a word that the
-    tokenizer has already, and for SDXL.
+    Textual inversion (Gal et al., arXiv:2208.01618). prompts: one per image, with the word in them. start: words of the
+    tokenizer whose mean embedding is the first value. weights: as of `fit_adapter`. Raises ValueError for a word that
+    the tokenizer has already, and for SDXL.
     """
     if pipelines.is_xl(pipe):
         raise ValueError("textual inversion is for pipelines with one text encoder; this is SDXL, which has two")

@@ -17,6 +17,7 @@ from p2d_lib.finetune.processes import processes
 from p2d_lib.models import encoding, pipelines
 
 SHARD = 1024  # images, or prompts, in a file
+BATCH = 32  # images encoded at once
 
 
 class Stored:
@@ -84,10 +85,15 @@ def encode(
     distinct, index = distinct_prompts(prompts)
 
     def moments(part: slice) -> dict[str, torch.Tensor]:
-        pixels = images[part]
-        views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-        means, deviations = zip(*views, strict=True)
-        return {"latents": torch.stack(means, dim=1), "std": torch.stack(deviations, dim=1)}
+        stored = {"latents": [], "std": []}
+        for start in range(part.start, part.stop, BATCH):
+            pixels = images[start : min(start + BATCH, part.stop)]
+            views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
+            for kind, pair in zip(stored, zip(*views, strict=True), strict=True):
+                stored[kind].append(
+                    torch.stack(pair, dim=1).half()
+                )  # at once: a shard in float32 is four times as much
+        return {kind: torch.cat(batches) for kind, batches in stored.items()}
 
     paths = shards(
         pipe.device,

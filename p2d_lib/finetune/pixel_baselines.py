@@ -98,8 +98,8 @@ def fit_stage(
 
     def batches(encoded: Encoded, dropout: float = 0.0, weights: np.ndarray | None = None) -> TrainingBatches:
         pixels = PixelRows(encoded.latents.images, baseline.side_of(stage))
-        own = Encoded(pixels, encoded.embeddings, encoded.index)
-        return TrainingBatches(pipe, own, recipe.seed, name, dropout, weights)
+        reduced_set = Encoded(pixels, encoded.embeddings, encoded.index)
+        return TrainingBatches(pipe, reduced_set, recipe.seed, name, dropout, weights)
 
     def summed(batch: dict[str, torch.Tensor], addresses: Sequence[tuple]) -> torch.Tensor:
         more = _low_resolution(baseline, batch["latents"], recipe.seed, addresses) if stage == "upsampler" else {}

@@ -15,8 +15,8 @@ PART = 64  # images reduced at once
 class PixelRows:
     """Rows of images with their mirror images, in the place of latents in `Encoded`.
 
-    images: uint8 (n, h, w, 3), in memory or mapped. side: px to which a batch is reduced when it is read; default its
-    own. rows[k], int64 (b,) -> float16 (b, 2, 3, side, side) in -1..1: each image and its mirror image.
+    images: uint8 (n, h, w, 3), in memory or mapped. side: px to which a batch is reduced when it is read; default the
+    side of the images. rows[k], int64 (b,) -> float16 (b, 2, 3, side, side) in -1..1: each image and its mirror image.
     """
 
     def __init__(self, images: np.ndarray, side: int | None = None):
@@ -47,7 +47,7 @@ def reduced(pixels: torch.Tensor, side: int) -> torch.Tensor:
 def reduced_on_disk(images: np.ndarray, side: int, folder: Path) -> np.ndarray:
     """Images, uint8 (n, h, w, 3), as uint8 (n, side, side, 3), mapped from a file that `folder` holds afterwards.
 
-    The file is named by its content and made once; images of that side are given back as they are.
+    The file is named by its content and made once; images of that side are returned as they are.
     """
     if images.shape[1] == side:
         return images

@@ -51,7 +51,7 @@ class Stages:
         self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)
         examples = self.train.examples
         seeds = [derive(self.p.seed, "shown", dx) for dx in examples.index]
-        self.shown = {"prompts": examples["prompt"].tolist(), "seeds": seeds, "size": self.size}
+        self.examples = {"prompts": examples["prompt"].tolist(), "seeds": seeds, "size": self.size}
 
     def recipe(self, steps: int, learning_rate: float) -> Recipe:
         """The recipe of one diffusion model; what all share comes from the parameters."""
@@ -89,9 +89,9 @@ class Stages:
         p, words = self.p, "tokens" if self.p.lora_text_encoder else "embeddings"
         encoded, held_out = self._encode(pipe, self.train, words), self.val and self._encode(pipe, self.val, words)
         prior = self._prior(pipe, words) if p.prior_per_class else None
-        previews = Previews(pipe, **self.shown, folder=self.run.scratch("previews"), **self.guidance())
+        previews = Previews(pipe, **self.examples, folder=self.run.scratch("previews"), **self.guidance())
         monitoring = Monitoring(
-            p.validate_every * self.epoch, held_out, previews, trackers=p.trackers, folder=self.run.folder / "logs"
+            p.evaluate_every * self.epoch, held_out, previews, trackers=p.trackers, folder=self.run.folder / "logs"
         )
         self.logs["adapter"] = fit_adapter(
             pipe, encoded, self.recipe(p.lora_steps, p.learning_rate), p.lora_rank, self.train.weights,
@@ -127,11 +127,11 @@ class Stages:
         if isinstance(model, baselines.Baseline):
             p = self.p
             settings = {"guidance_scale": p.baseline_guidance, "guidance_interval": (0.0, math.inf)}
-            images = model.sample(**self.shown, **settings, num_inference_steps=p.num_inference_steps)
+            images = model.sample(**self.examples, **settings, num_inference_steps=p.num_inference_steps)
         elif isinstance(model, LearnedToken):
-            images = model.sample(**self.shown, **self.guidance())
+            images = model.sample(**self.examples, **self.guidance())
         else:
-            images = sampling.sample(model, **self.shown, **self.guidance())
+            images = sampling.sample(model, **self.examples, **self.guidance())
         self.samples[name] = images
 
     def scout(self) -> Classifier:
@@ -158,7 +158,7 @@ class Stages:
         return model
 
     def finish(self) -> None:
-        """Removes the unfinished work of all stages: the same work asked for again is done again."""
+        """Removes the unfinished work of all stages: the same work begins anew when it is started again."""
         for name in SCRATCH:
             self.run.discard(name)
 

@@ -23,6 +23,7 @@ from p2d_lib.vocabulary import DX
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect
 WEIGHT_DECAY = 0.05
+MAX_PIXELS = 2**22  # classified at once: 256 images of 128 px, 16 of 512 px
 JITTER = 0.1  # colours and brightness are scaled by 1 - JITTER to 1 + JITTER: cameras differ, but colour is diagnostic
 
 
@@ -131,7 +132,7 @@ def predict(
     (n, dim).
     """
     model.to(device, memory_format=torch.channels_last).eval()
-    parts = []
+    batch_size, parts = min(batch_size, max(1, MAX_PIXELS // images.shape[1] ** 2)), []
     for start in range(0, len(images), batch_size):
         dx, features, embedding = model(_pixels(images[start : start + batch_size], device))
         parts.append((dx.softmax(1), features.sigmoid(), embedding))

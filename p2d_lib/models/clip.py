@@ -25,6 +25,7 @@ from p2d_lib.seeds import derive
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
+MAX_PIXELS = 2**22  # embedded at once: 256 images of 128 px, 16 of 512 px
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 _TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -142,6 +143,7 @@ def load(name: str | Path, device: torch.device) -> Clip:
 
 def embed_images(clip: Clip, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
     """Unit vectors (n, dim), float32, of uint8 (n, s, s, 3)."""
+    batch_size = min(batch_size, max(1, MAX_PIXELS // images.shape[1] ** 2))
     return _embed(clip, images, batch_size, lambda part: clip.model.encode_image(_pixels(clip, part), normalize=True))
 
 

@@ -16,7 +16,7 @@ class Finetune(Notebook):
         "batch_size": "Diffusion training: base, adapter and baselines",
         "prior_per_class": "Prior preservation (DreamBooth)",
         "guidance_scale": "Sample images: previews, examples and prior preservation",
-        "validate_every": "Progress",
+        "evaluate_every": "Progress",
         "baselines": "The baselines",
         "scout_backbone": "The scout and the alignment model",
     }
@@ -80,7 +80,7 @@ class Finetune(Notebook):
     )
     num_inference_steps: PositiveInt = Field(15, description="Denoising steps per image.")
 
-    validate_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and preview images).")
+    evaluate_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and preview images).")
     checkpoint_minutes: NonNegativeFloat = Field(
         10.0, description="Minutes between two checkpoints; a killed run continues from the last one."
     )

@@ -28,14 +28,15 @@ def test_two_processes_fit_what_one_does_and_03_continues_from_their_checkpoints
     for name in ("two", "one"):
         monkeypatch.setenv("P2D_HOME", str(tmp_path / name))
         make_run("tiny")
-        run, p = Run("tiny", "03_finetune"), tiny_parameters(**CHANGES)
+        p = tiny_parameters(**CHANGES)
         if name == "two":
-            (run.folder / "parameters.json").write_text(json.dumps({"03_finetune": p.model_dump()}))
+            file = tmp_path / name / "data" / "runs" / "tiny" / "parameters.json"
+            file.write_text(json.dumps({"03_finetune": p.model_dump()}))
             torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
             own = {"OMP_NUM_THREADS": "1", "P2D_DEVICE": "cpu", "PYTHONPATH": str(REPOSITORY)}
             entry = ["-m", "p2d_lib.finetune.distributed", "tiny"]
             subprocess.run([*torchrun, *entry], check=True, env={**os.environ, **own}, timeout=120)
-        stages = Stages(run, p, torch.device("cpu"))
+        stages = Stages(Run("tiny", "03_finetune", p.model_dump()), p, torch.device("cpu"))
         stages.adapter(stages.base())
         assert [baseline for baseline, _ in stages.baselines(p.baselines)] == p.baselines
         logs[name] = stages.logs

@@ -10,7 +10,7 @@ from p2d_lib.vocabulary import DX, FEATURES
 WORDS = ["red lesion", "black lesion"]
 GUIDANCE = {"guidance_scale": 2.0, "guidance_interval": (0.0, np.inf)}
 TINY_RUN = {
-    "base": "random", "base_steps": 6, "lora_steps": 6, "lora_rank": 2, "batch_size": 4, "validate_every": 1,
+    "base": "random", "base_steps": 6, "lora_steps": 6, "lora_rank": 2, "batch_size": 4, "evaluate_every": 1,
     "baselines": ["scratch-unet", "textual-inversion"], "baseline_size": 32, "baseline_steps": 6, "scout_steps": 6,
     "scout_batch_size": 8, "alignment_steps": 6, "alignment_batch_size": 8, "num_inference_steps": 2,
     "checkpoint_minutes": 0.0, "guidance_interval": [0.0, 100.0],
