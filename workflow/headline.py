@@ -94,7 +94,7 @@ NUMBERS = (
     ),
     Number(
         "How far from real images?",
-        "Fréchet distance at equal n in features of the run's scout, which is no judge of realism; floor: real against real",
+        "Fréchet distance at equal n, in features of the run's scout (no judge of realism); floor: real against real",
         {name: Cell("t5_overall", {"measure": "Fréchet distance ↓"}, column)
          for name, column in (("adapter", "adapter"), ("base", "base"), ("floor", "real"))},
     ),
@@ -106,7 +106,8 @@ NUMBERS = (
     ),
     Number(
         "Are they copies of train images?",
-        "percent of images that the check for copies refuses; real images of other lesions cannot be copies, nor can images of a base that has seen no train image",
+        "percent refused by the check for copies; neither real images of other lesions can be copies, nor images of a "
+        "base that has seen no train image",
         {name: Cell("t4_copies", {"images": images}, "copies (%)")
          for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
     ),

@@ -22,14 +22,15 @@ def requested_scores(rng, veil=lambda dx: 0.5):
             "background_skin_tone": rng.random(N),
             "asymmetry": (rng.random(N) < 0.5).astype(float),
             "blue_whitish_veil": [float(rng.random() < veil(dx)) for dx in DX_OF],
-        }
+        },
+        columns=obedience.ATTRIBUTES,  # the others are not asked for
     )
 
 
 def readings(rng, requested, strength, accuracy):
     """A network that reads strength x what was asked for + noise, and the class with an accuracy."""
     features = pd.DataFrame(rng.normal(size=(N, len(FEATURES))), columns=list(FEATURES))
-    for name in obedience.ATTRIBUTES:
+    for name in requested.dropna(axis=1):
         features[name] += strength * requested[name]
     truth = np.array([DX.index(dx) for dx in DX_OF])
     wrong = (truth + rng.integers(1, 7, N)) % 7
