@@ -17,7 +17,7 @@ from p2d_lib.files import sha256
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "01_prep.n_images=240", "01_prep.tail=0.0", "01_prep.image_size=32", "02_describe.describers=[template]",
-    "03_finetune.base=random", "03_finetune.base_steps=60", "03_finetune.batch_size=4", "03_finetune.lora_steps=20",
+    "03_finetune.base=random", "03_finetune.base_steps=40", "03_finetune.batch_size=4", "03_finetune.lora_steps=4",
     "03_finetune.lora_rank=2", "03_finetune.baselines=[scratch-unet]", "03_finetune.baseline_size=32",
     "03_finetune.baseline_steps=4", "03_finetune.scout_steps=4", "03_finetune.alignment_steps=2",
     "03_finetune.num_inference_steps=2", "03_finetune.checkpoint_minutes=0.0",
