@@ -12,7 +12,7 @@ import plan as planning
 import request
 from cli import Refused
 from places import HOME, RUNS
-from processes import end_children, start_snakemake
+from processes import advice_on_cores, busy_cores, end_children, start_snakemake
 from progress import Progress, duration, label, last_timings, save_timings, say
 from stages import KINDS, Stages
 
@@ -62,6 +62,8 @@ def _run_stages(
     if any(stages.record(notebook) for notebook in targets):
         for notebook in (*plan.runs, *plan.broken, *plan.blocked):
             say(f"{label(notebook, notebooks)}  {plan.status(notebook)}")
+    if plan.scheduled and (advice := advice_on_cores(options.cores, busy_cores())):
+        say(advice)
     timings = last_timings(RUNS, options.profile, folder.name, notebooks)
     progress = Progress(folder, notebooks, list(plan.scheduled), timings)
     try:

@@ -11,6 +11,9 @@ from typing import IO
 import psutil
 from places import HOME, REPOSITORY
 
+BUSY = 0.7  # cores; what waiting for a busy core costs: benchmarks/busy_machine.py
+SPINS = "500"  # looks of a waiting OpenMP thread before it sleeps: it sleeps sooner than by default
+
 
 def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
     """Starts the stages that plan.json in the run's folder schedules. log: takes Snakemake's own words."""
@@ -28,6 +31,24 @@ def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
     )
 
 
+def busy_cores() -> float:
+    """How many of the cores that we may use other processes keep busy just now, by a look of a third of a second."""
+    usable = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    shares = psutil.cpu_percent(interval=0.3, percpu=True)
+    return sum(shares[k] for k in usable or range(len(shares))) / 100
+
+
+def advice_on_cores(cores: int, busy: float) -> str:
+    """What to say of a run on so many cores while others keep some busy; "" where there is nothing to say."""
+    fewer = max(1, int(cores - busy))
+    if busy < BUSY or fewer == cores:
+        return ""
+    return (
+        f"Other processes keep {busy:.1f} cores busy, and threads that compute together wait for the slowest: "
+        f"--cores {fewer} may be faster (its numbers differ as those of another machine do)"
+    )
+
+
 def _environment(mark: str) -> dict[str, str]:
     added = {
         "P2D_HOME": str(HOME),
@@ -39,6 +60,7 @@ def _environment(mark: str) -> dict[str, str]:
         added["P2D_HAM10000"] = str(Path(os.environ["P2D_HAM10000"]).expanduser().resolve())
     # diffusers and peft import the notebook variant of tqdm, which complains of missing widgets
     added["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"]))
+    added["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", SPINS)
     if not sys.stderr.isatty():
         added["TQDM_MININTERVAL"] = "20"  # a log file needs no ten bars a second
     return {**os.environ, **added}
