@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS = {
     "spinning": {},  # the default
-    "short spin": {"GOMP_SPINCOUNT": "500"},
+    "short spin": {"GOMP_SPINCOUNT": "2000"},
     "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"P2D_THREADS": "1", "OMP_NUM_THREADS": "1"},
 }

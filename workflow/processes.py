@@ -12,7 +12,7 @@ import psutil
 from places import HOME, REPOSITORY
 
 BUSY = 0.7  # cores; what waiting for a busy core costs: benchmarks/busy_machine.py
-SPINS = "500"  # looks of a waiting OpenMP thread before it sleeps: it sleeps sooner than by default
+SPINS = "2000"  # looks of a waiting OpenMP thread before it sleeps: sooner than by default, and no dearer where all is quiet
 
 
 def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
