@@ -12,7 +12,7 @@ import psutil
 from places import HOME, REPOSITORY
 
 BUSY = 0.7  # cores; what waiting for a busy core costs: benchmarks/busy_machine.py
-SPINS = "2000"  # looks of a waiting OpenMP thread before it sleeps: sooner than by default, no dearer on a quiet machine
+SPINS = "2000"  # looks of a waiting OpenMP thread before it sleeps: fewer than by default, no dearer when quiet
 
 
 def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
