@@ -40,7 +40,7 @@ class Number:
     """A headline number: a question, what is measured, the cells to show by name, and its verdict.
 
     p: the cell that holds the p-value, corrected where several tests are announced; verdicts: the words for p below
-    LEVEL and otherwise.
+    LEVEL and otherwise. verdict: the cell that holds the words instead, where more than p decides.
     """
 
     question: str
@@ -48,6 +48,7 @@ class Number:
     cells: Mapping[str, Cell]
     p: Cell | None = None
     verdicts: tuple[str, str] = ("a difference is shown", "no difference is shown")
+    verdict: Cell | None = None
 
     def html(self, tables: Path, folder: Path) -> str:
         """A card with a link to the table that the first cell comes from."""
@@ -69,10 +70,11 @@ class Number:
         p = self.p.read(tables) if self.p else ""
         number = p.removeprefix("< ")
         try:
-            sign = "= " if number == p else "< "
-            return f"{self.verdicts[float(number) >= LEVEL]} (p {sign}{float(number):.2g})" if p else ""
+            below = float(number) < LEVEL
         except ValueError:
             return p
+        words = self.verdict.read(tables) if self.verdict else self.verdicts[not below]
+        return f"{words} (p {'= ' if number == p else '< '}{float(number):.2g})"
 
 
 def _paired(comparison: str, column: str) -> Cell:
@@ -85,12 +87,14 @@ NUMBERS = (
         "points of balanced accuracy, real + synthetic against real + replayed real images",
         {"": _paired("mixed − real+replay", "difference (points)")},
         _paired("mixed − real+replay", "p (Holm)"),
+        verdict=_paired("mixed − real+replay", "verdict"),
     ),
     Number(
         "Does balancing the classes alone help?",
         "points of balanced accuracy, real + replayed real images against real",
         {"": _paired("real+replay − real", "difference (points)")},
         _paired("real+replay − real", "p (Holm)"),
+        verdict=_paired("real+replay − real", "verdict"),
     ),
     Number(
         "How far from real images?",

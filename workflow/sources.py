@@ -28,7 +28,7 @@ def digests(repository: Path, notebook: str, digest: Callable[[Path], str]) -> d
         pending |= _imported(repository, _parsed_cell(source, path, number))
     while pending:
         module = pending.pop()
-        if module not in reached and PARAMETERS not in module.parts:
+        if module not in reached and PARAMETERS not in module.relative_to(repository).parts:
             reached.add(module)
             pending |= _imported_by(repository, module)
     folders = {module.parent for module in reached} - {repository / "p2d_lib"}

@@ -26,7 +26,7 @@ def arms_table(of_arms: Replicates) -> pd.DataFrame:
 
 
 def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
-    """`comparison.paired` as it is printed: differences in points (hundredths)."""
+    """`comparison.paired` as it is printed: differences in points (hundredths), a verdict on the primary score."""
     points = 100 * differences[["difference", "low", "high", "lowest", "highest"]]
     return pd.DataFrame(
         {
@@ -37,6 +37,7 @@ def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
             "same sign": [f"{row.agreeing} of {row.n_seeds}" for row in differences.itertuples()],
             "p": differences["p"],
             "p (Holm)": differences["p_holm"],
+            "verdict": [_verdict(row) if row.score == PRIMARY else None for row in differences.itertuples()],
         }
     )
 
@@ -99,13 +100,17 @@ def confusion_figure(readings: pd.DataFrame, cases: pd.DataFrame) -> Figure:
     return figures.confusions(counts, DX)
 
 
-def _difference(row: tuple) -> str:
+def _verdict(row: tuple) -> str:
+    """What is announced of a row of `comparison.paired`."""
     if row.announced:
-        verdict = "higher" if row.difference > 0 else "**lower**"
-    elif row.p_holm <= comparison.ALPHA:
-        verdict = "no difference is shown, since the training seeds disagree in sign"
-    else:
-        verdict = "no difference is shown"
+        return "higher" if row.difference > 0 else "lower"
+    if row.p_holm <= comparison.ALPHA:
+        return "no difference is shown, since the training seeds disagree in sign"
+    return "no difference is shown"
+
+
+def _difference(row: tuple) -> str:
+    verdict = "**lower**" if (verdict := _verdict(row)) == "lower" else verdict
     return (
         f"{row.first} − {row.second}: {100 * row.difference:+.1f} points "
         f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}], single seeds {100 * row.lowest:+.1f} to "

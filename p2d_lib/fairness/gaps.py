@@ -126,6 +126,7 @@ def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> li
         best, worst = max(means, key=means.get), min(means, key=means.get)
         extremes[arm] = of_groups[best][arm], of_groups[worst][arm]
         gap, low, high, _ = intervals.compare(*extremes[arm])
+        low, high = np.clip((low, high), -1, 1)  # few seeds widen the replicates beyond what a difference can be
         rows.append({"arm": arm, "best": best, "worst": worst, "gap": gap, "low": low, "high": high, "p": p[arm]})
     first, second = (best - worst for best, worst in (extremes[arm] for arm in arms))
     change = intervals.compare(second, first)

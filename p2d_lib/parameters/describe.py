@@ -18,6 +18,7 @@ class Describe(Notebook):
     }
     BY_MODEL: ClassVar = (
         "max_tokens",
+        "captioner_model",
         "captioner_clip",
         "broad_wording",
         "captioner_steps",

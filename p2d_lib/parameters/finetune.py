@@ -27,6 +27,11 @@ class Finetune(Notebook):
         "learning_rate",
         "batch_size",
         "snr_gamma",
+        "guidance_scale",
+        "guidance_interval",
+        "baseline_guidance",
+        "num_inference_steps",
+        "evaluate_every",
         "baseline_variant",
         "baseline_size",
         "baseline_text_encoder",
@@ -34,6 +39,9 @@ class Finetune(Notebook):
         "baseline_learning_rate",
         "scout_backbone",
         "scout_steps",
+        "scout_batch_size",
+        "scout_learning_rate",
+        "alignment_model",
     )
 
     base: str = Field(

@@ -108,6 +108,7 @@ def test_a_difference_on_which_the_seeds_disagree_is_not_announced(of_arms):
     assert row["lowest"] < 0 < row["highest"]
     printed = report.paired_table(comparison.paired(arms)).iloc[1]
     assert printed["same sign"] == "4 of 5" and printed["single seeds"].startswith("-")
+    assert printed["verdict"] == "no difference is shown, since the training seeds disagree in sign"
 
 
 def test_recall_by_class_counts_images_and_lesions_of_the_class(read):

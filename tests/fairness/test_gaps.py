@@ -110,6 +110,16 @@ def test_groups_made_of_classes_are_compared_too():
     assert by_type["p_holm"] < 0.05
 
 
+def test_no_interval_of_a_gap_passes_what_a_gap_can_be():
+    """Of two seeds' replicates the spread is widened, and a gap of nearly 1 had an interval up to 1.04."""
+    cases = cohorts.cases(400)
+    skill = np.where(cases["dx"] == "nv", 0.99, 0.02)
+    table = gaps.gaps(cohorts.readings(cases, skill, seeds=2), cases, 10, n_resamples=400, n_permutations=99)
+    of_arms = table[table["arm"] != gaps.CHANGE]
+    assert of_arms["gap"].max() > 0.9
+    assert of_arms[["low", "high"]].abs().max(axis=None) <= 1
+
+
 def test_all_rows_that_are_printed_are_one_family():
     cases = cohorts.cases(300)
     table = gaps.gaps(cohorts.readings(cases, np.full(len(cases), 0.7)), cases, 10, n_resamples=100, n_permutations=500)

@@ -120,6 +120,14 @@ def test_a_headline_number_is_its_tables_cell_with_a_verdict_in_words(headline, 
         assert table.set_index("arm")["gap"][arm] in card and words in card
 
 
+def test_a_difference_on_which_the_seeds_disagree_is_none_on_the_page_either(headline, home):
+    words = "no difference is shown, since the training seeds disagree in sign"
+    row = {"comparison": "mixed − real+replay", "score": "balanced accuracy", "difference (points)": "14.0 [2.0, 26.0]"}
+    home.table("t6_paired", pd.DataFrame([{**row, "p (Holm)": 0.01, "verdict": words}]))
+    card = headline.NUMBERS[0].html(home.home / "tables" / "mine", home.run)
+    assert f"{words} (p = 0.01)" in card and "a difference is shown" not in card
+
+
 @pytest.mark.parametrize(
     "cell", [("t6_none", {}, "gap"), ("t6_x", {"arm": "c"}, "gap"), ("t6_x", {"arm": "a"}, "gone")]
 )

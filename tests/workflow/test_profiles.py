@@ -47,6 +47,14 @@ def test_paper_takes_nothing_that_depends_on_the_model_from_smokes_tiny_ones():
         assert not inherited, f"paper.yaml inherits smoke's {notebook}: {sorted(inherited)}"
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_03_and_04_sample_with_the_same_guidance(name):
+    """Else the previews of 03 are images that 04 never samples."""
+    finetune, sample = (parameters.profile(name)[notebook] for notebook in ("03_finetune", "04_sample"))
+    for parameter in ("guidance_scale", "guidance_interval", "baseline_guidance", "num_inference_steps"):
+        assert finetune[parameter] == sample[parameter], parameter
+
+
 def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
     for name in ("mini", "paper"):
         values = parameters.profile(name)

@@ -49,6 +49,12 @@ def test_modules_are_followed_through_imports_with_what_ships_beside_them_and_no
     }  # fmt: skip
 
 
+def test_a_clone_in_a_folder_called_parameters_is_followed_alike(tmp_path, repository):
+    moved = tmp_path.parent / f"{tmp_path.name}-clones" / "parameters" / "clone"
+    moved.parent.mkdir(parents=True)
+    assert set(digests(repository.rename(moved))) > {"p2d_lib/room/first.py", "p2d_lib/room/second.py"}
+
+
 def test_outputs_prose_metadata_and_remarks_of_parameters_do_not_change_a_notebook_but_its_code_does(repository):
     code = "from p2d_lib.room import first"
     write(repository, code)
