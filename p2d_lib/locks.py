@@ -48,14 +48,14 @@ def lock_notebook(runs: Path, run: str, notebook: str, part: str = "") -> FileLo
         run_lock.release()
 
 
-def _acquire(path: Path, what: str, wait: float = 0.0) -> FileLock:
+def _acquire(path: Path, label: str, wait: float = 0.0) -> FileLock:
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
         lock.acquire(timeout=wait)
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise RunBusy(
-            f"{what} is under way (process {holder}): wait for it to end (a notebook open in Jupyter ends with its "
+            f"{label} is under way (process {holder}): wait for it to end (a notebook open in Jupyter ends with its "
             "kernel), or choose another name for this run"
         ) from None
     path.write_text(f"{os.getpid()}\n")

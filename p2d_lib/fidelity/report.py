@@ -26,8 +26,8 @@ HEADS = {
     "recall": "recall ↑",
     "density": "density ↑",
     "coverage": "coverage ↑",
-    "own": "cosine, own prompt ↑",
-    "other": "cosine, other prompts",
+    "own_prompt": "cosine, own prompt ↑",
+    "other_prompts": "cosine, other prompts",
     "wins": "own prompt fits better ↑",
 }
 NAMES = {"base": "base", "adapter": "adapter", FLOOR: "real"}
@@ -40,7 +40,7 @@ def overall_table(measured: pd.DataFrame, aligned: Mapping[str, Alignment]) -> p
     Measures that a senseless control misleads (`compare.misled`) have no row.
     """
     scores, columns = measured.xs(ALL, level="dx"), {}
-    fit = {name: alignment.summarise(found) for name, found in aligned.items()}
+    fit = {name: alignment.summarise(of_set) for name, of_set in aligned.items()}
     for name in (*NAMES, *CONTROLS):
         prompts = fit.get(REFERENCE if name == FLOOR else name)
         values = pd.concat([scores.loc[name].reindex(MEASURES), prompts])[["estimate", "low", "high"]]
@@ -60,12 +60,15 @@ def classes_table(
         of_class, members = measured.xs(name, level="dx"), (dx == name) | (name == ALL)
         rows[name] = {"n": str(members.sum())}
         for metric in BY_CLASS:
-            for of, head in NAMES.items():
-                value = of_class.at[(of, metric), "estimate"]
+            for images, head in NAMES.items():
+                value = of_class.at[(images, metric), "estimate"]
                 head = f"{_plain(metric)} {head}"
                 rows[name][head] = TOO_SMALL if np.isnan(value) else _number(metric, value)
         rows[name]["p (Holm)"] = _p(holm[name]) if name in holm else "–"
-        rows[name] |= {"own prompt": adapter.own[members].mean(), "other prompts": adapter.other[members].mean()}
+        rows[name] |= {
+            "own prompt": adapter.own_prompt[members].mean(),
+            "other prompts": adapter.other_prompts[members].mean(),
+        }
     return pd.DataFrame(rows).T.rename_axis("dx").infer_objects()
 
 
@@ -79,10 +82,10 @@ def generators_table(
     rows = {}
     for name in (*chosen.generators, FLOOR, *SENSELESS):
         row = {HEADS[metric]: _number(metric, scores.at[name, metric]) for metric in kept}
-        found = aligned.get(REFERENCE if name == FLOOR else name)
-        row |= {HEADS[of]: f"{getattr(found, of).mean():.3f}" if found else "–" for of in ("own", "wins")}
+        of_set = aligned.get(REFERENCE if name == FLOOR else name)
+        row |= {HEADS[m]: f"{getattr(of_set, m).mean():.3f}" if of_set else "–" for m in ("own_prompt", "wins")}
         rows[NAMES.get(name, name)] = row | {"p (Holm)": _p(holm[name]) if name in holm else "–"}
-    empty = dict.fromkeys((*(HEADS[of] for of in (*kept, "own", "wins")), "p (Holm)"), "–")
+    empty = dict.fromkeys((*(HEADS[metric] for metric in (*kept, "own_prompt", "wins")), "p (Holm)"), "–")
     rows |= {name: empty | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
 

@@ -52,9 +52,9 @@ class TrainingBatches:
         mirrored = torch.randint(2, (size,), generator=source)
         without_words = torch.rand(size, generator=source) < self.caption_dropout
         fractions = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
-        here = slice(places.start, places.stop)
+        part = slice(places.start, places.stop)
         addresses = [(step, k) for k in places]
-        return self._batch(rows[here], mirrored[here], without_words[here], fractions[here], addresses)
+        return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], addresses)
 
     def validation(self, rows: range) -> dict[str, torch.Tensor]:
         """Images `rows` as they are, with their words, each at a time and with noise that never change.

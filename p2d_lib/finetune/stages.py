@@ -166,8 +166,8 @@ class Stages:
         return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
 
     def _prior(self, pipe, words: str) -> latents.Encoded:
-        some = self.train.cases.groupby("dx").head(self.p.prior_per_class)
-        prompts, seeds = some["prompt"].tolist(), [derive(self.p.seed, "prior", i) for i in some["image_id"]]
+        cases = self.train.cases.groupby("dx").head(self.p.prior_per_class)
+        prompts, seeds = cases["prompt"].tolist(), [derive(self.p.seed, "prior", i) for i in cases["image_id"]]
         pixels = sample_prior(pipe, prompts, seeds, self.run.scratch("prior"), size=self.size, **self.guidance())
         return latents.encode(pipe, pixels, prompts, self.run.scratch("latents"), words=words)
 

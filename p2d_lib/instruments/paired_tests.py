@@ -50,8 +50,8 @@ def nearer(
     def difference(rows: np.ndarray) -> np.ndarray:
         return np.array([distance(first[rows], reference[rows]) - distance(second[rows], reference[rows])])
 
-    found = jackknife(difference, len(first), n_groups)
-    return Paired(*(float(value[0]) for value in found))
+    estimates = jackknife(difference, len(first), n_groups)
+    return Paired(*(float(value[0]) for value in estimates))
 
 
 def matched(scores: np.ndarray, n_permutations: int = PERMUTATIONS, seed: int = 0) -> PermutationTest:

@@ -61,9 +61,9 @@ def suspect_labels(features: pd.DataFrame, dx: Sequence[str], groups: Sequence[s
         model.fit(features[~left_out], table["dx"][~left_out])
         p.loc[left_out, model.classes_] = model.predict_proba(features[left_out])
     p = p.groupby(table["group"]).transform("mean")
-    given = pd.get_dummies(table["dx"])[list(p)].astype(bool)
-    confident = p.where(p >= p.where(given).mean(), -1)
+    is_label = pd.get_dummies(table["dx"])[list(p)].astype(bool)
+    confident = p.where(p >= p.where(is_label).mean(), -1)
     suggested = confident.idxmax(axis=1).where(confident.max(axis=1) >= 0, table["dx"])
     return table[["dx"]].assign(
-        self_confidence=p.where(given).max(axis=1), suggested=suggested, flagged=suggested != table["dx"]
+        self_confidence=p.where(is_label).max(axis=1), suggested=suggested, flagged=suggested != table["dx"]
     )

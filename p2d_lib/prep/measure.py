@@ -129,10 +129,10 @@ def _dark_strokes(levels: np.ndarray) -> tuple[float, float]:
     if not n:
         return 0.0, 0.0
     rows, columns = np.nonzero(labels)
-    of = labels[rows, columns] - 1
-    area = np.bincount(of)
+    structure = labels[rows, columns] - 1
+    area = np.bincount(structure)
     y, x, yy, xx, xy = (
-        np.bincount(of, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
+        np.bincount(structure, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
     )
     yy, xx, xy = yy - y * y, xx - x * x, xy - x * y  # second moments: each structure's length, width and direction
     spread = np.hypot(xx - yy, 2 * xy)

@@ -57,17 +57,17 @@ def find(data: str = "", layout: str = "ham10000") -> Path:
     """The folder of a layout's set, relative to here or to the repository: `data`, else for ham10000 the variable
     P2D_HAM10000. Raises DataError."""
     ham = layout == "ham10000"
-    given, name = data or (os.environ.get("P2D_HAM10000", "") if ham else ""), "HAM10000" if ham else layout
-    if not given:
+    folder_name, name = data or (os.environ.get("P2D_HAM10000", "") if ham else ""), "HAM10000" if ham else layout
+    if not folder_name:
         raise DataError(
             f"where is {name}? Download it ({load(layout).source}) and name its folder in the parameter 01_prep.data "
             f"(./run_all.sh --data DIR){' or in the variable P2D_HAM10000' if ham else ''}"
         )
-    for folder in (Path(given).expanduser(), REPOSITORY / given):
+    for folder in (Path(folder_name).expanduser(), REPOSITORY / folder_name):
         if folder.is_dir():
             return folder
     variable = " or P2D_HAM10000" if ham else ""
-    raise DataError(f"{given}: no such folder; 01_prep.data{variable} must name the folder that holds {name}")
+    raise DataError(f"{folder_name}: no such folder; 01_prep.data{variable} must name the folder that holds {name}")
 
 
 def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") -> RawSet:
@@ -136,7 +136,7 @@ def _metadata(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame
         other = other.set_axis(other_ids).reindex(image_ids, fill_value="").set_axis(table.index)
         table = table.join(other.drop(columns=list(table), errors="ignore"))
     columns = dict.fromkeys((*COLUMNS, *layout.columns, *layout.constants))
-    theirs = pd.DataFrame({column: _said(table, column, path, layout) for column in columns}, table.index)
+    theirs = pd.DataFrame({column: _source_cells(table, column, path, layout) for column in columns}, table.index)
     ours = theirs.apply(_translated, values=layout.values.model_dump()).assign(image_id=image_ids)
     for column, right, expected in CHECKS:
         if column not in ours:
@@ -174,11 +174,11 @@ def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
     if table.empty:
         raise DataError(f"{path}: there are no rows")
     table = table.fillna("").apply(lambda column: column.str.strip()).rename(columns=str.strip)
-    image_ids = _said(table, "image_id", path, layout)
+    image_ids = _source_cells(table, "image_id", path, layout)
     return table, image_ids.str.replace(r"(?i)\.(jpe?g|png|bmp|tiff?)$", "", regex=True)
 
 
-def _said(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
+def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
     """What a table says of one of our columns, in its own words."""
     theirs = layout.columns.get(column)
     one_hot = layout.one_hot if column == "dx" else []
@@ -192,28 +192,28 @@ def _said(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Se
         )
     cells = table[sources]
     if one_hot:
-        ones = cells.apply(pd.to_numeric, errors="coerce") == 1
-        return pd.Series(["+".join(compress(one_hot, row)) for row in ones.to_numpy()], table.index)
+        is_one = cells.apply(pd.to_numeric, errors="coerce") == 1
+        return pd.Series(["+".join(compress(one_hot, row)) for row in is_one.to_numpy()], table.index)
     if "{" in theirs:
         both = pd.Series([theirs.format_map(row) for row in cells.to_dict("records")], table.index)
         return both.where((cells != "").all(axis=1), "")
     return reduce(lambda said, source: said.where(said != "", cells[source]), sources[1:], cells[sources[0]])
 
 
-def _translated(said: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
+def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
     """Their words in ours, ages and skin types as numbers; what has no counterpart becomes what no check passes."""
-    words = values.get(said.name, {})
-    if said.name in ("sex", "localization", "age", "fitzpatrick"):
-        said = said.replace({"": "unknown", "nan": "unknown"})
+    words = values.get(cells.name, {})
+    if cells.name in ("sex", "localization", "age", "fitzpatrick"):
+        cells = cells.replace({"": "unknown", "nan": "unknown"})
         words = words and {"unknown": "unknown"} | words
-    said = said.map(lambda word: words.get(word, words.get("*", "?"))) if words else said
-    if said.name not in ("age", "fitzpatrick"):
-        return said
-    return pd.to_numeric(said, errors="coerce").astype(float).fillna(np.inf).where(said != "unknown")
+    cells = cells.map(lambda word: words.get(word, words.get("*", "?"))) if words else cells
+    if cells.name not in ("age", "fitzpatrick"):
+        return cells
+    return pd.to_numeric(cells, errors="coerce").astype(float).fillna(np.inf).where(cells != "unknown")
 
 
 def _pictures(folder: Path, files: Files, stage: str, aside: Callable) -> dict[str, File]:
-    found = {}
+    pictures = {}
     for place in sorted({place for pattern in files.places for place in folder.glob(pattern)}):
         inside = []
         if place.is_dir():
@@ -226,9 +226,9 @@ def _pictures(folder: Path, files: Files, stage: str, aside: Callable) -> dict[s
             if not fits or path.name.startswith("._"):  # the latter are macOS's shadows
                 continue
             image_id = path.stem.removesuffix(files.ending)
-            if (first := found.setdefault(image_id, file)) != file:
+            if (first := pictures.setdefault(image_id, file)) != file:
                 aside(stage, image_id, file, 0, f"{file}: {image_id} has another {stage}, {first}; remove one of them")
-    return found
+    return pictures
 
 
 def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:

@@ -34,17 +34,17 @@ def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 
     if len(names) < 2:
         raise ValueError(f"{tone} is known of {len(names)} dx; an association needs two")
     values, rng = known[tone].to_numpy(float), np.random.default_rng(seed)
-    drawn = resample(known.index, n_resamples, seed)
-    draws = np.array([_epsilon2(np.repeat(values, times), np.repeat(codes, times)) for times in drawn])
+    weights = resample(known.index, n_resamples, seed)
+    replicates = np.array([_epsilon2(np.repeat(values, times), np.repeat(codes, times)) for times in weights])
     permuted = np.array([_epsilon2(values, rng.permutation(codes)) for _ in range(n_resamples)])
-    bias = draws[1:].mean() - draws[0]
-    low, high = (np.quantile(draws[1:], (0.025, 0.975)) - bias).clip(0, 1)
-    p = (1 + (permuted >= draws[0]).sum()) / (1 + n_resamples)
+    bias = replicates[1:].mean() - replicates[0]
+    low, high = (np.quantile(replicates[1:], (0.025, 0.975)) - bias).clip(0, 1)
+    p = (1 + (permuted >= replicates[0]).sum()) / (1 + n_resamples)
     of_dx = known.groupby("dx")[tone]
     medians = of_dx.agg(
         lesions="size", median="median", low=lambda v: v.quantile(0.25), high=lambda v: v.quantile(0.75)
     )
-    return ToneAssociation(Interval(float(draws[0]), float(low), float(high)), float(p), len(known), medians)
+    return ToneAssociation(Interval(float(replicates[0]), float(low), float(high)), float(p), len(known), medians)
 
 
 def _epsilon2(values: np.ndarray, codes: np.ndarray) -> float:
@@ -71,5 +71,5 @@ def ita_disagreement(cases: pd.DataFrame) -> pd.Series:
     difference = both["ita_patches"] - both["ita"]
     mean, spread = difference.mean(), 1.96 * difference.std()
     other = ita_category(both["ita"]).astype(str) != ita_category(both["ita_patches"]).astype(str)
-    found = {"images": len(both), "other_category": other.mean(), "mean_difference": mean}
-    return pd.Series(found | {"low_limit": mean - spread, "high_limit": mean + spread})
+    summary = {"images": len(both), "other_category": other.mean(), "mean_difference": mean}
+    return pd.Series(summary | {"low_limit": mean - spread, "high_limit": mean + spread})

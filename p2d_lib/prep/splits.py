@@ -63,7 +63,7 @@ def leakage(cases: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     counts = {"lesions in more than one split": shared_lesions(cases)}
     for kind, name in (("bytes", "identical pairs"), ("perceptual", "pairs that look alike")):
         rows = pairs[pairs["kind"] == kind]
-        for where, those in (("", rows), (" across splits", rows[~rows["same_split"]])):
-            apart = (~those["same_lesion"]).sum()
-            counts[f"{name}{where} (of these, of different lesions)"] = f"{len(those)} ({apart})"
+        for where, part in (("", rows), (" across splits", rows[~rows["same_split"]])):
+            apart = (~part["same_lesion"]).sum()
+            counts[f"{name}{where} (of these, of different lesions)"] = f"{len(part)} ({apart})"
     return pd.DataFrame({"check": list(counts), "result": [str(value) for value in counts.values()]})

@@ -50,9 +50,9 @@ class Filled(NamedTuple):
         n = len(self.readings) + len(self.missing)
         if not self.missing:
             return f"{self.reader}: all {n} images read."
-        some = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
+        first_ones = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
         more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
-        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {some}{more}."
+        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {first_ones}{more}."
 
 
 def read_key(path: Path) -> pd.DataFrame:

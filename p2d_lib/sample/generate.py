@@ -79,12 +79,12 @@ def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **setti
     """A pipeline with its adapter as two generators, "adapter" and "base". settings: of `sampling.samples`."""
 
     @cache
-    def merged(adapter: bool):
+    def pipeline(adapter: bool):
         return lora.merge(pipe, adapter, compiled)
 
     return {
-        "adapter": lambda requests: sampling.samples(merged(True), requests, **settings),
-        "base": lambda requests: sampling.samples(merged(False), requests, **settings),
+        "adapter": lambda requests: sampling.samples(pipeline(True), requests, **settings),
+        "base": lambda requests: sampling.samples(pipeline(False), requests, **settings),
     }
 
 

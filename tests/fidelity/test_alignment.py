@@ -25,7 +25,9 @@ def test_each_image_is_compared_with_its_own_prompt_and_those_of_other_classes_a
     found, cosines = alignment.align(images, prompts, CLASSES), images @ prompts.T
     for i in (0, 25, 85):
         others = cosines[i, CLASSES[i] != CLASSES]
-        assert found.own[i] == pytest.approx(cosines[i, i]) and found.other[i] == pytest.approx(others.mean())
+        assert found.own_prompt[i] == pytest.approx(cosines[i, i]) and found.other_prompts[i] == pytest.approx(
+            others.mean()
+        )
         assert found.wins[i] == pytest.approx((cosines[i, i] > others).mean())
         assert found.wins_with[i, 3] == pytest.approx((cosines[i, 3] > cosines[i, CLASSES != "mel"]).mean())
 
@@ -50,7 +52,7 @@ def test_a_planted_effect_is_measured_with_an_interval_that_holds_it():
     assert truth > 0.8 and alignment.follows_prompts(found[0], 0).p == pytest.approx(0.001)
     held = [table.at["wins", "low"] <= truth <= table.at["wins", "high"] for table in summaries]
     assert np.mean(held) >= 0.85
-    assert all(table.at["own", "estimate"] > table.at["other", "estimate"] for table in summaries)
+    assert all(table.at["own_prompt", "estimate"] > table.at["other_prompts", "estimate"] for table in summaries)
 
 
 def test_equal_cosines_count_half():

@@ -93,9 +93,9 @@ class Client:
         if answer and not 0 < answer.cut_at < self.max_tokens:
             return answer
         if not self.allow_upload:
-            what = "a prompt" if image is None else "an image"
+            data = "a prompt" if image is None else "an image"
             raise ApiError(
-                f"{what} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this "
+                f"{data} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this "
                 "machine"
             )
         retrying = tenacity.Retrying(

@@ -61,9 +61,9 @@ class Layout(_Model):
     masks: Files | None = None
 
     @model_validator(mode="after")
-    def _says_what_is_needed(self) -> "Layout":
-        said = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
-        if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in said]:
+    def _has_the_needed_columns(self) -> "Layout":
+        described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
+        if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
         return self
 
@@ -71,11 +71,11 @@ class Layout(_Model):
 def load(layout: str | Path) -> Layout:
     """A shipped layout by its name, or one of your own by the path of its .yaml. Raises DataError."""
     shipped = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
-    own = (Path(layout).expanduser(), REPOSITORY / layout) if str(layout).endswith((".yaml", ".yml")) else ()
-    path = shipped.get(str(layout)) or next((path for path in own if path.is_file()), None)
+    candidates = (Path(layout).expanduser(), REPOSITORY / layout) if str(layout).endswith((".yaml", ".yml")) else ()
+    path = shipped.get(str(layout)) or next((path for path in candidates if path.is_file()), None)
     if path is None:
-        there = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
-        raise DataError(f"no layout {str(layout)!r}{nearest(str(layout), shipped)}; {there}")
+        hint = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
+        raise DataError(f"no layout {str(layout)!r}{nearest(str(layout), shipped)}; {hint}")
     try:
         return Layout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
