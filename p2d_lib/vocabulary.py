@@ -24,7 +24,6 @@ DX_NAMES = {
     "nv": "melanocytic nevus",
     "vasc": "vascular lesion",
 }
-HAM10000_IMAGES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 HAM10000_LESIONS = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
 MALIGNANT = ("akiec", "bcc", "mel")
 
@@ -33,7 +32,6 @@ SITES = (
     "neck", "scalp", "trunk", "unknown", "upper extremity",
 )  # fmt: skip
 SEXES = ("female", "male", "unknown")
-FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
 DX_TYPES = ("histo", "follow_up", "consensus", "confocal", "unknown")
 
 
@@ -96,7 +94,7 @@ Lesion.__doc__ = (
 class Code:
     """What a concept is called in UMLS and SNOMED CT; "" where no code was found, and `note` says so."""
 
-    concept: str  # a dx, a feature, a site, a sex, a Fitzpatrick type
+    concept: str  # a dx, a feature, a site, a sex, a Fitzpatrick type (I to VI)
     kind: str  # dx | feature | site | sex | fitzpatrick
     umls_cui: str
     snomed_ct: str

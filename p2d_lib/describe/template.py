@@ -24,7 +24,6 @@ BY_RANK = {  # feature: its measurement, of which only the order among the train
 }
 LOWEST, HIGHEST = 0.05, 0.95  # quantiles of the train images that score 0 and 1
 FULL_HAIR, FULL_RULER = 0.05, 20  # share of the image under hair, and ticks of a ruler, that score 1
-SOURCES = ("measured", "truth")
 
 
 class TruthError(ValueError):

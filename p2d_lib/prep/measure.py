@@ -40,7 +40,6 @@ NAMES = (
     "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast",
     "skin_lightness",
 )  # fmt: skip
-QUALITY = ("entropy", "sharpness", "hair", "ruler")
 
 PATCH = 20 / 256  # of the image's sides: the patches of Bevan & Atapour-Abarghouei
 LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
@@ -105,7 +104,7 @@ def _working_size(image: Image.Image) -> tuple[int, int]:
 
 
 def quality(image: Image.Image) -> dict[str, float]:
-    """What the whole picture, RGB, is like, the columns QUALITY.
+    """The quality of a whole picture, RGB: the columns entropy, sharpness, hair and ruler of `schemas.CASES`.
 
     entropy: Shannon's, of the 256-bin grey histogram, bits. sharpness: variance of the Laplacian of the grey levels
     0..255 (Pech-Pacheco et al., ICPR 2000). hair: share of the picture, 0..1, under long thin dark structures, found

@@ -7,21 +7,10 @@ from pathlib import Path
 import pytest
 
 from p2d_lib.describe.llm import replies
-from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
 SCORES = {feature.field: 0.1 for feature in FEATURES.values()} | {"Border Irregularity": 0.8, "dark_brown": 0.7}
 OURS = {"description": "A dark macule.", **dict.fromkeys(FEATURES, 0.1), "border_irregularity": 0.8, "dark_brown": 0.7}
-
-
-def line(image="mel\\ISIC_0000001.jpg", text="A dark\n macule.", **changed) -> dict:
-    return {"image": image, "class": "mel", "description": text, "features": SCORES | changed}
-
-
-def read(tmp_path: Path, *lines) -> object:
-    path = tmp_path / "model_lesion_features.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n\n")
-    return replies.read_file(path, "some-llm")
 
 
 def known(parsed: replies.Parsed) -> dict[str, float]:
@@ -205,41 +194,14 @@ def test_repairs_of_several_tables_are_counted_by_reply():
     assert counted[counted["n"] > 0][["repair", "n"]].values.tolist() == [["fenced", 1], ["score out of range", 2]]
 
 
-def test_a_line_of_the_original_becomes_a_row(tmp_path):
-    found = read(tmp_path, line())
-    assert found.columns.tolist() == rows([], "x", [], []).columns.tolist()
-    found = found.iloc[0]
-    assert found[["image_id", "describer", "text"]].tolist() == ["ISIC_0000001", "some-llm", "A dark macule."]
-    assert (found["border_irregularity"], found["dark_brown"], found["evolving"]) == (0.8, 0.7, 0.1)
-    assert found["valid"]
-
-
-def test_folders_of_windows_and_unix_are_understood(tmp_path):
-    found = read(tmp_path, line("nev\\ISIC_7.jpg"), line("nv/ISIC_8.png"), line("ISIC_9.JPG"))
-    assert found["image_id"].tolist() == ["ISIC_7", "ISIC_8", "ISIC_9"]
-
-
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [
-        ('{"image": "a.jpg", "class": "mel", "descr', "line 2: not a reply"),
-        ({"image": "b.jpg", "class": "mel"}, "line 2: not a reply.*features"),
-        (line("mel/a.jpg"), "line 2: a has a reply in line 1"),
-    ],
-)
-def test_a_line_that_is_no_reply_is_named(tmp_path, second, message):
-    with pytest.raises(replies.ReplyError, match=rf"model_lesion_features\.jsonl, {message}"):
-        read(tmp_path, line("a.jpg"), second)
-
-
-def test_the_replies_that_the_original_collected_are_all_read():
+def test_the_replies_that_the_original_collected_are_all_parsed():
     if not os.environ.get("P2D_LLM_OUTPUTS"):
         pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
-    found = replies.read_file(
-        Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini"
-    )
-    assert len(found) == 581
-    assert found["valid"].all()
-    assert replies.repairs([found])["n"].sum() == 0
-    assert found["light_brown"].mean() == pytest.approx(0.603787, abs=1e-6)
-    assert (found["evolving"] == 0).all()
+    path = Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl"
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    texts = [json.dumps({name: record[name] for name in ("description", "features")}) for record in records]
+    parsed = [replies.parse(text) for text in texts]
+    assert len(parsed) == 581
+    assert all(reply.valid and not reply.repairs for reply in parsed)
+    assert sum(reply.features["light_brown"] for reply in parsed) / 581 == pytest.approx(0.603787, abs=1e-6)
+    assert all(reply.features["evolving"] == 0 for reply in parsed)

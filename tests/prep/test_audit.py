@@ -217,7 +217,6 @@ def test_a_planted_tie_to_skin_tone_is_recovered(effect):
     assert np.mean([r.epsilon2.low <= in_truth <= r.epsilon2.high for r in results]) >= 0.85
     assert np.mean([r.epsilon2.estimate for r in results]) == pytest.approx(in_truth, rel=0.2)
     assert np.mean([r.p < 0.05 for r in results]) > 0.8
-    assert results[0].medians["median"].idxmax() == "mel"
 
 
 def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_path):
@@ -226,14 +225,13 @@ def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_pa
     assert skin_tone.tone_association(sound[1], "true_fitzpatrick").p > 0.05
     result = skin_tone.tone_association(tied, "true_fitzpatrick")
     assert result.p < 0.01 and result.epsilon2.low > 0
-    assert result.medians["median"]["mel"] >= 5 > result.medians["median"].drop("mel").max()
 
 
 def test_tone_is_counted_by_lesion_and_unknown_tones_do_not_count():
     once = tones(3, 1.0)
     often = pd.concat([once, once[once["dx"] == "mel"], once.assign(ita=np.nan)], ignore_index=True)
     assert skin_tone.tone_association(often).epsilon2.estimate == skin_tone.tone_association(once).epsilon2.estimate
-    assert skin_tone.tone_association(often).medians["lesions"].to_dict() == dict(sorted(LESIONS.items()))
+    assert skin_tone.tone_association(often).n == sum(LESIONS.values())
 
 
 def test_an_association_needs_two_dx_with_a_known_tone():

@@ -6,12 +6,10 @@ do, the score is unknown (NaN): no score is clipped, guessed or taken from a val
 takes the object out of the reply.
 """
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PureWindowsPath
 from typing import Annotated, NamedTuple
 
 import pandas as pd
@@ -62,10 +60,6 @@ _REFUSAL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
-
-
-class ReplyError(Exception):
-    """A line of a file of replies that is not the reply about an image; the message names file and line."""
 
 
 class Parsed(NamedTuple):
@@ -128,30 +122,6 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """
     counts = sum((Counter(table.attrs["repairs"]) for table in tables), Counter())
     return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
-
-
-def read_file(path: Path, describer: str) -> pd.DataFrame:
-    """Replies as the original prompt2derm collected them: a table as `described`, one row per line of the file.
-
-    One JSON object a line: {"image": "mel\\\\ISIC_0273046.jpg", "class": "mel", "description": "", "features": {}}.
-    Raises ReplyError for a line that is no reply at all and for an image that comes twice.
-    """
-    parsed: dict[str, Parsed] = {}
-    lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            reply = json.loads(line)
-            image_id = PureWindowsPath(reply["image"]).stem  # takes / and \ alike
-            content = {"description": reply.get("description"), "features": dict(reply["features"])}
-        except (ValueError, TypeError, KeyError) as error:
-            raise ReplyError(f"{where}: not a reply with image, description and features ({error!r})") from None
-        if image_id in parsed:
-            raise ReplyError(f"{where}: {image_id} has a reply in line {lines[image_id]}; remove one")
-        parsed[image_id], lines[image_id] = parse(json.dumps(content)), number
-    return described(list(parsed), describer, list(parsed.values()))
 
 
 def _says_something(value: dict) -> bool:
