@@ -64,7 +64,7 @@ def classes_table(
                 value = of_class.at[(images, metric), "estimate"]
                 head = f"{_plain(metric)} {head}"
                 rows[name][head] = TOO_SMALL if np.isnan(value) else _number(metric, value)
-        rows[name]["p (Holm)"] = _p(holm[name]) if name in holm else "–"
+        rows[name]["p (Holm)"] = tables.p_value(holm[name]) if name in holm else "–"
         rows[name] |= {
             "own prompt": adapter.own_prompt[members].mean(),
             "other prompts": adapter.other_prompts[members].mean(),
@@ -84,7 +84,7 @@ def generators_table(
         row = {HEADS[metric]: _number(metric, scores.at[name, metric]) for metric in kept}
         of_set = aligned.get(REFERENCE if name == FLOOR else name)
         row |= {HEADS[m]: f"{getattr(of_set, m).mean():.3f}" if of_set else "–" for m in ("own_prompt", "wins")}
-        rows[NAMES.get(name, name)] = row | {"p (Holm)": _p(holm[name]) if name in holm else "–"}
+        rows[NAMES.get(name, name)] = row | {"p (Holm)": tables.p_value(holm[name]) if name in holm else "–"}
     empty = dict.fromkeys((*(HEADS[metric] for metric in (*kept, "own_prompt", "wins")), "p (Holm)"), "–")
     rows |= {name: empty | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
@@ -116,8 +116,8 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
         "class": tests["dx"],
         "n": tests["n"].astype(str),
         "estimate": [_number(row.measure, row.estimate, row.low, row.high) for row in tests.itertuples()],
-        "p": [_p(p) for p in tests["p"]],
-        "p (Holm)": [_p(p) for p in tests["holm"]],
+        "p": [tables.p_value(p) for p in tests["p"]],
+        "p (Holm)": [tables.p_value(p) for p in tests["holm"]],
     })  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _change(row: tuple, measured: pd.DataFrame) -> str:
     change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return (
         f"the {_plain(row.measure)} to real test images goes from {before:.{digits}f} to {after:.{digits}f} "
-        f"(change {change}, Holm p {_p(row.holm, '= ')}): {verdict}"
+        f"(change {change}, Holm p {tables.p_value(row.holm, '= ')}): {verdict}"
     )
 
 
@@ -206,7 +206,7 @@ def _scale(measured: pd.DataFrame) -> str:
 def _auc(tests: pd.DataFrame) -> str:
     names = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
     parts = [
-        f"{names[row.first]} {row.estimate:.2f} (Holm p {_p(row.holm, '= ')}: "
+        f"{names[row.first]} {row.estimate:.2f} (Holm p {tables.p_value(row.holm, '= ')}: "
         f"{'they differ' if row.holm < LEVEL else 'no difference is shown'})"
         for row in tests[tests["measure"] == "auc"].itertuples()
     ]
@@ -235,12 +235,8 @@ def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
         f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p "
-        f"{_p(holm, '= ')}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
+        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
     )
-
-
-def _p(p: float, equals: str = "") -> str:
-    return "–" if np.isnan(p) else f"{equals}{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _plain(metric: str) -> str:

@@ -76,13 +76,8 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
     lines = -(-len(logs) // 3)
     figure, axes = plt.subplots(lines, 3, figsize=(figures.TEXT_WIDTH, 1.3 * lines), squeeze=False)
     for axis, (name, log) in zip(axes.flat, logs.items(), strict=False):
-        smooth = log["loss"].rolling(max(2, len(log) // SHARE), min_periods=1).mean()
-        axis.plot(log["step"], log["loss"], lw=0.5, alpha=0.3, color=figures.OKABE_ITO[0])
-        axis.plot(log["step"], smooth, color=figures.OKABE_ITO[0])
-        axis.set(title=name, ylim=(0, 1.1 * np.percentile(log["loss"], 98)))
-        if "val_loss" in log:
-            val = log.dropna(subset="val_loss")
-            axis.plot(val["step"], val["val_loss"], "o-", ms=2.5, color=figures.OKABE_ITO[1])
+        figures.losses(axis, log)
+        axis.set_title(name)
     for axis in axes.flat[len(logs) :]:
         axis.set_axis_off()
     plt.setp(axes[-1], xlabel="step")

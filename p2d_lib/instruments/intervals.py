@@ -22,7 +22,7 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A difference of two arms, its two-sided interval and the two-sided p-value of no difference."""
+    """A paired difference, its two-sided interval and the two-sided p-value of no difference."""
 
     difference: float
     low: float

@@ -17,8 +17,9 @@ from pathlib import Path, PurePath
 import numpy as np
 import pandas as pd
 
-from p2d_lib.prep.layouts import COLUMNS, REPOSITORY, WORDS, Files, Layout, load, nearest
+from p2d_lib.prep.layouts import COLUMNS, REPOSITORY, WORDS, Files, Layout, load
 from p2d_lib.prep.pixels import DataError, File, open_zip
+from p2d_lib.suggest import did_you_mean
 
 BAD = ("image_id", "file", "row", "stage", "reason")
 UNUSED = "none of the seven; not used"
@@ -187,7 +188,7 @@ def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) 
     sources = one_hot or re.findall(r"{(.+?)}", theirs) or theirs.split(" or ")
     if absent := [source for source in sources if source not in table]:
         raise DataError(
-            f"{path}: column {absent[0]!r} is missing{nearest(absent[0], table.columns)}; the file has "
+            f"{path}: column {absent[0]!r} is missing{did_you_mean(absent[0], table.columns)}; the file has "
             f"{', '.join(map(repr, table.columns))}; take it again from {layout.source}"
         )
     cells = table[sources]
@@ -197,7 +198,7 @@ def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) 
     if "{" in theirs:
         both = pd.Series([theirs.format_map(row) for row in cells.to_dict("records")], table.index)
         return both.where((cells != "").all(axis=1), "")
-    return reduce(lambda said, source: said.where(said != "", cells[source]), sources[1:], cells[sources[0]])
+    return reduce(lambda filled, source: filled.where(filled != "", cells[source]), sources[1:], cells[sources[0]])
 
 
 def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:

@@ -40,6 +40,13 @@ def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
     return f"{estimate:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def p_value(p: float, equals: str = "") -> str:
+    """ "0.012", or "< 0.001"; "–" for NaN. equals: what stands before a number, "= " in a sentence."""
+    if p != p:
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
 def latex(text: str) -> str:
     """Plain text as LaTeX sets it: special characters escaped, signs and Greek letters in mathematics."""
     return text.translate(_LATEX)

@@ -325,7 +325,7 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("separator:", "seperator:", r"own\.yaml: layout\.seperator: .*\(is it 'separator'\?\)"),
+        ("separator:", "seperator:", r"own\.yaml: layout\.seperator: .*: did you mean 'separator'\?"),
         ("names:", "name:", r"own\.yaml: layout\.images\.name: .*|layout\.images\.names: Field required"),
         ("age: age", "years: age", r"own\.yaml: layout\.columns\.years.*: Input should be 'lesion_id', 'image_id'"),
         ("lesion_id: lump or photo, ", "", "neither columns nor constants say what lesion_id is"),
@@ -343,7 +343,7 @@ def test_a_layout_that_cannot_be_is_refused_by_key(own, old, new, sentence):
 
 def test_an_unknown_layout_is_answered_with_the_nearest_and_all(tmp_path):
     with pytest.raises(
-        DataError, match=rf"no layout 'isic2018' \(is it 'isic2019'\?\); there are {', '.join(SHIPPED)}"
+        DataError, match=rf"no layout 'isic2018': did you mean 'isic2019'\?; there are {', '.join(SHIPPED)}"
     ):
         layouts.load("isic2018")
     with pytest.raises(DataError, match=r"no layout .*mine\.yaml'.*, or name the \.yaml file of your own"):

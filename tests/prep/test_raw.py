@@ -144,7 +144,7 @@ STRUCTURE = {
     "no rows": (lambda folder: edit(folder, lambda table: table[:0]), r"metadata\.csv: there are no rows"),
     "a misspelt column": (
         lambda folder: edit(folder, lambda table: table.rename(columns={"sex": "sexe"})),
-        r"column 'sex' is missing \(is it 'sexe'\?\); the file has 'lesion_id', .*; take it again from doi:10\.7910",
+        r"column 'sex' is missing: did you mean 'sexe'\?; the file has 'lesion_id', .*; take it again from doi",
     ),
     "a broken zip": (half_a_zip, rf"{PARTS[1]}\.zip: not a readable zip .*download it again"),
     "no picture": (pictures_gone, r"ISIC_0000000\.jpg is in no HAM10000_images\*.*\(42 of 42 images are missing\)"),

@@ -1,7 +1,5 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from p2d_lib.prep.pixels import DataError
+from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
@@ -61,7 +60,7 @@ class Layout(_Model):
     masks: Files | None = None
 
     @model_validator(mode="after")
-    def _has_the_needed_columns(self) -> "Layout":
+    def _columns_are_described(self) -> "Layout":
         described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
         if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
@@ -75,18 +74,13 @@ def load(layout: str | Path) -> Layout:
     path = shipped.get(str(layout)) or next((path for path in candidates if path.is_file()), None)
     if path is None:
         hint = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
-        raise DataError(f"no layout {str(layout)!r}{nearest(str(layout), shipped)}; {hint}")
+        raise DataError(f"no layout {str(layout)!r}{did_you_mean(str(layout), shipped)}; {hint}")
     try:
         return Layout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         keys = ["layout", *map(str, first["loc"])]
-        near = nearest(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
+        near = did_you_mean(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
         raise DataError(f"{path}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{near}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (is it {near[0]!r}?)" if near else ""
