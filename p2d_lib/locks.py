@@ -2,7 +2,8 @@
 
 Each lock is a hidden file beside the runs' folders. The operating system frees it however its holder ends. The driver
 of ./run_all.sh holds the run's lock. A notebook that somebody runs by hand holds one of its own, which it can only take
-while no driver has the run. So several notebooks can be open at once, and the driver waits for none of them unseen.
+while no driver has the run. So several notebooks can be open at once, and the driver refuses to start while one of them
+holds its lock.
 """
 
 import os

@@ -81,9 +81,9 @@ def compare(
     """The describers of `tables` against a reference, on test images.
 
     cases: all cases. tables: rows of `descriptions`, one table per describer; one with the reference's name is left
-    out. reference: rows of the reference for all cases. images: image_ids to keep to; default: all of test. The class
-    prior is the reference's mean on train images. Raises ValueError for a describer that does not describe each test
-    image exactly once.
+    out. reference: rows of the reference for all cases. images: image_ids to compare on; default: all of test. The
+    class prior is the reference's mean on train images. Raises ValueError for a describer that does not describe each
+    test image exactly once.
     """
     test = cases[cases["split"] == "test"]
     test = test if images is None else test[test["image_id"].isin(images)]

@@ -1,8 +1,8 @@
 """Do a describer's scores of features follow the image? Agreement with a reference, and how much of it is the image's.
 
-Knowing the diagnosis alone predicts many features. So a describer is compared with the class prior, which knows nothing
-else, and with itself after its descriptions were exchanged within each diagnosis: the agreement that is lost by the
-exchange came from the image and not from the class.
+Knowing the diagnosis alone predicts many features. So a describer is compared with the class prior, which knows only
+the diagnosis, and with itself after its descriptions were exchanged within each diagnosis: the agreement that is lost
+by the exchange came from the image and not from the class.
 
 Scores and references are tables with one column per feature of the vocabulary, one row per image, in the same order. A
 feature that a describer scores on no image (NaN throughout) is left out of its means: unknown is neither right nor

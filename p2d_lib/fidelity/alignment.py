@@ -1,4 +1,4 @@
-"""Whether images show what their prompts say: cosines with their own prompt and with those of other classes.
+"""Whether images show what their prompts name: cosines with their own prompt and with those of other classes.
 
 CLIP score (Hessel et al., EMNLP 2021) is a cosine whose zero means nothing; what an image scores with prompts of other
 classes is the level to compare it with.

@@ -122,10 +122,10 @@ def _values(real: np.ndarray, other: np.ndarray, rows: np.ndarray, metrics: tupl
 
 
 def misled(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Measures that call a senseless image good, with the control that misleads each most and its score.
+    """Measures that rate a senseless control as good, with the control that misleads each most and its score.
 
     table: of `measured`. Good is half the merit of real images of other lesions or more; merit runs from 0, the score
-    of sets that share nothing, to 1, the best score. A measure here says nothing about a generator in these features.
+    of sets that share nothing, to 1, the best score. Such a measure is no evidence about a generator in these features.
     """
     scores = table["estimate"].xs(ALL, level="dx").unstack("metric")
     result = {}

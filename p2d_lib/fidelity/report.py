@@ -122,7 +122,7 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
-    """Three real test images a class, then three of base and adapter of one prompt and noise each, refused or not."""
+    """Three real test images a class, then three of base and adapter from equal prompts and noise, refused or not."""
     base, adapter = (synthetic[synthetic["generator"] == name] for name in ("base", "adapter"))
     pairs = adapter.merge(base, on=["dx", "seed"], suffixes=("", "_base"))
     blocks = (chosen.tables[REFERENCE], pairs.assign(path=pairs["path_base"]), pairs)
@@ -133,7 +133,7 @@ def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
 
 
 def scale_figure(run: Run, chosen: Sets, measured: pd.DataFrame, px: int, seed: int) -> Figure:
-    """One train image, what the controls make of it, and the Fréchet distance of each set of such images below."""
+    """One train image, the controls made from it, and the Fréchet distance of each set of such images below."""
     image = reduced(run.images(chosen.tables[FLOOR].head(1)), px)
     shown = {"real": image} | {name: control(image, seed) for name, control in CONTROLS.items()}
     score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric")).rename({FLOOR: "real"})
@@ -163,7 +163,7 @@ def distances_figure(measured: pd.DataFrame, n: pd.Series) -> Figure:
 def findings(
     measured: pd.DataFrame, aligned: Mapping[str, Alignment], tests: pd.DataFrame, chosen: Sets, note: str
 ) -> list[str]:
-    """What the numbers carry, in sentences. note: what a reader must know about the extractor."""
+    """The results as sentences. note: what one must know about the extractor."""
     overall = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
     changes = "; ".join(_change(row, measured) for row in overall.itertuples())
     lines = [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(measured)]

@@ -19,7 +19,7 @@ from p2d_lib.seeds import derive
 class TrainingBatches:
     """Batches of an encoded set, and its images as validation reads them.
 
-    pipe: its noise schedule is learnt. name: addresses the random numbers beside `seed`. caption_dropout: the share of
+    pipe: gives the noise schedule. name: addresses the random numbers beside `seed`. caption_dropout: the share of
     images whose prompt is replaced by "" (0..1). weights: float (n,), how often an image enters a batch relative to the
     others; default equally often.
     """
@@ -57,7 +57,7 @@ class TrainingBatches:
         return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], addresses)
 
     def validation(self, rows: range) -> dict[str, torch.Tensor]:
-        """Images `rows` as they are, with their words, each at a time and with noise that never change.
+        """Images `rows` without mirroring or caption dropout, each at a time and with noise that never change.
 
         Returns what `at` returns.
         """

@@ -126,7 +126,7 @@ class _Training:
     def __init__(self, parameters, loss, recipe: Recipe, name: str, checkpoints, key: str, monitoring: Monitoring):
         self.parameters, self.loss, self.recipe, self.name = parameters, loss, recipe, name
         self.device = parameters[0].device
-        processes(self.device)  # first: it knows how long one may wait for another
+        processes(self.device)  # first, since it sets how long processes wait for each other
         self.run = Accelerator(
             cpu=self.device.type == "cpu", log_with=list(monitoring.trackers) or None,
             project_dir=monitoring.folder and str(monitoring.folder),

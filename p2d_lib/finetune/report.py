@@ -100,7 +100,7 @@ def samples_figure(stages: Stages) -> Figure:
 def findings(
     stages: Stages, table: pd.DataFrame, scores: Mapping[str, float], chance: Mapping[str, float]
 ) -> list[str]:
-    """What the numbers say, one sentence or two per item."""
+    """The results, one or two sentences per item."""
     return [
         _adapter_finding(stages, table.set_index("model").loc["adapter"]),
         f"Baselines fitted beside it: {', '.join(stages.p.baselines) or 'none'}.",

@@ -32,9 +32,9 @@ SCRATCH = ("checkpoints", "previews", "pixels", "prior")  # of no use once 03 ha
 
 @dataclass
 class Stages:
-    """Fits what 03 leaves, one method a stage; what is fitted and its log is remembered for the report.
+    """Fits the models of 03, one method a stage; logs and samples are kept for the report.
 
-    run: of 03. p: its parameters. An interrupted stage continues from its checkpoint when it is called again.
+    run: the run of 03. p: its parameters. An interrupted stage continues from its checkpoint when it is called again.
     """
 
     run: Run
@@ -54,7 +54,7 @@ class Stages:
         self.examples = {"prompts": examples["prompt"].tolist(), "seeds": seeds, "size": self.size}
 
     def recipe(self, steps: int, learning_rate: float) -> Recipe:
-        """The recipe of one diffusion model; what all share comes from the parameters."""
+        """The recipe of one diffusion model; the settings that all share come from the parameters."""
         shared = (
             "batch_size", "seed", "schedule", "snr_gamma", "caption_dropout", "ema", "accumulate",
             "gradient_checkpointing",

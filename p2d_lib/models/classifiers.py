@@ -1,6 +1,6 @@
 """Networks that classify dermoscopic images: a head for dx and, optionally, one for the vocabulary's features.
 
-The scout of 03 and the classifiers of the arms of 06 are such networks.
+The scout of 03 and the classifiers of 06 are such networks.
 """
 
 import json

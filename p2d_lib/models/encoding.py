@@ -76,7 +76,7 @@ def encode_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch
 
 @torch.no_grad()
 def encode_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
-    """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline wants it.
+    """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline was trained with it.
 
     Raises PromptError for a prompt that is longer than the text encoder.
     """

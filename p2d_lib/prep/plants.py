@@ -29,12 +29,12 @@ def plant(
     """Edits a raw set in the authors' layout (unzipped) in one step and says what was done, also in its plants.csv.
 
     duplicated_lesions: images copied byte by byte under a new image_id and a new lesion_id. near_duplicates: likewise,
-    but turned or mirrored, 1-3 % cropped and enlarged, exposed by up to 7 % otherwise, saved with a JPEG quality of
-    60..90; the mask follows. mislabelled: lesions that get another dx of the set, in all their rows. blurred: images
-    out of focus. empty: images of nothing but skin or black, with an empty mask. No lesion is used twice.
-    Returns image_id, lesion_id, plant (one of KINDS) and source (the image_id copied, the true dx, or ""), one row per
-    image; each kind has exactly as many lesion_ids as asked for. Deterministic in seed. Raises ValueError when the
-    lesions do not suffice, or when the set has plants already.
+    but turned or mirrored, 1-3 % cropped and enlarged, made darker or brighter by up to 7 %, saved with a JPEG quality
+    of 60..90; the mask follows. mislabelled: lesions that get another dx of the set, in all their rows. blurred: images
+    out of focus. empty: images of nothing but skin or black, with an empty mask. No lesion is used twice. Returns
+    image_id, lesion_id, plant (one of KINDS) and source (the image_id copied, the true dx, or ""), one row per image;
+    each kind has exactly the requested number of lesion_ids. Deterministic in seed. Raises ValueError when the lesions
+    do not suffice, or when the set has plants already.
     """
     folder, counts = Path(folder), (duplicated_lesions, near_duplicates, mislabelled, blurred, empty)
     if (folder / "plants.csv").exists():

@@ -1,7 +1,7 @@
-"""One door for any raw set: what lies on disk, by its layout -> checked metadata, images and masks.
+"""Reads any raw set by its layout: files on disk -> checked metadata, images and masks.
 
 The default layout is HAM10000 as its authors publish it: Tschandl, Rosendahl, Kittler, Sci Data 5:180161, 2018; files
-at doi:10.7910/DVN/DBW86T. The phantom is laid out the same way; what it knows lies beside in truth.csv.
+at doi:10.7910/DVN/DBW86T. The phantom is laid out the same way; its truth lies beside in truth.csv.
 """
 
 import os
@@ -39,7 +39,7 @@ CHECKS = (  # column, which rows are right, what is expected there
 
 @dataclass(frozen=True)
 class RawSet:
-    """What of a set can be used, and what was set aside.
+    """The usable part of a set, and what was set aside.
 
     metadata: COLUMNS, checked, in file order (age: float years, NaN unknown), fitzpatrick (1..6, NaN unknown) where the
     layout has it, and true_* where truth.csv lies there; images, masks: where each image_id's picture and lesion mask
@@ -180,7 +180,7 @@ def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
-    """What a table says of one of our columns, in its own words."""
+    """The cells of a table for one of our columns, in the words of the set."""
     theirs = layout.columns.get(column)
     one_hot = layout.one_hot if column == "dx" else []
     if not (theirs or one_hot):
@@ -202,7 +202,7 @@ def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) 
 
 
 def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
-    """Their words in ours, ages and skin types as numbers; what has no counterpart becomes what no check passes."""
+    """The set's words in ours, ages and skin types as numbers; words without counterpart become what no check takes."""
     words = values.get(cells.name, {})
     if cells.name in ("sex", "localization", "age", "fitzpatrick"):
         cells = cells.replace({"": "unknown", "nan": "unknown"})
@@ -219,12 +219,12 @@ def _pictures(folder: Path, files: Files, stage: str, aside: Callable) -> dict[s
         inside = []
         if place.is_dir():
             inside = [File(path) for path in sorted(place.rglob("*"))]
-        elif place.suffix == ".zip" and not place.with_suffix("").is_dir():  # else it lies unpacked beside
+        elif place.suffix == ".zip" and not place.with_suffix("").is_dir():  # else its files lie unpacked beside it
             inside = [File(place, name) for name in open_zip(place).namelist()]
         for file in inside:
             path = PurePath(str(file))
             fits = any(fnmatchcase(str(file).lower(), f"*/{name.lower()}") for name in files.names)
-            if not fits or path.name.startswith("._"):  # the latter are macOS's shadows
+            if not fits or path.name.startswith("._"):  # macOS writes such files beside each file
                 continue
             image_id = path.stem.removesuffix(files.ending)
             if (first := pictures.setdefault(image_id, file)) != file:

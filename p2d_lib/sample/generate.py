@@ -89,7 +89,7 @@ def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **setti
 
 
 def key(weights: tuple[Path, ...], settings: dict) -> str:
-    """Names what images depend on besides their plan: the weights' files and the sampler's settings."""
+    """A digest of what images depend on besides their plan: the files of weights and the sampler's settings."""
     record = [[sha256(path) for path in weights], settings]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -81,7 +81,7 @@ def test_what_is_fitted_sees_images_by_their_weights(fitted, blots, monkeypatch,
         fit_adapter(pipe, encoded, RECIPE, rank=2, weights=ONLY_RED)
     else:
         prompts = [f"<w> {prompt}" for prompt in blots[1]]
-        inversion.fit_word(pipe, encoded, prompts, RECIPE, "<w>", start="image", weights=ONLY_RED)
+        inversion.fit_token(pipe, encoded, prompts, RECIPE, "<w>", start="image", weights=ONLY_RED)
     red, black = encoded.latents[torch.tensor([0, 1])].float().mean((1, 3, 4))  # (channels,): of both views
     means = torch.cat([batch["latents"].mean((2, 3)) for batch in batches])
     assert len(means) == 2 * 4
@@ -101,7 +101,7 @@ def test_what_is_fitted_drops_captions_as_its_recipe_says(fitted, blots, monkeyp
         if what == "base":
             fit_base(pipe, encoded, blots[1], recipe)
         else:
-            inversion.fit_word(pipe, encoded, [f"<w> {p}" for p in blots[1]], recipe, "<w>", start="image")
+            inversion.fit_token(pipe, encoded, [f"<w> {p}" for p in blots[1]], recipe, "<w>", start="image")
         without = [batch["without_words"] for batch in batches]
     assert 12 <= int(torch.cat(without).sum()) <= 36  # of 48
 

@@ -113,9 +113,9 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
     fitting = {"recipe": recipe, "word": "<derm>", "start": "melanoma", "checkpoints": Checkpoints(tmp_path / "fits")}
     with_word = ["a <derm> lesion"] * 2
-    log = inversion.fit_word(pipe, encoded, with_word, **fitting)
+    log = inversion.fit_token(pipe, encoded, with_word, **fitting)
     torch.manual_seed(1)  # whatever the new row held before
-    again = inversion.fit_word(pipelines.load(folder), encoded, with_word, **fitting)
+    again = inversion.fit_token(pipelines.load(folder), encoded, with_word, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
@@ -130,7 +130,7 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
     assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
-        inversion.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
+        inversion.fit_token(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
 
 
 def _same_answer(one, other):

@@ -1,8 +1,8 @@
 """A language model's reply about an image -> a text and 22 scores; every repair on the way is named and counted.
 
 A reply is a JSON object with a description and the scores, flat or under "features", named as in the vocabulary or as
-the original prompt2derm named them ("Border Irregularity"). Faults are repaired where they leave no doubt; where they
-do, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
+the original prompt2derm named them ("Border Irregularity"). Faults are repaired where the meaning is clear; where it is
+not, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
 takes the object out of the reply.
 """
 
@@ -19,7 +19,7 @@ from p2d_lib.describe.llm.json_object import Repeated, last_object
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
-REPAIRS = {  # what is repaired in a reply, or is wrong with it
+REPAIRS = {  # repairs and faults of a reply
     "fenced": "JSON taken out of a ``` fence",
     "text around": "text before or after the JSON ignored",
     "loose syntax": "single quotes, missing or extra commas and the like mended",
@@ -63,7 +63,7 @@ _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
 class Parsed(NamedTuple):
-    """What a reply says of an image. If it says nothing of the image, its text is "[why] beginning of the reply"."""
+    """A reply about an image. Without any information on the image, its text is "[reason] beginning of the reply"."""
 
     text: str
     features: dict[str, float]  # all 22, 0..1 or NaN: unknown
@@ -76,8 +76,8 @@ class Parsed(NamedTuple):
 
 
 def parse(reply: str) -> Parsed:
-    """Text, scores and repairs of one reply, whatever it holds; nothing is raised."""
-    value, repairs = last_object(reply, _says_something)
+    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds."""
+    value, repairs = last_object(reply, _has_content)
     description = _one_line(value.get("description", ""))
     if _REFUSAL.match(description or reply.strip()):
         return unusable(reply, "refused")
@@ -90,7 +90,7 @@ def parse(reply: str) -> Parsed:
 
 
 def unusable(reply: str, why: str) -> Parsed:
-    """A reply that says nothing of its image; why: "refused" or "no JSON"."""
+    """A reply without information on its image; why: "refused" or "no JSON"."""
     return Parsed(f"[{why}] {_one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
 
 
@@ -116,7 +116,7 @@ def described(
 
 
 def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """How many replies, over tables of `described`, needed which repair.
+    """How many replies, needed which repair, over tables of `described`.
 
     Columns: repair, meaning, n (replies); every repair has a row. attrs do not survive a concat: give the parts.
     """
@@ -124,7 +124,7 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
 
 
-def _says_something(value: dict) -> bool:
+def _has_content(value: dict) -> bool:
     return "description" in value or any(_name(key) in FEATURES for key in _members(value))
 
 

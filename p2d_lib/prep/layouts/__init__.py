@@ -36,7 +36,7 @@ class Files(_Model):
 
 
 class Values(_Model):
-    """Their words -> ours; "*" is any other of theirs. A dx of null is none of ours: its rows are not used."""
+    """Words of the published set -> ours; "*" stands for any other word. Rows whose dx becomes null are not used."""
 
     dx: dict[str, Literal[WORDS["dx"]] | None] = {}
     dx_type: dict[str, Literal[WORDS["dx_type"]]] = {}
@@ -52,7 +52,9 @@ class Layout(_Model):
     metadata: list[str]  # the table; of several names the first that is there
     separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
     joined: list[str] = []  # further tables with one row per image, under the same column of image ids
-    columns: dict[Column, str]  # ours -> theirs; "{this}_{that}" is both, "this or that" the first that is not empty
+    columns: dict[
+        Column, str
+    ]  # ours -> the set's; "{this}_{that}" joins two, "this or that" is the first that is not empty
     constants: dict[Column, str] = {}  # ours -> the same word for all
     one_hot: list[str] = []  # columns of which the one that is 1 names the dx
     values: Values = Values()
