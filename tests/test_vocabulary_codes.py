@@ -60,9 +60,9 @@ def test_a_code_is_well_formed_and_sourced_and_a_missing_one_is_said_to_be_missi
 def test_a_code_that_two_concepts_share_is_noted_as_broader_than_both():
     """A check digit does not see a wrong meaning; that two concepts claim one code is the sign of it."""
     for system in ("umls_cui", "snomed_ct"):
-        given = [code for code in codes().values() if getattr(code, system)]
-        for code in given:
-            same = [other.concept for other in given if getattr(other, system) == getattr(code, system)]
+        with_code = [code for code in codes().values() if getattr(code, system)]
+        for code in with_code:
+            same = [other.concept for other in with_code if getattr(other, system) == getattr(code, system)]
             assert len(same) == 1 or code.note.startswith("broader"), f"{getattr(code, system)}: {same}"
 
 

@@ -61,7 +61,7 @@ class Comparison:
         return str(self.reference["describer"].iloc[0])
 
     @property
-    def everyone(self) -> dict[str, pd.DataFrame]:
+    def describers(self) -> dict[str, pd.DataFrame]:
         """The reference and the others, by name."""
         return {self.reference_name: self.reference, **self.others}
 
@@ -110,7 +110,7 @@ def texts_table(
     """
     references = comparison.reference["text"].tolist()
     rows = []
-    for name, table in comparison.everyone.items():
+    for name, table in comparison.describers.items():
         texts = table["text"].tolist()
         row = {"describer": name}
         if name != comparison.reference_name:

@@ -102,12 +102,12 @@ def test_stopped_work_goes_on_where_it_stopped_with_the_same_result(model, tmp_p
     ],
 )
 def test_kept_replies_are_not_taken_for_another_question(model, tmp_path, changed):
-    asked = {"cases": CASES, "load_images": load_images, "vlm": MODEL, "folder": tmp_path}
-    model.describe(**asked)
+    arguments = {"cases": CASES, "load_images": load_images, "vlm": MODEL, "folder": tmp_path}
+    model.describe(**arguments)
     model.generate.reset_mock()
-    model.describe(**asked)
+    model.describe(**arguments)
     model.generate.assert_not_called()
-    model.describe(**asked | changed)
+    model.describe(**arguments | changed)
     assert model.generate.call_count == 3
 
 

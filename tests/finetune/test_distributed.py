@@ -40,9 +40,9 @@ def test_two_processes_fit_what_one_does_and_03_continues_from_their_checkpoints
         stages.adapter(stages.base())
         assert [baseline for baseline, _ in stages.baselines(p.baselines)] == p.baselines
         logs[name] = stages.logs
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for fit, steps in (("base", 3), ("adapter", 4), ("scratch-unet", 2)):
-        assert f"{fit}: continues after step {steps}" in said
+        assert f"{fit}: continues after step {steps}" in output
         two, one = logs["two"][fit], logs["one"][fit]
         for column in ("loss", "gradient", "val_loss"):
             assert np.allclose(two[column], one[column], atol=1e-4, rtol=1e-3, equal_nan=True), (fit, column)

@@ -60,10 +60,10 @@ def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels
     assert encoded.latents.shape == (3, 2, 8, 8, 8)
     rows = torch.tensor([2, 0])
     for view, seen in enumerate((pixels, pixels[:, :, ::-1])):
-        wanted = encoding.encode_moments(pipe, seen)[0][rows]
-        assert torch.allclose(encoded.latents[rows][:, view].float(), wanted, atol=2e-3)
-    wanted = encoding.embed_prompts(pipe, ["red", "blue", "red"])
-    assert torch.allclose(encoded.embeddings[encoded.index].float(), wanted, atol=2e-3)
+        expected = encoding.encode_moments(pipe, seen)[0][rows]
+        assert torch.allclose(encoded.latents[rows][:, view].float(), expected, atol=2e-3)
+    expected = encoding.embed_prompts(pipe, ["red", "blue", "red"])
+    assert torch.allclose(encoded.embeddings[encoded.index].float(), expected, atol=2e-3)
     last = torch.tensor([len(encoded.embeddings) - 1])
     assert torch.allclose(encoded.embeddings[last].float(), encoding.embed_prompts(pipe, [""]), atol=2e-3)
 

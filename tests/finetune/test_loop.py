@@ -40,7 +40,7 @@ def test_a_run_that_was_killed_at_any_step_and_resumed_ends_with_the_same_bits(f
         def work():
             steps = []
             denoiser.denoising_loss = kills_itself_after(
-                dies_at, lambda *given: steps.append(1) or denoising_loss(*given)
+                dies_at, lambda *arguments: steps.append(1) or denoising_loss(*arguments)
             )
             pipe = pipelines.load("random", seed=2)
             log = fit_adapter(pipe, fitted[1], recipe, rank=2, checkpoints=at_every_step(folder), dropout=0.1)

@@ -64,8 +64,8 @@ def test_latents_are_sampled_from_the_posterior_and_scaled_as_the_autoencoder_sa
     with torch.no_grad():
         posterior = pipe.vae.encode(tiny_base.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator(0))
-    drawn = encoded.sample_latents(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
-    assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
+    sampled = encoded.sample_latents(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
+    assert torch.allclose(sampled, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
     mode = (pipe.vae.encode(tiny_base.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
     assert torch.allclose(encoding.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
 
@@ -126,9 +126,9 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
     opened = pixel_baselines.load(tmp_path / "word", base=folder)
     ask = {"seeds": [3], "size": 32, **SETTINGS}
-    drawn = opened.sample(["a lesion"], **ask)
-    assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
-    assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))
+    sampled = opened.sample(["a lesion"], **ask)
+    assert np.array_equal(sampled, sampling.sample(fresh, ["<derm> a lesion"], **ask))
+    assert not np.array_equal(sampled, sampling.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
         inversion.fit_token(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
 

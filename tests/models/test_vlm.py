@@ -100,9 +100,9 @@ def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(asked, name):
         likelihood = whole_forward(model, images, tokens)[:, :-1].log_softmax(-1).gather(-1, tokens[..., None])
         means.append(likelihood.mean((1, 2)))
     expected = torch.stack(means, 1).softmax(-1)
-    found = vlm.choose(model, images, QUESTION, OPTIONS)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(vlm.choose(model, images, QUESTION, OPTIONS[::-1])[:, ::-1], found, atol=1e-5)
+    probabilities = vlm.choose(model, images, QUESTION, OPTIONS)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(vlm.choose(model, images, QUESTION, OPTIONS[::-1])[:, ::-1], probabilities, atol=1e-5)
 
 
 def test_the_prompt_opens_once_and_holds_image_and_question(asked, tmp_path):

@@ -305,7 +305,7 @@ images: {places: [photos], names: ["*.PNG"]}
 
 
 @pytest.fixture
-def own(tmp_path) -> Path:
+def own_layout(tmp_path) -> Path:
     (tmp_path / "own.yaml").write_text(OWN)
     (tmp_path / "list.txt").write_text("photo;lump;age\na;7;60\nb;7;60\nc;;\n")
     for name in "abc":
@@ -313,8 +313,8 @@ def own(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
-    raw = read(own, own / "own.yaml")
+def test_a_layout_of_ones_own_is_read_from_its_yaml(own_layout):
+    raw = read(own_layout, own_layout / "own.yaml")
     assert said(raw, "lesion_id", "dx", "dx_type", "age", "sex", "localization", "dataset") == {
         "a": ("7", "mel", "unknown", 60, "unknown", "scalp", "clinic"),
         "b": ("7", "mel", "unknown", 60, "unknown", "scalp", "clinic"),
@@ -335,10 +335,10 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
         ("metadata: [", "metadata: [[", r"own\.yaml: not YAML"),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused_by_key(own, old, new, sentence):
-    change(own / "own.yaml", old, new)
+def test_a_layout_that_cannot_be_is_refused_by_key(own_layout, old, new, sentence):
+    change(own_layout / "own.yaml", old, new)
     with pytest.raises(DataError, match=sentence):
-        read(own, own / "own.yaml")
+        read(own_layout, own_layout / "own.yaml")
 
 
 def test_an_unknown_layout_is_answered_with_the_nearest_and_all(tmp_path):

@@ -116,11 +116,11 @@ def test_other_weights_in_a_folder_that_a_parameter_names_are_noticed(clone):
     weights = clone.folder / "my base" / "unet.safetensors"
     weights.parent.mkdir()
     weights.write_text("first")
-    asked = ("--set", f"03_finetune.base={weights.parent}", "--to", "03_finetune")
-    assert clone.run(*asked)[0] == 0
+    options = ("--set", f"03_finetune.base={weights.parent}", "--to", "03_finetune")
+    assert clone.run(*options)[0] == 0
     assert clone.ran() == ["03_finetune"]
     _edit(weights)
-    code, output = clone.run(*asked, "--dry-run")
+    code, output = clone.run(*options, "--dry-run")
     assert code == 0 and "[3/8] 03_finetune   runs: my base has changed" in output.replace(f"{clone.folder}/", "")
 
 
