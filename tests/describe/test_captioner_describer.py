@@ -16,9 +16,9 @@ def test_captions_mention_all_that_is_visible_and_nothing_else():
     lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
     (text,) = captioner_training.captions([lesion])
     assert not any(word in text for word in ("back", "60", "male", "black"))
-    seen = parse(text)
-    assert (seen.dx, seen.hair_amount, seen.red) == ("mel", MENTIONED, MENTIONED)
-    assert seen.irregular_streaks == MENTIONED_MARKED
+    parsed = parse(text)
+    assert (parsed.dx, parsed.hair_amount, parsed.red) == ("mel", MENTIONED, MENTIONED)
+    assert parsed.irregular_streaks == MENTIONED_MARKED
     assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
 
 

@@ -80,8 +80,8 @@ def test_only_the_most_frequent_are_mentioned_and_test_images_do_not_count(cases
     kept = concepts.top(concepts.frequency(described[:TRAIN]), 2)
     assert kept == ("red", "asymmetry")
     for case, text in zip(cases.itertuples(), worded(cases, described, kept), strict=True):
-        seen = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
-        assert text == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *seen, "back"])
+        visible = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
+        assert text == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *visible, "back"])
     assert "irregular_streaks" not in concepts.top(concepts.frequency(described[:TRAIN]), 4)
     assert "irregular_streaks" in concepts.top(concepts.frequency(described), 4)
 

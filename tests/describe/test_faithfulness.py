@@ -57,14 +57,14 @@ def test_agreement_is_that_of_scikit_learn_where_the_reference_knows(truth):
     rng = np.random.default_rng(2)
     reference = truth.mask(rng.uniform(size=truth.shape) < 0.2)
     silent = rng.uniform(size=truth.shape) < 0.1
-    own = seeing(truth, 0.7, seed=3).round(1).mask(silent)
-    agreement = faithfulness.by_feature(own, reference).set_index("feature")
+    scores = seeing(truth, 0.7, seed=3).round(1).mask(silent)
+    agreement = faithfulness.by_feature(scores, reference).set_index("feature")
     for name in NAMES:
         known = reference[name].notna()
-        there, score = reference.loc[known, name] >= PRESENT, own.loc[known, name].fillna(0)
-        assert agreement.loc[name, ["n", "present"]].tolist() == [known.sum(), there.sum()]
-        assert agreement.loc[name, "auc"] == pytest.approx(roc_auc_score(there, score))
-        assert agreement.loc[name, "kappa"] == pytest.approx(cohen_kappa_score(there, score >= PRESENT))
+        present, score = reference.loc[known, name] >= PRESENT, scores.loc[known, name].fillna(0)
+        assert agreement.loc[name, ["n", "present"]].tolist() == [known.sum(), present.sum()]
+        assert agreement.loc[name, "auc"] == pytest.approx(roc_auc_score(present, score))
+        assert agreement.loc[name, "kappa"] == pytest.approx(cohen_kappa_score(present, score >= PRESENT))
 
 
 def test_a_feature_that_the_reference_does_not_know_or_that_never_varies_is_left_out(truth):
@@ -73,11 +73,11 @@ def test_a_feature_that_the_reference_does_not_know_or_that_never_varies_is_left
 
 
 def test_resamples_agree_with_repeated_rows(truth):
-    own, weights = seeing(truth, 0.7, seed=4)[:40], np.random.default_rng(0).integers(0, 3, (3, 40))
-    agreement = faithfulness.resampled(own, truth[:40], weights)
+    scores, weights = seeing(truth, 0.7, seed=4)[:40], np.random.default_rng(0).integers(0, 3, (3, 40))
+    agreement = faithfulness.resampled(scores, truth[:40], weights)
     for k, times in enumerate(weights):
         rows = np.repeat(np.arange(40), times)
-        expected = faithfulness.by_feature(own.iloc[rows], truth.iloc[rows])
+        expected = faithfulness.by_feature(scores.iloc[rows], truth.iloc[rows])
         assert agreement["auc"][k] == pytest.approx(expected["auc"].mean())
         assert agreement["kappa"][k] == pytest.approx(expected["kappa"].mean())
 
@@ -164,7 +164,7 @@ def test_a_describer_that_knows_the_class_through_noise_gains_nothing_from_the_i
 def test_a_describer_that_sees_the_image_loses_what_the_class_does_not_tell(cases, truth, prior):
     swap = faithfulness.exchange_loss(truth, truth, cases["dx"], cases["lesion_id"], n_resamples=200)
     assert swap["auc"].low > 0.2
-    # its exchanged texts are as good as a draw from the class, so no better than the prior
+    # its exchanged texts are as good as those of a random image of the class, so no better than the prior
     assert 1 - swap["auc"].difference < faithfulness.macro(prior, truth, cases["lesion_id"])["auc"].estimate
 
 

@@ -82,10 +82,10 @@ def test_the_clock_decides_when_a_checkpoint_is_written_and_the_end_always_is(tm
 
 def test_the_averaged_weights_are_what_is_left_and_what_is_evaluated():
     """Against the average computed by hand from the weights that the loss saw."""
-    weight, seen, evaluated = _weight(), [], []
+    weight, weights_at, evaluated = _weight(), [], []
 
     def loss(step, places):
-        seen.append(weight.detach().clone())
+        weights_at.append(weight.detach().clone())
         return _valley(weight, step, places)
 
     recipe = loop.Recipe(steps=30, batch_size=2, learning_rate=0.05, seed=0, schedule="constant", ema=0.9)
@@ -93,15 +93,15 @@ def test_the_averaged_weights_are_what_is_left_and_what_is_evaluated():
     note = lambda done: evaluated.append(weight.detach().clone()) or 0.0  # noqa: E731
     loop.fit([weight], loss, recipe, "valley", monitoring=monitoring, evaluate=note)
     last = weight.detach().clone()
-    average, averages = seen[0].clone(), []
-    for step, after in enumerate(seen[1:]):  # seen[k + 1] is the weight after step k
+    average, averages = weights_at[0].clone(), []
+    for step, after in enumerate(weights_at[1:]):  # weights_at[k + 1] is the weight after step k
         decay = min(0.9, (step + 1) / (step + 10))
         average = decay * average + (1 - decay) * after
         averages.append(average.clone())
     assert torch.allclose(evaluated[0], averages[9], atol=1e-6)
     assert torch.allclose(evaluated[1], averages[19], atol=1e-6)
     assert torch.equal(last, evaluated[2])
-    assert (averages[9] - seen[10]).abs().min() > 0.01, "the last weights would pass as well"
+    assert (averages[9] - weights_at[10]).abs().min() > 0.01, "the last weights would pass as well"
 
 
 def test_a_checkpoint_of_another_recipe_is_not_taken_up(fitted, tmp_path):

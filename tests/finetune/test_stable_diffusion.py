@@ -78,11 +78,11 @@ def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
     log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, alpha=8, targets="attention")
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {}, trigger="dermoscopic image", data=encoded.key)
     with safe_open(tmp_path / "adapter" / "pytorch_lora_weights.safetensors", "pt") as file:
-        said, names = file.metadata(), list(file.keys())
-    assert {key: said[key] for key in ("trigger", "rank", "alpha")} == {
+        metadata, names = file.metadata(), list(file.keys())
+    assert {key: metadata[key] for key in ("trigger", "rank", "alpha")} == {
         "trigger": "dermoscopic image", "rank": "2", "alpha": "8",
     }  # fmt: skip
-    assert said["data"] == encoded.key
+    assert metadata["data"] == encoded.key
     assert all(".to_" in name for name in names)
     fresh = pipelines.load(folder)
     fresh.load_lora_weights(tmp_path / "adapter")  # alpha is not rank: it must be read, too
@@ -119,11 +119,11 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
-    own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
-    assert (own - like).abs().max() > 1e-3
+    of_token, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
+    assert (of_token - like).abs().max() > 1e-3
     fresh = pipelines.load(folder)
     fresh.load_textual_inversion(tmp_path / "word")
-    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
+    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), of_token)
     opened = pixel_baselines.load(tmp_path / "word", base=folder)
     ask = {"seeds": [3], "size": 32, **SETTINGS}
     sampled = opened.sample(["a lesion"], **ask)

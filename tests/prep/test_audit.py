@@ -54,7 +54,7 @@ def pairs(planted):
     return copies.duplicates(planted[0], planted[1])
 
 
-def found(pairs: pd.DataFrame) -> set[frozenset]:
+def as_sets(pairs: pd.DataFrame) -> set[frozenset]:
     return set(map(frozenset, zip(pairs["image_a"], pairs["image_b"], strict=True)))
 
 
@@ -74,13 +74,13 @@ def lesions_confused(pairs: pd.DataFrame, planted) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------------------------------------------- copies
 def test_every_copied_file_is_found_and_nothing_else_is_called_identical(planted, pairs):
-    assert found(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
+    assert as_sets(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
     assert (pairs.loc[pairs["kind"] == "bytes", "distance"] == 0).all()
 
 
 def test_near_duplicates_are_found_and_nothing_else_between_lesions(planted, pairs):
     near, expected = pairs[pairs["kind"] == "perceptual"], pairs_of(planted[3], "near_duplicates")
-    assert len(expected & found(near)) >= 0.9 * len(expected)
+    assert len(expected & as_sets(near)) >= 0.9 * len(expected)
     assert len(lesions_confused(near, planted)) == 0
 
 
@@ -135,7 +135,7 @@ def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
     table = plants.plant(tmp_path, 0, near_duplicates=len(subset))
     metadata = pd.read_csv(tmp_path / "HAM10000_metadata.csv")
     squares = [images.read(tmp_path / "HAM10000_images_part_1" / f"{name}.jpg", SIZE) for name in metadata["image_id"]]
-    assert found(copies.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
+    assert as_sets(copies.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
 
 
 # ------------------------------------------------------------------------------------------------------------- labels

@@ -180,7 +180,7 @@ def test_the_two_cameras_see_the_same_lesion_through_different_optics():
     warmth = [np.mean(image[..., 0].astype(float) - image[..., 2]) for image in (clinic, atlas)]
     assert warmth[0] > warmth[1] + 15
     even = [phantom.render(one, phantom.View(camera))[0] for camera in phantom.CAMERAS]
-    corners = [seen[:8, :8].mean() / full[:8, :8].mean() for seen, full in zip((clinic, atlas), even, strict=True)]
+    corners = [image[:8, :8].mean() / full[:8, :8].mean() for image, full in zip((clinic, atlas), even, strict=True)]
     assert corners[0] < 0.85 and corners[1] == 1  # one has a vignette
 
 

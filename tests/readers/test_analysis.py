@@ -42,8 +42,12 @@ def test_the_analysis_recovers_a_simulated_readers_skill():
     rows = rows.assign(dx_read=sheet["dx"].to_numpy())
     result = analysis.analyse(rows, key, n_resamples=50).iloc[0]
     recall = np.mean(list(reader.recall.values()))
-    for got, planted in ((result["detection"], 0.7), (result["dx_real"], recall), (result["dx_synthetic"], recall / 2)):
-        assert got.low < planted < got.high
+    for interval, planted in (
+        (result["detection"], 0.7),
+        (result["dx_real"], recall),
+        (result["dx_synthetic"], recall / 2),
+    ):
+        assert interval.low < planted < interval.high
     assert result["auc"].estimate > 0.7, "grades that follow skill must add to it"
     shares = analysis.confusion(rows, key, "real") / 150
     np.testing.assert_allclose(shares, simulate.confusion(reader, "real"), atol=0.13)
