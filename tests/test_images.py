@@ -22,7 +22,7 @@ def test_png_keeps_every_pixel(tmp_path):
     assert (images.read(tmp_path / "x.png") == image).all()
 
 
-def test_a_png_says_of_itself_what_it_is_told_and_keeps_every_pixel(tmp_path):
+def test_a_png_carries_its_text_and_keeps_every_pixel(tmp_path):
     image = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
     text = {"synthetic": "true", "prompt": "nævus, 1–2 colours\nnext line", "seed": str(2**62)}
     images.save(tmp_path / "x.png", image, text)

@@ -22,7 +22,7 @@ def test_a_reader_with_probabilities_names_the_most_probable_diagnosis():
     assert rows[[f"p_{dx}" for dx in DX]].to_numpy().tolist() == np.eye(7)[[3, 5]].tolist()
 
 
-def test_what_a_reader_was_not_asked_stays_empty():
+def test_answers_that_a_reader_does_not_give_stay_empty():
     rows = readings(["a"], "Ada", "person", dx_read=["nv"])
     assert rows[[*(f"p_{dx}" for dx in DX), "is_synthetic_read", "seconds"]].isna().all(axis=None)
     assert (rows["arm"].item(), rows["seed"].item()) == ("", -1)

@@ -256,7 +256,7 @@ def test_unfinished_work_survives_and_lies_apart_by_notebook(run):
     assert not list(Run("demo", "03_finetune").scratch("images").iterdir())
 
 
-def test_home_is_the_repository_unless_told(monkeypatch):
+def test_home_is_the_repository_unless_p2d_home_names_another(monkeypatch):
     monkeypatch.delenv("P2D_HOME", raising=False)
     assert (home() / "pyproject.toml").exists()
     monkeypatch.setenv("P2D_HOME", os.sep + "elsewhere")

@@ -48,7 +48,7 @@ def test_the_check_digit_is_that_of_the_literature_and_sees_a_wrong_digit_and_a_
 
 
 @pytest.mark.parametrize("code", codes().values(), ids=lambda code: f"{code.kind}-{code.concept}")
-def test_a_code_is_well_formed_and_sourced_and_a_missing_one_is_said_to_be_missing(code):
+def test_a_code_is_well_formed_and_sourced_and_a_missing_one_has_a_note(code):
     assert re.fullmatch(r"(C\d{7})?", code.umls_cui)
     assert re.fullmatch(r"([1-9]\d{5,17})?", code.snomed_ct)
     assert not code.snomed_ct or verhoeff(code.snomed_ct)

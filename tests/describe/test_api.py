@@ -116,7 +116,7 @@ def test_the_schema_is_sent_in_the_strict_form():
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_server_that_refuses_schemas_is_asked_in_words(status):
+def test_a_server_that_refuses_schemas_gets_the_schema_in_the_prompt(status):
     with ChatServer(fails(status, "Unknown field: response_format"), says()) as server:
         described = api.describe(cases(3), load, client(server, concurrency=1))
     assert described["valid"].all()
@@ -399,7 +399,7 @@ def test_work_in_threads_keeps_its_order():
 # cache
 
 
-def test_what_differs_in_pixels_prompt_model_or_schema_is_asked_anew():
+def test_a_request_that_differs_in_pixels_prompt_model_or_schema_is_sent_anew():
     image = load(cases(2))
     with ChatServer() as server:
         api_client = client(server)
@@ -465,7 +465,7 @@ def test_a_line_cut_anywhere_is_passed_over_and_what_follows_is_read(kept):
     assert path.read_bytes().endswith(b"}\n")
 
 
-def test_every_line_is_on_disk_before_its_answer_is_given(monkeypatch):
+def test_every_line_is_on_disk_before_its_answer_is_returned(monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda _: synced.append(Path("cache.jsonl").read_bytes().count(b"\n")))
     with ChatServer() as server:

@@ -122,7 +122,7 @@ def test_memory_holds_one_part_at_a_time(model, tmp_path):
     assert loaded == [3, 3, 1]
 
 
-def test_all_describers_are_asked_the_same():
+def test_all_describers_get_the_same_question():
     text_line, *feature_lines, _ = replies.QUESTION.splitlines()
     assert text_line.startswith(describer.TEXT_QUESTION)
     assert describer.SCORES_QUESTION.splitlines()[1:-1] == feature_lines

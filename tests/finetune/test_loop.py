@@ -188,7 +188,7 @@ def test_the_loss_on_val_falls_and_monitoring_changes_nothing(fitted, tmp_path):
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
-def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monkeypatch):
+def test_a_tracker_gets_every_step_without_an_account(tracker, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     recipe = loop.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)

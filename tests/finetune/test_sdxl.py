@@ -57,7 +57,7 @@ def test_prompts_are_read_as_the_pipeline_of_diffusers_reads_them(folder):
     assert torch.allclose(embeddings["pooled"], pooled, atol=1e-6)
 
 
-def test_the_denoiser_is_told_that_it_sees_the_whole_image(folder, pixels, tmp_path, monkeypatch):
+def test_the_denoiser_gets_the_size_of_the_whole_image(folder, pixels, tmp_path, monkeypatch):
     pipe, conditions = pipelines.load(folder), []
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     pipe.unet.register_forward_pre_hook(lambda _, a, k: conditions.append(k["added_cond_kwargs"]), with_kwargs=True)

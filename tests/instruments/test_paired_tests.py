@@ -84,7 +84,7 @@ def test_sets_that_are_no_pairs_are_refused():
         paired_tests.nearer(first, second[:-1], reference)
 
 
-def test_partners_dealt_at_random_match_at_the_nominal_rate_and_a_planted_match_is_found():
+def test_random_pairs_match_at_the_nominal_rate_and_a_planted_match_is_found():
     def scores(seed, effect):
         table = np.random.default_rng(seed).normal(size=(40, 40)) + np.random.default_rng(seed).normal(size=40)
         return table + effect * np.eye(40)  # some prompts are liked by every image: that is no match

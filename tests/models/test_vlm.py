@@ -147,7 +147,7 @@ def test_a_fitted_adapter_makes_red_score_high_and_blue_low(folders, vlms, tmp_p
         vlm.load(folders["llava"], CPU, adapter=tmp_path / "none")
 
 
-def test_a_model_that_cannot_be_asked_is_named(folders, tmp_path):
+def test_a_model_that_cannot_be_used_is_named(folders, tmp_path):
     with pytest.raises(vlm.VlmError, match=r"none: cannot be loaded .*give a folder or a hub id"):
         vlm.load(tmp_path / "none", CPU)
 
@@ -186,7 +186,7 @@ def test_a_model_that_does_not_continue_a_prompt_is_refused(tmp_path):
         vlm.load(tmp_path / "blip", CPU)
 
 
-def test_digits_may_be_cut_in_any_way_that_tells_them_apart():
+def test_digits_may_be_tokenised_in_any_way_that_keeps_them_apart():
     def with_vocabulary(words):
         cut = tiny_vlm.tokenizer("<image>", words=words, digits_alone=False)
         model, processor = tiny_vlm.llava(words=cut)

@@ -341,7 +341,7 @@ def test_a_layout_that_cannot_be_is_refused_by_key(own_layout, old, new, sentenc
         read(own_layout, own_layout / "own.yaml")
 
 
-def test_an_unknown_layout_is_answered_with_the_nearest_and_all(tmp_path):
+def test_an_unknown_layout_is_refused_with_the_nearest_name_and_all_names(tmp_path):
     with pytest.raises(
         DataError, match=rf"no layout 'isic2018': did you mean 'isic2019'\?; there are {', '.join(SHIPPED)}"
     ):

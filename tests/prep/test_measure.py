@@ -82,7 +82,7 @@ def test_the_diameter_is_the_longest_way_across():
     assert measure.diameter(np.eye(5, dtype=bool)[:1]) == 1
 
 
-def test_size_is_told_of_the_published_image_whatever_width_is_worked_at():
+def test_the_diameter_is_that_of_the_published_image_at_any_working_width():
     image, mask = picture([(90, 60, 40)])
     large = measure.measure(image.resize((800, 400)), mask.resize((800, 400), Image.Resampling.NEAREST))
     small = measure.measure(image, mask)

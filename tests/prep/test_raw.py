@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_listed_at_once_and_the_others_are_kept(folder):
     assert bad["reason"].str.contains(r"\(2 such rows\)").tolist() == [False, True, True, False]
 
 
-def test_a_whole_set_sets_nothing_aside(folder):
+def test_of_a_sound_set_no_row_is_set_aside(folder):
     fail, quarantine = read(folder), read(folder, on_bad="quarantine")
     assert fail.bad.empty and quarantine.bad.empty and list(fail.bad) == list(BAD)
     pd.testing.assert_frame_equal(fail.metadata, quarantine.metadata)
@@ -164,7 +164,7 @@ def test_a_set_that_cannot_be_read_at_all_stops_the_reader_in_either_way(folder,
         read(folder, on_bad=on_bad)
 
 
-def test_where_nothing_is_left_the_first_reason_is_said(folder):
+def test_a_set_without_a_usable_row_is_refused_with_the_first_reason(folder):
     pictures_gone(folder)
     with pytest.raises(DataError, match=r"metadata\.csv: nothing is left of its 42 images; the first: .*ISIC_0000000"):
         read(folder, on_bad="quarantine")

@@ -4,7 +4,7 @@ from p2d_lib.prep.source import phantoms, raw_set
 from p2d_lib.run import Run
 
 
-def test_a_phantom_is_drawn_once_for_the_same_parameters():
+def test_a_phantom_is_rendered_once_for_the_same_parameters():
     p = check("01_prep", profile("smoke")["01_prep"] | {"n_images": 2})
     run, label = Run("t", "01_prep"), "made_of.json"
     first = raw_set(run, p)

@@ -29,7 +29,7 @@ def test_an_arm_trained_on_the_synthetic_images_is_not_credited_for_them(key):
     assert result["dx_real"].estimate == 1 and np.isnan(result["dx_synthetic"].estimate)
 
 
-def test_who_was_not_asked_has_no_detection_and_is_no_test(key):
+def test_a_reader_without_answers_has_no_detection_and_no_test(key):
     result = analysis.analyse(oracle(key, None), key).iloc[0]
     assert np.isnan([result["detection"].estimate, result["auc"].estimate, result["p_auc"], result["p_auc_holm"]]).all()
 
