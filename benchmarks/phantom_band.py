@@ -1,4 +1,4 @@
-"""How fast the phantom is drawn, and how hard its classes are: mean colour against a small network.
+"""How fast the phantom is rendered, and how hard its classes are: mean colour against a small network.
 
     python benchmarks/phantom_band.py [--images 3000] [--steps 1500]
 
@@ -29,7 +29,7 @@ from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 
-def draw(n: int, size: tuple[int, int]) -> np.ndarray:
+def render_set(n: int, size: tuple[int, int]) -> np.ndarray:
     """n images of n lesions, the classes in turn: uint8 (n, 64, 64, 3)."""
     started, squares = time.process_time(), []
     for k in range(n):
@@ -46,10 +46,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--steps", type=int, default=1500)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    draw(100, (256, 192))
-    images = draw(given.images, (128, 96))
+    render_set(100, (256, 192))
+    images = render_set(options.images, (128, 96))
     labels = np.arange(len(images)) % len(DX)
     test = np.arange(len(images)) // len(DX) % 5 == 0
 
@@ -60,12 +60,12 @@ def main() -> None:
 
     network, cpu = classifiers.build("tiny_resnet"), torch.device("cpu")
     classifiers.fit(
-        network, images[~test], labels[~test], steps=given.steps, batch_size=32, learning_rate=2e-3, seed=0, device=cpu,
-        batches=classifiers.balanced(labels[~test], given.steps, 32, 0), progress=False,
+        network, images[~test], labels[~test], steps=options.steps, batch_size=32, learning_rate=2e-3, seed=0,
+        device=cpu, batches=classifiers.balanced(labels[~test], options.steps, 32, 0), progress=False,
     )  # fmt: skip
     read = classifiers.predict(network, images[test], cpu)["p"].argmax(1)
     by_network = balanced_accuracy_score(labels[test], read)
-    print(f"tiny_resnet, {given.steps} steps: {by_network:.3f}")
+    print(f"tiny_resnet, {options.steps} steps: {by_network:.3f}")
     print(f"ratio {by_network / by_colour:.2f}")
 
 

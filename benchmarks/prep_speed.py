@@ -42,32 +42,32 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="HAM10000 in its authors' layout, unzipped")
     parser.add_argument("--size", type=int, default=64, help="px of the squares")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    options = parser.parse_args()
 
     from p2d_lib.files import sha256
     from p2d_lib.prep import raw  # here, since workers import this file again
 
-    found = raw.read(given.folder)
-    jobs = [(name, found.images[name], None) for name in found.metadata["image_id"]]
+    raw_set = raw.read(options.folder)
+    jobs = [(name, raw_set.images[name], None) for name in raw_set.metadata["image_id"]]
     seconds = {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as place:
-        for k in range(given.rounds):
+        for k in range(options.rounds):
             for name, resize in (("plain", plain), ("ours", ours)):
                 folder = Path(place) / f"{name}{k}"
                 folder.mkdir()
                 started = time.perf_counter()
-                resize(jobs, given.size, folder)
+                resize(jobs, options.size, folder)
                 seconds[name].append(time.perf_counter() - started)
                 print(f"{name}: {seconds[name][-1]:.1f} s for {len(jobs)} images", flush=True)
-        own, worker = (
+        this_process, worker = (
             resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
         os.environ["P2D_THREADS"] = "1"
         alone = Path(place) / "alone"
         alone.mkdir()
-        ours(jobs, given.size, alone)
+        ours(jobs, options.size, alone)
         same = sha256(alone) == sha256(Path(place) / "ours0")
-        print(f"peak memory {own} MB here, {worker} MB a worker; one worker writes the same bytes: {same}")
+        print(f"peak memory {this_process} MB here, {worker} MB a worker; one worker writes the same bytes: {same}")
     print(f"ratio {statistics.median(seconds['plain']) / statistics.median(seconds['ours']):.2f}")
 
 

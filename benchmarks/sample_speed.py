@@ -48,7 +48,7 @@ ALONE = 50  # steps of a pipeline call by default
 OURS = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}  # as in params/smoke.yaml
 
 
-def draw_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
+def render_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
     """Images of n lesions, the classes in turn, as the tiny base knows them: uint8 (n, 64, 64, 3), and prompts."""
     squares, prompts = [], []
     for k in range(first, first + n):
@@ -133,10 +133,10 @@ def judge(sets: dict[str, np.ndarray], device: torch.device) -> None:
     labels = np.arange(FITTED) % len(DX)
     network = classifiers.build("tiny_resnet")
     classifiers.fit(
-        network, draw_phantom(FITTED, 0)[0], labels, steps=FITTING, batch_size=32, learning_rate=2e-3, seed=0,
+        network, render_phantom(FITTED, 0)[0], labels, steps=FITTING, batch_size=32, learning_rate=2e-3, seed=0,
         device=device, batches=classifiers.balanced(labels, FITTING, 32, 0), progress=False,
     )  # fmt: skip
-    reference = classifiers.predict(network, draw_phantom(REAL, FITTED)[0], device)["embedding"]
+    reference = classifiers.predict(network, render_phantom(REAL, FITTED)[0], device)["embedding"]
     for name, pixels in sets.items():
         read = classifiers.predict(network, pixels, device)
         right = (read["p"].argmax(1) == np.arange(len(pixels)) % len(DX)).mean()
@@ -154,34 +154,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=0, help="px; default what the model was made for")
     parser.add_argument("--adapter", action="store_true")
     parser.add_argument("--sd15", action="store_true")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     device = set_up()
 
-    pipe = sd15(device) if given.sd15 else pipelines.load("tiny", device, pipelines.fast_dtype(device))
-    if given.adapter:
+    pipe = sd15(device) if options.sd15 else pipelines.load("tiny", device, pipelines.fast_dtype(device))
+    if options.adapter:
         add_adapter(pipe)
     theirs = StableDiffusionPipeline(
         **{**pipe.components, "scheduler": sampling.SOLVERS["dpm++2m"].from_config(pipe.scheduler.config)},
         requires_safety_checker=False,
     )
     theirs.set_progress_bar_config(disable=True)
-    size = given.size or pipe.unet.config.sample_size * pipe.vae_scale_factor
-    asked = {"guidance": given.guidance, "size": size}
+    size = options.size or pipe.unet.config.sample_size * pipe.vae_scale_factor
+    guided = {"guidance": options.guidance, "size": size}
     compiled = device.type == "cuda"
-    settings = {"num_inference_steps": given.steps, "batch_size": given.batch, "size": size, **OURS}
+    settings = {"num_inference_steps": options.steps, "batch_size": options.batch, "size": size, **OURS}
     ours = generate.pipeline_generators(pipe, compiled, **settings)
     sides = {
-        "one at a time": (partial(call, theirs, batch=1, steps=ALONE, **asked), given.alone),
-        "batched": (partial(call, theirs, batch=given.batch, steps=given.steps, **asked), given.images),
-        "ours": (partial(generate.generate, ours), given.images),
+        "one at a time": (partial(call, theirs, batch=1, steps=ALONE, **guided), options.alone),
+        "batched": (partial(call, theirs, batch=options.batch, steps=options.steps, **guided), options.images),
+        "ours": (partial(generate.generate, ours), options.images),
     }
-    pictures, prompts = draw_phantom(given.images * given.rounds, 700_000)
+    pictures, prompts = render_phantom(options.images * options.rounds, 700_000)
     plan = pd.DataFrame({"image_id": [f"{k:05d}" for k in range(len(prompts))], "prompt": prompts})
-    plan = plan.assign(seed=range(len(plan)), generator="adapter" if given.adapter else "base")
+    plan = plan.assign(seed=range(len(plan)), generator="adapter" if options.adapter else "base")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        rate = rates(sides, plan, given.rounds, given.batch, place)
-        if not (given.sd15 or given.adapter):
+        rate = rates(sides, plan, options.rounds, options.batch, place)
+        if not (options.sd15 or options.adapter):
             sampled = {name: images.load(generate.files(plan, place / name)) for name in ("batched", "ours")}
             judge({"real": pictures, **sampled}, device)
     print(f"ours to one at a time {rate['ours'] / rate['one at a time']:.2f}")

@@ -58,7 +58,7 @@ def sd15() -> StableDiffusionPipeline:
     )  # fmt: skip
 
 
-def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.device) -> float:
+def plain(pipe, files: list[Path], options: argparse.Namespace, device: torch.device) -> float:
     """Images a second of the script's loop: everything from the file to the step, at every step."""
     pipe.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(adapter.ATTENTION)))
     trained = [p for p in pipe.unet.parameters() if p.requires_grad]
@@ -67,8 +67,8 @@ def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.devi
     optimizer = torch.optim.AdamW(trained, lr=RATE)
     prepared = transforms.Compose(
         [
-            transforms.Resize(given.size),
-            transforms.CenterCrop(given.size),
+            transforms.Resize(options.size),
+            transforms.CenterCrop(options.size),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize([0.5], [0.5]),
@@ -81,15 +81,15 @@ def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.devi
         pixels = torch.stack([prepared(Image.open(file).convert("RGB")) for file, _ in rows])
         return pixels, torch.stack([ids for _, ids in rows])
 
-    loader = torch.utils.data.DataLoader(read, given.batch_size, shuffle=True, collate_fn=batch, drop_last=True)
+    loader = torch.utils.data.DataLoader(read, options.batch_size, shuffle=True, collate_fn=batch, drop_last=True)
     pipe.unet.train()
     step, started = 0, 0.0
     while True:
         for pixels, ids in loader:
             if step == WARM:
                 started = time.perf_counter()
-            if step == WARM + given.steps:
-                return given.steps * given.batch_size / (time.perf_counter() - started)
+            if step == WARM + options.steps:
+                return options.steps * options.batch_size / (time.perf_counter() - started)
             with half(device):
                 clean = pipe.vae.encode(pixels.to(device, pipe.vae.dtype)).latent_dist.sample()
                 clean = clean * pipe.vae.config.scaling_factor
@@ -109,19 +109,19 @@ def plain(pipe, files: list[Path], given: argparse.Namespace, device: torch.devi
             step += 1
 
 
-def ours(pipe, files: list[Path], given: argparse.Namespace, cache: Path) -> tuple[float, float]:
+def ours(pipe, files: list[Path], options: argparse.Namespace, cache: Path) -> tuple[float, float]:
     """Images a second of our loop, and of the encoding before it."""
     started = time.perf_counter()
-    pixels = np.stack([images.read(file, given.size) for file in files])
+    pixels = np.stack([images.read(file, options.size) for file in files])
     encoded = latents.encode(pipe, pixels, [PROMPT] * len(files), cache)
     encoding = len(files) / (time.perf_counter() - started)
     marks = []  # taken where the loop has waited for the device
     monitoring = loop.Monitoring(every=WARM, preview=lambda done: marks.append((done, time.perf_counter())))
-    steps = WARM * (1 + math.ceil(given.steps / WARM))
-    recipe = loop.Recipe(steps=steps, batch_size=given.batch_size, learning_rate=RATE, seed=0)
+    steps = WARM * (1 + math.ceil(options.steps / WARM))
+    recipe = loop.Recipe(steps=steps, batch_size=options.batch_size, learning_rate=RATE, seed=0)
     adapter.fit_adapter(pipe, encoded, recipe, RANK, targets="attention", monitoring=monitoring)
     (first, begun), (last, ended) = marks[0], marks[-1]
-    return (last - first) * given.batch_size / (ended - begun), encoding
+    return (last - first) * options.batch_size / (ended - begun), encoding
 
 
 def matmul_rate(device: torch.device) -> float:
@@ -169,33 +169,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--steps", type=int, default=30, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args(arguments)
-    given.size = given.size or (512 if given.sd15 else 64)
+    options = parser.parse_args(arguments)
+    options.size = options.size or (512 if options.sd15 else 64)
     device = set_up()
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32  # of what is not trained
 
     rates = {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        kind, shape = ("png", (given.size, given.size)) if given.prepared else ("jpg", (600, 450))
-        files = [folder / f"{k}.{kind}" for k in range(given.images)]
+        kind, shape = ("png", (options.size, options.size)) if options.prepared else ("jpg", (600, 450))
+        files = [folder / f"{k}.{kind}" for k in range(options.images)]
         for k, file in enumerate(files):
             _picture(np.random.default_rng(k), shape).save(file, quality=98)
         print(f"{len(files)} files of {np.mean([file.stat().st_size for file in files]) / 1000:.0f} KB")
-        if given.sd15:
+        if options.sd15:
             sd15().save_pretrained(folder / "sd15")
-        base = folder / "sd15" if given.sd15 else "tiny"
-        for k in range(given.rounds):
+        base = folder / "sd15" if options.sd15 else "tiny"
+        for k in range(options.rounds):
             pipe = pipelines.load(base, device, dtype)
             for part in (pipe.vae, pipe.unet):
                 part.to(memory_format=torch.contiguous_format)  # as the script leaves it
-            rates["plain"].append(plain(pipe, files, given, device))
+            rates["plain"].append(plain(pipe, files, options, device))
             print(f"plain: {rates['plain'][-1]:.2f} images/s", flush=True)
             pipe = pipelines.load(base, device, dtype)
-            rate, encoding = ours(pipe, files, given, folder / f"latents{k}")
+            rate, encoding = ours(pipe, files, options, folder / f"latents{k}")
             rates["ours"].append(rate)
             print(f"ours: {rate:.2f} images/s, after encoding at {encoding:.2f} images/s, once", flush=True)
-        share = operations(pipe, given.size, device) * statistics.median(rates["ours"]) / matmul_rate(device)
+        share = operations(pipe, options.size, device) * statistics.median(rates["ours"]) / matmul_rate(device)
     kind = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{kind}: ours computes at {share:.0%} of the rate of a large {str(dtype).removeprefix('torch.')} product")
     print(f"ratio {statistics.median(rates['ours']) / statistics.median(rates['plain']):.2f}")

@@ -17,7 +17,7 @@ SAME_RESULTS = ("run", "shard")  # parameters that say where and by how many pro
 
 @dataclass(frozen=True)
 class Artefact:
-    """What one notebook leaves for others: a table (with a schema) or a folder (without)."""
+    """What one notebook hands to others: a table (with a schema) or a folder (without)."""
 
     path: str  # relative to the run's folder
     made_by: str
@@ -37,7 +37,7 @@ ARTEFACTS = {
     "measurements": Artefact("measurements.parquet", "01_prep", "MEASUREMENTS"),
     "quarantine": Artefact("quarantine.parquet", "01_prep", "QUARANTINE"),
     "descriptions": Artefact("descriptions.parquet", "02_describe", "DESCRIPTIONS"),
-    "captioner": Artefact("captioner", "02_describe"),  # where one was fitted
+    "captioner": Artefact("captioner", "02_describe"),  # empty where none was fitted
     "wording": Artefact("wording.json", "02_describe"),  # how prompts are worded: words.wording.Wording
     "base": Artefact("base", "03_finetune"),  # the pipeline the adapter was fitted on, diffusers layout
     "adapter": Artefact("adapter", "03_finetune"),

@@ -34,7 +34,7 @@ def set_up() -> torch.device:
     `P2D_DEVICE` decides, else the best device of the machine. Of several processes that torchrun started on a machine,
     each gets its own card (LOCAL_RANK), unless `P2D_DEVICE` names one card for all. `P2D_THREADS` sets the CPU threads:
     results are bitwise repeatable for a fixed number of them, and differ by about 1e-5 between numbers. Raises
-    DeviceError for a device that there is not.
+    DeviceError for a device that this machine lacks.
     """
     import torch
 

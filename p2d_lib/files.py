@@ -101,7 +101,7 @@ def _writer() -> str:
 
 
 def _clean(folder: Path) -> None:
-    """Removes, once a process, what processes of this machine that have ended left in a folder; others' stays."""
+    """Removes, once a process, the temporary folders that ended processes of this machine have left in a folder."""
     if folder in _cleaned:
         return
     _cleaned.add(folder)

@@ -33,9 +33,9 @@ def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
     """The RGB image that a file's bytes hold.
 
     at_least: px that the shorter side needs; a larger JPEG may then come at 1/2, 1/4 or 1/8 of its size, which is
-    decoded in a fraction of the time. Raises ImageError, with the file's name, for what is no image, is cut short, or
-    would not be shown as it was taken: CMYK, more than 8 bits a channel, an EXIF note to rotate it, more than
-    MAX_PIXELS.
+    decoded in a fraction of the time. Raises ImageError, with the file's name, for a file that is no image or is
+    truncated, and for one that would not be shown as it was taken: CMYK, more than 8 bits a channel, an EXIF note to
+    rotate it, more than MAX_PIXELS.
     """
     if not data:
         raise ImageError(f"{name}: is empty (0 bytes); replace the file")
@@ -52,7 +52,7 @@ def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
 
 
 def _unfit(image: Image.Image) -> str:
-    """What is wrong with a picture that could be opened and would not be shown as it was taken; "" for nothing."""
+    """Why a picture that can be opened would not be shown as it was taken; "" where it would."""
     if image.width * image.height > MAX_PIXELS:
         return f"has {image.width} x {image.height} px, more than {MAX_PIXELS / 1e6:.0f} million; reduce it"
     if image.mode == "CMYK":
@@ -92,7 +92,7 @@ def encode(image: np.ndarray | Image.Image, text: Mapping[str, str] | None = Non
     """A PNG (ISO/IEC 15948) of uint8 (h, w, 3), or of an RGB image, as bytes.
 
     text: what the file says of itself, as one iTXt chunk (UTF-8) a keyword of 1 to 79 letters; Pillow reads it back as
-    `Image.open(path).text`. Raises ValueError for a keyword that is none.
+    `Image.open(path).text`. Raises ValueError for another keyword.
     """
     chunks = PngInfo()
     for keyword, value in (text or {}).items():

@@ -2,7 +2,8 @@
 
 Each lock is a hidden file beside the runs' folders. The operating system frees it however its holder ends. The driver
 of ./run_all.sh holds the run's lock. A notebook that somebody runs by hand holds one of its own, which it can only take
-while no driver has the run. So several notebooks can be open at once, and the driver waits for none of them unseen.
+while no driver has the run. So several notebooks can be open at once, and the driver refuses to start while one of them
+holds its lock.
 """
 
 import os
@@ -48,14 +49,14 @@ def lock_notebook(runs: Path, run: str, notebook: str, part: str = "") -> FileLo
         run_lock.release()
 
 
-def _acquire(path: Path, what: str, wait: float = 0.0) -> FileLock:
+def _acquire(path: Path, label: str, wait: float = 0.0) -> FileLock:
     lock = FileLock(path, is_singleton=True, thread_local=False)
     try:
         lock.acquire(timeout=wait)
     except Timeout:
         holder = path.read_text().strip() or "unknown"
         raise RunBusy(
-            f"{what} is under way (process {holder}): wait for it to end (a notebook open in Jupyter ends with its "
+            f"{label} is under way (process {holder}): wait for it to end (a notebook open in Jupyter ends with its "
             "kernel), or choose another name for this run"
         ) from None
     path.write_text(f"{os.getpid()}\n")

@@ -1,6 +1,6 @@
 """Where a run's artefacts live: checked tables and provenance.
 
-`Run` is the only thing that knows paths. It also keeps a run one thing: a notebook that somebody runs by hand may not
+`Run` is the only thing that knows paths. It also keeps a run consistent: a notebook that somebody runs by hand may not
 write with other parameters than the run's, nor read what was made with others or changed since.
 """
 
@@ -32,7 +32,7 @@ PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "diffusers", "transforme
 
 
 class ArtefactError(Exception):
-    """An artefact is missing, is not the run's, or does not hold what its schema says."""
+    """An artefact is missing, is not the run's, or does not fit its schema."""
 
 
 class OtherParameters(Exception):
@@ -57,13 +57,13 @@ def _threads() -> int:
 
 
 class Run:
-    """One run of the paper, seen from one notebook.
+    """One run of the paper, as one notebook reads and writes it.
 
     name: the run's folder under data/runs. notebook: which notebook writes. parameters: its values of all parameters.
-    What was read is remembered, and each artefact written gets a sidecar `<name>.provenance.json` that says
-    from what, with which code and how it was made.
-    Outside ./run_all.sh a Run holds the notebook's lock as long as it lives. Raises locks.RunBusy where another process
-    writes into the run, OtherParameters where ./run_all.sh made the run with other parameters of this notebook.
+    The digests of what was read are remembered, and each artefact written gets a sidecar `<name>.provenance.json` that
+    says from what, with which code and how it was made. Outside ./run_all.sh a Run holds the notebook's lock as long as
+    it lives. Raises locks.RunBusy where another process writes into the run, OtherParameters where ./run_all.sh made
+    the run with other parameters of this notebook.
     """
 
     def __init__(self, name: str, notebook: str, parameters: dict | None = None):

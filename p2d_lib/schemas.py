@@ -45,31 +45,31 @@ CASES = _table(
         "width": _number(1, dtype=int),  # px, as published
         "height": _number(1, dtype=int),  # px, as published
         "entropy": _number(0, 8),  # bits, of the grey histogram
-        # how the picture is; descriptive only (prep/measure.py and prep/audit.py say how)
+        # the picture's quality; descriptive only (prep/measure.py and prep/picture_quality.py)
         "sharpness": _number(0),  # variance of the Laplacian, grey levels 0..255
-        "hair": _number(0, 1),  # of the image is under hair
-        "ruler": _number(0),  # ticks in a row: from about 7 on, a ruler
+        "hair": _number(0, 1),  # share of the image under hair
+        "ruler": _number(0),  # ticks in a row; about 7 or more are a ruler
         **{flag: pa.Column(bool) for flag in ("is_empty", "is_blurred", "has_hair", "has_ruler")},
         "ita": _number(-180, 180, nullable=True),  # degrees, of all skin outside the lesion
         "ita_patches": _number(-180, 180, nullable=True),  # degrees, of the lightest of eight patches along the edges
     },
-    strict=False,  # the phantom adds what it knows as true_* columns, some sets a fitzpatrick column (1..6)
+    strict=False,  # the phantom adds its truth as true_* columns, some sets add a fitzpatrick column (1..6)
 )
 QUARANTINE = _table(
-    {  # what a raw set holds and the run leaves out
+    {  # rows and files of a raw set that the run leaves out
         "image_id": _text(),
         "file": _text(),
-        "row": _number(0, dtype=int),  # line of the metadata, 0 where it is not about one
+        "row": _number(0, dtype=int),  # line of the metadata; 0 for a file
         "stage": _text(isin=("metadata", "image", "mask")),
         "reason": _text(),
     }
 )
 MEASUREMENTS = _table(
-    {  # what mask and pixels of a real image say; NaN where there is no mask
+    {  # measured from mask and pixels of a real image; NaN where there is no mask
         "image_id": _text(unique=True),
-        "area": _FRACTION,  # of the image
+        "area": _FRACTION,  # share of the image
         "diameter": _number(0, nullable=True),  # px of the published image, the largest
-        "asymmetry": _FRACTION,  # of the lesion finds no counterpart when folded
+        "asymmetry": _FRACTION,  # share of the lesion that has no counterpart when it is folded
         "border_irregularity": _FRACTION,  # 1 - 4 pi area / perimeter^2
         **{colour: _FRACTION for colour in ("light_brown", "dark_brown", "black", "red", "white", "blue_grey")},
         "n_colors": _number(0, 6, nullable=True),  # colours on at least 5 % of the lesion
@@ -96,7 +96,7 @@ _PLANNED = {
     "dx": _text(isin=DX),
     "prompt": _text(),
     "prompted_by": _text(),  # image_id of the train case whose description the prompt follows
-    **_FEATURES,  # the scores that the image was asked for; NaN: the prompt says nothing of the feature
+    **_FEATURES,  # the scores requested of the image; NaN: the prompt does not mention the feature
     "seed": _number(0, dtype="int64"),
     "generator": _text(isin=GENERATORS),
 }
@@ -113,7 +113,7 @@ SYNTHETIC = _table(
         "nearest_distance": _number(0, 2),  # 1 - correlation of the two fingerprints
         "nearest_ratio": _number(0),  # nearest_distance / mean distance to the next 50 train images
         "accepted": pa.Column(bool),
-        "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not
+        "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not accepted
     }
 )
 READINGS = _table(

@@ -1,4 +1,4 @@
-"""What can be said of a dermoscopic image: diagnoses, dermoscopic features, body sites, skin tones.
+"""What can be stated of a dermoscopic image: diagnoses, dermoscopic features, body sites, skin tones.
 
 Diagnoses and their long tail: HAM10000 (Tschandl, Rosendahl, Kittler, Sci Data 2018, doi:10.1038/sdata.2018.161).
 Features: the 22 scores that the original prompt2derm asked a multimodal LLM for, each in 0..1
@@ -24,7 +24,6 @@ DX_NAMES = {
     "nv": "melanocytic nevus",
     "vasc": "vascular lesion",
 }
-HAM10000_IMAGES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 HAM10000_LESIONS = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
 MALIGNANT = ("akiec", "bcc", "mel")
 
@@ -33,7 +32,6 @@ SITES = (
     "neck", "scalp", "trunk", "unknown", "upper extremity",
 )  # fmt: skip
 SEXES = ("female", "male", "unknown")
-FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
 DX_TYPES = ("histo", "follow_up", "consensus", "confocal", "unknown")
 
 
@@ -44,7 +42,7 @@ class Feature:
     name: str  # column name
     field: str  # what the original prompt2derm calls it in its JSON replies
     kind: str  # structure | colour | shape | skin | artefact
-    phrase: str  # how a prompt says it when it is present
+    phrase: str  # the words of a prompt for it, where it is present
 
 
 _FEATURES = (
@@ -75,7 +73,7 @@ FEATURES = {feature.name: feature for feature in _FEATURES}
 
 
 class _About(BaseModel):
-    """Whose lesion it is and where; None and "unknown" say that nobody knows."""
+    """Whose lesion it is and where; None and "unknown" mean that it is not known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -88,7 +86,7 @@ class _About(BaseModel):
 _SCORE = Annotated[float, Field(ge=0, le=1)] | None
 Lesion = create_model("Lesion", __base__=_About, **{name: (_SCORE, None) for name in FEATURES})
 Lesion.__doc__ = (
-    "What can be said of one image, typed: dx, site, age, sex and the features' scores in 0..1; None: unknown."
+    "What can be stated of one image, typed: dx, site, age, sex and the features' scores in 0..1; None: unknown."
 )
 
 
@@ -96,7 +94,7 @@ Lesion.__doc__ = (
 class Code:
     """What a concept is called in UMLS and SNOMED CT; "" where no code was found, and `note` says so."""
 
-    concept: str  # a dx, a feature, a site, a sex, a Fitzpatrick type
+    concept: str  # a dx, a feature, a site, a sex, a Fitzpatrick type (I to VI)
     kind: str  # dx | feature | site | sex | fitzpatrick
     umls_cui: str
     snomed_ct: str

@@ -22,12 +22,12 @@ def test_png_keeps_every_pixel(tmp_path):
     assert (images.read(tmp_path / "x.png") == image).all()
 
 
-def test_a_png_says_of_itself_what_it_is_told_and_keeps_every_pixel(tmp_path):
+def test_a_png_carries_its_text_and_keeps_every_pixel(tmp_path):
     image = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
-    said = {"synthetic": "true", "prompt": "nævus, 1–2 colours\nnext line", "seed": str(2**62)}
-    images.save(tmp_path / "x.png", image, said)
+    text = {"synthetic": "true", "prompt": "nævus, 1–2 colours\nnext line", "seed": str(2**62)}
+    images.save(tmp_path / "x.png", image, text)
     with Image.open(tmp_path / "x.png") as read:
-        assert read.text == said  # before any pixel is decoded
+        assert read.text == text  # before any pixel is decoded
         assert (np.asarray(read) == image).all()
 
 

@@ -12,8 +12,8 @@ from p2d_lib.vocabulary import DX
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_fit_the_schema(kind):
     p = np.full((2, 7), 1 / 7)
-    for given in ({"dx_read": ["nv", "mel"]}, {"p": p}, {"p": p, "p_synthetic": [0.2, 1.0], "arm": "real", "seed": 2}):
-        READINGS.validate(readings(["a", "b"], "Ada", kind, **given))
+    for values in ({"dx_read": ["nv", "mel"]}, {"p": p}, {"p": p, "p_synthetic": [0.2, 1.0], "arm": "real", "seed": 2}):
+        READINGS.validate(readings(["a", "b"], "Ada", kind, **values))
 
 
 def test_a_reader_with_probabilities_names_the_most_probable_diagnosis():
@@ -22,7 +22,7 @@ def test_a_reader_with_probabilities_names_the_most_probable_diagnosis():
     assert rows[[f"p_{dx}" for dx in DX]].to_numpy().tolist() == np.eye(7)[[3, 5]].tolist()
 
 
-def test_what_a_reader_was_not_asked_stays_empty():
+def test_answers_that_a_reader_does_not_give_stay_empty():
     rows = readings(["a"], "Ada", "person", dx_read=["nv"])
     assert rows[[*(f"p_{dx}" for dx in DX), "is_synthetic_read", "seconds"]].isna().all(axis=None)
     assert (rows["arm"].item(), rows["seed"].item()) == ("", -1)

@@ -71,7 +71,7 @@ def test_what_was_written_is_what_is_read(run):
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "said"),
+    ("column", "values", "sentence"),
     [
         ("dx", ["mel", "wart"], "column 'dx', row 1: 'wart' fails isin"),
         ("alignment", [0.1, 1.5], "column 'alignment', row 1: 1.5 fails less_than_or_equal_to(1)"),
@@ -86,10 +86,10 @@ def test_what_was_written_is_what_is_read(run):
         ("mood", "good", "column 'mood' is not one that it has"),
     ],
 )
-def test_a_value_that_does_not_belong_is_named_and_nothing_is_written(run, column, values, said):
+def test_a_value_that_does_not_belong_is_named_and_nothing_is_written(run, column, values, sentence):
     with pytest.raises(ArtefactError) as error:
         run.write("synthetic", synthetic().assign(**{column: values}))
-    assert str(error.value).startswith("synthetic: ") and said in str(error.value)
+    assert str(error.value).startswith("synthetic: ") and sentence in str(error.value)
     assert not run.folder.exists()
 
 
@@ -256,7 +256,7 @@ def test_unfinished_work_survives_and_lies_apart_by_notebook(run):
     assert not list(Run("demo", "03_finetune").scratch("images").iterdir())
 
 
-def test_home_is_the_repository_unless_told(monkeypatch):
+def test_home_is_the_repository_unless_p2d_home_names_another(monkeypatch):
     monkeypatch.delenv("P2D_HOME", raising=False)
     assert (home() / "pyproject.toml").exists()
     monkeypatch.setenv("P2D_HOME", os.sep + "elsewhere")

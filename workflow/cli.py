@@ -10,7 +10,7 @@ from p2d_lib.cores import cores
 
 
 class Refused(Exception):
-    """Something the user can put right, said in one sentence."""
+    """Something that the user can correct; the message is one sentence."""
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

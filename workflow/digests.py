@@ -38,7 +38,7 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Keeps the digests of all files that are still there."""
+        """Keeps the digests of all files that still exist."""
         known = {path: entry for path, entry in self._known.items() if os.path.exists(path)}  # noqa: PTH110, of thousands
         if known != _read(self._store):
             with atomic(self._store) as partial:

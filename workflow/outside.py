@@ -15,9 +15,9 @@ TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  #
 
 
 def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
-    """The files and folders from outside that are there. parameters: the notebook's. folder: the run's.
+    """The files and folders from outside that exist. parameters: the notebook's. folder: the run's.
 
-    Of a raw set the metadata tables count, not its thousands of images: exchanged images need --from 01_prep.
+    Of a raw set the metadata tables count, not its thousands of images: after an exchange of images use --from 01_prep.
     """
     named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
     paths = [Path(name) for name in named if name and Path(name).is_absolute()]

@@ -73,7 +73,7 @@ def _in_order(made: dict, notebook) -> list[tuple[str, str]]:
 
 
 def _findings(notebook) -> str:
-    """What the cells behind the heading "Findings" say."""
+    """The Markdown that the cells below the heading "Findings" print."""
     starts = [i for i, cell in enumerate(notebook.cells) if re.match(r"#+ Findings", cell.source)]
     texts = [
         output.data["text/markdown"]

@@ -1,4 +1,4 @@
-"""One start of ./run_all.sh: which stages run, what the terminal shows of them, and what is left when it ends."""
+"""One start of ./run_all.sh: which stages run, what the terminal shows of them, and the summary at the end."""
 
 import argparse
 import json
@@ -172,6 +172,6 @@ def _finished(stages: Stages, targets: list[str], seconds: dict[str, float], ran
 
 
 def _short(path: Path) -> str:
-    """Relative to where the user stands, where that is shorter."""
+    """Relative to the working folder, where that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

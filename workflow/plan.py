@@ -7,10 +7,10 @@ from stages import StageError, Stages, needs
 
 @dataclass(frozen=True)
 class Plan:
-    """Each stage stands in one of the four, or is up to date."""
+    """Each stage is in one of the four groups, or is up to date."""
 
     runs: dict[str, str] = field(default_factory=dict)  # why
-    may_run: dict[str, list[str]] = field(default_factory=dict)  # where one of these stages leaves anything else
+    may_run: dict[str, list[str]] = field(default_factory=dict)  # where one of these stages makes another result
     broken: dict[str, str] = field(default_factory=dict)  # what is wrong with its code
     blocked: dict[str, list[str]] = field(default_factory=dict)  # by these stages
 
@@ -21,11 +21,11 @@ class Plan:
         return {name: [other for other in needs(name) if other in stages] for name in sorted(stages)}
 
     def status(self, notebook: str) -> str:
-        """What becomes of a stage."""
+        """What happens to a stage, in words."""
         if notebook in self.runs:
             return f"runs: {self.runs[notebook]}"
         if notebook in self.may_run:
-            return f"runs if {_listed(self.may_run[notebook])} leaves anything else than before"
+            return f"runs if {_listed(self.may_run[notebook])} makes another result than before"
         if notebook in self.broken:
             return f"cannot run: {self.broken[notebook]}"
         if notebook in self.blocked:

@@ -54,12 +54,12 @@ def _folder(value: str, parameter: str) -> str:
 
 
 def _find_images(prep: dict, options: argparse.Namespace) -> None:
-    """Makes the paths of the image set absolute. Raises Refused for a set that is not there."""
+    """Makes the paths of the image set absolute. Raises Refused for a set that does not exist."""
     source = prep["source"]
     if source == "phantom":
         if options.data:
             raise Refused(
-                f"--data names a set of images, and profile {options.profile} draws the phantom: "
+                f"--data names a set of images, and profile {options.profile} renders the phantom: "
                 "add --profile mini (or --set 01_prep.source=ham10000)"
             )
         return

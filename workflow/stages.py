@@ -1,4 +1,4 @@
-"""What each stage of a run was made from and what it left, compared with what is there now. Contents decide, not dates.
+"""What each stage of a run was made from and what it made, compared with the present files. Contents decide, not dates.
 
 A stage is one notebook. When it has run to its end, stages/<notebook>.json in the run's folder records, as digests,
 what its results depend on and all that it made. It is up to date as long as these are what they were:
@@ -35,14 +35,14 @@ class StageError(Exception):
 
 
 class Stages:
-    """The stages of one run. folder: the run's. parameters: {notebook: {name: value}}, as the run shall have them."""
+    """The stages of one run. folder: the run's. parameters: {notebook: {name: value}}, of the run as requested."""
 
     def __init__(self, folder: Path, parameters: dict[str, dict]):
         self.folder, self.parameters = folder, parameters
         self.digests = Digests(folder / ".digests.json")
 
     def record(self, notebook: str) -> dict | None:
-        """What the stage recorded when it ended: None where it never has, or another of its executions was begun."""
+        """What the stage recorded when it ended: None where it never ended, or was begun again since."""
         path = self.folder / "stages" / f"{notebook}.json"
         return json.loads(path.read_text()) if path.exists() else None
 

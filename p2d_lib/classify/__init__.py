@@ -1,1 +1,1 @@
-"""06: what synthetic images are worth to a classifier: arms of equal budget, read by networks on the test split."""
+"""06: whether synthetic images help a classifier: arms of equal budget, read by networks on the test split."""

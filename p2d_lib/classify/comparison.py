@@ -40,7 +40,7 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
 
     score, first, second; difference, low, high, p (`intervals.compare`); n_seeds; lowest, highest: the differences that
     single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs of a score;
-    announced: p_holm is at most ALPHA and all seeds agree in sign, so that no verdict hangs on one training.
+    announced: p_holm is at most ALPHA and all seeds agree in sign, so that no verdict depends on one training.
     """
     rows = []
     for score in scores.SCORES:

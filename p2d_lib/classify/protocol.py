@@ -1,4 +1,4 @@
-"""Arms x seeds: train each classifier, let it read the test images, keep what is finished.
+"""Arms x seeds: train each classifier, let it read the test images, keep finished trainings.
 
 Nothing is chosen on the test split or on val: the weights after the last step are the ones that read.
 """

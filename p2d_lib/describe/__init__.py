@@ -1,1 +1,1 @@
-"""Image -> words: four describers (template, captioner, vlm, api), and how true and how varied what they say is."""
+"""Image -> words: four describers (template, captioner, vlm, api), and how true and how varied the descriptions are."""

@@ -1,4 +1,4 @@
-"""The api describer: a model behind a server is asked about each image and replies with a text and 22 scores."""
+"""The api describer: a model behind a server describes each image: it replies with a text and 22 scores."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,8 +19,8 @@ def describe(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray], cl
     """One row per case, as `replies.described`: describer "api:<model>", text, scores, seconds and cost (USD).
 
     cases: with image_id. load: the images of some rows of it, uint8 (n, h, w, 3), such as `Run.images`. Where a reply
-    has no JSON the model is asked once more. A reply that says nothing of the image is not valid: its scores are NaN
-    and its text is "[refused] ..." or "[no JSON] ..." with the beginning of the reply. Raises ApiError; after a
+    has no JSON the question is sent once more. A reply without information on the image is not valid: its scores are
+    NaN and its text is "[refused] ..." or "[no JSON] ..." with the beginning of the reply. Raises ApiError; after a
     CeilingError too, everything that was paid for is in the cache and is used by the next run.
     """
     results: dict[str, tuple[Parsed, float, float]] = {}

@@ -27,9 +27,9 @@ def describe(
     """One row per case, as `table.rows`: describer "captioner".
 
     load: the images of some rows of cases, uint8 (m, h, w, 3), such as `Run.images`. text: the most likely caption; a
-    row is valid where it names a diagnosis. Scores: the mean score over n captions that represent all the captioner
-    holds possible, so that a rare feature is not denied because it is never the most likely; skin tone over those that
-    state it. features: those that the captioner was taught; the others are unknown (NaN), not absent.
+    row is valid where it names a diagnosis. Scores: the mean score over n captions that represent its whole
+    distribution, so that a rare feature is not denied because it is never the most likely; skin tone over those that
+    state it. features: those that occur in its training captions; the others are unknown (NaN), not absent.
     """
     started, texts, scores = time.monotonic(), [], []
     for start in tqdm(range(0, len(cases), IMAGES_IN_MEMORY), desc="captions", unit="part", mininterval=1):

@@ -61,7 +61,7 @@ class Comparison:
         return str(self.reference["describer"].iloc[0])
 
     @property
-    def everyone(self) -> dict[str, pd.DataFrame]:
+    def describers(self) -> dict[str, pd.DataFrame]:
         """The reference and the others, by name."""
         return {self.reference_name: self.reference, **self.others}
 
@@ -81,9 +81,9 @@ def compare(
     """The describers of `tables` against a reference, on test images.
 
     cases: all cases. tables: rows of `descriptions`, one table per describer; one with the reference's name is left
-    out. reference: rows of the reference for all cases. images: image_ids to keep to; default: all of test. The class
-    prior is the reference's mean on train images. Raises ValueError for a describer that does not describe each test
-    image exactly once.
+    out. reference: rows of the reference for all cases. images: image_ids to compare on; default: all of test. The
+    class prior is the reference's mean on train images. Raises ValueError for a describer that does not describe each
+    test image exactly once.
     """
     test = cases[cases["split"] == "test"]
     test = test if images is None else test[test["image_id"].isin(images)]
@@ -110,7 +110,7 @@ def texts_table(
     """
     references = comparison.reference["text"].tolist()
     rows = []
-    for name, table in comparison.everyone.items():
+    for name, table in comparison.describers.items():
         texts = table["text"].tolist()
         row = {"describer": name}
         if name != comparison.reference_name:

@@ -1,8 +1,8 @@
 """Do a describer's scores of features follow the image? Agreement with a reference, and how much of it is the image's.
 
-Knowing the diagnosis alone predicts many features. So a describer is compared with the class prior, which knows nothing
-else, and with itself after its descriptions were exchanged within each diagnosis: the agreement that is lost by the
-exchange came from the image and not from the class.
+Knowing the diagnosis alone predicts many features. So a describer is compared with the class prior, which knows only
+the diagnosis, and with itself after its descriptions were exchanged within each diagnosis: the agreement that is lost
+by the exchange came from the image and not from the class.
 
 Scores and references are tables with one column per feature of the vocabulary, one row per image, in the same order. A
 feature that a describer scores on no image (NaN throughout) is left out of its means: unknown is neither right nor
@@ -73,9 +73,11 @@ def compare(
     Paired over lesions: each replicate has the same lesions for both.
     """
     weights = _lesions(lesion_ids, n_resamples, seed)
-    both = pd.Series(scored(first) & scored(second), list(FEATURES))
-    one, other = (resampled(table[list(FEATURES)].where(both, axis=1), reference, weights) for table in (first, second))
-    return {measure: intervals.compare(one[measure], other[measure]) for measure in MEASURES}
+    scored_by_both = pd.Series(scored(first) & scored(second), list(FEATURES))
+    first_replicates, second_replicates = (
+        resampled(table[list(FEATURES)].where(scored_by_both, axis=1), reference, weights) for table in (first, second)
+    )
+    return {measure: intervals.compare(first_replicates[measure], second_replicates[measure]) for measure in MEASURES}
 
 
 def class_prior(by_class: pd.DataFrame, dx: Sequence[str]) -> pd.DataFrame:
@@ -101,11 +103,13 @@ def exchange_loss(
     and nothing else of the image; the larger the loss, the more it uses.
     """
     weights = _lesions(lesion_ids, n_resamples, seed)
-    kept = resampled(scores, reference, weights)
+    unexchanged = resampled(scores, reference, weights)
     permutations = [exchange(dx, lesion_ids, derive(seed, "lot", k)) for k in range(EXCHANGES)]
     exchanged = [resampled(scores.iloc[rows], reference, weights) for rows in permutations]
     return {
-        measure: intervals.compare(kept[measure], np.mean([one[measure] for one in exchanged], axis=0))
+        measure: intervals.compare(
+            unexchanged[measure], np.mean([replicates_of[measure] for replicates_of in exchanged], axis=0)
+        )
         for measure in MEASURES
     }
 
@@ -151,11 +155,11 @@ def _agreement(scores: pd.DataFrame, reference: pd.DataFrame, weights: np.ndarra
     for k in np.flatnonzero(used & present.any(0) & (known & ~present).any(0)):
         rows = known[:, k]
         auc[:, k] = weighted_auc(present[rows, k], values[rows, k], weights[:, rows])
-    called = known & (values >= PRESENT)
-    n, n_called, n_present, n_both = (weights @ cells for cells in (known, called, present, called & present))
+    predicted = known & (values >= PRESENT)
+    n, n_predicted, n_present, n_both = (weights @ cells for cells in (known, predicted, present, predicted & present))
     with np.errstate(invalid="ignore"):
-        observed = (n - n_called - n_present + 2 * n_both) / n
-        expected = (n_called * n_present + (n - n_called) * (n - n_present)) / n**2
+        observed = (n - n_predicted - n_present + 2 * n_both) / n
+        expected = (n_predicted * n_present + (n - n_predicted) * (n - n_present)) / n**2
         kappa = (observed - expected) / (1 - expected)
     return {"auc": auc, "kappa": np.where(used & (n_present > 0) & (n_present < n), kappa, np.nan)}
 

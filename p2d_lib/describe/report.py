@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from p2d_lib.describe import comparison as comparing
 from p2d_lib.describe.comparison import Comparison
+from p2d_lib.report import figures
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
 from p2d_lib.report.tables import interval
 
@@ -48,13 +48,9 @@ def concepts_table(frequency: pd.DataFrame) -> pd.DataFrame:
 def heatmap(scores: pd.DataFrame) -> Figure:
     """Scores in 0..1 as colours with their values, one row per feature, one column per dx; NaN stays blank."""
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.19 * len(scores) + 0.6))
-    sns.heatmap(
-        scores.astype(float).rename(index=lambda name: name.replace("_", " ")), cmap="cividis", vmin=0, vmax=1,
-        annot=True, fmt=".2f", annot_kws={"fontsize": 6},
-        cbar_kws={"label": "mean score", "fraction": 0.04, "pad": 0.02}, ax=axis,
-    )  # fmt: skip
-    axis.set(ylabel="")
-    axis.tick_params(length=0, rotation=0)
+    rows = scores.rename(index=lambda name: name.replace("_", " "))
+    figures.heat_map(axis, rows, bar="mean score", numbers=".2f")
+    axis.tick_params(rotation=0)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The table of a describer: the artefact descriptions without the prompts, which are worded in one way for all."""
+"""The table of a describer: the artefact descriptions without the prompts, which are worded alike for all."""
 
 from collections.abc import Mapping, Sequence
 

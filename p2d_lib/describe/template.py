@@ -1,8 +1,8 @@
 """The template describer: the features of an image -> 22 scores in 0..1 and a sentence.
 
 The features come from measurements (lesion mask, pixels, metadata), or, on phantoms, from the truth that they were
-rendered with. Nothing is made up: a feature that is not measured or not known is NaN, and the sentence neither mentions
-nor denies it.
+rendered with. Nothing is invented: a feature that is not measured or not known is NaN, and the sentence neither
+mentions nor denies it.
 """
 
 import math
@@ -16,7 +16,7 @@ from p2d_lib.words.render import render
 from p2d_lib.words.wording import lesions
 
 FULL_SHARE = {"light_brown": 0.25, "dark_brown": 0.25, "red": 0.25, "black": 0.125, "white": 0.125, "blue_grey": 0.25}
-BY_RANK = {  # feature: its measurement, of which only the order among the train images has a meaning
+BY_RANK = {  # feature: its measurement, which means something only relative to the train images
     "asymmetry": "asymmetry",
     "border_irregularity": "border_irregularity",
     "color_variation": "color_spread",
@@ -24,11 +24,10 @@ BY_RANK = {  # feature: its measurement, of which only the order among the train
 }
 LOWEST, HIGHEST = 0.05, 0.95  # quantiles of the train images that score 0 and 1
 FULL_HAIR, FULL_RULER = 0.05, 20  # share of the image under hair, and ticks of a ruler, that score 1
-SOURCES = ("measured", "truth")
 
 
 class TruthError(ValueError):
-    """The truth is asked for, and the cases do not have it."""
+    """The truth is requested, and the cases do not have it."""
 
 
 def describe(cases: pd.DataFrame, measurements: pd.DataFrame, source: str = "measured") -> pd.DataFrame:
@@ -62,7 +61,8 @@ def truth(cases: pd.DataFrame) -> pd.DataFrame:
 def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     """The features by mask, pixels and metadata, each a monotone function of one measurement; index of `cases`.
 
-    - colours: share of the lesion, 1 from a quarter of it on (black, white: an eighth, they are conspicuous sooner);
+    - colours: share of the lesion, 1 from a quarter of it on (black, white: an eighth, since little of them is
+    conspicuous);
       blue-whitish veil by its colour alone, the blue-grey share (as Celebi et al., Comput Med Imaging Graph 32, 2008)
     - asymmetry, border irregularity, variety of colors, contrast to the skin: linear between the 5 % and 95 %
       quantiles of the train images, for their numbers have no natural scale; test images never shape the scale

@@ -1,7 +1,7 @@
-"""The vlm describer: a vision-language model on this machine is asked about each image.
+"""The vlm describer: a vision-language model on this machine describes each image.
 
-"constrained" asks twice, for a text and for scores in a forced JSON skeleton, so that even a small model gives all 22;
-"repaired" asks once, as the api describer does, and parses the JSON that the model writes.
+"constrained" puts two questions, for a text and for scores in a forced JSON skeleton, so that even a small model gives
+all 22 scores; "repaired" puts one, as the api describer does, and parses the JSON that the model writes.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def describe(
     max_new_tokens: int = 512,
     batch_size: int = 8,
 ) -> pd.DataFrame:
-    """One row per case, as `replies.described`; seconds: the mean over the images that were asked about together.
+    """One row per case, as `replies.described`; seconds: the mean over the images of one batch.
 
     load_images: some rows of cases -> uint8 (n, h, w, 3), such as `Run.images`. folder: keeps finished replies, so that
     the same call resumes after an interruption; a reply is used again only for the same pixels, questions and model

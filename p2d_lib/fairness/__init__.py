@@ -1,1 +1,1 @@
-"""08: does a reading serve everybody alike?"""
+"""08: are all groups of patients read equally well?"""

@@ -32,12 +32,12 @@ def gaps(
     only. Intervals resample lesions and seeds and hold the two groups fixed, so having picked the extremes moves them
     away from 0: p decides.
 
-    p of an arm: the share of n_permutations in which the largest difference between any two groups is at least as
-    large as the observed one, when group labels are permuted among the lesions of one class. So the choice of the
-    extremes is paid for, and classes of unequal difficulty that are unequally frequent in the groups are not mistaken
-    for a gap, whatever the metric. LESION_TYPE attributes are made of classes: their labels are permuted among all
-    lesions. p of CHANGE: bootstrap. p_holm: Holm's correction over all rows of the table, which are announced
-    together. NaN where fewer than two groups are large enough. Raises ValueError when an arm has no readings.
+    p of an arm: the share of n_permutations in which the largest difference between any two groups is at least as large
+    as the observed one, when group labels are permuted among the lesions of one class. So the choice of the extremes is
+    accounted for, and classes of unequal difficulty that are unequally frequent in the groups are not mistaken for a
+    gap, whatever the metric. LESION_TYPE attributes are made of classes: their labels are permuted among all lesions. p
+    of CHANGE: bootstrap. p_holm: Holm's correction over all rows of the table, which are announced together. NaN where
+    fewer than two groups are large enough. Raises ValueError when an arm has no readings.
     """
     if lacking := [arm for arm in arms if arm not in set(readings["arm"])]:
         raise ValueError(f"no readings of arm {lacking[0]!r}; run 06_classify with it among its arms")

@@ -93,12 +93,15 @@ def findings(
         f"correction over all {len(tested)}; the smallest corrected p is {_smallest(tested)}."
     ]
     for row in announced[announced["arm"] != CHANGE].itertuples():
-        lines.append(f"Arm **{row.arm}**, {_gap(row)}, p {_p(row.p_holm)}.{_beside_truth(row, truth)}")
+        lines.append(
+            f"Arm **{row.arm}**, {_gap(row)}, p {tables.p_value(row.p_holm, '= ')}.{_beside_truth(row, truth)}"
+        )
     for row in announced[announced["arm"] == CHANGE].itertuples():
         lines.append(
             f"From {arms[0]} to {arms[1]} the gap in {row.metric} by {row.attribute} "
             f"{'widens' if row.gap > 0 else 'narrows'} by {100 * abs(row.gap):.0f} points "
-            f"(95 % interval of the change {100 * row.low:+.0f} to {100 * row.high:+.0f}), p {_p(row.p_holm)}."
+            f"(95 % interval of the change {100 * row.low:+.0f} to {100 * row.high:+.0f}), "
+            f"p {tables.p_value(row.p_holm, '= ')}."
         )
     if not (announced["arm"] == CHANGE).any():
         lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
@@ -132,11 +135,7 @@ def _beside_truth(row: tuple, truth: Mapping[str, float]) -> str:
 
 
 def _smallest(tested: pd.DataFrame) -> str:
-    return _p(tested["p_holm"].min()).removeprefix("= ") if len(tested) else "undefined"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    return tables.p_value(tested["p_holm"].min()) if len(tested) else "undefined"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -1,1 +1,1 @@
-"""05: how near synthetic images are to real ones, and to their prompts."""
+"""05: how near synthetic images are to real ones, and whether they fit their prompts."""

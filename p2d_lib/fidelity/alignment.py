@@ -1,4 +1,4 @@
-"""Whether images show what their prompts say: cosines with their own prompt and with those of other classes.
+"""Whether images show what their prompts name: cosines with their own prompt and with those of other classes.
 
 CLIP score (Hessel et al., EMNLP 2021) is a cosine whose zero means nothing; what an image scores with prompts of other
 classes is the level to compare it with.
@@ -18,15 +18,15 @@ from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.words.choose import chosen as description_of_each
 
-MEASURES = ("own", "other", "wins")
+MEASURES = ("own_prompt", "other_prompts", "wins")
 
 
 class Alignment(NamedTuple):
     """Per image, float64 (n,): cosine with its own prompt, mean cosine with the prompts of other classes, and the share
     of these that fit it less well than its own (chance: about 0.5); wins_with (n, n): that share for every prompt."""
 
-    own: np.ndarray
-    other: np.ndarray
+    own_prompt: np.ndarray
+    other_prompts: np.ndarray
     wins: np.ndarray
     wins_with: np.ndarray
 
@@ -39,10 +39,10 @@ def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, 
     """
     described = description_of_each(run.read("descriptions"))[["image_id", "prompt"]]
     real = {split: chosen.tables[split].merge(described, on="image_id") for split in (REFERENCE, FLOOR)}
-    asked = {name: (chosen.tables[name], None) for name in chosen.generators} | {REFERENCE: (real[REFERENCE], None)}
-    asked |= {name: (real[FLOOR], control) for name, control in CONTROLS.items()}
+    prompted = {name: (chosen.tables[name], None) for name in chosen.generators} | {REFERENCE: (real[REFERENCE], None)}
+    prompted |= {name: (real[FLOOR], control) for name, control in CONTROLS.items()}
     result = {}
-    for name, (table, control) in asked.items():
+    for name, (table, control) in prompted.items():
 
         def embed(images: np.ndarray, rows: pd.DataFrame, name=name, control=control) -> np.ndarray:
             if control:
@@ -74,13 +74,13 @@ def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
     return Alignment(np.diag(cosines), other, np.diag(wins_with), wins_with)
 
 
-def summarise(found: Alignment) -> pd.DataFrame:
+def summarise(aligned: Alignment) -> pd.DataFrame:
     """Means over images with their 95 % jackknife intervals: rows MEASURES, columns estimate, low, high."""
-    values = np.column_stack([found.own, found.other, found.wins])
+    values = np.column_stack([aligned.own_prompt, aligned.other_prompts, aligned.wins])
     estimates = jackknife(lambda rows: values[rows].mean(axis=0), len(values))
     return pd.DataFrame(dict(zip(("estimate", "low", "high"), estimates[:3], strict=True)), index=list(MEASURES))
 
 
-def follows_prompts(found: Alignment, seed: int) -> paired_tests.PermutationTest:
-    """Whether images fit their own prompt better than prompts dealt at random would: mean of wins, and p."""
-    return paired_tests.matched(found.wins_with, seed=seed)
+def follows_prompts(aligned: Alignment, seed: int) -> paired_tests.PermutationTest:
+    """Whether images fit their own prompt better than randomly paired prompts: mean of wins, and p."""
+    return paired_tests.matched(aligned.wins_with, seed=seed)

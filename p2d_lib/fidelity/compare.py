@@ -56,10 +56,10 @@ def features(
     extractor: uint8 (b, px, px, 3) -> (b, d). px: images are reduced to this side before anything else. Memory holds
     512 images at a time.
     """
-    asked = {name: (table, None) for name, table in chosen.tables.items()}
-    asked |= {name: (chosen.tables[FLOOR], control) for name, control in CONTROLS.items()}
+    sources = {name: (table, None) for name, table in chosen.tables.items()}
+    sources |= {name: (chosen.tables[FLOOR], control) for name, control in CONTROLS.items()}
     result = {}
-    for name, (table, control) in tqdm(asked.items(), desc="features", unit="set", mininterval=1):
+    for name, (table, control) in tqdm(sources.items(), desc="features", unit="set", mininterval=1):
 
         def embed(images: np.ndarray, rows: pd.DataFrame, name=name, control=control) -> np.ndarray:
             images = reduced(images, px)
@@ -101,7 +101,7 @@ def measured(features: Mapping[str, np.ndarray], dx: np.ndarray, min_n: int) -> 
             if len(members) >= (min_n if group != ALL else 2):
                 pair = features[REFERENCE][members], features[name][members]
                 values = np.stack(
-                    jackknife(lambda some, pair=pair, m=metrics: _values(*pair, some, m), len(members))[:3]
+                    jackknife(lambda rows, pair=pair, m=metrics: _values(*pair, rows, m), len(members))[:3]
                 )
             rows += [
                 (name, group, metric, len(members), *values[:, k].clip(*BOUNDS[metric]))
@@ -122,10 +122,10 @@ def _values(real: np.ndarray, other: np.ndarray, rows: np.ndarray, metrics: tupl
 
 
 def misled(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Measures that call a senseless image good, with the control that misleads each most and its score.
+    """Measures that rate a senseless control as good, with the control that misleads each most and its score.
 
     table: of `measured`. Good is half the merit of real images of other lesions or more; merit runs from 0, the score
-    of sets that share nothing, to 1, the best score. A measure here says nothing about a generator in these features.
+    of sets that share nothing, to 1, the best score. Such a measure is no evidence about a generator in these features.
     """
     scores = table["estimate"].xs(ALL, level="dx").unstack("metric")
     result = {}

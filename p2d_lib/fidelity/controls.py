@@ -1,4 +1,4 @@
-"""Negative controls: images that no measure may call good, and worsened real ones that show what its numbers mean."""
+"""Negative controls: images that no measure may rate as good, and degraded real images as a scale for its numbers."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -44,7 +44,7 @@ def noise(images: np.ndarray, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, images.shape, np.uint8)
 
 
-WORSENED: Mapping[str, Control] = MappingProxyType({"blurred": blurred, "blocky": blocky})  # real images, of a kind
+WORSENED: Mapping[str, Control] = MappingProxyType({"blurred": blurred, "blocky": blocky})  # degraded real images
 SENSELESS: Mapping[str, Control] = MappingProxyType({"blobs": blobs, "flat colour": flat, "noise": noise})
 CONTROLS: Mapping[str, Control] = MappingProxyType({**WORSENED, **SENSELESS})
 

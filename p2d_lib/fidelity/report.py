@@ -26,8 +26,8 @@ HEADS = {
     "recall": "recall ↑",
     "density": "density ↑",
     "coverage": "coverage ↑",
-    "own": "cosine, own prompt ↑",
-    "other": "cosine, other prompts",
+    "own_prompt": "cosine, own prompt ↑",
+    "other_prompts": "cosine, other prompts",
     "wins": "own prompt fits better ↑",
 }
 NAMES = {"base": "base", "adapter": "adapter", FLOOR: "real"}
@@ -40,7 +40,7 @@ def overall_table(measured: pd.DataFrame, aligned: Mapping[str, Alignment]) -> p
     Measures that a senseless control misleads (`compare.misled`) have no row.
     """
     scores, columns = measured.xs(ALL, level="dx"), {}
-    fit = {name: alignment.summarise(found) for name, found in aligned.items()}
+    fit = {name: alignment.summarise(of_set) for name, of_set in aligned.items()}
     for name in (*NAMES, *CONTROLS):
         prompts = fit.get(REFERENCE if name == FLOOR else name)
         values = pd.concat([scores.loc[name].reindex(MEASURES), prompts])[["estimate", "low", "high"]]
@@ -60,12 +60,15 @@ def classes_table(
         of_class, members = measured.xs(name, level="dx"), (dx == name) | (name == ALL)
         rows[name] = {"n": str(members.sum())}
         for metric in BY_CLASS:
-            for of, head in NAMES.items():
-                value = of_class.at[(of, metric), "estimate"]
+            for images, head in NAMES.items():
+                value = of_class.at[(images, metric), "estimate"]
                 head = f"{_plain(metric)} {head}"
                 rows[name][head] = TOO_SMALL if np.isnan(value) else _number(metric, value)
-        rows[name]["p (Holm)"] = _p(holm[name]) if name in holm else "–"
-        rows[name] |= {"own prompt": adapter.own[members].mean(), "other prompts": adapter.other[members].mean()}
+        rows[name]["p (Holm)"] = tables.p_value(holm[name]) if name in holm else "–"
+        rows[name] |= {
+            "own prompt": adapter.own_prompt[members].mean(),
+            "other prompts": adapter.other_prompts[members].mean(),
+        }
     return pd.DataFrame(rows).T.rename_axis("dx").infer_objects()
 
 
@@ -79,10 +82,10 @@ def generators_table(
     rows = {}
     for name in (*chosen.generators, FLOOR, *SENSELESS):
         row = {HEADS[metric]: _number(metric, scores.at[name, metric]) for metric in kept}
-        found = aligned.get(REFERENCE if name == FLOOR else name)
-        row |= {HEADS[of]: f"{getattr(found, of).mean():.3f}" if found else "–" for of in ("own", "wins")}
-        rows[NAMES.get(name, name)] = row | {"p (Holm)": _p(holm[name]) if name in holm else "–"}
-    empty = dict.fromkeys((*(HEADS[of] for of in (*kept, "own", "wins")), "p (Holm)"), "–")
+        of_set = aligned.get(REFERENCE if name == FLOOR else name)
+        row |= {HEADS[m]: f"{getattr(of_set, m).mean():.3f}" if of_set else "–" for m in ("own_prompt", "wins")}
+        rows[NAMES.get(name, name)] = row | {"p (Holm)": tables.p_value(holm[name]) if name in holm else "–"}
+    empty = dict.fromkeys((*(HEADS[metric] for metric in (*kept, "own_prompt", "wins")), "p (Holm)"), "–")
     rows |= {name: empty | {HEADS[kept[0]]: TOO_SMALL} for name in chosen.too_few}
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
 
@@ -113,13 +116,13 @@ def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
         "class": tests["dx"],
         "n": tests["n"].astype(str),
         "estimate": [_number(row.measure, row.estimate, row.low, row.high) for row in tests.itertuples()],
-        "p": [_p(p) for p in tests["p"]],
-        "p (Holm)": [_p(p) for p in tests["holm"]],
+        "p": [tables.p_value(p) for p in tests["p"]],
+        "p (Holm)": [tables.p_value(p) for p in tests["holm"]],
     })  # fmt: skip
 
 
 def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
-    """Three real test images a class, then three of base and adapter of one prompt and noise each, refused or not."""
+    """Three real test images a class, then three of base and adapter from equal prompts and noise, refused or not."""
     base, adapter = (synthetic[synthetic["generator"] == name] for name in ("base", "adapter"))
     pairs = adapter.merge(base, on=["dx", "seed"], suffixes=("", "_base"))
     blocks = (chosen.tables[REFERENCE], pairs.assign(path=pairs["path_base"]), pairs)
@@ -130,7 +133,7 @@ def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
 
 
 def scale_figure(run: Run, chosen: Sets, measured: pd.DataFrame, px: int, seed: int) -> Figure:
-    """One train image, what the controls make of it, and the Fréchet distance of each set of such images below."""
+    """One train image, the controls made from it, and the Fréchet distance of each set of such images below."""
     image = reduced(run.images(chosen.tables[FLOOR].head(1)), px)
     shown = {"real": image} | {name: control(image, seed) for name, control in CONTROLS.items()}
     score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric")).rename({FLOOR: "real"})
@@ -160,7 +163,7 @@ def distances_figure(measured: pd.DataFrame, n: pd.Series) -> Figure:
 def findings(
     measured: pd.DataFrame, aligned: Mapping[str, Alignment], tests: pd.DataFrame, chosen: Sets, note: str
 ) -> list[str]:
-    """What the numbers carry, in sentences. note: what a reader must know about the extractor."""
+    """The results as sentences. note: what one must know about the extractor."""
     overall = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
     changes = "; ".join(_change(row, measured) for row in overall.itertuples())
     lines = [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(measured)]
@@ -169,7 +172,9 @@ def findings(
     lines += [_prompts(tests, aligned), f"About the features: {note}."]
     if omitted := misled(measured):
         scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in omitted.items())
-        lines.append(f"Not printed, since a senseless control gets half the merit of real images or more: {scores}.")
+        lines.append(
+            f"Not printed, since a senseless control reaches at least half of the merit of real images: {scores}."
+        )
     return lines
 
 
@@ -180,7 +185,7 @@ def _change(row: tuple, measured: pd.DataFrame) -> str:
     change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return (
         f"the {_plain(row.measure)} to real test images goes from {before:.{digits}f} to {after:.{digits}f} "
-        f"(change {change}, Holm p {_p(row.holm, '= ')}): {verdict}"
+        f"(change {change}, Holm p {tables.p_value(row.holm, '= ')}): {verdict}"
     )
 
 
@@ -203,7 +208,7 @@ def _scale(measured: pd.DataFrame) -> str:
 def _auc(tests: pd.DataFrame) -> str:
     names = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
     parts = [
-        f"{names[row.first]} {row.estimate:.2f} (Holm p {_p(row.holm, '= ')}: "
+        f"{names[row.first]} {row.estimate:.2f} (Holm p {tables.p_value(row.holm, '= ')}: "
         f"{'they differ' if row.holm < LEVEL else 'no difference is shown'})"
         for row in tests[tests["measure"] == "auc"].itertuples()
     ]
@@ -232,12 +237,8 @@ def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
         f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p "
-        f"{_p(holm, '= ')}: {verdict}); {real}{noise}. What is obeyed beyond the class, 04 measures."
+        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}. 04 measures obedience within a class."
     )
-
-
-def _p(p: float, equals: str = "") -> str:
-    return "–" if np.isnan(p) else f"{equals}{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _plain(metric: str) -> str:

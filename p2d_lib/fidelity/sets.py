@@ -9,7 +9,7 @@ import pandas as pd
 from p2d_lib.generators import BASELINES
 from p2d_lib.vocabulary import DX
 
-LIMIT = 500  # images a class: more make no distance clearer
+LIMIT = 500  # images a class: more make no distance more precise
 REFERENCE, FLOOR = "test", "train"  # real images that the generators have not seen; others, for the floor
 
 
@@ -80,7 +80,7 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, min_n: int, seed: int) 
 
 
 def real_splits(cases: pd.DataFrame, seed: int) -> Sets:
-    """Test, train and val at the n that val allows, one image of each lesion: what a floor owes to the split.
+    """Test, train and val at the n that val allows, one image of each lesion: how far the floor depends on the split.
 
     The scout was fitted on train images, so their floor could be another than that of images new to it. Without a class
     that has two lesions in all three, the tables are empty.

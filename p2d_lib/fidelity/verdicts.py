@@ -29,8 +29,8 @@ def family(
 
     features, at_common_side: (n, d) by set, at full size and at the side of `compare.common_side`; aligned: by set; dx:
     the class of each row (n,). estimate: for "frechet" and "kid" the distance of first to real test images less that
-    of second, with its interval; for "auc" the area with which first is told from second; for "wins" the share of
-    other classes' prompts that fit an image less well than its own. Classes below min_n images are not tested.
+    of second, with its interval; for "auc" the area with which a classifier separates first from second; for "wins" the
+    share of other classes' prompts that fit an image less well than its own. Classes below min_n images are not tested.
     """
     rows = [_nearer(features, "base", metric, ALL, dx) for metric in ("frechet", "kid")]
     counts = pd.Series(dx).value_counts()
@@ -43,7 +43,7 @@ def family(
     for name in ("adapter", REFERENCE):
         if name in aligned:
             test = alignment.follows_prompts(aligned[name], derive(seed, "prompts", name))
-            n = len(aligned[name].own)
+            n = len(aligned[name].own_prompt)
             rows.append((name, "other prompts", "wins", ALL, n, test.observed, np.nan, np.nan, test.p))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.assign(holm=multiplicity.holm(table["p"]))
@@ -51,5 +51,5 @@ def family(
 
 def _nearer(features: Mapping[str, np.ndarray], second: str, metric: str, name: str, dx: np.ndarray) -> tuple:
     members = (dx == name) | (name == ALL)
-    test = paired_tests.nearer(*(features[of][members] for of in ("adapter", second, REFERENCE)), metric)
+    test = paired_tests.nearer(*(features[images][members] for images in ("adapter", second, REFERENCE)), metric)
     return "adapter", second, metric, name, int(members.sum()), *test

@@ -1,8 +1,8 @@
 """Room 03: images and prompts of the train split -> what is trained on them.
 
 training_set  the images and prompts            stages        what 03 trains, from its parameters
-latents       what denoisers read, on disk      distributed   the same on several GPUs (torchrun)
-pixel_rows    what pixel baselines read         processes     one process or several
+latents       encoded images and prompts        distributed   the same on several GPUs (torchrun)
+pixel_rows    images for pixel baselines        processes     one process or several
 batches       random training batches           previews      images sampled during training
 loss          the weighted denoising error      prior         images of the base, for DreamBooth
 loop          optimiser, average, log, resume   report        table, figures, findings

@@ -50,7 +50,7 @@ def fit_adapter(
     encoded: where it holds tokens, the attention of the text encoders gets an adapter too. weights: float (n,), how
     often each image enters a batch relative to the others; default equally often. alpha: the update is scaled by
     alpha / rank; default rank. dropout: of the adapter's inputs, 0..1. prior: images of each class that the base itself
-    sampled, with their prompts; prior_weight times their loss is added, so that the base's own idea of the class is
+    sampled, with their prompts; prior_weight times their loss is added, so that what the base knows of the class is
     kept (DreamBooth, Ruiz et al., arXiv:2208.12242).
     """
     from peft import LoraConfig

@@ -19,7 +19,7 @@ from p2d_lib.seeds import derive
 class TrainingBatches:
     """Batches of an encoded set, and its images as validation reads them.
 
-    pipe: its noise schedule is learnt. name: addresses the random numbers beside `seed`. caption_dropout: the share of
+    pipe: gives the noise schedule. name: addresses the random numbers beside `seed`. caption_dropout: the share of
     images whose prompt is replaced by "" (0..1). weights: float (n,), how often an image enters a batch relative to the
     others; default equally often.
     """
@@ -52,12 +52,12 @@ class TrainingBatches:
         mirrored = torch.randint(2, (size,), generator=source)
         without_words = torch.rand(size, generator=source) < self.caption_dropout
         fractions = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
-        here = slice(places.start, places.stop)
+        part = slice(places.start, places.stop)
         addresses = [(step, k) for k in places]
-        return self._batch(rows[here], mirrored[here], without_words[here], fractions[here], addresses)
+        return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], addresses)
 
     def validation(self, rows: range) -> dict[str, torch.Tensor]:
-        """Images `rows` as they are, with their words, each at a time and with noise that never change.
+        """Images `rows` without mirroring or caption dropout, each at a time and with noise that never change.
 
         Returns what `at` returns.
         """

@@ -4,8 +4,8 @@
     torchrun --standalone --nproc_per_node 4 -m p2d_lib.finetune.distributed paper
     ./run_all.sh --profile paper
 
-Each process computes its share of every batch. What is left are finished checkpoints in the run's scratch folder, which
-03 takes up without fitting again. Parameters are those of the run (data/runs/<run>/parameters.json), so the sum over
+Each process computes its share of every batch. It leaves finished checkpoints in the run's scratch folder, from which
+03 continues without fitting again. Parameters are those of the run (data/runs/<run>/parameters.json), so the sum over
 processes equals one process but for float rounding. .venv/bin/torchrun comes with PyTorch.
 """
 

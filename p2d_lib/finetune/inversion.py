@@ -1,4 +1,4 @@
-"""Textual inversion: fits the embedding of one new word."""
+"""Textual inversion: fits the embedding of one new token."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,28 +15,28 @@ from p2d_lib.models import encoding, pipelines
 from p2d_lib.models.checkpoints import Checkpoints
 
 
-def fit_word(
+def fit_token(
     pipe,
     encoded: Encoded,
     prompts: Sequence[str],
     recipe: Recipe,
-    word: str,
+    token: str,
     start: str,
     weights: np.ndarray | None = None,
     checkpoints: Checkpoints | None = None,
     monitoring: Monitoring = NO_MONITORING,
 ) -> pd.DataFrame:
-    """Adds a word to the tokenizer and fits its embedding, nothing else; returns the log.
+    """Adds a token to the tokenizer and fits its embedding, nothing else; returns the log.
 
-    Textual inversion (Gal et al., arXiv:2208.01618). prompts: one per image, with the word in them. start: words of the
-    tokenizer whose mean embedding is the first value. weights: as of `fit_adapter`. Raises ValueError for a word that
-    the tokenizer has already, and for SDXL.
+    Textual inversion (Gal et al., arXiv:2208.01618). prompts: one per image, which contain the token. start: words of
+    the tokenizer whose mean embedding is the first value. weights: as of `fit_adapter`. Raises ValueError for a token
+    that the tokenizer has already, and for SDXL.
     """
     if pipelines.is_xl(pipe):
         raise ValueError("textual inversion is for pipelines with one text encoder; this is SDXL, which has two")
-    if not pipe.tokenizer.add_tokens(word):
-        raise ValueError(f"{word!r} is a token already: choose a word that no prompt has, such as <{word}>")
-    place = pipe.tokenizer.convert_tokens_to_ids(word)
+    if not pipe.tokenizer.add_tokens(token):
+        raise ValueError(f"{token!r} is a token already: choose a word that no prompt has, such as <{token}>")
+    place = pipe.tokenizer.convert_tokens_to_ids(token)
     pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
     table = pipe.text_encoder.get_input_embeddings()
     start_ids = pipe.tokenizer(start, add_special_tokens=False)["input_ids"]
@@ -44,12 +44,12 @@ def fit_word(
     table.weight.data[place] = vector.detach().to(table.weight.dtype)  # the new row's memory is not initialised
     encoded = replace(encoded, ids=encoding.tokens(pipe, [*prompts, ""]).int())
     batches = [(TrainingBatches(pipe, encoded, recipe.seed, "word", recipe.caption_dropout, weights), 1.0)]
-    key = digest(*(value for part in (pipe.unet, pipe.text_encoder) for value in part.state_dict().values()), word)
+    key = digest(*(value for part in (pipe.unet, pipe.text_encoder) for value in part.state_dict().values()), token)
 
-    def put(_, inputs: tuple, embeddings: torch.Tensor) -> torch.Tensor:
+    def insert(_, inputs: tuple, embeddings: torch.Tensor) -> torch.Tensor:
         return torch.where((inputs[0] == place)[..., None], vector.to(embeddings.dtype), embeddings)
 
-    handle = table.register_forward_hook(put)
+    handle = table.register_forward_hook(insert)
     try:
         log = fit_denoiser(pipe, [], [vector], batches, recipe, "textual-inversion", checkpoints, key, monitoring)
     finally:

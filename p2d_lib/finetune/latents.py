@@ -1,4 +1,4 @@
-"""What training reads of images and prompts, computed once, kept in shards named by their content, read row by row."""
+"""Encoded images and prompts: computed once, kept on disk in shards named by their content, read row by row."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -78,7 +78,8 @@ def encode(
     a shard whose content it holds is not computed again. words: "tokens" where the text encoder is trained, since
     embeddings would change. Several processes share the work.
 
-    A mirrored mole is a mole: both views are kept, since the latent of a mirror image is not the mirrored latent.
+    Images are also trained on mirrored. Both views are encoded, since the latent of a mirror image is not the mirrored
+    latent.
     """
     of_images = digest(*_state(pipe.vae))
     of_words = digest(*(p for part in pipelines.encoders(pipe) for p in _state(part)))
@@ -140,7 +141,7 @@ def shards(device: torch.device, name: str, n: int, key: Callable, compute: Call
 
 
 def _state(part: torch.nn.Module) -> list:
-    """What the output of a part depends on: its weights and their names, its settings (not where it came from)."""
+    """What the output of a part depends on: its weights and their names, its settings (not its origin)."""
     settings = part.config.to_dict() if hasattr(part.config, "to_dict") else part.config
     settings = sorted((name, str(value)) for name, value in settings.items() if not name.startswith("_"))
     return [repr(settings), *(value for item in part.state_dict().items() for value in item)]

@@ -126,7 +126,7 @@ class _Training:
     def __init__(self, parameters, loss, recipe: Recipe, name: str, checkpoints, key: str, monitoring: Monitoring):
         self.parameters, self.loss, self.recipe, self.name = parameters, loss, recipe, name
         self.device = parameters[0].device
-        processes(self.device)  # first: it knows how long one may wait for another
+        processes(self.device)  # first, since it sets how long processes wait for each other
         self.run = Accelerator(
             cpu=self.device.type == "cpu", log_with=list(monitoring.trackers) or None,
             project_dir=monitoring.folder and str(monitoring.folder),
@@ -233,12 +233,13 @@ def _sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
 
 
 def _check_divergence(log: Sequence[dict], new: int, recipe: Recipe, name: str, path: Path | None) -> None:
-    left = f"; the last good checkpoint is {path}" if path and path.exists() else ""
+    last_good = f"; the last good checkpoint is {path}" if path and path.exists() else ""
     for row in log[-new:]:
-        for what in ("loss", "gradient"):
-            if not math.isfinite(row[what]):
+        for quantity in ("loss", "gradient"):
+            if not math.isfinite(row[quantity]):
                 raise Diverged(
-                    f"{name}: the {what} is {row[what]} at step {row['step']}: lower the learning rate{left}"
+                    f"{name}: the {quantity} is {row[quantity]} at step {row['step']}: lower the learning rate"
+                    f"{last_good}"
                 )
     losses = [row["loss"] for row in log]
     if len(losses) >= 3 * SYNC_EVERY:
@@ -246,7 +247,7 @@ def _check_divergence(log: Sequence[dict], new: int, recipe: Recipe, name: str, 
         if now > recipe.divergence * before:
             raise Diverged(
                 f"{name}: the loss is {now:.3g} at step {log[-1]['step']}, {now / before:.1f} times its median before: "
-                f"lower the learning rate{left}"
+                f"lower the learning rate{last_good}"
             )
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from p2d_lib.device import generator, half
 from p2d_lib.finetune.batches import TrainingBatches
-from p2d_lib.finetune.inversion import fit_word
+from p2d_lib.finetune.inversion import fit_token
 from p2d_lib.finetune.latents import Encoded, Stored, digest, distinct_prompts, shards
 from p2d_lib.finetune.loop import NO_MONITORING, Monitoring, Recipe, fit, mean_loss
 from p2d_lib.finetune.loss import check_schedule, denoising_loss
@@ -72,7 +72,7 @@ def fit_inversion(
 ) -> dict[str, pd.DataFrame]:
     """Textual inversion, as `fit_baseline`. encoded: as for the adapter; prompts: of its images, without the token."""
     with_token = [model.insert(prompt) for prompt in prompts]
-    log = fit_word(model.pipe, encoded, with_token, recipe, model.token, "image", weights, checkpoints, monitoring)
+    log = fit_token(model.pipe, encoded, with_token, recipe, model.token, "image", weights, checkpoints, monitoring)
     return {INVERSION: log}
 
 

@@ -1,4 +1,4 @@
-"""Images as the pixel-space baselines read them: reduced once, kept on disk as uint8, scaled when a batch is read."""
+"""Images for the pixel-space baselines: reduced once, kept on disk as uint8, scaled when a batch is read."""
 
 from pathlib import Path
 

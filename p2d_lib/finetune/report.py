@@ -77,7 +77,7 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = plt.subplots(lines, 3, figsize=(figures.TEXT_WIDTH, 1.3 * lines), squeeze=False)
     for axis, (name, log) in zip(axes.flat, logs.items(), strict=False):
         figures.losses(axis, log)
-        axis.set(title=name, xlabel="", ylabel="")
+        axis.set_title(name)
     for axis in axes.flat[len(logs) :]:
         axis.set_axis_off()
     plt.setp(axes[-1], xlabel="step")
@@ -100,7 +100,7 @@ def samples_figure(stages: Stages) -> Figure:
 def findings(
     stages: Stages, table: pd.DataFrame, scores: Mapping[str, float], chance: Mapping[str, float]
 ) -> list[str]:
-    """What the numbers say, one sentence or two per item."""
+    """The results, one or two sentences per item."""
     return [
         _adapter_finding(stages, table.set_index("model").loc["adapter"]),
         f"Baselines fitted beside it: {', '.join(stages.p.baselines) or 'none'}.",

@@ -1,4 +1,4 @@
-"""Fits the scout: a small network that reads diagnosis and dermoscopic features off an image."""
+"""Fits the scout: a small network that predicts diagnosis and dermoscopic features from an image."""
 
 import numpy as np
 import pandas as pd
@@ -39,5 +39,5 @@ def fit_scout(
 
 
 def balanced_accuracy(scout: classifiers.Classifier, split: Split, device: torch.device) -> float:
-    """Mean over classes of the share read as what they are (0..1; chance is 1 / classes)."""
+    """Mean over classes of the share of images that are read right (0..1; chance is 1 / classes)."""
     return balanced_accuracy_score(split.labels, np.argmax(classifiers.predict(scout, split.pixels, device)["p"], 1))

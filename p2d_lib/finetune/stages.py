@@ -32,9 +32,9 @@ SCRATCH = ("checkpoints", "previews", "pixels", "prior")  # of no use once 03 ha
 
 @dataclass
 class Stages:
-    """Fits what 03 leaves, one method a stage; what is fitted and its log is remembered for the report.
+    """Fits the models of 03, one method a stage; logs and samples are kept for the report.
 
-    run: of 03. p: its parameters. An interrupted stage continues from its checkpoint when it is called again.
+    run: the run of 03. p: its parameters. An interrupted stage continues from its checkpoint when it is called again.
     """
 
     run: Run
@@ -54,7 +54,7 @@ class Stages:
         self.examples = {"prompts": examples["prompt"].tolist(), "seeds": seeds, "size": self.size}
 
     def recipe(self, steps: int, learning_rate: float) -> Recipe:
-        """The recipe of one diffusion model; what all share comes from the parameters."""
+        """The recipe of one diffusion model; the settings that all share come from the parameters."""
         shared = (
             "batch_size", "seed", "schedule", "snr_gamma", "caption_dropout", "ema", "accumulate",
             "gradient_checkpointing",
@@ -166,8 +166,8 @@ class Stages:
         return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
 
     def _prior(self, pipe, words: str) -> latents.Encoded:
-        some = self.train.cases.groupby("dx").head(self.p.prior_per_class)
-        prompts, seeds = some["prompt"].tolist(), [derive(self.p.seed, "prior", i) for i in some["image_id"]]
+        cases = self.train.cases.groupby("dx").head(self.p.prior_per_class)
+        prompts, seeds = cases["prompt"].tolist(), [derive(self.p.seed, "prior", i) for i in cases["image_id"]]
         pixels = sample_prior(pipe, prompts, seeds, self.run.scratch("prior"), size=self.size, **self.guidance())
         return latents.encode(pipe, pixels, prompts, self.run.scratch("latents"), words=words)
 

@@ -42,7 +42,9 @@ _SIDE, _SIDE_OF_COLOUR, _COLOUR = 12, 8, 1.75  # colour is coarser, as JPEG keep
 _OPPONENT = np.array([[0.299, 0.587, 0.114], [1, -1, 0], [0, 1, -1]], np.float32).T
 _U, _V = np.mgrid[:_SIDE, :_SIDE]
 _LOW = (_U + _V < _SIDE) & (_U + _V > 0)
-_FINER = np.where(_LOW, np.hypot(_U, _V) ** 0.5, 0).astype(np.float32)  # pictures differ more in what is finer
+_FINER = np.where(_LOW, np.hypot(_U, _V) ** 0.5, 0).astype(
+    np.float32
+)  # pictures differ more in their finer frequencies
 _WEIGHT = np.stack([_FINER, *[_COLOUR * _FINER * (_U + _V < _SIDE_OF_COLOUR)] * 2]).astype(np.float32)
 _PARITIES = [_LOW & (np.reshape(odd, (2, 1, 1)) == (_U % 2, _V % 2)).all(0) for odd in np.ndindex(2, 2)]
 
@@ -70,7 +72,7 @@ def opponent_planes(images: np.ndarray, balanced: bool, at_once: int = 500) -> I
 
 
 def fingerprint(images: np.ndarray, boxes: Sequence[Box] = (WHOLE,)) -> np.ndarray:
-    """What stays of a picture however it is compressed, exposed, balanced or scaled a little.
+    """Features of a picture that compression, exposure, white balance and a small change of scale hardly alter.
 
     images: uint8 (n, h, w, 3), at least 12 px. boxes: the parts of each picture to take, by default all of it. Returns
     float32 (n x boxes, 3, 12, 12), the boxes of a picture one after the other: the low frequencies of the discrete
@@ -104,13 +106,13 @@ def _normed(prints: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _common(prints: np.ndarray) -> np.ndarray:
-    """What pictures have in common however they are turned: a round spot, dark corners; (3, 12, 12)."""
+    """What all pictures share in every orientation, such as a round spot and dark corners: (3, 12, 12)."""
     mean = prints.mean(axis=0) * ((_U % 2 == 0) & (_V % 2 == 0))
     return (mean + mean.swapaxes(1, 2)) / 2
 
 
 def _centred(prints: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """Fingerprints less what is common to a set, of length 1; what has no picture stays 0."""
+    """Fingerprints less what is common to a set, of length 1; a fingerprint of 0 stays 0."""
     return _normed(np.where(prints.any(axis=(1, 2, 3), keepdims=True), prints - common, 0), 1e-3)
 
 

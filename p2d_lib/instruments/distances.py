@@ -1,6 +1,6 @@
 """How far one set of images lies from another: Fréchet distance, KID, precision, recall, density and coverage.
 
-All functions take features, floats (n, d), of whatever network. A number means something only beside another one from
+All functions take features, floats (n, d), of any network. A number means something only beside another one from
 the same network, image size and n: the bias of the Fréchet distance grows as n falls and differs from model to model
 (Chong, Forsyth, CVPR 2020, arXiv 1911.07023).
 """
@@ -58,11 +58,11 @@ def cubic_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> dict[str, float]:
     """Precision and recall (Kynkäänniemi et al., NeurIPS 2019), density and coverage (Naeem et al., ICML 2020).
 
-    real (n, d), synthetic (m, d). The ball of an image reaches to its k-th nearest neighbour in its own set.
-    precision: share of synthetic images inside a real ball; density: real balls that a synthetic image lies in, over k
-    (may exceed 1); recall: share of real images inside a synthetic ball; coverage: share of real balls that hold a
-    synthetic image. One far real image has a ball that anything falls into, so precision may call noise good: look at
-    negative controls before it is used. Raises ValueError unless both sides have more than k rows.
+    real (n, d), synthetic (m, d). The ball of an image reaches to its k-th nearest neighbour in its own set. precision:
+    share of synthetic images inside a real ball; density: real balls that a synthetic image lies in, over k (may exceed
+    1); recall: share of real images inside a synthetic ball; coverage: share of real balls that hold a synthetic image.
+    One far real image has a ball that anything falls into, so precision may call noise good: check it on negative
+    controls before it is used. Raises ValueError unless both sides have more than k rows.
     """
     if min(len(real), len(synthetic)) <= k:
         raise ValueError(f"k = {k} neighbours need more than {k} images, there are {len(real)} and {len(synthetic)}")

@@ -5,7 +5,7 @@ Davison, Hinkley, Bootstrap Methods and their Application, 1997, sec. 3.8). Arra
 (1 + B,): index 0 is the statistic on the original sample, 1..B are the replicates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,30 +22,12 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A difference of two arms, its two-sided interval and the two-sided p-value of no difference."""
+    """A paired difference, its two-sided interval and the two-sided p-value of no difference."""
 
     difference: float
     low: float
     high: float
     p: float
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float],
-    groups: Sequence,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """A statistic with its percentile interval; whole groups (lesions) are resampled.
-
-    statistic: takes an int array of row numbers (n,), repeats included, and returns a number; NaN where it is
-    undefined. groups: the group of each row (n,). Replicates that are NaN are left out of the interval. Raises
-    ValueError when a row has no group.
-    """
-    weights = resample(groups, n_resamples, seed)
-    rows = np.arange(weights.shape[1])
-    return summarise([statistic(np.repeat(rows, times)) for times in weights], level)
 
 
 def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:

@@ -11,19 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from p2d_lib.instruments import distances
+from p2d_lib.instruments.intervals import Difference
 from p2d_lib.instruments.jackknife import GROUPS, jackknife
 
 PERMUTATIONS = 999
 METRICS = {"frechet": distances.frechet, "kid": distances.kid}
-
-
-class Paired(NamedTuple):
-    """A paired difference, its 95 % interval and the two-sided p-value of no difference."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
 
 
 class PermutationTest(NamedTuple):
@@ -35,7 +27,7 @@ class PermutationTest(NamedTuple):
 
 def nearer(
     first: np.ndarray, second: np.ndarray, reference: np.ndarray, metric: str = "frechet", n_groups: int = GROUPS
-) -> Paired:
+) -> Difference:
     """Distance of first to the reference less that of second, all features (n, d): below 0, first is nearer.
 
     metric: a key of METRICS. Row i of first and second is a pair, row i of the reference a real image of its class;
@@ -50,15 +42,15 @@ def nearer(
     def difference(rows: np.ndarray) -> np.ndarray:
         return np.array([distance(first[rows], reference[rows]) - distance(second[rows], reference[rows])])
 
-    found = jackknife(difference, len(first), n_groups)
-    return Paired(*(float(value[0]) for value in found))
+    estimates = jackknife(difference, len(first), n_groups)
+    return Difference(*(float(value[0]) for value in estimates))
 
 
 def matched(scores: np.ndarray, n_permutations: int = PERMUTATIONS, seed: int = 0) -> PermutationTest:
-    """Whether things fit their own partner better than somebody's: the mean of the diagonal of scores (n, n).
+    """Whether images fit their own prompts better than those of others: the mean of the diagonal of scores (n, n).
 
-    scores[i, j]: how well thing i (an image) fits partner j (a prompt). The hypothesis is that the partners are dealt
-    at random: permutations of the columns give the distribution, whose mean is that of all scores.
+    scores[i, j]: how well image i fits prompt j. The null hypothesis is that images and prompts are paired at random:
+    permutations of the columns give its distribution, whose mean is that of all scores.
     """
     rng, rows = np.random.default_rng(seed), np.arange(len(scores))
     permuted = [scores[rows, rng.permutation(len(scores))].mean() for _ in range(n_permutations)]

@@ -9,41 +9,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
-from sklearn import metrics
 
 from p2d_lib.vocabulary import DX
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 
 
-def scores(dx: Sequence[str], dx_read: Sequence[str], p: ArrayLike | None = None) -> dict[str, float]:
-    """How well diagnoses are read: accuracy, balanced_accuracy, macro_f1 and auc, each in 0..1.
-
-    dx, dx_read: true and read diagnoses (n,). p: probabilities (n, 7) in the order of `vocabulary.DX`; without them,
-    or with a NaN among them, auc is NaN. Means over classes run over the classes that occur in dx; auc is the mean of
-    one class against the rest over those of them that have a rest. Raises ValueError for an unknown diagnosis.
-    """
-    truth, read = _codes(dx), _codes(dx_read)
-    present = np.unique(truth)
-    p = np.full((len(truth), len(DX)), np.nan) if p is None else np.asarray(p, float)
-    areas = len(present) > 1 and not np.isnan(p).any()
-    one_vs_rest = [metrics.roc_auc_score(truth == k, p[:, k]) for k in present] if areas else []
-    return {
-        "accuracy": metrics.accuracy_score(truth, read),
-        "balanced_accuracy": metrics.recall_score(truth, read, labels=present, average="macro", zero_division=0),
-        "macro_f1": metrics.f1_score(truth, read, labels=present, average="macro", zero_division=0),
-        "auc": float(np.mean(one_vs_rest)) if one_vs_rest else float("nan"),
-    }
-
-
 def resampled_scores(
     dx: Sequence[str], dx_read: Sequence[str], p: ArrayLike | None, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """`scores` of many bootstrap resamples at once: {score: float (len(weights),)}.
+    """How well diagnoses are read, on the sample and on its replicates: {score: float (len(weights),)}, 0..1.
 
-    weights: (1 + B, n), `intervals.resample` of the rows' lesions. Equal to scores of the repeated rows, some hundred
-    times faster: confusion matrices are one product with the weights, and areas are weighted rank sums of rows that
-    are sorted once.
+    dx, dx_read: true and read diagnoses (n,). p: probabilities (n, 7) in the order of `vocabulary.DX`; without them, or
+    with a NaN among them, auc is NaN. weights: (1 + B, n), `intervals.resample` of the rows' lesions. Means over
+    classes run over the classes that occur in a replicate; auc is the mean of one class against the rest over those of
+    them that have a rest. Some hundred times faster than repeating the rows: confusion matrices are one product with
+    the weights, and areas are weighted rank sums of rows that are sorted once. Raises ValueError for an unknown
+    diagnosis.
     """
     truth, read, weights = _codes(dx), _codes(dx_read), np.asarray(weights, float)
     cells = np.eye(len(DX) ** 2)[truth * len(DX) + read]

@@ -1,7 +1,7 @@
 """Can a classifier tell one set from another? The classifier two-sample test (Lopez-Paz, Oquab, ICLR 2017).
 
-Half (0.5) means that it cannot; 1 that it always can. No distance is so plain: whatever two sets differ in, and the
-features show, is used.
+An area of 0.5 means that it cannot, 1 that it always can. The test makes use of every difference between two sets that
+their features show.
 """
 
 import numpy as np

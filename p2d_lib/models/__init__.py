@@ -1,4 +1,4 @@
-"""Things with weights: how they are built, fitted, saved and called. They import the ground floor only.
+"""Things with weights: how they are built, fitted, saved and used. They import the ground floor only.
 
 Diffusion
   pipelines          load, save or point to a Stable Diffusion pipeline

@@ -1,6 +1,6 @@
 """BERTScore: how near two texts are in the word vectors of a language model (Zhang et al., ICLR 2020).
 
-torchmetrics 1.9 sorts texts and references by length, each for itself, and scores pairs that do not belong together.
+Not by torchmetrics 1.9, which sorts texts and references by length separately and so scores wrong pairs.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def f1(
     """F1 of each text with its reference, -1..1, float32 (n,); neither weighted by rarity nor rescaled.
 
     model: a folder, hub id or id@revision of a BERT-like model, e.g. "roberta-large". layer: whose vectors are
-    compared, 0 (the word table) to the number of layers; without it, three quarters up, near the best ones of the
-    paper (its Table 8). As in the authors' package, marks of beginning and end may be matched but do not count. A text
-    without words scores 0.
-    Raises ValueError where texts and references differ in number, WeightsError where there is no such model.
+    compared, from 0 (the token table) to the number of layers; default three quarters of that number, near the best
+    layers in Table 8 of the paper. As in the authors' package, marks of beginning and end may be matched but do not
+    count. A text without words scores 0. Raises ValueError where texts and references differ in number, WeightsError
+    where there is no such model.
     """
     if len(texts) != len(references):
         raise ValueError(f"{len(texts)} texts and {len(references)} references: each text needs its own")

@@ -1,4 +1,4 @@
-"""Unfinished fits on disk: written by the clock, taken up by the same work alone."""
+"""Unfinished fits on disk: written every few minutes, continued only by the same work."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ EVERY_MINUTES = 10.0
 class Checkpoints:
     """A folder of checkpoints, one file per fit.
 
-    every_minutes: how often a running fit is written, at least; its end is always written. 0: as often as the fit asks.
+    every_minutes: how often a running fit is written, at least; its end is always written. 0: at each call of the fit.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Checkpoint:
     def load(self, device: torch.device) -> dict | None:
         """The state that was saved under the same key, on `device`; None where there is none.
 
-        It says what it does, since work that silently begins again looks like work that goes on.
+        It prints whether the fit continues or begins again, since both look alike otherwise.
         """
         if not self.path.exists():
             return None
@@ -61,7 +61,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def restore(self, parts: Mapping[str, Any], device: torch.device) -> list:
-        """Puts the saved state into `parts` (what has a state_dict) and returns the log; [] where nothing was saved."""
+        """Puts the saved state into `parts` (objects with a state_dict) and returns the log ([] without one)."""
         state = self.load(device)
         if state is None:
             return []

@@ -1,6 +1,6 @@
 """Networks that classify dermoscopic images: a head for dx and, optionally, one for the vocabulary's features.
 
-The scout of 03 and the classifiers of the arms of 06 are such networks.
+The scout of 03 and the classifiers of 06 are such networks.
 """
 
 import json
@@ -171,8 +171,8 @@ def epochs(n: int, steps: int, batch_size: int, seed: int) -> np.ndarray:
 def balanced(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.ndarray:
     """Batches in which each class is equally frequent: indices (steps, batch_size). See `images_of_classes`."""
     classes = np.unique(labels)
-    wanted = classes[epochs(len(classes), steps, batch_size, derive(seed, "classes"))]
-    return images_of_classes(labels, wanted, derive(seed, "images"))
+    classes_of_places = classes[epochs(len(classes), steps, batch_size, derive(seed, "classes"))]
+    return images_of_classes(labels, classes_of_places, derive(seed, "images"))
 
 
 def images_of_classes(labels: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:

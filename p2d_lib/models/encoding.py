@@ -49,7 +49,7 @@ def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
 
     Raises PromptError for a prompt that is longer than the text encoder.
     """
-    both = []
+    ids_of_encoders = []
     for tokenizer in (pipe.tokenizer, pipe.tokenizer_2) if is_xl(pipe) else (pipe.tokenizer,):
         length = tokenizer.model_max_length
         ids = tokenizer(list(prompts), padding="max_length", max_length=length)["input_ids"]
@@ -59,8 +59,8 @@ def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
                 f"the text encoder takes {length - 2} tokens and would cut one of {len(ids[longest]) - 2}: "
                 f"{prompts[longest]!r}; lower 02_describe.max_tokens or max_features"
             )
-        both.append(torch.tensor(ids))
-    return torch.stack(both, dim=1) if is_xl(pipe) else both[0]
+        ids_of_encoders.append(torch.tensor(ids))
+    return torch.stack(ids_of_encoders, dim=1) if is_xl(pipe) else ids_of_encoders[0]
 
 
 def encode_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -76,7 +76,7 @@ def encode_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch
 
 @torch.no_grad()
 def encode_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
-    """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline wants it.
+    """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline was trained with it.
 
     Raises PromptError for a prompt that is longer than the text encoder.
     """
@@ -94,7 +94,9 @@ def zero_empty_prompts(
     """
     if not getattr(pipe.config, "force_zeros_for_empty_prompt", False):
         return encoded
-    return {name: kept.masked_fill(is_empty.view(-1, *[1] * (kept.ndim - 1)), 0) for name, kept in encoded.items()}
+    return {
+        name: tensor.masked_fill(is_empty.view(-1, *[1] * (tensor.ndim - 1)), 0) for name, tensor in encoded.items()
+    }
 
 
 def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:

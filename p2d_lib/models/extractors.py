@@ -1,8 +1,8 @@
 """Feature extractors: networks whose features of two sets of images are compared, in one registry.
 
-`REGISTRY` holds one entry for each kind. A kind is recognised by a file in the extractor's folder. Whatever is
-registered is cached alike: features are kept under the SHA-256 of the pixels that were embedded, so that a changed crop
-or a reduced image is another image.
+`REGISTRY` holds one entry for each kind. A kind is recognised by a file in the extractor's folder. All kinds are cached
+in the same way: features are kept under the SHA-256 of the pixels that were embedded, so that a changed crop or a
+reduced image is another image.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def kind(folder: Path) -> str:
 
 
 def identity(folder: Path) -> str:
-    """What captions and caches call an extractor: its kind, a hyphen, 12 digits of its weights' SHA-256."""
+    """The name of an extractor in captions and caches: its kind, a hyphen, 12 digits of its weights' SHA-256."""
     name = kind(folder)
     return f"{name}-{sha256(folder / REGISTRY[name].weights)[:12]}"
 
@@ -87,7 +87,7 @@ class Extractor:
 
     def __init__(self, folder: Path, device: torch.device, cache: Path | None = None):
         self.folder, self.device, self.name = folder, device, identity(folder)
-        self.note = REGISTRY[kind(folder)].note  # what a reader of its distances must know
+        self.note = REGISTRY[kind(folder)].note  # what one must know to judge its distances
         self._cache = cache / self.name if cache else None
         self._known: dict[str, np.ndarray] = {}
         self._embed: Embed | None = None

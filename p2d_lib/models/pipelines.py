@@ -30,8 +30,8 @@ def load(
     """A pipeline, in evaluation mode, on `device`: Stable Diffusion 1, 2 or XL.
 
     base: "tiny" (the weights that ship), "random" (`tiny_pipeline(seed)`), a folder in the diffusers layout, a folder
-    with a pointer that `save_or_point` wrote, a Hugging Face id or id@revision. Raises BaseError when there is no such
-    thing, and when a pointer leads to other weights than it did when it was written.
+    with a pointer that `save_or_point` wrote, a Hugging Face id or id@revision. Raises BaseError when it does not
+    exist, and when a pointer leads to other weights than it did when it was written.
     """
     pointer, recorded = Path(base) / POINTER, {}
     if pointer.exists():
@@ -71,12 +71,12 @@ def _from_source(base: str, dtype: torch.dtype) -> DiffusionPipeline:
 
 
 def is_xl(pipe: DiffusionPipeline) -> bool:
-    """Whether it has SDXL's two text encoders (Podell et al., arXiv:2307.01952)."""
+    """Whether a pipeline has SDXL's two text encoders (Podell et al., arXiv:2307.01952)."""
     return getattr(pipe, "text_encoder_2", None) is not None
 
 
 def encoders(pipe: DiffusionPipeline) -> list[torch.nn.Module]:
-    """Its text encoders: one, or SDXL's two."""
+    """The text encoders of a pipeline: one, or SDXL's two."""
     return [pipe.text_encoder, pipe.text_encoder_2] if is_xl(pipe) else [pipe.text_encoder]
 
 

@@ -37,9 +37,9 @@ from p2d_lib.words.render import PromptError
 
 RECORD = "baseline.json"  # name, sizes and text encoder of a saved baseline
 UPSAMPLING_FACTOR = 4  # of a cascade
-# A cascade's small image gets noise, so that the upsampler forgives its faults: in training that of a random step of
-# the schedule up to the first number (as Stable Diffusion's upscaler), in sampling that of the second, which is a
-# standard deviation of 0.08 on pixels in -1..1.
+# A cascade's small image gets noise, so that the upsampler learns to tolerate its faults: in training the noise of a
+# random step of the schedule up to the first number (as in Stable Diffusion's upscaler), in sampling that of the
+# second, which is a standard deviation of 0.08 on pixels in -1..1.
 MAX_TRAINING_NOISE_STEP, SAMPLING_NOISE_STEP = 350, 20
 
 # The networks of each baseline by stage: tiny ones for a CPU, full ones for a GPU.
@@ -71,8 +71,8 @@ class TextEncoder:
     """A frozen text encoder of transformers, with its tokenizer.
 
     source: "tiny" (that of the base that ships), a folder that transformers or diffusers wrote, a Hugging Face id or
-    id@revision; of CLIP and of an encoder-decoder the text encoder is taken. Raises BaseError when there is no such
-    thing.
+    id@revision; of CLIP and of an encoder-decoder the text encoder is taken. Raises BaseError when it does not
+    exist.
     """
 
     def __init__(self, source: str | Path, device: torch.device | str = "cpu"):

@@ -1,4 +1,4 @@
-"""Vision-language models: any image-text-to-text model of transformers, asked one question about each image.
+"""Vision-language models: any image-text-to-text model of transformers, with one question about each image.
 
 Three kinds of answer: free text (`generate`), scores in a JSON object that is valid for any model (`scores`), and one
 of a few options (`choose`). All three are greedy or exact, so the same model gives the same answer.
@@ -33,7 +33,7 @@ _UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorEr
 
 
 class VlmError(Exception):
-    """A model that cannot be loaded or asked; the message names it and says what to do."""
+    """A model that cannot be loaded or questioned; the message names it and says what to do."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ def load(
 
     dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
     2022), by hub id or folder. Code that comes with a model is never run. Raises VlmError for a model or adapter that
-    is not there, is of another kind, or lacks weights, which would otherwise be random.
+    does not exist, is of another kind, or lacks weights, which would otherwise be random.
     """
     try:
         source = weights.resolve(name)
@@ -220,7 +220,7 @@ def _answer(vlm: Vlm, question: str, answer: str) -> torch.Tensor:
 def _skeleton(vlm: Vlm, question: str, fields: Sequence[str]) -> tuple[torch.Tensor, list[int], torch.Tensor]:
     """The JSON's tokens with 0 in all slots (length,), the places of the slots, each slot's digits (n_fields, 10).
 
-    Whatever token tells the digits apart is taken, "5" as well as ".5", if all ten fillings are cut alike but for it.
+    The token that distinguishes the digits is taken, "5" as well as ".5", if all ten fillings are cut alike but for it.
     """
     filled = ["{" + ", ".join(f"{json.dumps(field)}: 0.{digit}" for field in fields) + "}" for digit in range(10)]
     answers = [_answer(vlm, question, text) for text in filled]

@@ -99,7 +99,7 @@ class Describe(Notebook):
     )
 
     @model_validator(mode="after")
-    def _what_describers_need(self):
+    def _models_are_named(self):
         needs_api = "api" in self.describers or (self.caption_mode, self.rewriter) == ("rewritten", "api")
         if "vlm" in self.describers and not self.vlm_model:
             raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")

@@ -1,7 +1,7 @@
 """The profiles (params/*.yaml): files of parameters for all notebooks, checked before anything runs.
 
-`extends: smoke` takes another profile's values where a file gives none. Unknown names, wrong types and impossible
-values are refused with the place that gave them and the nearest valid name.
+`extends: smoke` takes another profile's values for all parameters that a file does not have. Unknown names, wrong types
+and impossible values are refused with their place and the nearest valid name.
 """
 
 import ast
@@ -35,7 +35,7 @@ MODELS = {
     "08_fairness": Fairness,
 }
 
-Value = tuple[Any, str]  # a value and the place that gave it: a profile's file or an option of the command line
+Value = tuple[Any, str]  # a value and where it comes from: a profile's file or an option of the command line
 
 
 class ParameterError(Exception):
@@ -113,9 +113,9 @@ def _load(name: str) -> dict[str, dict[str, Value]]:
 
 
 def check(notebook: str, values: dict, place: str = "parameters") -> Notebook:
-    """The parameters of one notebook as its model; what is not given has its default.
+    """The parameters of one notebook as its model; a missing one has its default.
 
-    place: what gave the values, for the message. Raises ParameterError naming the parameter and what is wrong.
+    place: where the values come from, for the message. Raises ParameterError naming the parameter and what is wrong.
     """
     return _check(notebook, {name: (value, place) for name, value in values.items()}, place)
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from p2d_lib.parameters.types import Notebook, ShareBelow1
+from p2d_lib.parameters.types import NoiseInterval, Notebook, ShareBelow1
 
 GuidanceScale = Annotated[float, Field(ge=0, le=30)]
 
@@ -36,7 +36,7 @@ class Sample(Notebook):
     )
 
     guidance_scale: GuidanceScale = Field(5.0, description="Classifier-free guidance; 1 and less: none.")
-    guidance_interval: Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)] = Field(
+    guidance_interval: NoiseInterval = Field(
         [1.4, 3.0], description="Noise levels (sigma) between which guidance acts."
     )
     baseline_guidance: GuidanceScale = Field(
@@ -67,9 +67,7 @@ class Sample(Notebook):
     sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
 
     @model_validator(mode="after")
-    def _shard_and_interval(self):
+    def _shard_is_one_of_n(self):
         if not self.shard[0] < self.shard[1]:
             raise ValueError(f"shard: {self.shard}: write [i, n] with i from 0 to n - 1")
-        if not self.guidance_interval[0] < self.guidance_interval[1]:
-            raise ValueError(f"guidance_interval: {self.guidance_interval}: the lower noise level comes first")
         return self

@@ -37,12 +37,11 @@ def cheap_features(images: np.ndarray, measurements: pd.DataFrame) -> pd.DataFra
 def suspect_labels(features: pd.DataFrame, dx: Sequence[str], groups: Sequence[str], seed: int) -> pd.DataFrame:
     """Which labels a model that has not seen them doubts: dx, self_confidence (0..1), suggested, flagged, per row.
 
-    Confident learning (Northcutt, Jiang, Chuang, JAIR 70, 2021): self_confidence is the probability of the given dx,
-    suggested the likeliest of the dx whose probability reaches its own mean over the rows given it, and a label is
-    flagged when that is another. Probabilities are those of linear discriminant analysis (shrunk after Ledoit, Wolf
-    2004), out of up to five folds by group (lesion_id), and the mean over a group's rows.
-    features: numbers, NaN allowed (n, p), e.g. `cheap_features`; dx: one per group. Raises ValueError for a dx with
-    one group only.
+    Confident learning (Northcutt, Jiang, Chuang, JAIR 70, 2021): self_confidence is the probability of the row's own
+    dx, suggested the likeliest of the dx whose probability reaches its own mean over the rows that have it, and a label
+    is flagged when it differs from that. Probabilities are those of linear discriminant analysis (shrunk after Ledoit,
+    Wolf 2004), out of up to five folds by group (lesion_id), and the mean over a group's rows. features: numbers, NaN
+    allowed (n, p), e.g. `cheap_features`; dx: one per group. Raises ValueError for a dx with one group only.
     """
     table = pd.DataFrame({"dx": np.asarray(dx), "group": np.asarray(groups)}, features.index)
     lesions = table.drop_duplicates("group").set_index("group")["dx"]
@@ -61,9 +60,9 @@ def suspect_labels(features: pd.DataFrame, dx: Sequence[str], groups: Sequence[s
         model.fit(features[~left_out], table["dx"][~left_out])
         p.loc[left_out, model.classes_] = model.predict_proba(features[left_out])
     p = p.groupby(table["group"]).transform("mean")
-    given = pd.get_dummies(table["dx"])[list(p)].astype(bool)
-    confident = p.where(p >= p.where(given).mean(), -1)
+    is_label = pd.get_dummies(table["dx"])[list(p)].astype(bool)
+    confident = p.where(p >= p.where(is_label).mean(), -1)
     suggested = confident.idxmax(axis=1).where(confident.max(axis=1) >= 0, table["dx"])
     return table[["dx"]].assign(
-        self_confidence=p.where(given).max(axis=1), suggested=suggested, flagged=suggested != table["dx"]
+        self_confidence=p.where(is_label).max(axis=1), suggested=suggested, flagged=suggested != table["dx"]
     )

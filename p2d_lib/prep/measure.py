@@ -17,10 +17,10 @@ from scipy.spatial.distance import pdist
 WIDTH = 200  # px that a wider image is reduced to before it is measured
 COLOUR_SHARE = 0.05  # of the lesion: from here on a colour counts as one of its colours
 DARK = 0.02  # of full green light (L* 15): darker than any skin, the corners that a dermatoscope's tube leaves black
-COVER = 0.01  # of the image: with less skin than this nothing is said about the skin
+COVER = 0.01  # of the image: with less skin than this the skin is not measured
 
 # The six colours of the ABCD rule of dermoscopy (Nachbar et al., J Am Acad Dermatol 30(4), 1994), each as the sRGB
-# centroids of the ISCC-NBS names that speak of it (Kelly & Judd, NBS Special Publication 440, 1976).
+# centroids of the ISCC-NBS names of that colour (Kelly & Judd, NBS Special Publication 440, 1976).
 COLOURS = {
     "light_brown": "a67b5b c19a6b a87c6d 958070 977f73 ae9b82 996515",  # light browns; strong yellowish
     "dark_brown": (
@@ -40,7 +40,6 @@ NAMES = (
     "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast",
     "skin_lightness",
 )  # fmt: skip
-QUALITY = ("entropy", "sharpness", "hair", "ruler")
 
 PATCH = 20 / 256  # of the image's sides: the patches of Bevan & Atapour-Abarghouei
 LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
@@ -71,7 +70,7 @@ _SKIN = linear(np.array(LIGHT_SKIN, np.uint8))
 
 
 def measure(image: Image.Image, mask: Image.Image | None) -> dict[str, float]:
-    """The columns of `schemas.MEASUREMENTS` (but image_id), `ita` and `ita_patches` of one image; how is said below.
+    """The columns of `schemas.MEASUREMENTS` (but image_id), `ita` and `ita_patches` of one image.
 
     image: RGB. mask: its lesion, bright inside, of the same shape in any size. Without a mask, or with an empty one,
     everything is NaN: nothing is then known of lesion or skin.
@@ -105,7 +104,7 @@ def _working_size(image: Image.Image) -> tuple[int, int]:
 
 
 def quality(image: Image.Image) -> dict[str, float]:
-    """What the whole picture, RGB, is like, the columns QUALITY.
+    """The quality of a whole picture, RGB: the columns entropy, sharpness, hair and ruler of `schemas.CASES`.
 
     entropy: Shannon's, of the 256-bin grey histogram, bits. sharpness: variance of the Laplacian of the grey levels
     0..255 (Pech-Pacheco et al., ICPR 2000). hair: share of the picture, 0..1, under long thin dark structures, found
@@ -129,10 +128,10 @@ def _dark_strokes(levels: np.ndarray) -> tuple[float, float]:
     if not n:
         return 0.0, 0.0
     rows, columns = np.nonzero(labels)
-    of = labels[rows, columns] - 1
-    area = np.bincount(of)
+    structure = labels[rows, columns] - 1
+    area = np.bincount(structure)
     y, x, yy, xx, xy = (
-        np.bincount(of, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
+        np.bincount(structure, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
     )
     yy, xx, xy = yy - y * y, xx - x * x, xy - x * y  # second moments: each structure's length, width and direction
     spread = np.hypot(xx - yy, 2 * xy)
@@ -170,8 +169,8 @@ def ita(skin: np.ndarray) -> float:
 def ita_patches(pixels: np.ndarray) -> float:
     """ITA, degrees, of the lightest of eight patches along the edges: Bevan & Atapour-Abarghouei, DART 2022.
 
-    pixels: linear (h, w, 3). Each patch's median stands for the hair removal of the source; like there, the lesion's
-    mask is not asked. A bluish patch (b* < 0) goes past 90 degrees. Descriptive only.
+    pixels: linear (h, w, 3). Each patch's median replaces the hair removal of the source; as there, the lesion's
+    mask is not used. A bluish patch (b* < 0) goes past 90 degrees. Descriptive only.
     """
     h, w, _ = pixels.shape
     tall, wide = max(1, round(PATCH * h)), max(1, round(PATCH * w))
@@ -203,7 +202,7 @@ def diameter(inside: np.ndarray) -> float:
 
 
 def asymmetry(inside: np.ndarray) -> float:
-    """Share of the lesion that finds no counterpart when folded over a principal axis, mean of the two; 0..1.
+    """Share of the lesion that has no counterpart when it is folded over a principal axis, mean of the two; 0..1.
 
     0 for an ellipse. After Stoecker, Li, Moss, Comput Med Imaging Graph 16(3), 1992. A lesion that the frame cuts
     counts as cut.
@@ -234,10 +233,10 @@ def border_irregularity(inside: np.ndarray) -> float:
 def colour_shares(lesion: np.ndarray, skin: np.ndarray) -> dict[str, float]:
     """Share of the lesion's pixels, linear (n, 3), whose nearest reference (Delta E 1976) is each of COLOURS; 0..1.
 
-    Colours are read against the image's own skin, linear (3,): intensities are scaled so that this skin takes the hue
+    Colours are compared with the image's own skin, linear (3,): intensities are scaled so that this skin takes the hue
     of `LIGHT_SKIN` at its own luminance (von Kries), which undoes the tint of lamp and camera; and the skin is one
-    more reference that belongs to no colour, so that white is whiter than this skin, as the ABCD rule asks, and the
-    shares need not sum to 1. NaN where there is no skin to read against.
+    more reference that belongs to no colour, so that white is whiter than this skin, as the ABCD rule demands, and the
+    shares need not sum to 1. NaN where there is no skin to compare with.
     """
     if np.isnan(skin).any():
         return dict.fromkeys(COLOURS, math.nan)

@@ -29,25 +29,25 @@ def plant(
     """Edits a raw set in the authors' layout (unzipped) in one step and says what was done, also in its plants.csv.
 
     duplicated_lesions: images copied byte by byte under a new image_id and a new lesion_id. near_duplicates: likewise,
-    but turned or mirrored, 1-3 % cropped and enlarged, exposed by up to 7 % otherwise, saved with a JPEG quality of
-    60..90; the mask follows. mislabelled: lesions that get another dx of the set, in all their rows. blurred: images
-    out of focus. empty: images of nothing but skin or black, with an empty mask. No lesion is used twice.
-    Returns image_id, lesion_id, plant (one of KINDS) and source (the image_id copied, the true dx, or ""), one row per
-    image; each kind has exactly as many lesion_ids as asked for. Deterministic in seed. Raises ValueError when the
-    lesions do not suffice, or when the set has plants already.
+    but turned or mirrored, 1-3 % cropped and enlarged, made darker or brighter by up to 7 %, saved with a JPEG quality
+    of 60..90; the mask follows. mislabelled: lesions that get another dx of the set, in all their rows. blurred: images
+    out of focus. empty: images of nothing but skin or black, with an empty mask. No lesion is used twice. Returns
+    image_id, lesion_id, plant (one of KINDS) and source (the image_id copied, the true dx, or ""), one row per image;
+    each kind has exactly the requested number of lesion_ids. Deterministic in seed. Raises ValueError when the lesions
+    do not suffice, or when the set has plants already.
     """
     folder, counts = Path(folder), (duplicated_lesions, near_duplicates, mislabelled, blurred, empty)
     if (folder / "plants.csv").exists():
         raise ValueError(f"{folder / 'plants.csv'}: this set has plants already; write the set again")
     metadata = pd.read_csv(folder / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
     rng = np.random.default_rng(derive(seed, "plants"))
-    lesions, left = rng.permutation(metadata["lesion_id"].unique()), metadata["lesion_id"].nunique()
+    lesions, remaining = rng.permutation(metadata["lesion_id"].unique()), metadata["lesion_id"].nunique()
     kind_of = {}
     for kind, count in zip(KINDS, counts, strict=True):
-        if not 0 <= count <= left:
-            raise ValueError(f"{kind} is {count}, but {left} of {len(lesions)} lesions are left; plant fewer")
-        kind_of |= dict.fromkeys(lesions[len(lesions) - left :][:count], kind)
-        left -= count
+        if not 0 <= count <= remaining:
+            raise ValueError(f"{kind} is {count}, but {remaining} of {len(lesions)} lesions are left; plant fewer")
+        kind_of |= dict.fromkeys(lesions[len(lesions) - remaining :][:count], kind)
+        remaining -= count
     rows = metadata.assign(plant=metadata["lesion_id"].map(kind_of)).dropna(subset="plant")
     once = rows.sample(frac=1, random_state=rng).drop_duplicates("lesion_id").sort_index()  # one image of each lesion
     copied = once[once["plant"].isin(KINDS[:2])]
@@ -56,7 +56,7 @@ def plant(
         new[column] = _next(metadata[column], len(new))
     wrong = rows[rows["plant"] == "mislabelled"].assign(source=lambda table: table["dx"])
     classes = sorted(set(metadata["dx"]))
-    given = {
+    new_labels = {
         row.lesion_id: str(rng.choice([dx for dx in classes if dx != row.dx]))
         for row in wrong.drop_duplicates("lesion_id").itertuples()
     }
@@ -65,8 +65,8 @@ def plant(
     with atomic(folder) as partial:
         shutil.copytree(folder, partial)
         for row in planted[planted["plant"] != "mislabelled"].itertuples():
-            _draw(partial, row, np.random.default_rng(derive(seed, "plants", row.image_id)))
-        metadata["dx"] = [given.get(row.lesion_id, row.dx) for row in metadata.itertuples()]
+            _write_plant(partial, row, np.random.default_rng(derive(seed, "plants", row.image_id)))
+        metadata["dx"] = [new_labels.get(row.lesion_id, row.dx) for row in metadata.itertuples()]
         table = pd.concat([metadata, new[list(metadata)]])
         table.to_csv(partial / "HAM10000_metadata.csv", index=False)
         if (partial / "truth.csv").exists():
@@ -85,7 +85,7 @@ def _next(names: pd.Series, n: int) -> list[str]:
     return [f"{prefix}_{int(number) + 1 + k:0{len(number)}d}" for k in range(n)]
 
 
-def _draw(folder: Path, row, rng: np.random.Generator) -> None:
+def _write_plant(folder: Path, row, rng: np.random.Generator) -> None:
     """Writes the picture and the mask of one plant."""
     origin = row.source or row.image_id
     old = next(folder.glob(f"HAM10000_images*/{origin}.jpg"))

@@ -21,7 +21,7 @@ from p2d_lib.files import sha256
 from p2d_lib.prep import measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
 
-SHARD = 128  # images: what is done again after an interruption
+SHARD = 128  # images that may have to be processed again after an interruption
 
 
 def prepare(
@@ -61,10 +61,10 @@ def prepare(
 
 
 def _refuse_gaps(before: pd.Series, after: pd.Series, split: pd.Series) -> None:
-    """A class that loses all its images of a part would be missing from every average, unseen."""
-    left = pd.crosstab(after, split.loc[after.index])
-    left = left.reindex(index=before.unique(), columns=split.unique(), fill_value=0)
-    for (part, dx), n in left.unstack().items():
+    """Refuses a class that has lost all its images of a split: it would silently be missing from every average."""
+    counts = pd.crosstab(after, split.loc[after.index])
+    counts = counts.reindex(index=before.unique(), columns=split.unique(), fill_value=0)
+    for (part, dx), n in counts.unstack().items():
         if not n:
             raise pixels.DataError(
                 f"{part} has no {dx} image left: all of them are unreadable; replace files, the sentences of "
@@ -89,16 +89,16 @@ def in_shards(
     folder.mkdir(parents=True, exist_ok=True)
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
     code = [sha256(Path(module.__file__)) for module in (images, measure, pixels)]
-    one, results = partial(pixels.shard, work, folder, "".join(code)), []
+    one_shard, results = partial(pixels.shard, work, folder, "".join(code)), []
     processes = min(len(shards), int(os.environ.get("P2D_THREADS") or cores()))
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(jobs), desc=name, unit="image", mininterval=1))
         if processes > 1:
             pool = ProcessPoolExecutor(processes, get_context("spawn"))
-            stack.callback(pool.shutdown, cancel_futures=True)  # after an error, what waits is not begun
-            done = pool.map(one, shards)
+            stack.callback(pool.shutdown, cancel_futures=True)  # after an error, waiting shards are not begun
+            done = pool.map(one_shard, shards)
         else:
-            done = map(one, shards)
+            done = map(one_shard, shards)
         for rows in done:
             results += rows
             bar.update(len(rows))
@@ -110,7 +110,7 @@ def in_shards(
 def outlined(
     raw: RawSet, image_ids: Iterable[str], size: int, colour: tuple[int, int, int] | None = (0, 158, 115)
 ) -> np.ndarray:
-    """Central squares, uint8 (n, size, size, 3), with their masks outlined where there are any and a colour is."""
+    """Central squares, uint8 (n, size, size, 3), with the outlines of the masks that exist; colour None: without."""
     pictures = []
     for image_id in image_ids:
         picture = np.array(images.square(raw.images[image_id].image(), size))

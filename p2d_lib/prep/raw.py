@@ -1,7 +1,7 @@
-"""One door for any raw set: what lies on disk, by its layout -> checked metadata, images and masks.
+"""Reads any raw set by its layout: files on disk -> checked metadata, images and masks.
 
 The default layout is HAM10000 as its authors publish it: Tschandl, Rosendahl, Kittler, Sci Data 5:180161, 2018; files
-at doi:10.7910/DVN/DBW86T. The phantom is laid out the same way; what it knows lies beside in truth.csv.
+at doi:10.7910/DVN/DBW86T. The phantom is laid out the same way; its truth lies beside in truth.csv.
 """
 
 import os
@@ -17,8 +17,9 @@ from pathlib import Path, PurePath
 import numpy as np
 import pandas as pd
 
-from p2d_lib.prep.layouts import COLUMNS, REPOSITORY, WORDS, Files, Layout, load, nearest
+from p2d_lib.prep.layouts import COLUMNS, REPOSITORY, WORDS, Files, Layout, load
 from p2d_lib.prep.pixels import DataError, File, open_zip
+from p2d_lib.suggest import did_you_mean
 
 BAD = ("image_id", "file", "row", "stage", "reason")
 UNUSED = "none of the seven; not used"
@@ -38,7 +39,7 @@ CHECKS = (  # column, which rows are right, what is expected there
 
 @dataclass(frozen=True)
 class RawSet:
-    """What of a set can be used, and what was set aside.
+    """The usable part of a set, and what was set aside.
 
     metadata: COLUMNS, checked, in file order (age: float years, NaN unknown), fitzpatrick (1..6, NaN unknown) where the
     layout has it, and true_* where truth.csv lies there; images, masks: where each image_id's picture and lesion mask
@@ -57,17 +58,17 @@ def find(data: str = "", layout: str = "ham10000") -> Path:
     """The folder of a layout's set, relative to here or to the repository: `data`, else for ham10000 the variable
     P2D_HAM10000. Raises DataError."""
     ham = layout == "ham10000"
-    given, name = data or (os.environ.get("P2D_HAM10000", "") if ham else ""), "HAM10000" if ham else layout
-    if not given:
+    folder_name, name = data or (os.environ.get("P2D_HAM10000", "") if ham else ""), "HAM10000" if ham else layout
+    if not folder_name:
         raise DataError(
             f"where is {name}? Download it ({load(layout).source}) and name its folder in the parameter 01_prep.data "
             f"(./run_all.sh --data DIR){' or in the variable P2D_HAM10000' if ham else ''}"
         )
-    for folder in (Path(given).expanduser(), REPOSITORY / given):
+    for folder in (Path(folder_name).expanduser(), REPOSITORY / folder_name):
         if folder.is_dir():
             return folder
     variable = " or P2D_HAM10000" if ham else ""
-    raise DataError(f"{given}: no such folder; 01_prep.data{variable} must name the folder that holds {name}")
+    raise DataError(f"{folder_name}: no such folder; 01_prep.data{variable} must name the folder that holds {name}")
 
 
 def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") -> RawSet:
@@ -136,7 +137,7 @@ def _metadata(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame
         other = other.set_axis(other_ids).reindex(image_ids, fill_value="").set_axis(table.index)
         table = table.join(other.drop(columns=list(table), errors="ignore"))
     columns = dict.fromkeys((*COLUMNS, *layout.columns, *layout.constants))
-    theirs = pd.DataFrame({column: _said(table, column, path, layout) for column in columns}, table.index)
+    theirs = pd.DataFrame({column: _source_cells(table, column, path, layout) for column in columns}, table.index)
     ours = theirs.apply(_translated, values=layout.values.model_dump()).assign(image_id=image_ids)
     for column, right, expected in CHECKS:
         if column not in ours:
@@ -174,12 +175,12 @@ def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
     if table.empty:
         raise DataError(f"{path}: there are no rows")
     table = table.fillna("").apply(lambda column: column.str.strip()).rename(columns=str.strip)
-    image_ids = _said(table, "image_id", path, layout)
+    image_ids = _source_cells(table, "image_id", path, layout)
     return table, image_ids.str.replace(r"(?i)\.(jpe?g|png|bmp|tiff?)$", "", regex=True)
 
 
-def _said(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
-    """What a table says of one of our columns, in its own words."""
+def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
+    """The cells of a table for one of our columns, in the words of the set."""
     theirs = layout.columns.get(column)
     one_hot = layout.one_hot if column == "dx" else []
     if not (theirs or one_hot):
@@ -187,48 +188,48 @@ def _said(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Se
     sources = one_hot or re.findall(r"{(.+?)}", theirs) or theirs.split(" or ")
     if absent := [source for source in sources if source not in table]:
         raise DataError(
-            f"{path}: column {absent[0]!r} is missing{nearest(absent[0], table.columns)}; the file has "
+            f"{path}: column {absent[0]!r} is missing{did_you_mean(absent[0], table.columns)}; the file has "
             f"{', '.join(map(repr, table.columns))}; take it again from {layout.source}"
         )
     cells = table[sources]
     if one_hot:
-        ones = cells.apply(pd.to_numeric, errors="coerce") == 1
-        return pd.Series(["+".join(compress(one_hot, row)) for row in ones.to_numpy()], table.index)
+        is_one = cells.apply(pd.to_numeric, errors="coerce") == 1
+        return pd.Series(["+".join(compress(one_hot, row)) for row in is_one.to_numpy()], table.index)
     if "{" in theirs:
         both = pd.Series([theirs.format_map(row) for row in cells.to_dict("records")], table.index)
         return both.where((cells != "").all(axis=1), "")
-    return reduce(lambda said, source: said.where(said != "", cells[source]), sources[1:], cells[sources[0]])
+    return reduce(lambda filled, source: filled.where(filled != "", cells[source]), sources[1:], cells[sources[0]])
 
 
-def _translated(said: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
-    """Their words in ours, ages and skin types as numbers; what has no counterpart becomes what no check passes."""
-    words = values.get(said.name, {})
-    if said.name in ("sex", "localization", "age", "fitzpatrick"):
-        said = said.replace({"": "unknown", "nan": "unknown"})
+def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
+    """The set's words in ours, ages and skin types as numbers; words without counterpart become what no check takes."""
+    words = values.get(cells.name, {})
+    if cells.name in ("sex", "localization", "age", "fitzpatrick"):
+        cells = cells.replace({"": "unknown", "nan": "unknown"})
         words = words and {"unknown": "unknown"} | words
-    said = said.map(lambda word: words.get(word, words.get("*", "?"))) if words else said
-    if said.name not in ("age", "fitzpatrick"):
-        return said
-    return pd.to_numeric(said, errors="coerce").astype(float).fillna(np.inf).where(said != "unknown")
+    cells = cells.map(lambda word: words.get(word, words.get("*", "?"))) if words else cells
+    if cells.name not in ("age", "fitzpatrick"):
+        return cells
+    return pd.to_numeric(cells, errors="coerce").astype(float).fillna(np.inf).where(cells != "unknown")
 
 
 def _pictures(folder: Path, files: Files, stage: str, aside: Callable) -> dict[str, File]:
-    found = {}
+    pictures = {}
     for place in sorted({place for pattern in files.places for place in folder.glob(pattern)}):
         inside = []
         if place.is_dir():
             inside = [File(path) for path in sorted(place.rglob("*"))]
-        elif place.suffix == ".zip" and not place.with_suffix("").is_dir():  # else it lies unpacked beside
+        elif place.suffix == ".zip" and not place.with_suffix("").is_dir():  # else its files lie unpacked beside it
             inside = [File(place, name) for name in open_zip(place).namelist()]
         for file in inside:
             path = PurePath(str(file))
             fits = any(fnmatchcase(str(file).lower(), f"*/{name.lower()}") for name in files.names)
-            if not fits or path.name.startswith("._"):  # the latter are macOS's shadows
+            if not fits or path.name.startswith("._"):  # macOS writes such files beside each file
                 continue
             image_id = path.stem.removesuffix(files.ending)
-            if (first := found.setdefault(image_id, file)) != file:
+            if (first := pictures.setdefault(image_id, file)) != file:
                 aside(stage, image_id, file, 0, f"{file}: {image_id} has another {stage}, {first}; remove one of them")
-    return found
+    return pictures
 
 
 def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:

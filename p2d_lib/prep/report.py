@@ -36,7 +36,7 @@ MEASURED = {
 
 
 def left_out(quarantine: pd.DataFrame, most: int = 20) -> pd.DataFrame:
-    """What could not be used, by problem: stage, problem, n, first (an image_id); the most frequent ones first.
+    """Rows and files that could not be used, by problem: stage, problem, n, first (an image_id); most frequent first.
 
     quarantine: a table of `schemas.QUARANTINE`, which may be empty.
     """
@@ -116,7 +116,7 @@ def measurements_by_class(cases: pd.DataFrame, measurements: pd.DataFrame) -> Fi
 
 
 def audit_figure(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
-    """What the audit looked at: sharpness with the blurred ones, two ways to read ITA, confidence in the labels.
+    """What the audit measured: sharpness with the blurred ones marked, ITA in two ways, confidence in the labels.
 
     cases: with their `picture_quality.flags`; doubts: `label_doubts.suspect_labels(...)` of the same rows.
     """
@@ -175,7 +175,7 @@ def copies_figure(raw: RawSet, pairs: pd.DataFrame, most: int = 8) -> Figure | N
 
 
 def doubts_figure(raw: RawSet, cases: pd.DataFrame, doubts: pd.DataFrame, most: int = 8) -> Figure | None:
-    """The images whose labels are least believed, each with its label and the one suggested; None without any."""
+    """The images whose labels are doubted most, each with its label and the suggested one; None without any."""
     least = doubts[doubts["flagged"]].assign(image_id=cases["image_id"]).sort_values("self_confidence").head(most)
     if least.empty:
         return None

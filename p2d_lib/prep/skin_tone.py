@@ -13,12 +13,11 @@ ITA_EDGES = (-np.inf, -30, 10, 28, 41, 55, np.inf)  # degrees, of these
 
 
 class ToneAssociation(NamedTuple):
-    """How far dx is tied to tone over n lesions: epsilon squared, p of no tie; lesions, median, quartiles per dx."""
+    """How far dx is tied to tone over n lesions: epsilon squared, and p of no tie."""
 
     epsilon2: Interval
     p: float
     n: int
-    medians: pd.DataFrame
 
 
 def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 1000, seed: int = 0) -> ToneAssociation:
@@ -40,11 +39,7 @@ def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 
     bias = replicates[1:].mean() - replicates[0]
     low, high = (np.quantile(replicates[1:], (0.025, 0.975)) - bias).clip(0, 1)
     p = (1 + (permuted >= replicates[0]).sum()) / (1 + n_resamples)
-    of_dx = known.groupby("dx")[tone]
-    medians = of_dx.agg(
-        lesions="size", median="median", low=lambda v: v.quantile(0.25), high=lambda v: v.quantile(0.75)
-    )
-    return ToneAssociation(Interval(float(replicates[0]), float(low), float(high)), float(p), len(known), medians)
+    return ToneAssociation(Interval(float(replicates[0]), float(low), float(high)), float(p), len(known))
 
 
 def _epsilon2(values: np.ndarray, codes: np.ndarray) -> float:
@@ -71,5 +66,5 @@ def ita_disagreement(cases: pd.DataFrame) -> pd.Series:
     difference = both["ita_patches"] - both["ita"]
     mean, spread = difference.mean(), 1.96 * difference.std()
     other = ita_category(both["ita"]).astype(str) != ita_category(both["ita_patches"]).astype(str)
-    found = {"images": len(both), "other_category": other.mean(), "mean_difference": mean}
-    return pd.Series(found | {"low_limit": mean - spread, "high_limit": mean + spread})
+    summary = {"images": len(both), "other_category": other.mean(), "mean_difference": mean}
+    return pd.Series(summary | {"low_limit": mean - spread, "high_limit": mean + spread})

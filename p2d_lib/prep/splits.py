@@ -13,8 +13,8 @@ from p2d_lib.schemas import SPLITS
 def split(metadata: pd.DataFrame, test_size: float, val_size: float, seed: int) -> pd.Series:
     """train, val or test of each row, by lesion and stratified by dx; index and order are the metadata's.
 
-    test_size: share of the lesions, val_size: share of those that are left. The first row of a lesion stands for it,
-    in file order: with 0.2, 1/9 and seed 42 this is the published split of HAM10000, 7,130 / 890 / 1,995 images.
+    test_size: share of the lesions, val_size: share of those that are left. The first row of a lesion, in file order,
+    decides its dx: with 0.2, 1/9 and seed 42 this is the published split of HAM10000, 7,130 / 890 / 1,995 images.
     Raises DataError, naming the class, where one has too few lesions for the three parts.
     """
     lesions = metadata.drop_duplicates("lesion_id").set_index("lesion_id")["dx"]
@@ -45,8 +45,8 @@ def shared_lesions(cases: pd.DataFrame) -> int:
 def leak_of_image_split(cases: pd.DataFrame, test_size: float) -> pd.Series:
     """Per dx and for "all": the share of test images whose lesion is also in train, were images split at random.
 
-    The exact expectation, not a draw: a lesion's k images escape only if its other k - 1 fall into test as well,
-    prod_{j=1..k-1} (n_test - j) / (n - j).
+    The exact expectation, not one random split: a lesion's k images escape only if its other k - 1 fall into test as
+    well, prod_{j=1..k-1} (n_test - j) / (n - j).
     """
     n, n_test = len(cases), math.ceil(test_size * len(cases))
     siblings = cases.groupby("lesion_id")["image_id"].transform("size") - 1
@@ -63,7 +63,7 @@ def leakage(cases: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     counts = {"lesions in more than one split": shared_lesions(cases)}
     for kind, name in (("bytes", "identical pairs"), ("perceptual", "pairs that look alike")):
         rows = pairs[pairs["kind"] == kind]
-        for where, those in (("", rows), (" across splits", rows[~rows["same_split"]])):
-            apart = (~those["same_lesion"]).sum()
-            counts[f"{name}{where} (of these, of different lesions)"] = f"{len(those)} ({apart})"
+        for where, part in (("", rows), (" across splits", rows[~rows["same_split"]])):
+            apart = (~part["same_lesion"]).sum()
+            counts[f"{name}{where} (of these, of different lesions)"] = f"{len(part)} ({apart})"
     return pd.DataFrame({"check": list(counts), "result": [str(value) for value in counts.values()]})

@@ -1,4 +1,4 @@
-"""Filled sheets, read: answers as readings, what is missing, and errors that name the cell."""
+"""Reads filled sheets: answers as readings, the missing answers, and errors that name the cell."""
 
 import re
 from pathlib import Path
@@ -50,9 +50,9 @@ class Filled(NamedTuple):
         n = len(self.readings) + len(self.missing)
         if not self.missing:
             return f"{self.reader}: all {n} images read."
-        some = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
+        first_ones = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
         more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
-        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {some}{more}."
+        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {first_ones}{more}."
 
 
 def read_key(path: Path) -> pd.DataFrame:
@@ -68,8 +68,8 @@ def read_key(path: Path) -> pd.DataFrame:
 def read(path: Path, key: pd.DataFrame) -> Filled:
     """A filled sheet as readings; rows may have been sorted, and images left out.
 
-    An image counts when it has source and diagnosis, and confidence too unless the reader graded nothing at all. The
-    confidence grades the source: is_synthetic_read is 0.5 ± confidence / 10, or 0 and 1 in a sheet without grades.
+    An image counts when it has source and diagnosis, and confidence too unless the reader has given no grade at all.
+    The confidence grades the source: is_synthetic_read is 0.5 ± confidence / 10, or 0 and 1 in a sheet without grades.
     Raises SheetError for a file that is no such sheet, one of another study, an answer that is no choice, and a name
     that is more than plain text.
     """

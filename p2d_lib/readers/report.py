@@ -32,7 +32,10 @@ def readers_table(result: pd.DataFrame) -> pd.DataFrame:
         "AUC": "auc",
     }
     printed = {name: result[column].map(lambda cell: tables.interval(*cell, 2)) for name, column in intervals.items()}
-    p = {name: result[column].map(_cell) for name, column in (("p (dx)", "p_dx_holm"), ("p (AUC)", "p_auc_holm"))}
+    p = {
+        name: result[column].map(tables.p_value)
+        for name, column in (("p (dx)", "p_dx_holm"), ("p (AUC)", "p_auc_holm"))
+    }
     order = ("dx, real", "dx, synthetic", "p (dx)", "real or synthetic", "AUC", "p (AUC)")
     return result[["reader", "kind", "n"]].assign(**{name: (printed | p)[name] for name in order})
 
@@ -100,18 +103,14 @@ def _verdict(effect: float, p: float, p_holm: float, n_tests: int, words: tuple[
     """In words: above, below, not shown; a p-value that only the correction lifts over 0.05 is named as such."""
     above, below, not_shown = words
     if p_holm <= ALPHA:
-        return f"{above if effect > 0 else below}, p {_p(p_holm)}"
-    alone = f", p {_p(p)} alone but {_cell(p_holm)} among {n_tests} tests" if p <= ALPHA else f", p {_p(p_holm)}"
+        return f"{above if effect > 0 else below}, p {tables.p_value(p_holm, '= ')}"
+    alone = (
+        f", p {tables.p_value(p, '= ')} alone but {tables.p_value(p_holm)} among {n_tests} tests"
+        if p <= ALPHA
+        else f", p {tables.p_value(p_holm, '= ')}"
+    )
     return not_shown + alone
 
 
 def _defined(interval: tuple) -> bool:
     return bool(np.isfinite(interval[0]))
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _cell(p: float) -> str:
-    return "–" if p != p else _p(p).removeprefix("= ")

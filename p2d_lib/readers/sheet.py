@@ -42,7 +42,7 @@ DATE = (2000, 1, 1, 0, 0, 0)
 
 
 def write(path: Path, key: pd.DataFrame, pictures: Sequence[np.ndarray] | None = None) -> None:
-    """The blank sheet: of the key it holds number, file and study. Without pictures it names the files only."""
+    """The blank sheet: from the key it takes number, file and study. Without pictures it only names the files."""
     path.write_bytes(_bytes(_workbook(key, pictures)))
 
 

@@ -1,6 +1,6 @@
-"""A simulated reader: random answers with stated probabilities, so that the analysis has something true to recover.
+"""A simulated reader: random answers with stated probabilities, so that the analysis can be tested.
 
-On phantom runs it stands in for people where none have read yet: its readings have the kind "simulated". It says
+On phantom runs it stands in for people where none have read yet: its readings have the kind "simulated". It tells
 nothing about dermatologists, and no run on real images shows it.
 """
 
@@ -81,8 +81,8 @@ def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFra
 def filled_sheets(run: Run, sheets: str, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
     """The sheets that people filled, read, and the key they were read with.
 
-    sheets: a folder, relative to `home()`; "": study_filled of the run. Where that is not there, a phantom run has the
-    shipped example, of the kind "simulated", and a run on real images has no sheet. key: of the run's study.
+    sheets: a folder, relative to `home()`; "": study_filled of the run. Where that does not exist, a phantom run has
+    the shipped example, of the kind "simulated", and a run on real images has no sheet. key: of the run's study.
     """
     folder = home() / sheets if sheets else run.folder / "study_filled"
     if sheets or folder.is_dir():

@@ -20,7 +20,7 @@ KEY = ("number", "file", "source", "dx", "image_id", "path", "study")
 
 
 def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, n_images: int, seed: int) -> tuple[pd.DataFrame, str]:
-    """The study's images in the order they are shown, as the key (columns KEY), and a sentence on what was short.
+    """The study's images in the order they are shown, as the key (columns KEY), and a sentence on too small classes.
 
     cases, synthetic: tables of 01 and 04. Of each class as many real as synthetic ones, n_images / 14 or as many as
     there are: real ones from the test split, at most one a lesion (so that readings are independent), synthetic ones

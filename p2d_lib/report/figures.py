@@ -147,7 +147,8 @@ def heat_map(
     """
     sns.heatmap(
         table.astype(float), vmin=low, vmax=high, cmap="cividis", annot=bool(numbers), fmt=numbers or ".2g",
-        annot_kws={"fontsize": 6}, linewidths=0.3, cbar=bool(bar), cbar_kws={"label": bar} if bar else None,
+        annot_kws={"fontsize": 6}, linewidths=0.3, cbar=bool(bar),
+        cbar_kws={"label": bar, "fraction": 0.04, "pad": 0.02} if bar else None,
         xticklabels=True, yticklabels=True, ax=axis,
     )  # fmt: skip
     axis.tick_params(length=0)
@@ -179,11 +180,14 @@ def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figur
 
 
 def losses(axis: Axes, log: pd.DataFrame) -> None:
-    """A training log, columns step, loss and perhaps val_loss: the running mean over 5 % of its steps, and val_loss."""
+    """A training log, columns step, loss and perhaps val_loss: the running mean over 5 % of its steps, and val_loss.
+
+    The axes have no labels: panels of one figure share theirs.
+    """
     mean = log["loss"].rolling(max(2, len(log) // 20), min_periods=1).mean()
     axis.plot(log["step"], log["loss"], linewidth=0.5, alpha=0.3, color=OKABE_ITO[0])
     axis.plot(log["step"], mean, color=OKABE_ITO[0], label="train")
     if "val_loss" in log:
         known = log.dropna(subset="val_loss")
         axis.plot(known["step"], known["val_loss"], "o-", markersize=2.5, color=OKABE_ITO[1], label="val")
-    axis.set(xlabel="step", ylabel="loss", ylim=(0, 1.1 * np.percentile(log["loss"], 98)))
+    axis.set(ylim=(0, 1.1 * np.percentile(log["loss"], 98)))

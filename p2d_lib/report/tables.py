@@ -40,6 +40,13 @@ def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
     return f"{estimate:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def p_value(p: float, equals: str = "") -> str:
+    """ "0.012", or "< 0.001"; "–" for NaN. equals: what stands before a number, "= " in a sentence."""
+    if p != p:
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
 def latex(text: str) -> str:
     """Plain text as LaTeX sets it: special characters escaped, signs and Greek letters in mathematics."""
     return text.translate(_LATEX)
@@ -55,11 +62,11 @@ def save(
 ) -> Styler:
     """Writes tables/<run>/<name>.csv and .tex and their provenance; returns the table as a notebook shows it.
 
-    table: its columns as they shall be read, the index as first columns (unless it is a plain range); it may be empty.
-    caption: plain text, with n, seeds and feature extractor where they apply; "phantom data" is added by itself.
-    best: {column: "min" | "max"} sets the best cell of a column in bold, {(column, column): ...} the best of these in
-    each row; only where a difference is shown: its interval, as in "0.712 [0.688, 0.735]", overlaps with no other's.
-    digits: after the point, for all columns or {column: digits} (3 where not given).
+    table: its columns with the headings to print, the index as first columns (unless it is a plain range); it may be
+    empty. caption: plain text, with n, seeds and feature extractor where they apply; "phantom data" is added
+    automatically. best: {column: "min" | "max"} sets the best cell of a column in bold, {(column, column): ...} the
+    best of these in each row; only where a difference is shown: its interval, as in "0.712 [0.688, 0.735]", overlaps
+    with no other's. digits: after the point, for all columns or {column: digits} (default 3).
     """
     caption = f"{caption} {run.note.capitalize()}." if run.note else caption
     flat = (table if isinstance(table.index, pd.RangeIndex) else table.reset_index()).rename(columns=str)
@@ -98,7 +105,7 @@ def _shown(table: pd.DataFrame, digits: int | Mapping[str, int]) -> pd.DataFrame
 
 
 def _bold(shown: pd.DataFrame, best: Mapping[str | tuple[str, ...], str]) -> pd.DataFrame:
-    """Which cells are the best of theirs and have an interval that lies apart from all others'."""
+    """Which cells are the best of their column or row and have an interval apart from all others."""
     bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
     for columns, which in best.items():
         if isinstance(columns, tuple):

@@ -10,7 +10,7 @@ from p2d_lib.instruments import copies
 from p2d_lib.sample.measure import Measurements
 
 REAL, ALTERED = "real (val)", "altered train images"  # controls of the check for copies beside the generators
-NOMINAL = 0.01  # largest share of images that cannot be copies, and that the check may refuse
+NOMINAL = 0.01  # largest share that the check may refuse of images that cannot be copies
 
 
 def measured_plan(plan: pd.DataFrame, measured: Measurements, nearest: pd.DataFrame, train: pd.Series) -> pd.DataFrame:
@@ -30,12 +30,13 @@ def measured_plan(plan: pd.DataFrame, measured: Measurements, nearest: pd.DataFr
 def accept(
     table: pd.DataFrame, *, alignment_quantile: float = 0.0, memorised: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The measured plan with `accepted`, and `reason`: "" or, of several, the first why an image is not.
+    """The measured plan with `accepted`, and `reason`: "", or the first reason why an image is not accepted.
 
     - "copy": nearest_ratio is at most `copies.COPY_RATIO`.
     - "memorised": `memorised`, the table of a memorisation audit with image_id and memorised (bool), says so.
     - "alignment": its alignment lies below this quantile of its own class and generator, so no class is filtered away
-      because the alignment model likes it less. 0 keeps all: images that are chosen by a score look better by it.
+      because the alignment model gives it lower values. 0 keeps all: images that are chosen by a score look better by
+      it.
 
     Raises ValueError for an audit that does not know one of the images.
     """

@@ -1,4 +1,4 @@
-"""Copies made on purpose: positive controls of the check for copies."""
+"""Copies that are made on purpose: positive controls of the check for copies."""
 
 import io
 import shutil

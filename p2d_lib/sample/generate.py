@@ -79,17 +79,17 @@ def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **setti
     """A pipeline with its adapter as two generators, "adapter" and "base". settings: of `sampling.samples`."""
 
     @cache
-    def merged(adapter: bool):
+    def pipeline(adapter: bool):
         return lora.merge(pipe, adapter, compiled)
 
     return {
-        "adapter": lambda requests: sampling.samples(merged(True), requests, **settings),
-        "base": lambda requests: sampling.samples(merged(False), requests, **settings),
+        "adapter": lambda requests: sampling.samples(pipeline(True), requests, **settings),
+        "base": lambda requests: sampling.samples(pipeline(False), requests, **settings),
     }
 
 
 def key(weights: tuple[Path, ...], settings: dict) -> str:
-    """Names what images depend on besides their plan: the weights' files and the sampler's settings."""
+    """A digest of what images depend on besides their plan: the files of weights and the sampler's settings."""
     record = [[sha256(path) for path in weights], settings]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 

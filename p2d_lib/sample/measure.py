@@ -1,4 +1,4 @@
-"""Images -> what the scout and the alignment model read in them, in one pass over the files."""
+"""Images -> the predictions of the scout and the alignment model, in one pass over the files."""
 
 from collections.abc import Sequence
 from pathlib import Path

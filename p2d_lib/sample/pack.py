@@ -1,4 +1,4 @@
-"""Accepted images as they are handed on: one folder, and WebDataset tars."""
+"""The sampled images as one folder, and the accepted ones as WebDataset tars."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What is to be sampled: how many images of each class, with prompts after real train cases, each with its own seed."""
+"""Which images to sample: how many of each class, with prompts after real train cases, each with its own seed."""
 
 from collections.abc import Callable, Sequence
 
@@ -99,8 +99,8 @@ def numbers(
 def shares(errors: pd.Series) -> np.ndarray:
     """EVEN_SHARE / k + (1 - EVEN_SHARE) error / sum of errors: the share of each of k strata; they add up to 1.
 
-    None vanishes, and the share rises linearly with the error. Strata of unknown error (NaN) count as the mean of the
-    known; without any error all are equal.
+    None vanishes, and the share rises linearly with the error. A stratum of unknown error (NaN) gets the mean of
+    the known errors; without any error all are equal.
     """
     error = errors.fillna(errors.mean()).to_numpy(float)
     even = np.full(len(error), 1 / len(error))

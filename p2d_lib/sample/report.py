@@ -130,7 +130,7 @@ def findings(
     controls: Sequence[str],
     planted: Sequence[str] = (),
 ) -> list[str]:
-    """What the numbers say, each beside its controls.
+    """The results as sentences, each beside its controls.
 
     rates, prompted, agreements: of `accept.copy_rates`, `accept.prompted_shares`, `obedience.agreement` (by set of
     images); val, mismatched: as in `summary_table`; controls: of `accept.negative_controls`; planted: image_ids of

@@ -26,7 +26,7 @@ def write_plan(run: Run, plan: pd.DataFrame, shard: Sequence[int]) -> None:
 
 
 def last_one(run: Run, paths: Sequence[Path], shard: Sequence[int], wait: float = WAIT) -> BaseFileLock:
-    """The lock, held, where all images of the plan are there: this process goes on to measure, then releases it.
+    """The lock, held, where all images of the plan exist: this process goes on to measure, then releases it.
 
     paths: the files of the whole plan; this process has just finished its share, paths[i::n] of shard [i, n]. Where
     images of other shards are missing, or another process measures them or has done so, a message is printed and
@@ -42,7 +42,7 @@ def last_one(run: Run, paths: Sequence[Path], shard: Sequence[int], wait: float 
     if not missing:
         return held
     held.release()
-    if set(missing) & set(paths[shard[0] :: shard[1]]):  # they were there: whoever measured them has tidied up
+    if set(missing) & set(paths[shard[0] :: shard[1]]):  # they existed: the process that measured them has removed them
         _end(f"Shard {list(shard)} is sampled. Another process has measured the images.")
     _end(
         f"Shard {list(shard)} is sampled. {len(missing)} images of the other shards are missing: the process that ends "

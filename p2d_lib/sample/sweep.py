@@ -1,4 +1,4 @@
-"""What guidance and denoising steps buy: the same prompts and noise at each of several settings."""
+"""The effect of guidance and denoising steps: the same prompts and noise at each of several settings."""
 
 import time
 from collections.abc import Iterator, Sequence

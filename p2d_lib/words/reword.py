@@ -1,4 +1,4 @@
-"""Paraphrases by rules: synonyms and another order of the phrases, and back to the vocabulary's own phrases."""
+"""Paraphrases by rules: synonyms and another order of the phrases."""
 
 import re
 
@@ -48,10 +48,3 @@ def paraphrase(text: str, seed: int) -> str:
     longest_first = sorted(exchange, key=len, reverse=True)
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
     return pattern.sub(lambda match: str(exchange[match[1].lower()]), ", ".join([first, *parts]))
-
-
-def plain(text: str) -> str:
-    """A paraphrase, in lower case, with the vocabulary's own phrases in place of synonyms; the order stays as it is."""
-    back = {other: phrase for phrase, others in SYNONYMS.items() for other in (*others, phrase)}
-    pattern = "|".join(map(re.escape, sorted(back, key=len, reverse=True)))
-    return re.sub(rf"\b({pattern})\b", lambda match: back[match[1]], text.lower())

@@ -29,8 +29,8 @@ def test_each_real_image_is_seen_before_any_is_seen_twice_in_every_arm(steps):
     """327 images, as smoke had: 20 steps of 32 once left 78 of them unseen in mixed while 71 were seen twice."""
     real = np.arange(327) % 7
     for arm, part in (("real", slice(None)), ("real+replay", slice(16)), ("mixed", slice(16))):
-        seen = arms.batches(arm, real, SYNTHETIC, steps=steps, batch_size=32, share=0.5, seed=0)[:, part]
-        times = np.bincount(seen.ravel(), minlength=327)
+        counts = arms.batches(arm, real, SYNTHETIC, steps=steps, batch_size=32, share=0.5, seed=0)[:, part]
+        times = np.bincount(counts.ravel(), minlength=327)
         assert times.max() - times.min() <= 1, arm
 
 

@@ -62,15 +62,15 @@ def load(part: pd.DataFrame) -> np.ndarray:
 
 def test_an_image_becomes_a_row_of_descriptions():
     with ChatServer() as server:
-        found = api.describe(cases(3), load, client(server, **PRICES))
-    assert found.columns.tolist() == rows([], "x", [], []).columns.tolist()
-    assert found["image_id"].tolist() == ["i0", "i1", "i2"]
-    assert (found["describer"] == "api:some-llm").all()
-    assert (found["text"] == "A dark macule.").all()
-    assert (found[list(FEATURES)] == 0.25).all(axis=None)
-    assert found["valid"].all()
-    assert found["cost"].tolist() == pytest.approx([PAID] * 3)
-    assert (found["seconds"] > 0).all()
+        described = api.describe(cases(3), load, client(server, **PRICES))
+    assert described.columns.tolist() == rows([], "x", [], []).columns.tolist()
+    assert described["image_id"].tolist() == ["i0", "i1", "i2"]
+    assert (described["describer"] == "api:some-llm").all()
+    assert (described["text"] == "A dark macule.").all()
+    assert (described[list(FEATURES)] == 0.25).all(axis=None)
+    assert described["valid"].all()
+    assert described["cost"].tolist() == pytest.approx([PAID] * 3)
+    assert (described["seconds"] > 0).all()
 
 
 def test_no_case_gives_no_row():
@@ -85,8 +85,8 @@ def test_each_reply_goes_to_its_own_image():
         handler.reply(200, completion(json.dumps(DESCRIPTION | {"description": f"Image {number}."})))
 
     with ChatServer(step) as server:
-        found = api.describe(cases(40), load, client(server, concurrency=1))
-    assert found["text"].tolist() == [f"Image {k}." for k in range(40)]
+        described = api.describe(cases(40), load, client(server, concurrency=1))
+    assert described["text"].tolist() == [f"Image {k}." for k in range(40)]
 
 
 def test_images_are_loaded_in_small_parts_and_requests_are_bounded():
@@ -99,7 +99,7 @@ def test_images_are_loaded_in_small_parts_and_requests_are_bounded():
     with ChatServer(delay=0.01) as server:
         api.describe(cases(80), counted, client(server, concurrency=3))
     assert [size for size, _ in sizes] == [32, 32, 16]
-    assert sizes[1][1] >= 32 - 6  # the second part was drawn when the first was nearly asked
+    assert sizes[1][1] >= 32 - 6  # the second part was loaded when the first was nearly finished
     assert server.most_at_once <= 3
 
 
@@ -116,10 +116,10 @@ def test_the_schema_is_sent_in_the_strict_form():
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_server_that_refuses_schemas_is_asked_in_words(status):
+def test_a_server_that_refuses_schemas_gets_the_schema_in_the_prompt(status):
     with ChatServer(fails(status, "Unknown field: response_format"), says()) as server:
-        found = api.describe(cases(3), load, client(server, concurrency=1))
-    assert found["valid"].all()
+        described = api.describe(cases(3), load, client(server, concurrency=1))
+    assert described["valid"].all()
     assert len(server.requests) == 4  # the refusal was learnt once
     assert "response_format" not in server.requests[1]
     assert '"additionalProperties": false' in prompt(server.requests[1])
@@ -184,10 +184,10 @@ def test_a_fault_that_passes_is_asked_again(fault):
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("silence", [hangs(20), drips], ids=["hang", "drip"])
-def test_a_hang_meets_the_timeout_and_is_asked_again(silence):
+@pytest.mark.parametrize("no_answer", [hangs(20), drips], ids=["hang", "drip"])
+def test_a_hang_meets_the_timeout_and_is_asked_again(no_answer):
     started = time.monotonic()
-    with ChatServer(silence, says()) as server:
+    with ChatServer(no_answer, says()) as server:
         assert client(server, timeout=0.3).ask("Hello").text
     assert time.monotonic() - started < 3
     assert len(server.requests) == 2
@@ -281,30 +281,30 @@ def test_one_wrong_key_does_not_ask_for_all_images():
 )
 def test_repairs_of_replies_are_counted(content, repairs, valid):
     with ChatServer(says(content)) as server:
-        found = api.describe(cases(1), load, client(server))
-    counted = replies.repairs([found]).set_index("repair")["n"]
+        described = api.describe(cases(1), load, client(server))
+    counted = replies.repairs([described]).set_index("repair")["n"]
     assert counted[counted > 0].to_dict() == repairs
-    assert found["valid"].tolist() == [valid]
-    assert found["red"].isna().tolist() == [not valid]
+    assert described["valid"].tolist() == [valid]
+    assert described["red"].isna().tolist() == [not valid]
     assert len(server.requests) == 1
 
 
 def test_a_reply_without_json_is_asked_for_once_more_and_both_are_paid():
     with ChatServer(says("It is brown."), says()) as server:
-        found = api.describe(cases(1), load, client(server, **PRICES))
-    assert found["valid"].all()
-    assert found["cost"].tolist() == pytest.approx([2 * PAID])
+        described = api.describe(cases(1), load, client(server, **PRICES))
+    assert described["valid"].all()
+    assert described["cost"].tolist() == pytest.approx([2 * PAID])
     assert "the JSON object alone" in prompt(server.requests[1])
 
 
 def test_a_reply_that_never_is_json_is_not_valid_and_states_why():
     with ChatServer(says("It is brown.")) as server:
-        found = api.describe(cases(1), load, client(server))
+        described = api.describe(cases(1), load, client(server))
         api.describe(cases(1), load, client(server))
     assert len(server.requests) == 2  # what it said stays in the cache
-    assert found["text"].tolist() == ["[no JSON] It is brown."]
-    assert not found["valid"].any()
-    assert found[list(FEATURES)].isna().all(axis=None)
+    assert described["text"].tolist() == ["[no JSON] It is brown."]
+    assert not described["valid"].any()
+    assert described[list(FEATURES)].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(
@@ -319,11 +319,11 @@ def test_a_reply_that_never_is_json_is_not_valid_and_states_why():
 )
 def test_a_refusal_is_a_row_that_is_not_valid(refusal):
     with ChatServer(refusal, says()) as server:
-        found = api.describe(cases(2), load, client(server, concurrency=1))
+        described = api.describe(cases(2), load, client(server, concurrency=1))
     assert len(server.requests) == 2
-    assert found["text"].str.startswith("[refused]").tolist() == [True, False]
-    assert found["valid"].tolist() == [False, True]
-    assert found[list(FEATURES)].isna().all(axis=1).tolist() == [True, False]
+    assert described["text"].str.startswith("[refused]").tolist() == [True, False]
+    assert described["valid"].tolist() == [False, True]
+    assert described[list(FEATURES)].isna().all(axis=1).tolist() == [True, False]
 
 
 def test_a_reply_that_was_cut_off_is_asked_again_only_with_more_tokens():
@@ -340,16 +340,16 @@ def test_a_reply_that_was_cut_off_is_asked_again_only_with_more_tokens():
 
 def test_a_prompt_without_an_image_shares_cache_and_accounts():
     with ChatServer(says("A brown spot.", usage={"prompt_tokens": 10, "completion_tokens": 5})) as server:
-        asked = client(server, **PRICES)
-        answers = [asked.ask("Rewrite this caption: a brown macule.") for _ in range(3)]
-        hot = asked.ask("Rewrite this caption: a brown macule.", temperature=0.9)
+        api_client = client(server, **PRICES)
+        answers = [api_client.ask("Rewrite this caption: a brown macule.") for _ in range(3)]
+        hot = api_client.ask("Rewrite this caption: a brown macule.", temperature=0.9)
     assert len(server.requests) == 2
     assert server.requests[0]["messages"] == [{"role": "user", "content": "Rewrite this caption: a brown macule."}]
     assert "response_format" not in server.requests[0]
     assert {answer.text for answer in answers} == {"A brown spot."}
     assert hot.cost == pytest.approx((10 * 0.4 + 5 * 1.6) / 1e6)
-    assert asked.account() == {"replies": 2, "input_tokens": 20, "output_tokens": 10, "cost": asked.spent}
-    assert asked.spent == pytest.approx(2 * hot.cost)
+    assert api_client.account() == {"replies": 2, "input_tokens": 20, "output_tokens": 10, "cost": api_client.spent}
+    assert api_client.spent == pytest.approx(2 * hot.cost)
     assert hot.model == "model-0"
 
 
@@ -362,18 +362,18 @@ def test_replies_and_cost_are_those_of_the_model_though_the_cache_holds_other_mo
         other = Client(settings, "other", Path("cache.jsonl"), allow_upload=True, **PRICES)
         other.ask("0")
         again = client(server, **PRICES)
-    for asked, n in ((first, 5), (other, 1), (again, 5)):
+    for api_client, n in ((first, 5), (other, 1), (again, 5)):
         tokens = {"input_tokens": n * 1000, "output_tokens": n * 400}
-        assert asked.account() == {"replies": n, **tokens, "cost": pytest.approx(n * PAID)}
+        assert api_client.account() == {"replies": n, **tokens, "cost": pytest.approx(n * PAID)}
     assert again.spent == pytest.approx(6 * PAID), "the ceiling counts all models"
 
 
 def test_a_request_that_was_lost_is_a_cost_of_its_model():
     with ChatServer(hangs(20), says()) as server:
-        asked = client(server, **PRICES, timeout=0.2)
-        answer = asked.ask("Hello")
+        api_client = client(server, **PRICES, timeout=0.2)
+        answer = api_client.ask("Hello")
         other = Client(Settings(p2d_api_base_url=server.url), "other", Path("cache.jsonl"), **PRICES)
-    assert asked.account()["cost"] > answer.cost + 1000 * 1.6 / 1e6
+    assert api_client.account()["cost"] > answer.cost + 1000 * 1.6 / 1e6
     assert other.account() == {"replies": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.0}
 
 
@@ -392,23 +392,23 @@ def test_replies_of_earlier_versions_are_still_used_and_counted_under_the_server
 
 def test_work_in_threads_keeps_its_order():
     with ChatServer(delay=0.01) as server:
-        asked = client(server)
-        assert list(asked.each(lambda k: (asked.ask(f"{k}"), k)[1], range(20))) == list(range(20))
+        api_client = client(server)
+        assert list(api_client.each(lambda k: (api_client.ask(f"{k}"), k)[1], range(20))) == list(range(20))
 
 
 # cache
 
 
-def test_what_differs_in_pixels_prompt_model_or_schema_is_asked_anew():
+def test_a_request_that_differs_in_pixels_prompt_model_or_schema_is_sent_anew():
     image = load(cases(2))
     with ChatServer() as server:
-        asked = client(server)
+        api_client = client(server)
         for again in range(2):
-            asked.ask("a", image=image[0])
-            asked.ask("a", image=image[1])
-            asked.ask("b", image=image[0])
-            asked.ask("a", image=image[0].reshape(4, 16, 3))
-            asked.ask("a", image=image[0], schema=replies.Reply)
+            api_client.ask("a", image=image[0])
+            api_client.ask("a", image=image[1])
+            api_client.ask("b", image=image[0])
+            api_client.ask("a", image=image[0].reshape(4, 16, 3))
+            api_client.ask("a", image=image[0], schema=replies.Reply)
             Client(Settings(p2d_api_base_url=server.url), "other", Path("other.jsonl"), allow_upload=True).ask("a")
             assert len(server.requests) == 6, again
 
@@ -441,9 +441,9 @@ def test_after_kill_9_only_what_was_under_way_is_asked_again(tmp_path):
         asked_before = len(server.requests)
         with cache.open("ab") as file:  # as if it had been writing
             file.write(b'{"key": "0123456789abcdef", "text": "A da')
-        found = api.describe(cases(200), load, client(server, cache))
+        described = api.describe(cases(200), load, client(server, cache))
     times = Counter(picture(request)[0] for request in server.requests)
-    assert found["valid"].all()
+    assert described["valid"].all()
     assert 90 <= asked_before < 200
     assert len(times) == 200
     assert sum(times.values()) - 200 <= 4
@@ -465,7 +465,7 @@ def test_a_line_cut_anywhere_is_passed_over_and_what_follows_is_read(kept):
     assert path.read_bytes().endswith(b"}\n")
 
 
-def test_every_line_is_on_disk_before_its_answer_is_given(monkeypatch):
+def test_every_line_is_on_disk_before_its_answer_is_returned(monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda _: synced.append(Path("cache.jsonl").read_bytes().count(b"\n")))
     with ChatServer() as server:
@@ -496,13 +496,13 @@ def test_a_ceiling_of_one_cent_is_not_passed_and_all_that_was_paid_for_is_kept()
         assert f"{spent:.6g} USD spent" in message
         assert "Raise max_cost and run again" in message
         assert f"{n} of 40 images are described" in message
-        asked = cases(40).iloc[sorted(int(picture(request)[1][0, 0, 0]) for request in server.requests)]
-        kept = api.describe(asked, load, client(server, **PRICES, max_cost=0.01))
+        subset = cases(40).iloc[sorted(int(picture(request)[1][0, 0, 0]) for request in server.requests)]
+        kept = api.describe(subset, load, client(server, **PRICES, max_cost=0.01))
         assert kept["cost"].sum() == pytest.approx(spent)
         assert len(server.requests) == n
-        found = api.describe(cases(40), load, client(server, **PRICES, max_cost=1.0))
+        described = api.describe(cases(40), load, client(server, **PRICES, max_cost=1.0))
     assert len(server.requests) == 40
-    assert found["cost"].sum() == pytest.approx(40 * PAID)
+    assert described["cost"].sum() == pytest.approx(40 * PAID)
 
 
 def test_a_ceiling_holds_over_runs():
@@ -529,10 +529,10 @@ def test_a_ceiling_below_one_request_sends_nothing():
 
 def test_a_reply_that_never_came_counts_as_paid_also_in_the_next_run():
     with ChatServer(hangs(20), says()) as server:
-        asked = client(server, **PRICES, timeout=0.2)
-        asked.ask("Hello")
-    assert asked.spent > PAID + 1000 * 1.6 / 1e6
-    assert client(server, **PRICES).spent == pytest.approx(asked.spent)
+        api_client = client(server, **PRICES, timeout=0.2)
+        api_client.ask("Hello")
+    assert api_client.spent > PAID + 1000 * 1.6 / 1e6
+    assert client(server, **PRICES).spent == pytest.approx(api_client.spent)
 
 
 def test_a_reply_without_a_count_of_tokens_costs_its_worst_case():
@@ -552,14 +552,14 @@ def test_a_ceiling_without_prices_is_an_error():
 def test_settings_come_from_the_environment_or_dot_env(monkeypatch):
     assert Settings().base_url == "https://api.openai.com/v1"
     Path(".env").write_text(f"OPENAI_BASE_URL=http://file/v1\nOPENAI_API_KEY={KEY}\nUNRELATED=1\n")
-    found = Settings(_env_file=".env")
-    assert (found.base_url, found.key.get_secret_value()) == ("http://file/v1", KEY)
+    settings = Settings(_env_file=".env")
+    assert (settings.base_url, settings.key.get_secret_value()) == ("http://file/v1", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://environment/v1")
     assert Settings(_env_file=".env").base_url == "http://environment/v1"
     monkeypatch.setenv("P2D_API_BASE_URL", "http://ours/v1")
     monkeypatch.setenv("P2D_API_KEY", "ours")
-    found = Settings(_env_file=".env")
-    assert (found.base_url, found.key.get_secret_value()) == ("http://ours/v1", "ours")
+    settings = Settings(_env_file=".env")
+    assert (settings.base_url, settings.key.get_secret_value()) == ("http://ours/v1", "ours")
 
 
 def test_the_key_for_openai_is_not_sent_to_another_address(monkeypatch):
@@ -577,8 +577,8 @@ def test_a_key_is_sent_where_there_is_one():
 
 
 def test_settings_do_not_show_their_key():
-    found = Settings(openai_api_key=KEY, p2d_api_key=KEY)
-    assert KEY not in f"{found!r} {found!s} {found.key!r} {found.model_dump()} {found.model_dump_json()}"
+    settings = Settings(openai_api_key=KEY, p2d_api_key=KEY)
+    assert KEY not in f"{settings!r} {settings!s} {settings.key!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 @pytest.mark.parametrize(
@@ -590,15 +590,15 @@ def test_settings_do_not_show_their_key():
 def test_a_key_that_the_server_echoes_reaches_no_error_log_or_file(step, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with ChatServer(step) as server:
-        asked = client(server)
+        api_client = client(server)
         try:
-            shown = repr(asked.ask("Hello"))
+            shown = repr(api_client.ask("Hello"))
         except ApiError as error:
             shown = f"{error!r} {error.__cause__!r}"
     path = Path("cache.jsonl")
     files = path.read_text() if path.exists() else ""
     assert "[key]" in shown
-    holders = (asked, asked._transport, asked._transport._openai, asked._transport._openai._client)
+    holders = (api_client, api_client._transport, api_client._transport._openai, api_client._transport._openai._client)
     kept = " ".join(repr(vars(holder)) for holder in holders)
     assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + kept
 
@@ -673,16 +673,16 @@ def transformers_serve(tmp_path):
 def test_transformers_serve_describes_and_rewrites(transformers_serve):
     """Its weights are random and it knows no schemas: its replies are no JSON and become no number."""
     url, model = transformers_serve
-    asked = Client(
+    api_client = Client(
         Settings(p2d_api_base_url=url), model, Path("cache.jsonl"), allow_upload=True, max_tokens=12, tries=1
     )
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    first, second = (asked.ask("Describe this dermoscopic image.", image=image) for image in images)
-    rewritten = asked.ask("Describe this dermoscopic image.")
+    first, second = (api_client.ask("Describe this dermoscopic image.", image=image) for image in images)
+    rewritten = api_client.ask("Describe this dermoscopic image.")
     assert first.input_tokens == second.input_tokens == rewritten.input_tokens + 16 + 1  # patches and a line end
     assert first.output_tokens == 12
     assert first.text != second.text  # it was shown different images
-    found = api.describe(cases(2), lambda part: images[: len(part)], asked)
-    assert found["text"].str.startswith("[no JSON]").all()
-    assert found[list(FEATURES)].isna().all(axis=None)
-    assert not found["valid"].any()
+    described = api.describe(cases(2), lambda part: images[: len(part)], api_client)
+    assert described["text"].str.startswith("[no JSON]").all()
+    assert described[list(FEATURES)].isna().all(axis=None)
+    assert not described["valid"].any()

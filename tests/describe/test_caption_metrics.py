@@ -30,12 +30,12 @@ def test_texts_are_cut_as_the_penn_treebank_does_without_punctuation(text, expec
 
 
 def test_an_example_worked_by_hand():
-    found = caption_metrics.against(["this is a good test"], [["this is a test", "this is also a test"]])
+    scores = caption_metrics.against(["this is a good test"], [["this is a test", "this is also a test"]])
     # 4 of 5 words, 2 of 4 pairs, 1 of 3 triples; ROUGE-L: 4 of 5 words, and all of the shorter reference
     expected = [0.8, math.sqrt(0.8 / 2), (0.8 / 2 / 3) ** (1 / 3), 0]
-    assert [found[f"BLEU-{n}"] for n in (1, 2, 3, 4)] == pytest.approx(expected)
-    assert found["ROUGE-L"] == pytest.approx(2.44 * 0.8 / (1 + 1.44 * 0.8), abs=1e-9)
-    assert found["CIDEr-D"] == 0  # of a single image all n-grams are common
+    assert [scores[f"BLEU-{n}"] for n in (1, 2, 3, 4)] == pytest.approx(expected)
+    assert scores["ROUGE-L"] == pytest.approx(2.44 * 0.8 / (1 + 1.44 * 0.8), abs=1e-9)
+    assert scores["CIDEr-D"] == 0  # of a single image all n-grams are common
 
 
 def test_a_text_too_short_pays_by_the_closest_reference():
@@ -46,24 +46,24 @@ def test_a_text_too_short_pays_by_the_closest_reference():
 
 def test_texts_equal_to_their_references_have_the_highest_scores():
     texts = ["one two three four five", "six seven eight nine", "ten eleven twelve thirteen"]
-    found = caption_metrics.against(texts, [[text] for text in texts])
-    assert found == pytest.approx(dict.fromkeys(found, 1.0) | {"CIDEr-D": 10.0})
+    scores = caption_metrics.against(texts, [[text] for text in texts])
+    assert scores == pytest.approx(dict.fromkeys(scores, 1.0) | {"CIDEr-D": 10.0})
 
 
 def test_cider_counts_what_is_rare():
     # "red" is in the references of both images and weighs nothing; of n = 1..4 there are n = 1 and 2
-    found = caption_metrics.cider_d(["red network", "blue veil"], [["red network"], ["red veil"]])
-    assert found == pytest.approx(10 * ((1 + 1) / 4 + (1 / math.sqrt(2)) / 4) / 2)
+    scores = caption_metrics.cider_d(["red network", "blue veil"], [["red network"], ["red veil"]])
+    assert scores == pytest.approx(10 * ((1 + 1) / 4 + (1 / math.sqrt(2)) / 4) / 2)
 
 
 def test_repeating_a_rare_word_gains_nothing_in_cider():
-    found = caption_metrics.cider_d(["veil veil", "red"], [["veil"], ["red"]])
-    assert found == pytest.approx(10 * (0.5 * math.exp(-1 / 72) + 1) / 4 / 2)
+    scores = caption_metrics.cider_d(["veil veil", "red"], [["veil"], ["red"]])
+    assert scores == pytest.approx(10 * (0.5 * math.exp(-1 / 72) + 1) / 4 / 2)
 
 
 def test_empty_texts_score_nothing():
-    found = caption_metrics.against(["", ""], [["red"], ["brown"]])
-    assert set(found.values()) == {0.0}
+    scores = caption_metrics.against(["", ""], [["red"], ["brown"]])
+    assert set(scores.values()) == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_self_bleu_is_one_of_equal_texts_and_zero_of_texts_that_share_nothing():
 def test_self_bleu_draws_the_same_texts_for_the_same_seed():
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["red", "brown", "veil", "hair"], 12)) for _ in range(60)]
-    found = [caption_metrics.self_bleu(texts, seed, at_most=10) for seed in (0, 0, 1)]
-    assert found[0] == found[1] != found[2]
-    assert found[0] < caption_metrics.self_bleu(texts, 0)  # more texts to be like
+    scores = [caption_metrics.self_bleu(texts, seed, at_most=10) for seed in (0, 0, 1)]
+    assert scores[0] == scores[1] != scores[2]
+    assert scores[0] < caption_metrics.self_bleu(texts, 0)  # more texts to be like
 
 
 def test_coverage_counts_phrases_and_no_parts_of_words():
@@ -105,20 +105,24 @@ def test_coverage_counts_phrases_and_no_parts_of_words():
 
 
 def test_diversity_counts_different_texts():
-    found = caption_metrics.diversity(["red", "red", "brown"], seed=0)
-    assert (found["texts"], found["distinct-1"], found["coverage"]) == (2, pytest.approx(2 / 3), pytest.approx(1 / 22))
+    scores = caption_metrics.diversity(["red", "red", "brown"], seed=0)
+    assert (scores["texts"], scores["distinct-1"], scores["coverage"]) == (
+        2,
+        pytest.approx(2 / 3),
+        pytest.approx(1 / 22),
+    )
 
 
 @at_hand
 def test_cocos_captions_have_their_published_scores():
     folder, expected = _published("coco_fakecap")
-    given = json.loads((folder / "coco_fakecap_1000_references_DERIVED.json").read_text())["references"]
+    references_by_id = json.loads((folder / "coco_fakecap_1000_references_DERIVED.json").read_text())["references"]
     captions = json.loads((folder / "captions_val2014_fakecap_results.json").read_text())
     texts = [caption["caption"] for caption in captions]
-    references = [given[str(caption["image_id"])] for caption in captions]
-    counts, found = caption_metrics.matches(texts, references), expected["bleu_counts"]
-    assert [counts.sys_len, counts.ref_len] == [found["testlen"], found["reflen"]]
-    assert [counts.totals, counts.counts] == [found["guess"], found["correct"]]
+    references = [references_by_id[str(caption["image_id"])] for caption in captions]
+    counts, scores = caption_metrics.matches(texts, references), expected["bleu_counts"]
+    assert [counts.sys_len, counts.ref_len] == [scores["testlen"], scores["reflen"]]
+    assert [counts.totals, counts.counts] == [scores["guess"], scores["correct"]]
     _assert_published(caption_metrics.against(texts, references), expected, 5e-4 + 1e-6)
 
 
@@ -134,9 +138,9 @@ def _published(name: str) -> tuple[Path, dict]:
     return Path(PUBLISHED) / name, expected[{"nlg_eval": "nlg_eval_examples"}.get(name, name)]
 
 
-def _assert_published(found: dict[str, float], expected: dict[str, float], tolerance: float) -> None:
+def _assert_published(scores: dict[str, float], expected: dict[str, float], tolerance: float) -> None:
     names = {"ROUGE-L": "ROUGE_L", "CIDEr-D": "CIDEr"} | {f"BLEU-{n}": f"Bleu_{n}" for n in (1, 2, 3, 4)}
-    assert found == pytest.approx({name: expected[other] for name, other in names.items()}, abs=tolerance)
+    assert scores == pytest.approx({name: expected[other] for name, other in names.items()}, abs=tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -170,13 +174,13 @@ def test_bertscore_is_the_one_worked_by_hand_whatever_the_batch(bert):
     for pair in zip(VARIED, references, strict=True):
         with torch.no_grad():
             states = [network(**tokenizer(text, return_tensors="pt"), output_hidden_states=True) for text in pair]
-        own, other = (state.hidden_states[3][0] / state.hidden_states[3][0].norm(dim=1)[:, None] for state in states)
-        cosine = (own @ other.T).numpy()
+        first, second = (state.hidden_states[3][0] / state.hidden_states[3][0].norm(dim=1)[:, None] for state in states)
+        cosine = (first @ second.T).numpy()
         p, r = cosine.max(1)[1:-1].mean(), cosine.max(0)[1:-1].mean()  # without the marks of beginning and end
         expected.append(2 * p * r / (p + r))
     for batch_size in (1, 2, 64):
-        found = bertscore.f1(VARIED, references, bert, "cpu", batch_size=batch_size)
-        assert found == pytest.approx(np.array(expected), abs=1e-5)
+        scores = bertscore.f1(VARIED, references, bert, "cpu", batch_size=batch_size)
+        assert scores == pytest.approx(np.array(expected), abs=1e-5)
 
 
 def test_bertscore_of_a_text_with_itself_is_one_and_of_no_text_zero(bert):

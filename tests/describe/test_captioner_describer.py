@@ -16,9 +16,9 @@ def test_captions_mention_all_that_is_visible_and_nothing_else():
     lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
     (text,) = captioner_training.captions([lesion])
     assert not any(word in text for word in ("back", "60", "male", "black"))
-    seen = parse(text)
-    assert (seen.dx, seen.hair_amount, seen.red) == ("mel", MENTIONED, MENTIONED)
-    assert seen.irregular_streaks == MENTIONED_MARKED
+    parsed = parse(text)
+    assert (parsed.dx, parsed.hair_amount, parsed.red) == ("mel", MENTIONED, MENTIONED)
+    assert parsed.irregular_streaks == MENTIONED_MARKED
     assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
 
 
@@ -27,14 +27,14 @@ def test_a_score_is_the_mean_over_the_captions_and_skin_tone_over_those_that_sta
     monkeypatch.setattr(captioner, "caption", lambda model, images: ["Melanoma.", "What is this."])
     monkeypatch.setattr(captioner, "several_captions", lambda model, images, n, batch_size: [several[:n]] * len(images))
     cases = pd.DataFrame({"image_id": ["a", "b"]}, index=[7, 3])
-    found = captioner.describe(cases, lambda rows: IMAGES[: len(rows)], None, 2)
-    assert found["image_id"].tolist() == ["a", "b"]
-    assert found["text"].tolist() == ["Melanoma.", "What is this."]
-    assert found["valid"].tolist() == [True, False]
-    assert found["hair_amount"].tolist() == [MENTIONED / 2] * 2
-    assert found["irregular_streaks"].tolist() == [MENTIONED_MARKED / 2] * 2
-    assert found["background_skin_tone"].tolist() == pytest.approx([0.5 / 6] * 2)
-    assert (found["red"] == 0).all()
+    described = captioner.describe(cases, lambda rows: IMAGES[: len(rows)], None, 2)
+    assert described["image_id"].tolist() == ["a", "b"]
+    assert described["text"].tolist() == ["Melanoma.", "What is this."]
+    assert described["valid"].tolist() == [True, False]
+    assert described["hair_amount"].tolist() == [MENTIONED / 2] * 2
+    assert described["irregular_streaks"].tolist() == [MENTIONED_MARKED / 2] * 2
+    assert described["background_skin_tone"].tolist() == pytest.approx([0.5 / 6] * 2)
+    assert (described["red"] == 0).all()
     once = captioner.describe(cases, lambda rows: IMAGES[: len(rows)], None, 1)
     assert once["irregular_streaks"].tolist() == [0, 0]
 

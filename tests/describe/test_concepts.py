@@ -33,27 +33,33 @@ def cases() -> pd.DataFrame:
 
 @pytest.fixture
 def described(cases) -> pd.DataFrame:
-    found = template.describe(cases, pd.DataFrame(), "truth")
-    return DESCRIPTIONS.validate(found.assign(prompt=worded(cases, found)))
+    frequencies = template.describe(cases, pd.DataFrame(), "truth")
+    return DESCRIPTIONS.validate(frequencies.assign(prompt=worded(cases, frequencies)))
 
 
-def worded(cases: pd.DataFrame, found: pd.DataFrame, kept: tuple[str, ...] = tuple(FEATURES)) -> list[str]:
+def worded(cases: pd.DataFrame, frequencies: pd.DataFrame, kept: tuple[str, ...] = tuple(FEATURES)) -> list[str]:
     words = Wording("phrases", 8, CLIP_TOKENS, kept)
-    return words.prompts(lesions(cases, found), lambda text: len(text.split()), 0, cases["image_id"])
+    return words.prompts(lesions(cases, frequencies), lambda text: len(text.split()), 0, cases["image_id"])
 
 
 def test_shares_are_those_planted_most_frequent_first(described):
-    found = concepts.frequency(described[:TRAIN])
-    assert found["concept"][:5].tolist() == ["red", "asymmetry", "background_skin_tone", "white", "irregular_streaks"]
-    assert found["share"][:6].tolist() == pytest.approx([1, 6 / 8, 5 / 8, 4 / 8, 2 / 8, 0])
-    assert sorted(found["concept"]) == sorted(FEATURES)
+    frequencies = concepts.frequency(described[:TRAIN])
+    assert frequencies["concept"][:5].tolist() == [
+        "red",
+        "asymmetry",
+        "background_skin_tone",
+        "white",
+        "irregular_streaks",
+    ]
+    assert frequencies["share"][:6].tolist() == pytest.approx([1, 6 / 8, 5 / 8, 4 / 8, 2 / 8, 0])
+    assert sorted(frequencies["concept"]) == sorted(FEATURES)
 
 
 def test_a_concept_is_counted_where_and_only_where_the_prompt_mentions_it(described):
-    found = concepts.frequency(described).set_index("concept")["share"]
+    frequencies = concepts.frequency(described).set_index("concept")["share"]
     for name in ("red", "white", "asymmetry", "irregular_streaks", "black"):
-        assert found[name] == described["prompt"].str.contains(FEATURES[name].phrase).mean()
-    assert found["background_skin_tone"] == described["prompt"].str.contains(" skin,").mean()
+        assert frequencies[name] == described["prompt"].str.contains(FEATURES[name].phrase).mean()
+    assert frequencies["background_skin_tone"] == described["prompt"].str.contains(" skin,").mean()
 
 
 def test_a_score_below_the_threshold_is_not_mentioned_and_one_on_it_is(described):
@@ -64,18 +70,18 @@ def test_a_score_below_the_threshold_is_not_mentioned_and_one_on_it_is(described
 
 
 def test_concepts_carry_their_codes(described):
-    found = concepts.frequency(described).set_index("concept")
-    assert found.loc["red", ["umls_cui", "snomed_ct"]].tolist() == ["C1260956", "371240000"]
-    assert found.loc["blue_whitish_veil", ["umls_cui", "snomed_ct"]].tolist() == ["", ""]
-    assert (found["umls_cui"] == [codes()["feature", name].umls_cui for name in found.index]).all()
+    frequencies = concepts.frequency(described).set_index("concept")
+    assert frequencies.loc["red", ["umls_cui", "snomed_ct"]].tolist() == ["C1260956", "371240000"]
+    assert frequencies.loc["blue_whitish_veil", ["umls_cui", "snomed_ct"]].tolist() == ["", ""]
+    assert (frequencies["umls_cui"] == [codes()["feature", name].umls_cui for name in frequencies.index]).all()
 
 
 def test_only_the_most_frequent_are_mentioned_and_test_images_do_not_count(cases, described):
     kept = concepts.top(concepts.frequency(described[:TRAIN]), 2)
     assert kept == ("red", "asymmetry")
     for case, text in zip(cases.itertuples(), worded(cases, described, kept), strict=True):
-        seen = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
-        assert text == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *seen, "back"])
+        visible = [FEATURES["asymmetry"].phrase] * (case.true_asymmetry > 0) + ["red color"] * (case.true_red > 0)
+        assert text == ", ".join([f"dermoscopic image of {DX_NAMES[case.dx]}", *visible, "back"])
     assert "irregular_streaks" not in concepts.top(concepts.frequency(described[:TRAIN]), 4)
     assert "irregular_streaks" in concepts.top(concepts.frequency(described), 4)
 

@@ -27,28 +27,28 @@ def described() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_means_by_class_are_those_planted(described):
-    found = comparison.by_class(*described)
-    assert found.loc["red", ["mel", "nv"]].tolist() == pytest.approx([0.8, 0.2])
-    assert found["known"][["red", "black", "asymmetry"]].tolist() == [1, 0.5, 0]
-    assert found["akiec"].isna().all()
+    result = comparison.by_class(*described)
+    assert result.loc["red", ["mel", "nv"]].tolist() == pytest.approx([0.8, 0.2])
+    assert result["known"][["red", "black", "asymmetry"]].tolist() == [1, 0.5, 0]
+    assert result["akiec"].isna().all()
 
 
 def test_a_feature_that_is_the_class_separates_wholly_and_noise_not(described):
-    found = comparison.separation(*described)
-    assert found.index[0] == "red"
-    assert found["red"] == pytest.approx(1)
-    assert found["white"] < 0.02
-    assert not {"black", "asymmetry"} & set(found.index)  # constant, unknown
+    result = comparison.separation(*described)
+    assert result.index[0] == "red"
+    assert result["red"] == pytest.approx(1)
+    assert result["white"] < 0.02
+    assert not {"black", "asymmetry"} & set(result.index)  # constant, unknown
 
 
 def test_agreement_is_one_in_the_same_order_and_missing_where_one_does_not_know():
     base = pd.DataFrame(dict.fromkeys(FEATURES, math.nan), index=range(50))
     truth = base.assign(red=np.linspace(0, 1, 50), white=np.linspace(0, 1, 50), black=0.3, asymmetry=0.5)
     measured = base.assign(red=np.linspace(0, 1, 50) ** 3, white=np.linspace(1, 0, 50), black=np.linspace(0, 1, 50))
-    found = comparison.rank_agreement(truth, measured)
-    assert found["feature"].tolist() == ["red", "white"]
-    assert found["rho"].tolist() == pytest.approx([1, -1])
-    assert (found["n"] == 50).all()
+    result = comparison.rank_agreement(truth, measured)
+    assert result["feature"].tolist() == ["red", "white"]
+    assert result["rho"].tolist() == pytest.approx([1, -1])
+    assert (result["n"] == 50).all()
     assert comparison.rank_agreement(base, measured).empty
 
 
@@ -95,37 +95,37 @@ def compared(cases, reference, seeing) -> comparison.Comparison:
 def test_all_are_compared_on_test_images_in_one_order_and_the_reference_is_no_competitor(cases, compared):
     assert list(compared.others) == ["seeing", "dull", "refusing"]
     test = cases.loc[cases["split"] == "test", "image_id"].tolist()
-    assert all(table["image_id"].tolist() == test for table in compared.everyone.values())
+    assert all(table["image_id"].tolist() == test for table in compared.describers.values())
 
 
 def test_faithfulness_recovers_what_was_planted(compared):
-    found = comparison.faithfulness_table(compared).set_index("describer")
-    assert found.index.tolist() == ["seeing", "dull", "refusing", "class prior"]
-    assert found["features"].tolist() == [22, 22, 0, 22]
-    assert found.loc["seeing", "auc"][0] == pytest.approx(0.9, abs=0.02)
-    assert found.loc["seeing", "ahead"][1] > 0 and found.loc["seeing", "loss"][1] > 0.1
-    assert found.loc["dull", "auc"] == found.loc["class prior", "auc"]
-    assert found.loc["dull", "ahead"] == found.loc["dull", "loss"] == (0, 0, 0)
-    assert math.isnan(found.loc["refusing", "auc"][0])
-    printed = report.agreement_table(found.reset_index()).set_index("describer")
+    result = comparison.faithfulness_table(compared).set_index("describer")
+    assert result.index.tolist() == ["seeing", "dull", "refusing", "class prior"]
+    assert result["features"].tolist() == [22, 22, 0, 22]
+    assert result.loc["seeing", "auc"][0] == pytest.approx(0.9, abs=0.02)
+    assert result.loc["seeing", "ahead"][1] > 0 and result.loc["seeing", "loss"][1] > 0.1
+    assert result.loc["dull", "auc"] == result.loc["class prior", "auc"]
+    assert result.loc["dull", "ahead"] == result.loc["dull", "loss"] == (0, 0, 0)
+    assert math.isnan(result.loc["refusing", "auc"][0])
+    printed = report.agreement_table(result.reset_index()).set_index("describer")
     assert printed.loc["refusing", "AUC"] == printed.loc["class prior", "AUC lost by exchange"] == "–"
     assert printed.loc["seeing", "AUC"].startswith("0.9")
 
 
 def test_texts_are_compared_with_those_of_the_reference(compared):
-    found = comparison.texts_table(compared, {"perplexity": {"dull": 2.5}}).set_index("describer")
-    assert found.index.tolist() == ["truth", "seeing", "dull", "refusing"]
-    assert found.loc["truth", ["BLEU-4", "CIDEr-D"]].isna().all()
-    assert found.loc["seeing", "CIDEr-D"] > found.loc["dull", "CIDEr-D"]
-    assert found.loc["dull", ["perplexity", "self-BLEU", "coverage"]].tolist() == pytest.approx([2.5, 1, 1 / 22])
-    assert "BERTScore F1" not in found and found["perplexity"].notna().sum() == 1
+    result = comparison.texts_table(compared, {"perplexity": {"dull": 2.5}}).set_index("describer")
+    assert result.index.tolist() == ["truth", "seeing", "dull", "refusing"]
+    assert result.loc["truth", ["BLEU-4", "CIDEr-D"]].isna().all()
+    assert result.loc["seeing", "CIDEr-D"] > result.loc["dull", "CIDEr-D"]
+    assert result.loc["dull", ["perplexity", "self-BLEU", "coverage"]].tolist() == pytest.approx([2.5, 1, 1 / 22])
+    assert "BERTScore F1" not in result and result["perplexity"].notna().sum() == 1
 
 
 def test_by_feature_the_aucs_stand_side_by_side(compared):
-    found = comparison.attributes_table(compared)
-    assert found.columns.tolist() == ["n", "present", "AUC seeing", "AUC dull", "AUC refusing", "AUC class prior"]
-    assert (found["AUC seeing"] > 0.7).all() and found["AUC refusing"].isna().all()
-    assert found["AUC seeing"].is_monotonic_decreasing
+    result = comparison.attributes_table(compared)
+    assert result.columns.tolist() == ["n", "present", "AUC seeing", "AUC dull", "AUC refusing", "AUC class prior"]
+    assert (result["AUC seeing"] > 0.7).all() and result["AUC refusing"].isna().all()
+    assert result["AUC seeing"].is_monotonic_decreasing
 
 
 def test_a_describer_that_leaves_an_image_out_is_named(cases, reference, seeing):
@@ -165,8 +165,8 @@ def test_findings_count_what_was_refused_and_what_was_paid(compared, seeing):
 
 
 def test_the_first_images_are_those_of_test_then_val_then_train(cases):
-    some = cases.assign(split=np.resize(["train", "val", "test"], N))
-    assert set(first_images(some, 100)["split"]) == {"test"}
-    assert first_images(some, 150)["split"].value_counts().to_dict() == {"test": 100, "val": 50}
-    assert first_images(some, 0).equals(some)
-    assert first_images(some, 150).index.is_monotonic_increasing
+    subset = cases.assign(split=np.resize(["train", "val", "test"], N))
+    assert set(first_images(subset, 100)["split"]) == {"test"}
+    assert first_images(subset, 150)["split"].value_counts().to_dict() == {"test": 100, "val": 50}
+    assert first_images(subset, 0).equals(subset)
+    assert first_images(subset, 150).index.is_monotonic_increasing

@@ -51,6 +51,6 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
         ("image_id,reviewer,red\na,Dr,0.1\na,Dr,0.2\n", "line 3: Dr has edited a twice"),
     ],
 )
-def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, said):
-    with pytest.raises(edits.EditError, match=said):
+def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, message):
+    with pytest.raises(edits.EditError, match=message):
         edits.read_edits(written(tmp_path, text), machine)

@@ -47,50 +47,50 @@ def seeing(truth: pd.DataFrame, auc: float, seed: int) -> pd.DataFrame:
 
 
 def test_a_describer_equal_to_the_truth_agrees_wholly(truth):
-    found = faithfulness.by_feature(truth, truth)
-    assert len(found) == 22
-    assert (found["auc"] == 1).all()
-    assert found["kappa"].tolist() == pytest.approx([1] * 22)
+    agreement = faithfulness.by_feature(truth, truth)
+    assert len(agreement) == 22
+    assert (agreement["auc"] == 1).all()
+    assert agreement["kappa"].tolist() == pytest.approx([1] * 22)
 
 
 def test_agreement_is_that_of_scikit_learn_where_the_reference_knows(truth):
     rng = np.random.default_rng(2)
     reference = truth.mask(rng.uniform(size=truth.shape) < 0.2)
     silent = rng.uniform(size=truth.shape) < 0.1
-    own = seeing(truth, 0.7, seed=3).round(1).mask(silent)
-    found = faithfulness.by_feature(own, reference).set_index("feature")
+    scores = seeing(truth, 0.7, seed=3).round(1).mask(silent)
+    agreement = faithfulness.by_feature(scores, reference).set_index("feature")
     for name in NAMES:
         known = reference[name].notna()
-        there, score = reference.loc[known, name] >= PRESENT, own.loc[known, name].fillna(0)
-        assert found.loc[name, ["n", "present"]].tolist() == [known.sum(), there.sum()]
-        assert found.loc[name, "auc"] == pytest.approx(roc_auc_score(there, score))
-        assert found.loc[name, "kappa"] == pytest.approx(cohen_kappa_score(there, score >= PRESENT))
+        present, score = reference.loc[known, name] >= PRESENT, scores.loc[known, name].fillna(0)
+        assert agreement.loc[name, ["n", "present"]].tolist() == [known.sum(), present.sum()]
+        assert agreement.loc[name, "auc"] == pytest.approx(roc_auc_score(present, score))
+        assert agreement.loc[name, "kappa"] == pytest.approx(cohen_kappa_score(present, score >= PRESENT))
 
 
 def test_a_feature_that_the_reference_does_not_know_or_that_never_varies_is_left_out(truth):
-    found = faithfulness.by_feature(truth, truth.assign(red=math.nan, white=0.9, black=0.1))
-    assert set(NAMES) - set(found["feature"]) == {"red", "white", "black"}
+    agreement = faithfulness.by_feature(truth, truth.assign(red=math.nan, white=0.9, black=0.1))
+    assert set(NAMES) - set(agreement["feature"]) == {"red", "white", "black"}
 
 
 def test_resamples_agree_with_repeated_rows(truth):
-    own, weights = seeing(truth, 0.7, seed=4)[:40], np.random.default_rng(0).integers(0, 3, (3, 40))
-    found = faithfulness.resampled(own, truth[:40], weights)
+    scores, weights = seeing(truth, 0.7, seed=4)[:40], np.random.default_rng(0).integers(0, 3, (3, 40))
+    agreement = faithfulness.resampled(scores, truth[:40], weights)
     for k, times in enumerate(weights):
         rows = np.repeat(np.arange(40), times)
-        expected = faithfulness.by_feature(own.iloc[rows], truth.iloc[rows])
-        assert found["auc"][k] == pytest.approx(expected["auc"].mean())
-        assert found["kappa"][k] == pytest.approx(expected["kappa"].mean())
+        expected = faithfulness.by_feature(scores.iloc[rows], truth.iloc[rows])
+        assert agreement["auc"][k] == pytest.approx(expected["auc"].mean())
+        assert agreement["kappa"][k] == pytest.approx(expected["kappa"].mean())
 
 
 @pytest.mark.parametrize("planted", [0.5, 0.9])
 def test_a_planted_auc_is_recovered_and_its_interval_covers_it(cases, truth, planted):
-    found = [
+    agreement = [
         faithfulness.macro(seeing(truth, planted, seed), truth, cases["lesion_id"], n_resamples=200)["auc"]
         for seed in range(10)
     ]
-    assert np.mean([interval.estimate for interval in found]) == pytest.approx(planted, abs=0.005)
-    assert sum(interval.low < planted < interval.high for interval in found) >= 8
-    assert max(interval.high - interval.low for interval in found) < 0.04
+    assert np.mean([interval.estimate for interval in agreement]) == pytest.approx(planted, abs=0.005)
+    assert sum(interval.low < planted < interval.high for interval in agreement) >= 8
+    assert max(interval.high - interval.low for interval in agreement) < 0.04
 
 
 def test_a_describer_that_denies_everything_agrees_by_chance_and_one_that_knows_nothing_has_no_agreement(cases, truth):
@@ -104,16 +104,16 @@ def test_a_describer_that_denies_everything_agrees_by_chance_and_one_that_knows_
 
 def test_a_describer_is_judged_by_the_features_that_it_scores(cases, truth):
     half = NAMES[:11]
-    some = seeing(truth, 0.8, seed=11)
-    some[NAMES[11:]] = math.nan
-    assert faithfulness.by_feature(some, truth)["feature"].tolist() == half
-    assert faithfulness.macro(some, truth, cases["lesion_id"], n_resamples=50)["auc"].estimate == pytest.approx(
-        0.8, abs=0.01
-    )
+    partial_scores = seeing(truth, 0.8, seed=11)
+    partial_scores[NAMES[11:]] = math.nan
+    assert faithfulness.by_feature(partial_scores, truth)["feature"].tolist() == half
+    assert faithfulness.macro(partial_scores, truth, cases["lesion_id"], n_resamples=50)[
+        "auc"
+    ].estimate == pytest.approx(0.8, abs=0.01)
     # the other describer is perfect elsewhere, which does not count against this one
     other = truth.copy()
     other[half] = seeing(truth, 0.8, seed=12)[half]
-    gap = faithfulness.compare(other, some, truth, cases["lesion_id"], n_resamples=200)["auc"]
+    gap = faithfulness.compare(other, partial_scores, truth, cases["lesion_id"], n_resamples=200)["auc"]
     assert gap.low < 0 < gap.high and abs(gap.difference) < 0.02
 
 
@@ -133,38 +133,38 @@ def test_of_two_equal_describers_one_is_called_better_as_often_as_the_level_allo
 def test_equal_describers_do_not_differ_and_a_better_one_does(cases, truth):
     first, twin, better = seeing(truth, 0.7, 6), seeing(truth, 0.7, 7), seeing(truth, 0.8, 8)
     same = faithfulness.compare(first, twin, truth, cases["lesion_id"], n_resamples=300)
-    assert all(found.low < 0 < found.high for found in same.values())
+    assert all(agreement.low < 0 < agreement.high for agreement in same.values())
     gain = faithfulness.compare(better, first, truth, cases["lesion_id"], n_resamples=300)
     assert gain["auc"].low < 0.1 < gain["auc"].high
-    assert all(found.low > 0 and found.p < 0.05 for found in gain.values())
+    assert all(agreement.low > 0 and agreement.p < 0.05 for agreement in gain.values())
 
 
 def test_the_class_prior_is_the_train_images_mean(cases, truth):
     described = truth.assign(image_id=cases["image_id"])
     mel = cases["dx"] == "mel"
     by_class = comparison.by_class(cases[mel], described)
-    found = faithfulness.class_prior(by_class, ["mel", "nv", "mel"])
-    assert found.iloc[0].tolist() == pytest.approx(truth[mel].mean().tolist())
-    assert found.iloc[0].equals(found.iloc[2].rename(0))
-    assert found.iloc[1].isna().all()  # no train image of it
+    agreement = faithfulness.class_prior(by_class, ["mel", "nv", "mel"])
+    assert agreement.iloc[0].tolist() == pytest.approx(truth[mel].mean().tolist())
+    assert agreement.iloc[0].equals(agreement.iloc[2].rename(0))
+    assert agreement.iloc[1].isna().all()  # no train image of it
 
 
 def test_a_class_prior_agrees_and_loses_nothing_by_the_exchange(cases, truth, prior):
     assert faithfulness.macro(prior, truth, cases["lesion_id"])["auc"].low > 0.6
     swap = faithfulness.exchange_loss(prior, truth, cases["dx"], cases["lesion_id"], n_resamples=200)
-    assert [found.difference for found in swap.values()] == pytest.approx([0, 0])
+    assert [agreement.difference for agreement in swap.values()] == pytest.approx([0, 0])
 
 
 def test_a_describer_that_knows_the_class_through_noise_gains_nothing_from_the_image(cases, truth, prior):
     noisy = (prior + np.random.default_rng(9).normal(0, 0.2, prior.shape)).clip(0, 1)
     swap = faithfulness.exchange_loss(noisy, truth, cases["dx"], cases["lesion_id"], n_resamples=200)
-    assert all(found.low < 0 < found.high for found in swap.values())
+    assert all(agreement.low < 0 < agreement.high for agreement in swap.values())
 
 
 def test_a_describer_that_sees_the_image_loses_what_the_class_does_not_tell(cases, truth, prior):
     swap = faithfulness.exchange_loss(truth, truth, cases["dx"], cases["lesion_id"], n_resamples=200)
     assert swap["auc"].low > 0.2
-    # its exchanged texts are as good as a draw from the class, so no better than the prior
+    # its exchanged texts are as good as those of a random image of the class, so no better than the prior
     assert 1 - swap["auc"].difference < faithfulness.macro(prior, truth, cases["lesion_id"])["auc"].estimate
 
 

@@ -75,11 +75,11 @@ def table(name: str, run: Run) -> pd.DataFrame | None:
 
 
 def test_the_template_alone_without_masks_states_what_is_unknown(run):
-    found = findings(describers=["template"])
-    assert "follow the descriptions of “measured” (42 images)" in found
-    assert "on no image: atypical pigment network" in found and "asymmetry" in found
-    assert "so agreement cannot be measured" in found
-    assert "nan" not in found.lower()
+    text = findings(describers=["template"])
+    assert "follow the descriptions of “measured” (42 images)" in text
+    assert "on no image: atypical pigment network" in text and "asymmetry" in text
+    assert "so agreement cannot be measured" in text
+    assert "nan" not in text.lower()
     assert table("t2_faithfulness", run) is None and table("t2_attributes", run) is None
     assert (table("t2_features", run)["known"] > 0).sum() <= 2, "hair and ruler need no mask"
     prompts = run.read("descriptions")["prompt"]
@@ -97,14 +97,14 @@ def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatc
 
     with ChatServer(reply) as server:
         monkeypatch.setenv("P2D_API_BASE_URL", server.url)
-        found = findings(
+        text = findings(
             describers=["template", "captioner", "api"], api_model="toytext", api_allow_upload=True,
             api_usd_per_million=[0.1, 0.2], n_described=20,
         )  # fmt: skip
     assert len(server.requests) == 20
-    assert "None of the 20 replies of “api:toytext” needed a repair." in found
-    assert "“toytext” has sent 20 replies: 20,000 tokens in, 8,000 out, 0.0036 USD." in found
-    assert "nan" not in found.lower()
+    assert "None of the 20 replies of “api:toytext” needed a repair." in text
+    assert "“toytext” has sent 20 replies: 20,000 tokens in, 8,000 out, 0.0036 USD." in text
+    assert "nan" not in text.lower()
     assert table("t2_repairs", run) is None
     assert table("t2_describers", run)["describer"].tolist() == ["measured", "captioner", "api:toytext"]
     assert (run.folder / "captioner" / "gpt2").exists()
@@ -115,7 +115,7 @@ def test_a_model_that_refuses_every_image_is_a_finding_and_another_models_replie
         monkeypatch.setenv("P2D_API_BASE_URL", server.url)
         options = {"describers": ["template", "api"], "api_allow_upload": True, "n_described": 14}
         findings(**options, api_model="first")
-        found = findings(**options, api_model="second")
-    assert "“api:second” gives no valid description of 14 of 14 images (14 refused)." in found
-    assert "“second” has sent 14 replies: 14,000 tokens in" in found
+        text = findings(**options, api_model="second")
+    assert "“api:second” gives no valid description of 14 of 14 images (14 refused)." in text
+    assert "“second” has sent 14 replies: 14,000 tokens in" in text
     assert table("t2_repairs", run)["repair"].tolist() == ["refused"]

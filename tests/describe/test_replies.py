@@ -7,21 +7,10 @@ from pathlib import Path
 import pytest
 
 from p2d_lib.describe.llm import replies
-from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
 SCORES = {feature.field: 0.1 for feature in FEATURES.values()} | {"Border Irregularity": 0.8, "dark_brown": 0.7}
 OURS = {"description": "A dark macule.", **dict.fromkeys(FEATURES, 0.1), "border_irregularity": 0.8, "dark_brown": 0.7}
-
-
-def line(image="mel\\ISIC_0000001.jpg", text="A dark\n macule.", **changed) -> dict:
-    return {"image": image, "class": "mel", "description": text, "features": SCORES | changed}
-
-
-def read(tmp_path: Path, *lines) -> object:
-    path = tmp_path / "model_lesion_features.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n\n")
-    return replies.read_file(path, "some-llm")
 
 
 def known(parsed: replies.Parsed) -> dict[str, float]:
@@ -29,7 +18,7 @@ def known(parsed: replies.Parsed) -> dict[str, float]:
 
 
 WHOLE = json.dumps(OURS)
-SAYS = {name: OURS[name] for name in FEATURES}
+EXPECTED = {name: OURS[name] for name in FEATURES}
 
 
 @pytest.mark.parametrize(
@@ -55,11 +44,11 @@ SAYS = {name: OURS[name] for name in FEATURES}
     ],
 )
 def test_what_leaves_no_doubt_is_mended_and_named(reply, repairs):
-    found = replies.parse(reply)
-    assert found.repairs == repairs
-    assert found.text == "A dark macule."
-    assert found.features == SAYS
-    assert found.valid
+    result = replies.parse(reply)
+    assert result.repairs == repairs
+    assert result.text == "A dark macule."
+    assert result.features == EXPECTED
+    assert result.valid
 
 
 @pytest.mark.parametrize(
@@ -71,11 +60,11 @@ def test_what_leaves_no_doubt_is_mended_and_named(reply, repairs):
     ],
 )  # fmt: skip
 def test_a_score_that_is_none_never_becomes_a_number(score, repair):
-    found = replies.parse(json.dumps(OURS | {"red": score}))
-    assert math.isnan(found.features["red"])
-    assert repair in found.repairs
-    assert not found.valid
-    assert len(known(found)) == 21
+    result = replies.parse(json.dumps(OURS | {"red": score}))
+    assert math.isnan(result.features["red"])
+    assert repair in result.repairs
+    assert not result.valid
+    assert len(known(result)) == 21
 
 
 @pytest.mark.parametrize(
@@ -83,10 +72,10 @@ def test_a_score_that_is_none_never_becomes_a_number(score, repair):
     ["0.3 0.4", ">0.5", "~0.3", "0.3 - 0.5", "5 out of 10", "0.3 (marked)", "0_5", "0,5", "0.3 /* or 0.9 */", "0x1"],
 )
 def test_a_score_that_would_have_to_be_guessed_is_unknown_and_the_others_are_kept(score):
-    found = replies.parse(WHOLE.replace('"red": 0.1', f'"red": {score}'))
-    assert math.isnan(found.features["red"])
-    assert found.repairs[0] == "loose syntax"
-    assert known(found) == {name: value for name, value in SAYS.items() if name != "red"}
+    result = replies.parse(WHOLE.replace('"red": 0.1', f'"red": {score}'))
+    assert math.isnan(result.features["red"])
+    assert result.repairs[0] == "loose syntax"
+    assert known(result) == {name: value for name, value in EXPECTED.items() if name != "red"}
 
 
 def test_a_per_cent_sign_without_quotes_is_not_lost():
@@ -94,32 +83,32 @@ def test_a_per_cent_sign_without_quotes_is_not_lost():
 
 
 def test_an_apostrophe_in_a_python_literal_does_no_harm():
-    found = replies.parse(str(OURS | {"description": "The lesion's border, which is red."}))
-    assert (found.text, found.features) == ("The lesion's border, which is red.", SAYS)
+    result = replies.parse(str(OURS | {"description": "The lesion's border, which is red."}))
+    assert (result.text, result.features) == ("The lesion's border, which is red.", EXPECTED)
 
 
 def test_quotes_within_a_description_do_not_cost_the_scores():
-    found = replies.parse(WHOLE.replace("A dark macule.", 'A "dark" macule.'))
-    assert (found.text, found.features, found.repairs) == ('A "dark" macule.', SAYS, ["loose syntax"])
+    result = replies.parse(WHOLE.replace("A dark macule.", 'A "dark" macule.'))
+    assert (result.text, result.features, result.repairs) == ('A "dark" macule.', EXPECTED, ["loose syntax"])
 
 
 def test_a_missing_score_is_unknown_and_the_reply_not_valid():
-    found = replies.parse(json.dumps({name: value for name, value in OURS.items() if name != "red"}))
-    assert known(found) == {name: score for name, score in SAYS.items() if name != "red"}
-    assert found.repairs == ["score missing"]
-    assert not found.valid
+    result = replies.parse(json.dumps({name: value for name, value in OURS.items() if name != "red"}))
+    assert known(result) == {name: score for name, score in EXPECTED.items() if name != "red"}
+    assert result.repairs == ["score missing"]
+    assert not result.valid
 
 
 def test_replies_are_read_in_many_threads_at_once():
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(replies.parse, [WHOLE.replace('"', "'")] * 2000))
-    assert all(parsed.repairs == ["loose syntax"] and parsed.features == SAYS for parsed in found)
+        result = list(pool.map(replies.parse, [WHOLE.replace('"', "'")] * 2000))
+    assert all(parsed.repairs == ["loose syntax"] and parsed.features == EXPECTED for parsed in result)
 
 
 def test_an_inner_object_is_not_taken_for_the_whole():
     nested = json.dumps({"features": SCORES, "description": "A dark macule.", "sure": True})
-    found = replies.parse(nested.replace("true}", "tr"))
-    assert (found.text, found.repairs, found.valid) == ("A dark macule.", ["cut off"], True)
+    result = replies.parse(nested.replace("true}", "tr"))
+    assert (result.text, result.repairs, result.valid) == ("A dark macule.", ["cut off"], True)
 
 
 @pytest.mark.parametrize("twice", ['"red": 0.9, "red": 0.1', '"Asymmetry": 0.9, "asymmetry": 0.1'])
@@ -127,25 +116,25 @@ def test_of_two_different_scores_neither_is_taken(twice):
     name = "red" if "red" in twice else "asymmetry"
     reply = WHOLE.replace(f'"{name}": 0.1', twice)
     for text, repairs in ((reply, []), (reply.replace("}", ",}"), ["loose syntax"]), (reply + ",", ["text around"])):
-        found = replies.parse(text)
-        assert math.isnan(found.features[name])
-        assert found.repairs == [*repairs, "given twice"]
+        result = replies.parse(text)
+        assert math.isnan(result.features[name])
+        assert result.repairs == [*repairs, "given twice"]
 
 
 @pytest.mark.parametrize("end", range(40, len(WHOLE) - 1, 7))
 def test_of_a_reply_cut_off_anywhere_only_complete_members_are_taken(end):
-    found = replies.parse(WHOLE[:end])
-    assert found.repairs[:1] == ["cut off"]
-    assert known(found).items() <= SAYS.items()
-    assert len(known(found)) == sum(f'"{name}": {SAYS[name]},' in WHOLE[:end] for name in FEATURES)
-    assert found.text == "A dark macule."
-    assert not found.valid
+    result = replies.parse(WHOLE[:end])
+    assert result.repairs[:1] == ["cut off"]
+    assert known(result).items() <= EXPECTED.items()
+    assert len(known(result)) == sum(f'"{name}": {EXPECTED[name]},' in WHOLE[:end] for name in FEATURES)
+    assert result.text == "A dark macule."
+    assert not result.valid
 
 
 def test_a_fence_that_never_closes_is_a_reply_cut_off():
-    found = replies.parse(f"```json\n{WHOLE[:200]}")
-    assert found.repairs[:2] == ["fenced", "cut off"]
-    assert found.text == "A dark macule."
+    result = replies.parse(f"```json\n{WHOLE[:200]}")
+    assert result.repairs[:2] == ["fenced", "cut off"]
+    assert result.text == "A dark macule."
 
 
 @pytest.mark.parametrize(
@@ -158,11 +147,11 @@ def test_a_fence_that_never_closes_is_a_reply_cut_off():
     ],
 )
 def test_a_refusal_is_recognised_and_none_of_its_numbers_taken(reply):
-    found = replies.parse(reply)
-    assert found.repairs == ["refused"]
-    assert not found.valid
-    assert known(found) == {}
-    assert found.text.startswith("[refused] ")
+    result = replies.parse(reply)
+    assert result.repairs == ["refused"]
+    assert not result.valid
+    assert known(result) == {}
+    assert result.text.startswith("[refused] ")
 
 
 @pytest.mark.parametrize(
@@ -176,15 +165,15 @@ def test_a_description_that_only_sounds_like_a_refusal_is_kept(text):
     "reply", ["", "A dark macule.", "{", '{"error": "busy"}', "[0.1, 0.2]", "{" * 5000, '{"a":' * 2000]
 )
 def test_a_reply_without_json_states_why_and_nothing_else(reply):
-    found = replies.parse(reply)
-    assert found.repairs == ["no JSON"]
-    assert found.text == f"[no JSON] {reply[:200]}".strip()
-    assert known(found) == {}
+    result = replies.parse(reply)
+    assert result.repairs == ["no JSON"]
+    assert result.text == f"[no JSON] {reply[:200]}".strip()
+    assert known(result) == {}
 
 
 def test_scores_without_a_text_are_kept_and_not_valid():
-    found = replies.parse(json.dumps(OURS | {"description": " "}))
-    assert (found.repairs, found.valid, known(found)) == (["no description"], False, SAYS)
+    result = replies.parse(json.dumps(OURS | {"description": " "}))
+    assert (result.repairs, result.valid, known(result)) == (["no description"], False, EXPECTED)
 
 
 def test_the_schema_asks_for_every_feature_and_nothing_else():
@@ -205,41 +194,14 @@ def test_repairs_of_several_tables_are_counted_by_reply():
     assert counted[counted["n"] > 0][["repair", "n"]].values.tolist() == [["fenced", 1], ["score out of range", 2]]
 
 
-def test_a_line_of_the_original_becomes_a_row(tmp_path):
-    found = read(tmp_path, line())
-    assert found.columns.tolist() == rows([], "x", [], []).columns.tolist()
-    found = found.iloc[0]
-    assert found[["image_id", "describer", "text"]].tolist() == ["ISIC_0000001", "some-llm", "A dark macule."]
-    assert (found["border_irregularity"], found["dark_brown"], found["evolving"]) == (0.8, 0.7, 0.1)
-    assert found["valid"]
-
-
-def test_folders_of_windows_and_unix_are_understood(tmp_path):
-    found = read(tmp_path, line("nev\\ISIC_7.jpg"), line("nv/ISIC_8.png"), line("ISIC_9.JPG"))
-    assert found["image_id"].tolist() == ["ISIC_7", "ISIC_8", "ISIC_9"]
-
-
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [
-        ('{"image": "a.jpg", "class": "mel", "descr', "line 2: not a reply"),
-        ({"image": "b.jpg", "class": "mel"}, "line 2: not a reply.*features"),
-        (line("mel/a.jpg"), "line 2: a has a reply in line 1"),
-    ],
-)
-def test_a_line_that_is_no_reply_is_named(tmp_path, second, message):
-    with pytest.raises(replies.ReplyError, match=rf"model_lesion_features\.jsonl, {message}"):
-        read(tmp_path, line("a.jpg"), second)
-
-
-def test_the_replies_that_the_original_collected_are_all_read():
+def test_the_replies_that_the_original_collected_are_all_parsed():
     if not os.environ.get("P2D_LLM_OUTPUTS"):
         pytest.skip("P2D_LLM_OUTPUTS is not set: the replies of the original prompt2derm are not at hand")
-    found = replies.read_file(
-        Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl", "gpt-4.1-mini"
-    )
-    assert len(found) == 581
-    assert found["valid"].all()
-    assert replies.repairs([found])["n"].sum() == 0
-    assert found["light_brown"].mean() == pytest.approx(0.603787, abs=1e-6)
-    assert (found["evolving"] == 0).all()
+    path = Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl"
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    texts = [json.dumps({name: record[name] for name in ("description", "features")}) for record in records]
+    parsed = [replies.parse(text) for text in texts]
+    assert len(parsed) == 581
+    assert all(reply.valid and not reply.repairs for reply in parsed)
+    assert sum(reply.features["light_brown"] for reply in parsed) / 581 == pytest.approx(0.603787, abs=1e-6)
+    assert all(reply.features["evolving"] == 0 for reply in parsed)

@@ -24,8 +24,8 @@ WORDING = Wording("phrases", max_features=8, max_tokens=6)
 def test_a_prompt_is_paraphrased_unless_that_is_too_long_or_empty(tmp_path, reply, becomes):
     with ChatServer(says(reply)) as server:
         client = Client(Settings(p2d_api_base_url=server.url), "llm", Path(tmp_path / "cache.jsonl"), allow_upload=True)
-        said = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))
-    assert said == [becomes] * 3
+        rewritten = rewrite(["nevus, veil"] * 3, client, WORDING, lambda text: len(text.split()))
+    assert rewritten == [becomes] * 3
     assert len(server.requests) == 1, "the same prompt is asked about once"
     assert "nevus, veil" in prompt(server.requests[0])
 

@@ -107,20 +107,20 @@ def test_on_a_phantom_too_the_template_measures_unless_the_truth_is_asked_for(ca
 
 def test_the_truth_is_that_of_the_cases(cases, measurements):
     known = cases.assign(true_irregular_streaks=np.resize([0.9, 0.0], N), true_scale=1.0)
-    found = template.describe(known, measurements, "truth")
-    assert (found["describer"] == "truth").all()
-    assert found["irregular_streaks"].tolist() == known["true_irregular_streaks"].tolist()
-    assert found["asymmetry"].isna().all()
-    assert found["text"][0] == "Melanoma, back, 50-year-old female. Seen: marked irregular streaks."
+    described = template.describe(known, measurements, "truth")
+    assert (described["describer"] == "truth").all()
+    assert described["irregular_streaks"].tolist() == known["true_irregular_streaks"].tolist()
+    assert described["asymmetry"].isna().all()
+    assert described["text"][0] == "Melanoma, back, 50-year-old female. Seen: marked irregular streaks."
     assert (template.describe(cases, measurements)["describer"] == "measured").all()
 
 
 def test_descriptions_keep_to_their_schema_and_mention_what_they_score(cases, measurements):
-    found = DESCRIPTIONS.validate(template.describe(cases, measurements).assign(prompt=""))
-    assert found["image_id"].tolist() == cases["image_id"].tolist()
+    described = DESCRIPTIONS.validate(template.describe(cases, measurements).assign(prompt=""))
+    assert described["image_id"].tolist() == cases["image_id"].tolist()
     for name in ("red", "border_irregularity"):
-        present, phrase = found[name] >= PRESENT, FEATURES[name].phrase
-        assert (found["text"].str.contains(phrase) == present).all()
+        present, phrase = described[name] >= PRESENT, FEATURES[name].phrase
+        assert (described["text"].str.contains(phrase) == present).all()
 
 
 def test_a_thousand_lesions_are_described_and_worded_in_five_seconds(cases, measurements):
@@ -128,7 +128,7 @@ def test_a_thousand_lesions_are_described_and_worded_in_five_seconds(cases, meas
     rng = np.random.default_rng(0)
     many = many.assign(**{f"true_{name}": rng.random(len(many)) for name in FEATURES})
     started = time.monotonic()
-    found = template.describe(many, measurements, "truth")
-    Wording("phrases", 8, CLIP_TOKENS).prompts(lesions(many, found), count_tokens, 0, many["image_id"])
-    assert len(found) == 1000
+    described = template.describe(many, measurements, "truth")
+    Wording("phrases", 8, CLIP_TOKENS).prompts(lesions(many, described), count_tokens, 0, many["image_id"])
+    assert len(described) == 1000
     assert time.monotonic() - started < 5

@@ -102,12 +102,12 @@ def test_stopped_work_goes_on_where_it_stopped_with_the_same_result(model, tmp_p
     ],
 )
 def test_kept_replies_are_not_taken_for_another_question(model, tmp_path, changed):
-    asked = {"cases": CASES, "load_images": load_images, "vlm": MODEL, "folder": tmp_path}
-    model.describe(**asked)
+    arguments = {"cases": CASES, "load_images": load_images, "vlm": MODEL, "folder": tmp_path}
+    model.describe(**arguments)
     model.generate.reset_mock()
-    model.describe(**asked)
+    model.describe(**arguments)
     model.generate.assert_not_called()
-    model.describe(**asked | changed)
+    model.describe(**arguments | changed)
     assert model.generate.call_count == 3
 
 
@@ -122,7 +122,7 @@ def test_memory_holds_one_part_at_a_time(model, tmp_path):
     assert loaded == [3, 3, 1]
 
 
-def test_all_describers_are_asked_the_same():
+def test_all_describers_get_the_same_question():
     text_line, *feature_lines, _ = replies.QUESTION.splitlines()
     assert text_line.startswith(describer.TEXT_QUESTION)
     assert describer.SCORES_QUESTION.splitlines()[1:-1] == feature_lines

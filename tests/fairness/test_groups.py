@@ -20,12 +20,12 @@ def test_groups_are_what_the_cases_say():
             "ita": [10.0, 40, 60, 20], "true_fitzpatrick": [1, 3, 6, 2],
         }
     )  # fmt: skip
-    got = groups.attributes(cases).astype(object).where(lambda t: t.notna(), None)
-    assert got["sex"].tolist() == ["male", None, "female", "male"]
-    assert got["age"].tolist() == ["under 30", "30–44", "75 and over", None]
-    assert got["site"].tolist() == ["upper extremity", None, "head and neck", "oral"]
-    assert got["malignancy"].tolist() == ["malignant", "benign", "malignant", "benign"]
-    assert got["skin type"].tolist() == ["I–II", "III–IV", "V–VI", "I–II"]
+    estimate = groups.attributes(cases).astype(object).where(lambda t: t.notna(), None)
+    assert estimate["sex"].tolist() == ["male", None, "female", "male"]
+    assert estimate["age"].tolist() == ["under 30", "30–44", "75 and over", None]
+    assert estimate["site"].tolist() == ["upper extremity", None, "head and neck", "oral"]
+    assert estimate["malignancy"].tolist() == ["malignant", "benign", "malignant", "benign"]
+    assert estimate["skin type"].tolist() == ["I–II", "III–IV", "V–VI", "I–II"]
     judged = cases.rename(columns={"true_fitzpatrick": "fitzpatrick"})
     assert groups.attributes(judged)["skin type"].equals(groups.attributes(cases)["skin type"])
     assert "skin type" not in groups.attributes(cases.drop(columns="true_fitzpatrick")), "ITA is no group label"
@@ -52,8 +52,8 @@ def test_estimates_of_fairlearn_are_the_middle_of_what_is_resampled():
     table = groups.by_group(readings, cases, min_n=5, n_resamples=50)
     women = cases[cases["sex"] == "female"].merge(readings[readings["arm"] == "real"], on="image_id")
     expected = [balanced_accuracy_score(one["dx"], one["dx_read"]) for _, one in women.groupby("seed")]
-    got = cohorts.row(table, group="female", metric="balanced accuracy", arm="real")["estimate"]
-    assert got == pytest.approx(np.mean(expected))
+    estimate = cohorts.row(table, group="female", metric="balanced accuracy", arm="real")["estimate"]
+    assert estimate == pytest.approx(np.mean(expected))
     dx_read, rows = groups.align(readings, cases)
     for attribute, group in groups.attributes(rows).items():
         replicates = groups.group_replicates(dx_read, rows, group, np.ones((1, len(rows))), 5)

@@ -22,12 +22,14 @@ def vectors(seed, obeyed, d=16):
 
 def test_each_image_is_compared_with_its_own_prompt_and_those_of_other_classes_alone():
     images, prompts = vectors(0, 0.3)
-    found, cosines = alignment.align(images, prompts, CLASSES), images @ prompts.T
+    aligned, cosines = alignment.align(images, prompts, CLASSES), images @ prompts.T
     for i in (0, 25, 85):
         others = cosines[i, CLASSES[i] != CLASSES]
-        assert found.own[i] == pytest.approx(cosines[i, i]) and found.other[i] == pytest.approx(others.mean())
-        assert found.wins[i] == pytest.approx((cosines[i, i] > others).mean())
-        assert found.wins_with[i, 3] == pytest.approx((cosines[i, 3] > cosines[i, CLASSES != "mel"]).mean())
+        assert aligned.own_prompt[i] == pytest.approx(cosines[i, i]) and aligned.other_prompts[i] == pytest.approx(
+            others.mean()
+        )
+        assert aligned.wins[i] == pytest.approx((cosines[i, i] > others).mean())
+        assert aligned.wins_with[i, 3] == pytest.approx((cosines[i, 3] > cosines[i, CLASSES != "mel"]).mean())
 
 
 def test_images_without_any_relation_to_their_prompts_are_announced_at_the_nominal_rate():
@@ -44,13 +46,13 @@ def test_images_that_are_all_alike_follow_no_prompt():
 
 
 def test_a_planted_effect_is_measured_with_an_interval_that_holds_it():
-    found = [alignment.align(*vectors(seed, 0.5), CLASSES) for seed in range(30)]
-    summaries = [alignment.summarise(one) for one in found]
-    truth = np.mean([one.wins.mean() for one in found])
-    assert truth > 0.8 and alignment.follows_prompts(found[0], 0).p == pytest.approx(0.001)
+    aligned = [alignment.align(*vectors(seed, 0.5), CLASSES) for seed in range(30)]
+    summaries = [alignment.summarise(one) for one in aligned]
+    truth = np.mean([one.wins.mean() for one in aligned])
+    assert truth > 0.8 and alignment.follows_prompts(aligned[0], 0).p == pytest.approx(0.001)
     held = [table.at["wins", "low"] <= truth <= table.at["wins", "high"] for table in summaries]
     assert np.mean(held) >= 0.85
-    assert all(table.at["own", "estimate"] > table.at["other", "estimate"] for table in summaries)
+    assert all(table.at["own_prompt", "estimate"] > table.at["other_prompts", "estimate"] for table in summaries)
 
 
 def test_equal_cosines_count_half():

@@ -71,10 +71,10 @@ def test_a_small_class_reads_n_too_small():
 def test_one_quantity_has_one_value_in_all_tables():
     measured, aligned, tests, chosen = analysed()
     overall = report.overall_table(measured, aligned).loc["Fréchet distance ↓"]
-    everyone = report.generators_table(measured, aligned, tests, chosen).set_index("images")["Fréchet distance ↓"]
+    all_generators = report.generators_table(measured, aligned, tests, chosen).set_index("images")["Fréchet distance ↓"]
     by_class = report.classes_table(measured, aligned, tests, DX).loc["all"]
     for name in ("base", "adapter", "real"):
-        assert overall[name].split(" ")[0] == everyone[name] == by_class[f"Fréchet distance {name}"]
+        assert overall[name].split(" ")[0] == all_generators[name] == by_class[f"Fréchet distance {name}"]
 
 
 def test_a_baseline_with_too_few_images_keeps_its_row():

@@ -39,7 +39,7 @@ def family(seed, obeyed=0.0, **planted):
     return verdicts.family(sets, sets, aligned(seed, obeyed), DX, BASELINES, 10, seed)
 
 
-def test_where_nothing_is_anything_is_announced_in_about_one_of_twenty_runs():
+def test_without_any_effect_about_one_of_twenty_runs_announces_one():
     announced = [(family(seed, off=0.0)["holm"] < verdicts.LEVEL).any() for seed in range(100)]
     assert np.mean(announced) <= 0.10
 

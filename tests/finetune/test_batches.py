@@ -60,13 +60,13 @@ def test_the_share_of_images_asked_for_loses_its_words_and_no_other_image_does(p
 def test_images_enter_batches_as_often_as_their_weights_say(pipe, numbered):
     weights = np.where(np.arange(20) < 10, 3.0, 1.0)
     batches = TrainingBatches(pipe, numbered, seed=0, name="adapter", weights=weights)
-    seen = torch.cat([batches.at(step, range(1), 1)["latents"][:, 0, 0, 0] for step in range(2000)]).long()
-    counts = np.bincount(seen.numpy(), minlength=20) / len(seen)
+    values = torch.cat([batches.at(step, range(1), 1)["latents"][:, 0, 0, 0] for step in range(2000)]).long()
+    counts = np.bincount(values.numpy(), minlength=20) / len(values)
     expected = weights / weights.sum()
-    assert np.abs(counts - expected).max() < 4 * np.sqrt(expected.max() / len(seen))
+    assert np.abs(counts - expected).max() < 4 * np.sqrt(expected.max() / len(values))
     equal = TrainingBatches(pipe, numbered, seed=0, name="adapter")
-    seen = torch.cat([equal.at(step, range(1), 1)["latents"][:, 0, 0, 0] for step in range(2000)])
-    assert (seen < 10).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    values = torch.cat([equal.at(step, range(1), 1)["latents"][:, 0, 0, 0] for step in range(2000)])
+    assert (values < 10).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 RECIPE = Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=0, caption_dropout=0.0)
@@ -81,7 +81,7 @@ def test_what_is_fitted_sees_images_by_their_weights(fitted, blots, monkeypatch,
         fit_adapter(pipe, encoded, RECIPE, rank=2, weights=ONLY_RED)
     else:
         prompts = [f"<w> {prompt}" for prompt in blots[1]]
-        inversion.fit_word(pipe, encoded, prompts, RECIPE, "<w>", start="image", weights=ONLY_RED)
+        inversion.fit_token(pipe, encoded, prompts, RECIPE, "<w>", start="image", weights=ONLY_RED)
     red, black = encoded.latents[torch.tensor([0, 1])].float().mean((1, 3, 4))  # (channels,): of both views
     means = torch.cat([batch["latents"].mean((2, 3)) for batch in batches])
     assert len(means) == 2 * 4
@@ -101,7 +101,7 @@ def test_what_is_fitted_drops_captions_as_its_recipe_says(fitted, blots, monkeyp
         if what == "base":
             fit_base(pipe, encoded, blots[1], recipe)
         else:
-            inversion.fit_word(pipe, encoded, [f"<w> {p}" for p in blots[1]], recipe, "<w>", start="image")
+            inversion.fit_token(pipe, encoded, [f"<w> {p}" for p in blots[1]], recipe, "<w>", start="image")
         without = [batch["without_words"] for batch in batches]
     assert 12 <= int(torch.cat(without).sum()) <= 36  # of 48
 

@@ -33,16 +33,16 @@ def test_two_processes_fit_what_one_does_and_03_continues_from_their_checkpoints
             file = tmp_path / name / "data" / "runs" / "tiny" / "parameters.json"
             file.write_text(json.dumps({"03_finetune": p.model_dump()}))
             torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-            own = {"OMP_NUM_THREADS": "1", "P2D_DEVICE": "cpu", "PYTHONPATH": str(REPOSITORY)}
+            added = {"OMP_NUM_THREADS": "1", "P2D_DEVICE": "cpu", "PYTHONPATH": str(REPOSITORY)}
             entry = ["-m", "p2d_lib.finetune.distributed", "tiny"]
-            subprocess.run([*torchrun, *entry], check=True, env={**os.environ, **own}, timeout=120)
+            subprocess.run([*torchrun, *entry], check=True, env={**os.environ, **added}, timeout=120)
         stages = Stages(Run("tiny", "03_finetune", p.model_dump()), p, torch.device("cpu"))
         stages.adapter(stages.base())
         assert [baseline for baseline, _ in stages.baselines(p.baselines)] == p.baselines
         logs[name] = stages.logs
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for fit, steps in (("base", 3), ("adapter", 4), ("scratch-unet", 2)):
-        assert f"{fit}: continues after step {steps}" in said
+        assert f"{fit}: continues after step {steps}" in output
         two, one = logs["two"][fit], logs["one"][fit]
         for column in ("loss", "gradient", "val_loss"):
             assert np.allclose(two[column], one[column], atol=1e-4, rtol=1e-3, equal_nan=True), (fit, column)

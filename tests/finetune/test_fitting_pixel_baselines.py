@@ -160,7 +160,7 @@ def test_images_are_reduced_as_a_library_reduces_them(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (70, 48, 48, 3), dtype=np.uint8)
     small = reduced_on_disk(images, 16, tmp_path)
     tensor = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    wanted = F.interpolate(tensor, (16, 16), mode="bilinear", antialias=True).permute(0, 2, 3, 1).numpy()
+    expected = F.interpolate(tensor, (16, 16), mode="bilinear", antialias=True).permute(0, 2, 3, 1).numpy()
     assert small.shape == (70, 16, 16, 3) and small.dtype == np.uint8
-    assert np.abs(small - wanted).max() <= 0.5 + 1e-3
+    assert np.abs(small - expected).max() <= 0.5 + 1e-3
     assert reduced_on_disk(images, 48, tmp_path) is images

@@ -45,13 +45,13 @@ def test_other_pixels_words_or_weights_are_encoded_anew(pipe, pixels, tmp_path):
 def test_one_changed_image_costs_one_shard(pipe, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(latents, "SHARD", 1)
     latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    asked, honest = [], encoding.encode_moments
-    monkeypatch.setattr(encoding, "encode_moments", lambda pipe, images: asked.append(images) or honest(pipe, images))
+    calls, honest = [], encoding.encode_moments
+    monkeypatch.setattr(encoding, "encode_moments", lambda pipe, images: calls.append(images) or honest(pipe, images))
     changed = pixels.copy()
     changed[1] = 255 - changed[1]
     latents.encode(pipe, changed, PROMPTS, tmp_path)
-    assert len(asked) == 2  # both views
-    assert np.array_equal(asked[0], changed[1:2])
+    assert len(calls) == 2  # both views
+    assert np.array_equal(calls[0], changed[1:2])
 
 
 def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels, tmp_path, monkeypatch):
@@ -59,11 +59,11 @@ def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels
     encoded = latents.encode(pipe, pixels, ["red", "blue", "red"], tmp_path)
     assert encoded.latents.shape == (3, 2, 8, 8, 8)
     rows = torch.tensor([2, 0])
-    for view, seen in enumerate((pixels, pixels[:, :, ::-1])):
-        wanted = encoding.encode_moments(pipe, seen)[0][rows]
-        assert torch.allclose(encoded.latents[rows][:, view].float(), wanted, atol=2e-3)
-    wanted = encoding.embed_prompts(pipe, ["red", "blue", "red"])
-    assert torch.allclose(encoded.embeddings[encoded.index].float(), wanted, atol=2e-3)
+    for view, pixels_of_view in enumerate((pixels, pixels[:, :, ::-1])):
+        expected = encoding.encode_moments(pipe, pixels_of_view)[0][rows]
+        assert torch.allclose(encoded.latents[rows][:, view].float(), expected, atol=2e-3)
+    expected = encoding.embed_prompts(pipe, ["red", "blue", "red"])
+    assert torch.allclose(encoded.embeddings[encoded.index].float(), expected, atol=2e-3)
     last = torch.tensor([len(encoded.embeddings) - 1])
     assert torch.allclose(encoded.embeddings[last].float(), encoding.embed_prompts(pipe, [""]), atol=2e-3)
 

@@ -40,7 +40,7 @@ def test_a_run_that_was_killed_at_any_step_and_resumed_ends_with_the_same_bits(f
         def work():
             steps = []
             denoiser.denoising_loss = kills_itself_after(
-                dies_at, lambda *given: steps.append(1) or denoising_loss(*given)
+                dies_at, lambda *arguments: steps.append(1) or denoising_loss(*arguments)
             )
             pipe = pipelines.load("random", seed=2)
             log = fit_adapter(pipe, fitted[1], recipe, rank=2, checkpoints=at_every_step(folder), dropout=0.1)
@@ -82,10 +82,10 @@ def test_the_clock_decides_when_a_checkpoint_is_written_and_the_end_always_is(tm
 
 def test_the_averaged_weights_are_what_is_left_and_what_is_evaluated():
     """Against the average computed by hand from the weights that the loss saw."""
-    weight, seen, evaluated = _weight(), [], []
+    weight, weights_at, evaluated = _weight(), [], []
 
     def loss(step, places):
-        seen.append(weight.detach().clone())
+        weights_at.append(weight.detach().clone())
         return _valley(weight, step, places)
 
     recipe = loop.Recipe(steps=30, batch_size=2, learning_rate=0.05, seed=0, schedule="constant", ema=0.9)
@@ -93,15 +93,15 @@ def test_the_averaged_weights_are_what_is_left_and_what_is_evaluated():
     note = lambda done: evaluated.append(weight.detach().clone()) or 0.0  # noqa: E731
     loop.fit([weight], loss, recipe, "valley", monitoring=monitoring, evaluate=note)
     last = weight.detach().clone()
-    average, averages = seen[0].clone(), []
-    for step, after in enumerate(seen[1:]):  # seen[k + 1] is the weight after step k
+    average, averages = weights_at[0].clone(), []
+    for step, after in enumerate(weights_at[1:]):  # weights_at[k + 1] is the weight after step k
         decay = min(0.9, (step + 1) / (step + 10))
         average = decay * average + (1 - decay) * after
         averages.append(average.clone())
     assert torch.allclose(evaluated[0], averages[9], atol=1e-6)
     assert torch.allclose(evaluated[1], averages[19], atol=1e-6)
     assert torch.equal(last, evaluated[2])
-    assert (averages[9] - seen[10]).abs().min() > 0.01, "the last weights would pass as well"
+    assert (averages[9] - weights_at[10]).abs().min() > 0.01, "the last weights would pass as well"
 
 
 def test_a_checkpoint_of_another_recipe_is_not_taken_up(fitted, tmp_path):
@@ -188,7 +188,7 @@ def test_the_loss_on_val_falls_and_monitoring_changes_nothing(fitted, tmp_path):
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
-def test_a_tracker_is_told_every_step_without_an_account(tracker, tmp_path, monkeypatch):
+def test_a_tracker_gets_every_step_without_an_account(tracker, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     recipe = loop.Recipe(steps=5, batch_size=2, learning_rate=1e-2, seed=0)

@@ -51,19 +51,19 @@ def pixels():
 
 def test_prompts_are_read_as_the_pipeline_of_diffusers_reads_them(folder):
     pipe = pipelines.load(folder)
-    wanted, _, pooled, _ = pipe.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
-    found = encoding.encode_prompts(pipe, PROMPTS)
-    assert torch.allclose(found["embeddings"], wanted, atol=1e-6)
-    assert torch.allclose(found["pooled"], pooled, atol=1e-6)
+    expected, _, pooled, _ = pipe.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
+    embeddings = encoding.encode_prompts(pipe, PROMPTS)
+    assert torch.allclose(embeddings["embeddings"], expected, atol=1e-6)
+    assert torch.allclose(embeddings["pooled"], pooled, atol=1e-6)
 
 
-def test_the_denoiser_is_told_that_it_sees_the_whole_image(folder, pixels, tmp_path, monkeypatch):
-    pipe, told = pipelines.load(folder), []
+def test_the_denoiser_gets_the_size_of_the_whole_image(folder, pixels, tmp_path, monkeypatch):
+    pipe, conditions = pipelines.load(folder), []
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
-    pipe.unet.register_forward_pre_hook(lambda _, a, k: told.append(k["added_cond_kwargs"]), with_kwargs=True)
+    pipe.unet.register_forward_pre_hook(lambda _, a, k: conditions.append(k["added_cond_kwargs"]), with_kwargs=True)
     adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=1, batch_size=2, learning_rate=1e-2, seed=0), rank=2)
-    assert told[0]["time_ids"].tolist() == [[32, 32, 0, 0, 32, 32]] * 2
-    assert told[0]["text_embeds"].shape == (2, 32)
+    assert conditions[0]["time_ids"].tolist() == [[32, 32, 0, 0, 32, 32]] * 2
+    assert conditions[0]["text_embeds"].shape == (2, 32)
 
 
 @pytest.mark.parametrize("words", ["embeddings", "tokens"])

@@ -64,8 +64,8 @@ def test_latents_are_sampled_from_the_posterior_and_scaled_as_the_autoencoder_sa
     with torch.no_grad():
         posterior = pipe.vae.encode(tiny_base.to_pixels(pixels[:, :, ::-1], pipe.vae)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator(0))
-    drawn = encoded.sample_latents(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
-    assert torch.allclose(drawn, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
+    sampled = encoded.sample_latents(torch.arange(2), torch.ones(2, dtype=torch.int64), noise)
+    assert torch.allclose(sampled, 0.18215 * (posterior.mean + posterior.std * noise - (shift or 0)), atol=1e-3)
     mode = (pipe.vae.encode(tiny_base.to_pixels(pixels, pipe.vae)).latent_dist.mode() - (shift or 0)) * 0.18215
     assert torch.allclose(encoding.encode_moments(pipe, pixels)[0], mode, atol=1e-5)
 
@@ -78,11 +78,11 @@ def test_an_adapter_says_what_it_was_made_of(folder, tmp_path):
     log = adapter.fit_adapter(pipe, encoded, recipe, rank=2, alpha=8, targets="attention")
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {}, trigger="dermoscopic image", data=encoded.key)
     with safe_open(tmp_path / "adapter" / "pytorch_lora_weights.safetensors", "pt") as file:
-        said, names = file.metadata(), list(file.keys())
-    assert {key: said[key] for key in ("trigger", "rank", "alpha")} == {
+        metadata, names = file.metadata(), list(file.keys())
+    assert {key: metadata[key] for key in ("trigger", "rank", "alpha")} == {
         "trigger": "dermoscopic image", "rank": "2", "alpha": "8",
     }  # fmt: skip
-    assert said["data"] == encoded.key
+    assert metadata["data"] == encoded.key
     assert all(".to_" in name for name in names)
     fresh = pipelines.load(folder)
     fresh.load_lora_weights(tmp_path / "adapter")  # alpha is not rank: it must be read, too
@@ -113,24 +113,24 @@ def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pi
     recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
     fitting = {"recipe": recipe, "word": "<derm>", "start": "melanoma", "checkpoints": Checkpoints(tmp_path / "fits")}
     with_word = ["a <derm> lesion"] * 2
-    log = inversion.fit_word(pipe, encoded, with_word, **fitting)
+    log = inversion.fit_token(pipe, encoded, with_word, **fitting)
     torch.manual_seed(1)  # whatever the new row held before
-    again = inversion.fit_word(pipelines.load(folder), encoded, with_word, **fitting)
+    again = inversion.fit_token(pipelines.load(folder), encoded, with_word, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
-    own, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
-    assert (own - like).abs().max() > 1e-3
+    of_token, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
+    assert (of_token - like).abs().max() > 1e-3
     fresh = pipelines.load(folder)
     fresh.load_textual_inversion(tmp_path / "word")
-    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), own)
+    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), of_token)
     opened = pixel_baselines.load(tmp_path / "word", base=folder)
     ask = {"seeds": [3], "size": 32, **SETTINGS}
-    drawn = opened.sample(["a lesion"], **ask)
-    assert np.array_equal(drawn, sampling.sample(fresh, ["<derm> a lesion"], **ask))
-    assert not np.array_equal(drawn, sampling.sample(fresh, ["a lesion"], **ask))
+    sampled = opened.sample(["a lesion"], **ask)
+    assert np.array_equal(sampled, sampling.sample(fresh, ["<derm> a lesion"], **ask))
+    assert not np.array_equal(sampled, sampling.sample(fresh, ["a lesion"], **ask))
     with pytest.raises(ValueError, match="'<derm>' is a token already"):
-        inversion.fit_word(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
+        inversion.fit_token(pipe, encoded, PROMPTS, recipe, "<derm>", start="melanoma")
 
 
 def _same_answer(one, other):

@@ -58,8 +58,8 @@ def _count_steps(file: Path, victim: str) -> None:
 
     taken, honest = [], {"step": loop._Training.step, "scout": classifiers.augment, "alignment": clip._turned}
     loop._Training.step = lambda self, step: (noted(self.name), honest["step"](self, step))
-    classifiers.augment = lambda *given: (noted("scout"), honest["scout"](*given))[1]
-    clip._turned = lambda *given: (noted("alignment"), honest["alignment"](*given))[1]
+    classifiers.augment = lambda *arguments: (noted("scout"), honest["scout"](*arguments))[1]
+    clip._turned = lambda *arguments: (noted("alignment"), honest["alignment"](*arguments))[1]
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +136,17 @@ def test_every_image_is_sampled_with_the_guidance_that_the_parameters_give(run, 
 
     settings = []
 
-    def images(prompts, seeds, size, **given):
-        settings.append(given)
+    def images(prompts, seeds, size, **arguments):
+        settings.append(arguments)
         return np.zeros((len(prompts), size, size, 3), np.uint8)
 
-    monkeypatch.setattr(sampling, "sample", lambda pipe, prompts, seeds, **given: images(prompts, seeds, **given))
+    monkeypatch.setattr(
+        sampling, "sample", lambda pipe, prompts, seeds, **arguments: images(prompts, seeds, **arguments)
+    )
     for model in (pixel_baselines.Baseline, textual_inversion.LearnedToken):
-        monkeypatch.setattr(model, "sample", lambda self, prompts, seeds, **given: images(prompts, seeds, **given))
+        monkeypatch.setattr(
+            model, "sample", lambda self, prompts, seeds, **arguments: images(prompts, seeds, **arguments)
+        )
     p = tiny_parameters(
         base_steps=0, lora_steps=1, baseline_steps=1, guidance_scale=1.5, guidance_interval=[0.5, 2.0],
         baseline_guidance=3.5, num_inference_steps=7,

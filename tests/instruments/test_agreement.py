@@ -48,7 +48,7 @@ def test_only_images_that_all_answered_count():
     )
 
 
-def test_what_cannot_be_told_from_chance_is_not_a_number():
+def test_without_variation_or_a_second_reader_there_is_no_kappa():
     same = pd.DataFrame({"a": ["nv"] * 5, "b": ["nv"] * 5, "c": [None] * 5})
     table = agreement.kappa(same)
     assert table["readers"].tolist() == ["a – b"] and np.isnan(table["kappa"]).all()

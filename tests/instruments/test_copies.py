@@ -215,8 +215,8 @@ def test_the_best_of_eight_turns_is_that_of_comparing_all_eight(originals):
 def test_exposure_and_white_balance_do_not_hide_a_copy(originals):
     tinted = (originals * np.array([0.9, 0.8, 0.75])).astype(np.uint8)
     pairs = copies.duplicates(names("", 400), originals, names("tinted ", 400), tinted)
-    wanted = {frozenset({f"{k}", f"tinted {k}"}) for k in range(400)}
-    assert len(wanted & pairs_of(pairs)) >= 0.99 * 400  # of a very dark picture rounding leaves little
+    expected = {frozenset({f"{k}", f"tinted {k}"}) for k in range(400)}
+    assert len(expected & pairs_of(pairs)) >= 0.99 * 400  # of a very dark picture rounding leaves little
 
 
 def test_a_copy_and_a_turned_copy_are_the_only_pairs_of_a_set_with_another(originals, new_lesions):
@@ -236,9 +236,9 @@ def test_the_two_identical_pairs_of_ham10000_are_found():
     twins = {frozenset({"ISIC_0024366", "ISIC_0029861"}), frozenset({"ISIC_0024777", "ISIC_0029938"})}
     raw = read(find())
     chosen = raw.metadata["image_id"].isin(set().union(*twins)) | (raw.metadata.index % 40 == 0)
-    some = raw.metadata[chosen].reset_index(drop=True)
-    pictures = [raw.images[name].image(at_least=SIZE) for name in some["image_id"]]
-    pairs = copies.duplicates(some, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
+    subset = raw.metadata[chosen].reset_index(drop=True)
+    pictures = [raw.images[name].image(at_least=SIZE) for name in subset["image_id"]]
+    pairs = copies.duplicates(subset, np.stack([np.asarray(images.square(picture, SIZE)) for picture in pictures]))
     assert pairs_of(pairs[pairs["kind"] == "bytes"]) == twins
     assert pairs["same_lesion"].all()
 

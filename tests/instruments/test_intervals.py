@@ -19,7 +19,8 @@ def test_intervals_over_lesions_cover_the_truth_and_intervals_over_images_do_not
     for trial in range(200):
         lesion, right = _clustered(np.random.default_rng(trial))
         for name, groups in (("lesions", lesion), ("images", np.arange(len(lesion)))):
-            interval = intervals.bootstrap(lambda rows, right=right: right[rows].mean(), groups, 200, seed=trial)
+            weights = intervals.resample(groups, 200, seed=trial)
+            interval = intervals.summarise(weights @ right / weights.sum(1))
             covered[name] += interval.low <= 0.7 <= interval.high
     assert covered["lesions"] / 200 >= 0.90
     assert covered["images"] / 200 <= 0.75
@@ -29,10 +30,11 @@ def test_a_statistic_undefined_in_some_resamples_still_has_an_interval():
     right = np.array([1.0, 0, 1, 1, 0, 1])
     rare = np.array([1, 0, 0, 0, 0, 1], bool)
 
-    def recall_of_the_rare(rows):
-        return right[rows][rare[rows]].mean() if rare[rows].any() else np.nan
-
-    assert intervals.bootstrap(recall_of_the_rare, np.arange(6)) == (1, 1, 1)
+    weights = intervals.resample(np.arange(6))[:, rare]
+    with np.errstate(invalid="ignore"):
+        recalls = weights @ right[rare] / weights.sum(1)  # NaN where neither of the two is in the resample
+    assert np.isnan(recalls).any()
+    assert intervals.summarise(recalls) == (1, 1, 1)
 
 
 def test_rows_without_a_lesion_are_refused():

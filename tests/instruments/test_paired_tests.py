@@ -84,15 +84,15 @@ def test_sets_that_are_no_pairs_are_refused():
         paired_tests.nearer(first, second[:-1], reference)
 
 
-def test_partners_dealt_at_random_match_at_the_nominal_rate_and_a_planted_match_is_found():
-    def scores(seed, own):
+def test_random_pairs_match_at_the_nominal_rate_and_a_planted_match_is_found():
+    def scores(seed, effect):
         table = np.random.default_rng(seed).normal(size=(40, 40)) + np.random.default_rng(seed).normal(size=40)
-        return table + own * np.eye(40)  # some prompts are liked by every image: that is no match
+        return table + effect * np.eye(40)  # some prompts are liked by every image: that is no match
 
     chance = np.array([paired_tests.matched(scores(seed, 0), 99, seed).p for seed in range(400)])
     assert 0.03 <= np.mean(chance <= 0.05) <= 0.07
-    found = [paired_tests.matched(scores(seed, 0.8), 99, seed).p for seed in range(40)]
-    assert np.mean(np.array(found) <= 0.05) >= 0.9
+    p_values = [paired_tests.matched(scores(seed, 0.8), 99, seed).p for seed in range(40)]
+    assert np.mean(np.array(p_values) <= 0.05) >= 0.9
 
 
 def test_p_counts_the_observed_statistic_and_is_never_0():

@@ -33,7 +33,7 @@ def test_equal_means_do_not_hide_less_variety_than_there_is():
     assert np.mean(areas) > 0.85
 
 
-def test_one_flat_colour_is_told_from_anything():
+def test_one_flat_colour_is_separated_from_any_set():
     real, _ = sets(0)
     assert two_sample.auc(real, np.full_like(real, 0.1)) > 0.95
     assert two_sample.auc(np.full_like(real, 0.1), np.full_like(real, 0.1)) == 0.5

@@ -71,29 +71,29 @@ def test_the_share_of_spread_captions_is_the_captioners_probability(vision):
     captioner = fresh(vision)
     both = embed(captioner, IMAGES[[0] * 8])
     fit(captioner, STAGE, (both, [TEXTS[0]] * 6 + [TEXTS[2]] * 2), (both, [TEXTS[0]] * 6 + [TEXTS[2]] * 2), seed=0)
-    said = several_captions(captioner, IMAGES[:1], 40, views=1)[0]
+    sampled = several_captions(captioner, IMAGES[:1], 40, views=1)[0]
     tokens = training.tokens(captioner, [TEXTS[0]], 1)
     with torch.no_grad():
         nats = loss(captioner, torch.from_numpy(both[:1, 0]), tokens).item() * tokens.shape[1]
-    assert said.count(TEXTS[0]) / 40 == pytest.approx(math.exp(-nats), abs=0.05)
-    assert 0.6 < said.count(TEXTS[0]) / 40 < 0.9
+    assert sampled.count(TEXTS[0]) / 40 == pytest.approx(math.exp(-nats), abs=0.05)
+    assert 0.6 < sampled.count(TEXTS[0]) / 40 < 0.9
 
 
 def test_the_loss_counts_neither_prefix_nor_instruction_nor_padding(fitted):
     captioner = fitted[0]
-    seen, tokens = torch.from_numpy(embed(captioner, IMAGES)[:2, 0]), training.tokens(captioner, TEXTS[:2], 2)
+    embeddings, tokens = torch.from_numpy(embed(captioner, IMAGES)[:2, 0]), training.tokens(captioner, TEXTS[:2], 2)
     tokens[0, 5:] = -100
     with torch.no_grad():
-        context = captioner.context(seen)
+        context = captioner.context(embeddings)
         words = captioner.gpt2.transformer.wte(tokens.clamp(min=0))
         logits = captioner.gpt2(inputs_embeds=torch.cat([context, words], 1)).logits.log_softmax(-1)
         before = context.shape[1] - 1  # the position that predicts the first word
         each = [
             -logits[i, before + k, tokens[i, k]] for i in range(2) for k in range(tokens.shape[1]) if tokens[i, k] >= 0
         ]
-        assert loss(captioner, seen, tokens).item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-5)
+        assert loss(captioner, embeddings, tokens).item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-5)
         padded = torch.nn.functional.pad(tokens, (0, 7), value=-100)
-        assert loss(captioner, seen, padded).item() == pytest.approx(loss(captioner, seen, tokens).item())
+        assert loss(captioner, embeddings, padded).item() == pytest.approx(loss(captioner, embeddings, tokens).item())
 
 
 @pytest.mark.parametrize("killed_after", [1, 2])
@@ -128,9 +128,9 @@ def test_another_seed_does_not_go_on_from_this_ones_checkpoint(vision, tmp_path)
 
 def test_a_stage_ends_when_val_no_longer_improves_and_the_best_weights_stay(vision):
     captioner = fresh(vision)
-    seen, texts = pairs(captioner)
+    embeddings, texts = pairs(captioner)
     stage = replace(STAGE, steps=400, evaluate_every=10, patience=2, batch_size=2)
-    log = fit(captioner, stage, (seen[:2], texts[:2]), (seen[2:], texts[2:]), seed=0)
+    log = fit(captioner, stage, (embeddings[:2], texts[:2]), (embeddings[2:], texts[2:]), seed=0)
     assert log["step"].iloc[-1] < 400
     assert log["val_loss"].idxmin() == len(log) - 3
     assert perplexity(captioner, IMAGES[2:], TEXTS[2:]) == pytest.approx(log["perplexity"].min(), rel=1e-4)
@@ -171,15 +171,15 @@ def test_a_saved_captioner_is_the_same_and_holds_nothing_but_weights(fitted, tmp
 def test_a_gpt2_of_the_hub_is_loaded_at_one_commit_which_is_recorded(fitted, vision, tmp_path, monkeypatch):
     fitted[0].gpt2.save_pretrained(tmp_path)
     fitted[0].tokenizer.save_pretrained(tmp_path)
-    asked = []
+    calls = []
 
     def resolve(name):
-        asked.append(name)
+        calls.append(name)
         return Source(str(tmp_path), "c" * 40)
 
     monkeypatch.setattr("p2d_lib.models.weights.resolve", resolve)
     captioner = build(vision, TEXTS, gpt2="gpt2-medium@main", prefix_tokens=4)
-    assert asked == ["gpt2-medium@main"]
+    assert calls == ["gpt2-medium@main"]
     assert captioner.about["gpt2_commit"] == "c" * 40
     assert torch.equal(captioner.gpt2.transformer.wpe.weight, fitted[0].gpt2.transformer.wpe.weight)
 

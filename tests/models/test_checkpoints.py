@@ -39,10 +39,10 @@ def test_other_work_begins_at_zero_and_says_so(tmp_path, capsys):
 def test_a_checkpoint_is_due_when_its_minutes_have_passed_since_the_last(tmp_path, monkeypatch, minutes, due):
     now = [100.0]
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-    checkpoint, found = Checkpoints(tmp_path, minutes).of("scout", "key"), []
+    checkpoint, state = Checkpoints(tmp_path, minutes).of("scout", "key"), []
     for seconds in (0, 599, 600, 1199):
         now[0] = 100.0 + seconds
-        found.append(checkpoint.due())
-        if found[-1]:
+        state.append(checkpoint.due())
+        if state[-1]:
             checkpoint.store(_parts(0.0), [])
-    assert found == due
+    assert state == due

@@ -34,7 +34,7 @@ def fitted():
     return model, log
 
 
-def test_a_class_told_by_colour_is_learnt_and_so_is_a_feature_known_of_every_other_image(fitted):
+def test_a_class_of_one_colour_is_learnt_and_so_is_a_feature_that_is_labelled_on_half_of_the_images(fitted):
     rng = np.random.default_rng(9)
     labels = rng.integers(0, 7, 140)
     predictions = classifiers.predict(fitted[0], coloured(rng, labels), CPU)

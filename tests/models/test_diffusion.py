@@ -112,11 +112,11 @@ def evaluations(pipe, **settings):
 
 def test_guidance_costs_only_where_it_acts(pipe):
     nowhere, alone = evaluations(pipe, guidance_scale=1.0)
-    somewhere, some = evaluations(pipe, guidance_interval=(1.0, 4.0))
+    somewhere, subset = evaluations(pipe, guidance_interval=(1.0, 4.0))
     everywhere, full = evaluations(pipe, guidance_interval=(0, math.inf))
     assert (nowhere, somewhere, everywhere) == ([3] * 5, [3, 3, 6, 6, 3], [6] * 5)
-    assert np.abs(some.astype(int) - alone).mean() > 1
-    assert np.abs(some.astype(int) - full).mean() > 1
+    assert np.abs(subset.astype(int) - alone).mean() > 1
+    assert np.abs(subset.astype(int) - full).mean() > 1
 
 
 def test_guidance_acts_from_above_the_lower_noise_level_up_to_the_higher(pipe):

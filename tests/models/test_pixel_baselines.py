@@ -156,7 +156,7 @@ def test_a_text_encoder_that_is_nowhere_is_named_with_what_would_do(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"name": "scratch"}, {"variant": "huge"}, {"side": 60}, {"side": 24}])
-def test_an_unknown_baseline_is_named_with_what_would_do(wrong):
+def test_an_unknown_baseline_is_named_with_the_valid_ones(wrong):
     with pytest.raises(ValueError, match="give one of scratch-unet, scratch-vgg16-unet, cascade; tiny or full"):
         pixel_baselines.build(**{"name": "scratch-unet", **wrong})
 

@@ -59,7 +59,7 @@ def test_each_word_of_the_vocabulary_is_one_token():
     assert {word: len(tokenizer.tokenize(word)) for word in words} == dict.fromkeys(words, 1)
 
 
-def test_words_never_seen_are_spelt_not_lost():
+def test_words_outside_the_vocabulary_are_spelt_in_letters():
     tokenizer = tiny_tokenizer()
     assert tokenizer.unk_token_id not in tokenizer("Spitz, é?", add_special_tokens=False).input_ids
 

@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(folders):
+def vlms(folders):
     return {name: vlm.load(folder, CPU) for name, folder in folders.items()}
 
 
@@ -52,18 +52,18 @@ def edited(folder, to, edit):
     return to
 
 
-def whole_forward(asked, images, tokens):
+def whole_forward(one_vlm, images, tokens):
     """Logits of prompt and answer in one pass without a memory: what the answer in parts has to equal."""
-    inputs = vlm.encode(asked, images, QUESTION)
+    inputs = vlm.encode(one_vlm, images, QUESTION)
     more = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "mm_token_type_ids": 0 * tokens}
     joined = {name: torch.cat([value, more[name]], 1) if name in more else value for name, value in inputs.items()}
     with torch.inference_mode():
-        return asked.model(**joined, use_cache=False).logits[:, inputs["input_ids"].shape[1] - 1 :]
+        return one_vlm.model(**joined, use_cache=False).logits[:, inputs["input_ids"].shape[1] - 1 :]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_an_answer_does_not_depend_on_the_batch_size(asked, name):
-    images, model = noise(5), asked[name]
+def test_an_answer_does_not_depend_on_the_batch_size(vlms, name):
+    images, model = noise(5), vlms[name]
     replies = [vlm.generate(model, images, QUESTION, 8, size) for size in (1, 2, 5)]
     assert replies[0] == replies[1] == replies[2]
     assert len(set(replies[0])) > 1, "the images make no difference"
@@ -74,8 +74,8 @@ def test_an_answer_does_not_depend_on_the_batch_size(asked, name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_scores_are_the_digits_expectation_given_all_digits_before(asked, name):
-    images, model = noise(3), asked[name]
+def test_scores_are_the_digits_expectation_given_all_digits_before(vlms, name):
+    images, model = noise(3), vlms[name]
     skeleton, slots, digits = vlm._skeleton(model, QUESTION, FIELDS)
     written = skeleton.repeat(len(images), 1)
     expected = np.empty((len(images), len(FIELDS)))
@@ -91,8 +91,8 @@ def test_scores_are_the_digits_expectation_given_all_digits_before(asked, name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(asked, name):
-    images, model = noise(2), asked[name]
+def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(vlms, name):
+    images, model = noise(2), vlms[name]
     means = []
     for option in OPTIONS:
         tokens = vlm._answer(model, QUESTION, option).repeat(len(images), 1)
@@ -100,14 +100,14 @@ def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(asked, name):
         likelihood = whole_forward(model, images, tokens)[:, :-1].log_softmax(-1).gather(-1, tokens[..., None])
         means.append(likelihood.mean((1, 2)))
     expected = torch.stack(means, 1).softmax(-1)
-    found = vlm.choose(model, images, QUESTION, OPTIONS)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(vlm.choose(model, images, QUESTION, OPTIONS[::-1])[:, ::-1], found, atol=1e-5)
+    probabilities = vlm.choose(model, images, QUESTION, OPTIONS)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(vlm.choose(model, images, QUESTION, OPTIONS[::-1])[:, ::-1], probabilities, atol=1e-5)
 
 
-def test_the_prompt_opens_once_and_holds_image_and_question(asked, tmp_path):
+def test_the_prompt_opens_once_and_holds_image_and_question(vlms, tmp_path):
     plain = vlm.load(tiny_vlm.save(tmp_path / "plain", *tiny_vlm.llava(template=False)), CPU)
-    for model, ending in ((asked["llava"], "<|start|>assistant\n"), (plain, f"{QUESTION} ASSISTANT:")):
+    for model, ending in ((vlms["llava"], "<|start|>assistant\n"), (plain, f"{QUESTION} ASSISTANT:")):
         tokens = vlm.encode(model, noise(1), QUESTION)["input_ids"][0]
         text = model.processor.tokenizer.decode(tokens)
         assert text.count("<image>") == (tiny_vlm.SIDE // tiny_vlm.PATCH) ** 2
@@ -115,8 +115,8 @@ def test_the_prompt_opens_once_and_holds_image_and_question(asked, tmp_path):
     assert vlm.scores(plain, noise(2), QUESTION, FIELDS).shape == (2, 3)
 
 
-def test_a_fitted_adapter_makes_red_score_high_and_blue_low(folders, asked, tmp_path):
-    base, images = asked["llava"], red_and_blue(4, seed=0)
+def test_a_fitted_adapter_makes_red_score_high_and_blue_low(folders, vlms, tmp_path):
+    base, images = vlms["llava"], red_and_blue(4, seed=0)
     skeleton, slots, digits = vlm._skeleton(base, QUESTION, FIELDS[:1])
     answers = skeleton.repeat(8, 1)
     answers[:4, slots[0]], answers[4:, slots[0]] = digits[0, 9], digits[0, 1]
@@ -147,7 +147,7 @@ def test_a_fitted_adapter_makes_red_score_high_and_blue_low(folders, asked, tmp_
         vlm.load(folders["llava"], CPU, adapter=tmp_path / "none")
 
 
-def test_a_model_that_cannot_be_asked_is_named(folders, tmp_path):
+def test_a_model_that_cannot_be_used_is_named(folders, tmp_path):
     with pytest.raises(vlm.VlmError, match=r"none: cannot be loaded .*give a folder or a hub id"):
         vlm.load(tmp_path / "none", CPU)
 
@@ -186,24 +186,24 @@ def test_a_model_that_does_not_continue_a_prompt_is_refused(tmp_path):
         vlm.load(tmp_path / "blip", CPU)
 
 
-def test_digits_may_be_cut_in_any_way_that_tells_them_apart():
-    def asked(words):
+def test_digits_may_be_tokenised_in_any_way_that_keeps_them_apart():
+    def with_vocabulary(words):
         cut = tiny_vlm.tokenizer("<image>", words=words, digits_alone=False)
         model, processor = tiny_vlm.llava(words=cut)
         return vlm.Vlm(model, processor, "cut-otherwise")
 
-    joined = asked([f"0.{digit}" for digit in range(10)] * 9)
+    joined = with_vocabulary([f"0.{digit}" for digit in range(10)] * 9)
     digits = vlm._skeleton(joined, QUESTION, FIELDS)[2]
     texts = joined.processor.tokenizer.convert_ids_to_tokens(digits[0])
     assert texts == [f"0.{digit}" for digit in range(10)]
     assert vlm.scores(joined, noise(2), QUESTION, FIELDS).shape == (2, 3)
 
     with pytest.raises(vlm.VlmError, match="cut-otherwise: its tokenizer has no token for each digit"):
-        vlm.scores(asked(["0.1 0.2"] * 9), noise(2), QUESTION, FIELDS)
+        vlm.scores(with_vocabulary(["0.1 0.2"] * 9), noise(2), QUESTION, FIELDS)
 
 
-def test_images_and_options_that_cannot_be_asked_about_are_refused(asked):
+def test_images_and_options_that_cannot_be_asked_about_are_refused(with_vocabulary):
     with pytest.raises(ValueError, match=r"images are float64 \(1, 40, 40, 3\), expected uint8"):
-        vlm.generate(asked["llava"], noise(1) / 255, QUESTION, 4)
+        vlm.generate(vlms["llava"], noise(1) / 255, QUESTION, 4)
     with pytest.raises(ValueError, match="at least two, all different"):
-        vlm.choose(asked["llava"], noise(1), QUESTION, ["melanoma", "melanoma"])
+        vlm.choose(vlms["llava"], noise(1), QUESTION, ["melanoma", "melanoma"])

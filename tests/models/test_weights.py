@@ -45,7 +45,7 @@ def test_a_folder_means_itself_even_with_an_at_sign(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["org/other", "org/derm@v9", "/nowhere/derm", "a b", ""])
-def test_a_name_that_means_nothing_is_refused_with_what_would_do(hub_cache, name):
+def test_a_name_of_no_weights_is_refused_with_the_valid_forms(hub_cache, name):
     fill(hub_cache, lambda folder: None)
     with pytest.raises(weights.WeightsError, match=rf"^'{name}' cannot be loaded .*give a folder, a Hugging Face id"):
         weights.resolve(name)

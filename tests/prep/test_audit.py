@@ -54,7 +54,7 @@ def pairs(planted):
     return copies.duplicates(planted[0], planted[1])
 
 
-def found(pairs: pd.DataFrame) -> set[frozenset]:
+def as_sets(pairs: pd.DataFrame) -> set[frozenset]:
     return set(map(frozenset, zip(pairs["image_a"], pairs["image_b"], strict=True)))
 
 
@@ -74,19 +74,19 @@ def lesions_confused(pairs: pd.DataFrame, planted) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------------------------------------------- copies
 def test_every_copied_file_is_found_and_nothing_else_is_called_identical(planted, pairs):
-    assert found(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
+    assert as_sets(pairs[pairs["kind"] == "bytes"]) == pairs_of(planted[3], "duplicated_lesions")
     assert (pairs.loc[pairs["kind"] == "bytes", "distance"] == 0).all()
 
 
 def test_near_duplicates_are_found_and_nothing_else_between_lesions(planted, pairs):
-    near, wanted = pairs[pairs["kind"] == "perceptual"], pairs_of(planted[3], "near_duplicates")
-    assert len(wanted & found(near)) >= 0.9 * len(wanted)
+    near, expected = pairs[pairs["kind"] == "perceptual"], pairs_of(planted[3], "near_duplicates")
+    assert len(expected & as_sets(near)) >= 0.9 * len(expected)
     assert len(lesions_confused(near, planted)) == 0
 
 
 def test_no_two_lesions_are_as_close_as_any_near_duplicate_is_to_its_source(planted):
-    wanted, wider = pairs_of(planted[3], "near_duplicates"), copies.duplicates(*planted[:2], near=0.2)
-    true = np.array([frozenset(pair) in wanted for pair in zip(wider["image_a"], wider["image_b"], strict=True)])
+    expected, wider = pairs_of(planted[3], "near_duplicates"), copies.duplicates(*planted[:2], near=0.2)
+    true = np.array([frozenset(pair) in expected for pair in zip(wider["image_a"], wider["image_b"], strict=True)])
     assert true.sum() == COUNTS["near_duplicates"]
     assert len(lesions_confused(wider[wider["distance"] <= wider.loc[true, "distance"].max()], planted)) <= 1
 
@@ -124,18 +124,18 @@ def test_leakage_counts_copies_across_splits_and_lesions_on_both_sides(planted, 
 
 
 def test_planted_near_duplicates_of_ham10000_are_all_found(ham, tmp_path):
-    raw, some = read(find()), ham.drop_duplicates("lesion_id").iloc[::90].drop(columns="age")
+    raw, subset = read(find()), ham.drop_duplicates("lesion_id").iloc[::90].drop(columns="age")
     for place in ("HAM10000_images_part_1", "HAM10000_segmentations_lesion_tschandl"):
         (tmp_path / place).mkdir()
-    for name in some["image_id"]:
+    for name in subset["image_id"]:
         (tmp_path / "HAM10000_images_part_1" / f"{name}.jpg").write_bytes(raw.images[name].data())
         mask = tmp_path / "HAM10000_segmentations_lesion_tschandl" / f"{name}_segmentation.png"
         mask.write_bytes(raw.masks[name].data())
-    some.assign(age="").to_csv(tmp_path / "HAM10000_metadata.csv", index=False)
-    table = plants.plant(tmp_path, 0, near_duplicates=len(some))
+    subset.assign(age="").to_csv(tmp_path / "HAM10000_metadata.csv", index=False)
+    table = plants.plant(tmp_path, 0, near_duplicates=len(subset))
     metadata = pd.read_csv(tmp_path / "HAM10000_metadata.csv")
     squares = [images.read(tmp_path / "HAM10000_images_part_1" / f"{name}.jpg", SIZE) for name in metadata["image_id"]]
-    assert found(copies.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
+    assert as_sets(copies.duplicates(metadata, np.stack(squares))) == pairs_of(table, "near_duplicates")
 
 
 # ------------------------------------------------------------------------------------------------------------- labels
@@ -217,7 +217,6 @@ def test_a_planted_tie_to_skin_tone_is_recovered(effect):
     assert np.mean([r.epsilon2.low <= in_truth <= r.epsilon2.high for r in results]) >= 0.85
     assert np.mean([r.epsilon2.estimate for r in results]) == pytest.approx(in_truth, rel=0.2)
     assert np.mean([r.p < 0.05 for r in results]) > 0.8
-    assert results[0].medians["median"].idxmax() == "mel"
 
 
 def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_path):
@@ -226,14 +225,13 @@ def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_pa
     assert skin_tone.tone_association(sound[1], "true_fitzpatrick").p > 0.05
     result = skin_tone.tone_association(tied, "true_fitzpatrick")
     assert result.p < 0.01 and result.epsilon2.low > 0
-    assert result.medians["median"]["mel"] >= 5 > result.medians["median"].drop("mel").max()
 
 
 def test_tone_is_counted_by_lesion_and_unknown_tones_do_not_count():
     once = tones(3, 1.0)
     often = pd.concat([once, once[once["dx"] == "mel"], once.assign(ita=np.nan)], ignore_index=True)
     assert skin_tone.tone_association(often).epsilon2.estimate == skin_tone.tone_association(once).epsilon2.estimate
-    assert skin_tone.tone_association(often).medians["lesions"].to_dict() == dict(sorted(LESIONS.items()))
+    assert skin_tone.tone_association(often).n == sum(LESIONS.values())
 
 
 def test_an_association_needs_two_dx_with_a_known_tone():
@@ -258,8 +256,8 @@ def test_exactly_the_empty_and_the_blurred_pictures_are_flagged(planted):
     cases, _, _, table = planted
     flags = picture_quality.flags(cases).set_index(cases["image_id"])
     for kind in ("empty", "blurred"):
-        wanted = set(table.loc[table["plant"] == kind, "image_id"])
-        assert set(flags.index[flags[f"is_{kind}"]]) == wanted
+        expected = set(table.loc[table["plant"] == kind, "image_id"])
+        assert set(flags.index[flags[f"is_{kind}"]]) == expected
 
 
 def test_hardly_a_picture_of_a_sound_set_is_flagged(sound):
@@ -288,16 +286,16 @@ def test_flat_train_images_go_to_quarantine_with_their_reason_and_no_others():
     cases = pd.DataFrame({"image_id": list("abcd"), "split": ["train", "train", "test", "val"], "dx": "nv"})
     cases["path"], cases["entropy"] = "images/" + cases["image_id"] + ".png", [2.0, 5.0, 2.0, 2.0]
     none = pd.DataFrame({name: [] for name in QUARANTINE.columns})
-    leave = partial(picture_quality.leave_out_flat, cases, cases[["image_id"]], none)
-    kept, measured, out = leave(3.0)
+    leave_out = partial(picture_quality.leave_out_flat, cases, cases[["image_id"]], none)
+    kept, measured, out = leave_out(3.0)
     assert kept["image_id"].tolist() == measured["image_id"].tolist() == ["b", "c", "d"]
     assert kept.index.tolist() == [0, 1, 2]
     rows = QUARANTINE.validate(out)
     assert rows["image_id"].tolist() == ["a"]
     assert rows["reason"].tolist() == ["entropy 2.00 bits is below min_entropy 3.0"]
-    assert len(leave(0.0)[0]) == 4
+    assert len(leave_out(0.0)[0]) == 4
     with pytest.raises(DataError, match=r"min_entropy 6\.0 bits leaves no train image of 'nv'"):
-        leave(6.0)
+        leave_out(6.0)
 
 
 def test_the_summary_says_what_was_planted(planted, pairs):

@@ -19,7 +19,7 @@ def picture(path: Path) -> None:
     Image.new("RGB", (8, 6), (190, 140, 120)).save(path)
 
 
-def said(raw, *columns) -> dict[str, tuple]:
+def rows_of(raw, *columns) -> dict[str, tuple]:
     """What the metadata say of each image, unknown numbers as None."""
     table = raw.metadata.set_index("image_id")[list(columns)].astype(object)
     return {
@@ -59,7 +59,7 @@ def isic2019(tmp_path) -> Path:
 
 def test_isic2019_joins_its_ground_truth_and_an_image_without_lesion_stands_alone(isic2019):
     raw = read(isic2019, "isic2019")
-    assert said(raw, "lesion_id", "dx", "age", "sex", "localization") == {
+    assert rows_of(raw, "lesion_id", "dx", "age", "sex", "localization") == {
         "ISIC_0000000": ("ISIC_0000000", "nv", 55, "female", "trunk"),
         "ISIC_0000017_downsampled": ("ISIC_0000017_downsampled", "mel", None, "unknown", "back"),
         "ISIC_0012653_downsampled": ("MSK4_0012653", "bkl", 50, "male", "unknown"),
@@ -156,7 +156,7 @@ def pad_ufes_20(tmp_path) -> Path:
 def test_pad_ufes_20_tells_lesions_of_the_same_number_apart_by_their_patients(pad_ufes_20):
     raw = read(pad_ufes_20, "pad_ufes_20")
     columns = ("lesion_id", "dx", "dx_type", "age", "sex", "localization", "fitzpatrick")
-    assert said(raw, *columns) == {
+    assert rows_of(raw, *columns) == {
         "PAT_1516_1765_530": ("PAT_1516_1765", "nv", "consensus", 8, "unknown", "upper extremity", None),
         "PAT_46_881_939": ("PAT_46_881", "bcc", "histo", 55, "female", "neck", 3),
         "PAT_38_1003_68": ("PAT_38_1003", "akiec", "histo", 53, "male", "face", 2),
@@ -221,7 +221,7 @@ def fitzpatrick17k(tmp_path) -> Path:
 def test_fitzpatrick17k_gives_skin_types_and_lists_what_is_none_of_the_seven(fitzpatrick17k):
     raw = read(fitzpatrick17k, "fitzpatrick17k")
     assert raw.metadata["dx"].tolist() == ["mel", "mel", "mel", "nv", "bcc", "bkl", "df", "vasc", "akiec"]
-    assert said(raw, "fitzpatrick")[f"{1:032x}"] == (None,)
+    assert rows_of(raw, "fitzpatrick")[f"{1:032x}"] == (None,)
     assert raw.metadata["fitzpatrick"].tolist()[1:] == [1, 2, 4, 5, 6, 3, 3, 1]
     assert (raw.metadata["lesion_id"] == raw.metadata["image_id"]).all()
     assert raw.metadata["age"].isna().all() and set(raw.metadata["sex"]) == {"unknown"}
@@ -263,7 +263,7 @@ def ph2(tmp_path) -> Path:
 
 def test_ph2_is_read_from_its_text_table_with_its_lesion_masks(ph2):
     raw = read(ph2, "ph2")
-    assert said(raw, "lesion_id", "dx", "dx_type", "dataset") == {
+    assert rows_of(raw, "lesion_id", "dx", "dx_type", "dataset") == {
         "IMD003": ("IMD003", "nv", "unknown", "ph2"),
         "IMD009": ("IMD009", "nv", "unknown", "ph2"),
         "IMD155": ("IMD155", "nv", "unknown", "ph2"),
@@ -294,7 +294,7 @@ def test_ham10000_may_have_its_metadata_under_each_published_name(folder, name):
     assert before.images == after.images and before.masks == after.masks and len(after.masks) == 42
 
 
-OWN = """\
+LAYOUT = """\
 source: the clinic next door
 metadata: [list.txt]
 separator: ";"
@@ -305,17 +305,17 @@ images: {places: [photos], names: ["*.PNG"]}
 
 
 @pytest.fixture
-def own(tmp_path) -> Path:
-    (tmp_path / "own.yaml").write_text(OWN)
+def own_layout(tmp_path) -> Path:
+    (tmp_path / "own.yaml").write_text(LAYOUT)
     (tmp_path / "list.txt").write_text("photo;lump;age\na;7;60\nb;7;60\nc;;\n")
     for name in "abc":
         picture(tmp_path / "photos" / f"{name}.png")
     return tmp_path
 
 
-def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
-    raw = read(own, own / "own.yaml")
-    assert said(raw, "lesion_id", "dx", "dx_type", "age", "sex", "localization", "dataset") == {
+def test_a_layout_of_ones_own_is_read_from_its_yaml(own_layout):
+    raw = read(own_layout, own_layout / "own.yaml")
+    assert rows_of(raw, "lesion_id", "dx", "dx_type", "age", "sex", "localization", "dataset") == {
         "a": ("7", "mel", "unknown", 60, "unknown", "scalp", "clinic"),
         "b": ("7", "mel", "unknown", 60, "unknown", "scalp", "clinic"),
         "c": ("c", "mel", "unknown", None, "unknown", "scalp", "clinic"),
@@ -325,7 +325,7 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("separator:", "seperator:", r"own\.yaml: layout\.seperator: .*\(is it 'separator'\?\)"),
+        ("separator:", "seperator:", r"own\.yaml: layout\.seperator: .*: did you mean 'separator'\?"),
         ("names:", "name:", r"own\.yaml: layout\.images\.name: .*|layout\.images\.names: Field required"),
         ("age: age", "years: age", r"own\.yaml: layout\.columns\.years.*: Input should be 'lesion_id', 'image_id'"),
         ("lesion_id: lump or photo, ", "", "neither columns nor constants say what lesion_id is"),
@@ -335,15 +335,15 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own):
         ("metadata: [", "metadata: [[", r"own\.yaml: not YAML"),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused_by_key(own, old, new, sentence):
-    change(own / "own.yaml", old, new)
+def test_a_layout_that_cannot_be_is_refused_by_key(own_layout, old, new, sentence):
+    change(own_layout / "own.yaml", old, new)
     with pytest.raises(DataError, match=sentence):
-        read(own, own / "own.yaml")
+        read(own_layout, own_layout / "own.yaml")
 
 
-def test_an_unknown_layout_is_answered_with_the_nearest_and_all(tmp_path):
+def test_an_unknown_layout_is_refused_with_the_nearest_name_and_all_names(tmp_path):
     with pytest.raises(
-        DataError, match=rf"no layout 'isic2018' \(is it 'isic2019'\?\); there are {', '.join(SHIPPED)}"
+        DataError, match=rf"no layout 'isic2018': did you mean 'isic2019'\?; there are {', '.join(SHIPPED)}"
     ):
         layouts.load("isic2018")
     with pytest.raises(DataError, match=r"no layout .*mine\.yaml'.*, or name the \.yaml file of your own"):

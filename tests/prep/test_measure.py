@@ -82,7 +82,7 @@ def test_the_diameter_is_the_longest_way_across():
     assert measure.diameter(np.eye(5, dtype=bool)[:1]) == 1
 
 
-def test_size_is_told_of_the_published_image_whatever_width_is_worked_at():
+def test_the_diameter_is_that_of_the_published_image_at_any_working_width():
     image, mask = picture([(90, 60, 40)])
     large = measure.measure(image.resize((800, 400)), mask.resize((800, 400), Image.Resampling.NEAREST))
     small = measure.measure(image, mask)
@@ -99,16 +99,16 @@ def test_each_reference_colour_is_read_as_itself_on_light_skin(colour):
 
 
 def test_planted_shares_of_colours_are_found():
-    found = measure.measure(*picture([(166, 123, 91), (66, 37, 24), (66, 37, 24), (34, 34, 34)], measure.LIGHT_SKIN))
-    assert found["light_brown"] == pytest.approx(0.25, abs=0.01)
-    assert found["dark_brown"] == pytest.approx(0.5, abs=0.01)
-    assert found["black"] == pytest.approx(0.25, abs=0.01)
-    assert found["n_colors"] == 3
+    measured = measure.measure(*picture([(166, 123, 91), (66, 37, 24), (66, 37, 24), (34, 34, 34)], measure.LIGHT_SKIN))
+    assert measured["light_brown"] == pytest.approx(0.25, abs=0.01)
+    assert measured["dark_brown"] == pytest.approx(0.5, abs=0.01)
+    assert measured["black"] == pytest.approx(0.25, abs=0.01)
+    assert measured["n_colors"] == 3
 
 
 def test_skin_inside_the_mask_is_no_colour():
-    found = measure.measure(*picture([SKIN, (66, 37, 24)]))
-    assert sum(found[colour] for colour in measure.COLOURS) == pytest.approx(0.5, abs=0.01)
+    measured = measure.measure(*picture([SKIN, (66, 37, 24)]))
+    assert sum(measured[colour] for colour in measure.COLOURS) == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("cast", [(1.0, 0.8, 0.9), (0.85, 0.9, 1.0), (0.8, 0.8, 0.8)])
@@ -119,9 +119,9 @@ def test_colours_are_read_against_the_skin_so_a_tinted_lamp_changes_nothing(cast
 
     lesion = [(111, 78, 55), (171, 78, 82)]  # moderate brown, moderate red
     plain = measure.measure(*picture(lesion, measure.LIGHT_SKIN))
-    found = measure.measure(*picture([tinted(colour) for colour in lesion], tinted(measure.LIGHT_SKIN)))
+    measured = measure.measure(*picture([tinted(colour) for colour in lesion], tinted(measure.LIGHT_SKIN)))
     for colour in measure.COLOURS:
-        assert found[colour] == pytest.approx(plain[colour], abs=0.01)
+        assert measured[colour] == pytest.approx(plain[colour], abs=0.01)
 
 
 def test_ita_and_lightness_are_those_of_the_skin_and_black_corners_do_not_count():
@@ -130,16 +130,16 @@ def test_ita_and_lightness_are_those_of_the_skin_and_black_corners_do_not_count(
     draw = ImageDraw.Draw(image)
     for x in (0, 170):
         draw.rectangle((x, 0, x + 29, 99), fill=(4, 3, 3))
-    found = measure.measure(image, mask)
-    assert found["skin_lightness"] == pytest.approx(lightness, abs=0.1)
-    assert found["ita"] == pytest.approx(math.degrees(math.atan((lightness - 50) / b)), abs=0.2)
+    measured = measure.measure(image, mask)
+    assert measured["skin_lightness"] == pytest.approx(lightness, abs=0.1)
+    assert measured["ita"] == pytest.approx(math.degrees(math.atan((lightness - 50) / b)), abs=0.2)
 
 
 def test_contrast_is_the_colour_difference_and_a_single_colour_has_no_spread():
-    found = measure.measure(*picture([(90, 60, 40)]))
+    measured = measure.measure(*picture([(90, 60, 40)]))
     lesion, skin = rgb2lab(np.array([[(90, 60, 40), SKIN]], np.uint8))[0]
-    assert found["skin_contrast"] == pytest.approx(np.linalg.norm(lesion - skin), abs=0.1)
-    assert found["color_spread"] == pytest.approx(0, abs=1e-3)
+    assert measured["skin_contrast"] == pytest.approx(np.linalg.norm(lesion - skin), abs=0.1)
+    assert measured["color_spread"] == pytest.approx(0, abs=1e-3)
     two = measure.measure(*picture([(90, 60, 40), SKIN]))
     assert two["color_spread"] == pytest.approx(np.linalg.norm(lesion - skin) / 2, abs=0.1)
 
@@ -151,9 +151,9 @@ def test_without_a_lesion_nothing_is_measured(mask):
 
 def test_without_skin_the_colours_stay_unknown_and_the_shape_does_not():
     image, _ = picture([(90, 60, 40)])
-    found = measure.measure(image, Image.new("L", (200, 100), 255))
-    assert found["area"] == 1
-    assert all(math.isnan(found[name]) for name in (*measure.COLOURS, "n_colors", "skin_contrast", "ita"))
+    measured = measure.measure(image, Image.new("L", (200, 100), 255))
+    assert measured["area"] == 1
+    assert all(math.isnan(measured[name]) for name in (*measure.COLOURS, "n_colors", "skin_contrast", "ita"))
 
 
 def noise(blur: float, size=(200, 150)) -> Image.Image:

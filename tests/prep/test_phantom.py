@@ -107,14 +107,14 @@ def test_the_mean_colour_does_not_give_the_class_away(balanced):
     assert balanced_accuracy_score(labels, read_as) < 0.45
 
 
-def test_black_that_is_said_is_black_that_is_seen(balanced):
+def test_black_in_the_truth_is_black_in_the_image(balanced):
     _, _, truth, images, masks = balanced
     fair = (truth["true_fitzpatrick"] <= 3) & (truth["true_hair_amount"] == 0)
     dark = [np.mean(image[mask > 127].mean(-1) < 60) for image, mask in zip(images, masks, strict=True)]
     assert stats.spearmanr(truth["true_black"][fair], np.array(dark)[fair]).statistic > 0.6
 
 
-def test_redness_that_is_said_is_redness_that_is_seen(balanced):
+def test_redness_in_the_truth_is_redness_in_the_image(balanced):
     _, _, truth, images, masks = balanced
     pixels = (rgb2lab(image)[mask > 127] for image, mask in zip(images, masks, strict=True))
     hue = [np.mean(np.arctan2(lab[:, 2], lab[:, 1])) for lab in pixels]
@@ -132,7 +132,7 @@ def test_more_hair_means_more_dark_thin_pixels():
 
 
 @pytest.mark.parametrize("mark", [{"ruler": True}, {"ink": True}])
-def test_ruler_and_ink_are_seen_in_the_central_square_where_they_are_said(mark):
+def test_ruler_and_ink_of_the_truth_are_visible_in_the_central_square(mark):
     one, square = lesion("nv"), np.s_[:, 16:-16]
     for seed in range(8):
         view = phantom.View("atlas", seed=seed)
@@ -180,12 +180,12 @@ def test_the_two_cameras_see_the_same_lesion_through_different_optics():
     warmth = [np.mean(image[..., 0].astype(float) - image[..., 2]) for image in (clinic, atlas)]
     assert warmth[0] > warmth[1] + 15
     even = [phantom.render(one, phantom.View(camera))[0] for camera in phantom.CAMERAS]
-    corners = [seen[:8, :8].mean() / full[:8, :8].mean() for seen, full in zip((clinic, atlas), even, strict=True)]
+    corners = [image[:8, :8].mean() / full[:8, :8].mean() for image, full in zip((clinic, atlas), even, strict=True)]
     assert corners[0] < 0.85 and corners[1] == 1  # one has a vignette
 
 
 @pytest.mark.parametrize(("camera", "n_images", "word"), [("phone", 5, "phone"), ("clinic", 0, "at least 1")])
-def test_what_cannot_be_drawn_is_refused_and_leaves_nothing(tmp_path, camera, n_images, word):
+def test_an_impossible_phantom_is_refused_and_leaves_no_files(tmp_path, camera, n_images, word):
     with pytest.raises(ValueError, match=word):
         phantom.write(tmp_path / "set", n_images, 0, 0.5, camera, progress=False)
     assert not any(tmp_path.iterdir())

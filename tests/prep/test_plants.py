@@ -127,7 +127,7 @@ def test_the_same_seed_plants_the_same_and_another_seed_does_not(sound, planted,
     assert sha256(tmp_path / "same") == sha256(planted[0]) != sha256(tmp_path / "other")
 
 
-def test_too_few_lesions_are_told_by_kind_and_number_and_nothing_is_changed(sound, tmp_path):
+def test_too_few_lesions_are_refused_by_kind_and_number_and_nothing_is_changed(sound, tmp_path):
     shutil.copytree(sound, tmp_path / "set")
     n = read(sound).metadata["lesion_id"].nunique()
     with pytest.raises(ValueError, match=rf"mislabelled is 6, but 5 of {n} lesions are left"):

@@ -159,13 +159,13 @@ def test_nothing_is_listed_of_a_sound_set(folder):
 def test_work_that_was_interrupted_goes_on_where_it_stopped(folder, monkeypatch, stage):
     whole = prepare(folder, Run("whole", "01_prep"))
     monkeypatch.setattr(preparing, "SHARD", 5)
-    work, seen = getattr(pixels, stage), []
+    work, processed = getattr(pixels, stage), []
 
-    def interrupted(*given):
-        seen.append(given[-1][0])
-        if len(seen) == 23:
+    def interrupted(*arguments):
+        processed.append(arguments[-1][0])
+        if len(processed) == 23:
             raise KeyboardInterrupt
-        return work(*given)
+        return work(*arguments)
 
     monkeypatch.setattr(pixels, stage, interrupted)
     run = Run("t", "01_prep")
@@ -173,7 +173,9 @@ def test_work_that_was_interrupted_goes_on_where_it_stopped(folder, monkeypatch,
         prepare(folder, run)
     assert left(run) == []
     resumed = prepare(folder, run)
-    assert seen[23:] == seen[20:22] + [f"ISIC_{k:07d}" for k in range(22, 42)]  # the shard it was in, and the rest
+    assert processed[23:] == processed[20:22] + [
+        f"ISIC_{k:07d}" for k in range(22, 42)
+    ]  # the shard it was in, and the rest
     for ours, theirs in zip(resumed, whole, strict=True):
         pd.testing.assert_frame_equal(ours, theirs)
 

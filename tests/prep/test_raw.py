@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_listed_at_once_and_the_others_are_kept(folder):
     assert bad["reason"].str.contains(r"\(2 such rows\)").tolist() == [False, True, True, False]
 
 
-def test_a_whole_set_sets_nothing_aside(folder):
+def test_of_a_sound_set_no_row_is_set_aside(folder):
     fail, quarantine = read(folder), read(folder, on_bad="quarantine")
     assert fail.bad.empty and quarantine.bad.empty and list(fail.bad) == list(BAD)
     pd.testing.assert_frame_equal(fail.metadata, quarantine.metadata)
@@ -144,7 +144,7 @@ STRUCTURE = {
     "no rows": (lambda folder: edit(folder, lambda table: table[:0]), r"metadata\.csv: there are no rows"),
     "a misspelt column": (
         lambda folder: edit(folder, lambda table: table.rename(columns={"sex": "sexe"})),
-        r"column 'sex' is missing \(is it 'sexe'\?\); the file has 'lesion_id', .*; take it again from doi:10\.7910",
+        r"column 'sex' is missing: did you mean 'sexe'\?; the file has 'lesion_id', .*; take it again from doi",
     ),
     "a broken zip": (half_a_zip, rf"{PARTS[1]}\.zip: not a readable zip .*download it again"),
     "no picture": (pictures_gone, r"ISIC_0000000\.jpg is in no HAM10000_images\*.*\(42 of 42 images are missing\)"),
@@ -164,7 +164,7 @@ def test_a_set_that_cannot_be_read_at_all_stops_the_reader_in_either_way(folder,
         read(folder, on_bad=on_bad)
 
 
-def test_where_nothing_is_left_the_first_reason_is_said(folder):
+def test_a_set_without_a_usable_row_is_refused_with_the_first_reason(folder):
     pictures_gone(folder)
     with pytest.raises(DataError, match=r"metadata\.csv: nothing is left of its 42 images; the first: .*ISIC_0000000"):
         read(folder, on_bad="quarantine")

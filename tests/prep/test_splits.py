@@ -52,8 +52,8 @@ def test_the_leak_of_an_image_level_split_is_what_drawing_many_of_them_gives():
         test = np.isin(np.arange(len(table)), rng.permutation(len(table))[:n_test])
         in_train = set(table["lesion_id"][~test])
         hits += test & table["lesion_id"].isin(in_train)
-    drawn = hits / (4000 * n_test / len(table))
+    shares = hits / (4000 * n_test / len(table))
     leaks = splits.leak_of_image_split(table, 0.2)
     assert leaks["nv"] == 0
-    assert leaks["mel"] == pytest.approx(drawn[table["dx"] == "mel"].mean(), abs=0.01)
-    assert leaks["all"] == pytest.approx(drawn.mean(), abs=0.01)
+    assert leaks["mel"] == pytest.approx(shares[table["dx"] == "mel"].mean(), abs=0.01)
+    assert leaks["all"] == pytest.approx(shares.mean(), abs=0.01)

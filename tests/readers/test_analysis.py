@@ -29,7 +29,7 @@ def test_an_arm_trained_on_the_synthetic_images_is_not_credited_for_them(key):
     assert result["dx_real"].estimate == 1 and np.isnan(result["dx_synthetic"].estimate)
 
 
-def test_who_was_not_asked_has_no_detection_and_is_no_test(key):
+def test_a_reader_without_answers_has_no_detection_and_no_test(key):
     result = analysis.analyse(oracle(key, None), key).iloc[0]
     assert np.isnan([result["detection"].estimate, result["auc"].estimate, result["p_auc"], result["p_auc_holm"]]).all()
 
@@ -42,8 +42,12 @@ def test_the_analysis_recovers_a_simulated_readers_skill():
     rows = rows.assign(dx_read=sheet["dx"].to_numpy())
     result = analysis.analyse(rows, key, n_resamples=50).iloc[0]
     recall = np.mean(list(reader.recall.values()))
-    for got, planted in ((result["detection"], 0.7), (result["dx_real"], recall), (result["dx_synthetic"], recall / 2)):
-        assert got.low < planted < got.high
+    for interval, planted in (
+        (result["detection"], 0.7),
+        (result["dx_real"], recall),
+        (result["dx_synthetic"], recall / 2),
+    ):
+        assert interval.low < planted < interval.high
     assert result["auc"].estimate > 0.7, "grades that follow skill must add to it"
     shares = analysis.confusion(rows, key, "real") / 150
     np.testing.assert_allclose(shares, simulate.confusion(reader, "real"), atol=0.13)

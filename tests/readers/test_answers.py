@@ -24,12 +24,14 @@ def test_a_filled_sheet_comes_back_as_it_was_filled(filled, key):
     back = answers.read(path, key)
     READINGS.validate(back.readings)
     truth = key.merge(sheet, on="number", suffixes=("", "_filled"))
-    got = back.readings.merge(back.grades, on="image_id").merge(truth, on="image_id", suffixes=("", "_of_sheet"))
-    assert back.reader == "Ada" and not back.missing and len(got) == len(key)
-    assert (got["dx_read"] == got["dx_filled"]).all()
-    assert ((got["is_synthetic_read"] > 0.5) == (got["source_filled"] == "synthetic")).all()
-    np.testing.assert_allclose((got["is_synthetic_read"] - 0.5).abs(), got["confidence"] / 10)
-    assert (got["quality"] == got["quality_of_sheet"]).all()
+    merged_rows = back.readings.merge(back.grades, on="image_id").merge(
+        truth, on="image_id", suffixes=("", "_of_sheet")
+    )
+    assert back.reader == "Ada" and not back.missing and len(merged_rows) == len(key)
+    assert (merged_rows["dx_read"] == merged_rows["dx_filled"]).all()
+    assert ((merged_rows["is_synthetic_read"] > 0.5) == (merged_rows["source_filled"] == "synthetic")).all()
+    np.testing.assert_allclose((merged_rows["is_synthetic_read"] - 0.5).abs(), merged_rows["confidence"] / 10)
+    assert (merged_rows["quality"] == merged_rows["quality_of_sheet"]).all()
 
 
 def test_a_sorted_sheet_with_codes_and_capitals_reads_the_same(filled, key):

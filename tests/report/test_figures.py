@@ -82,8 +82,8 @@ def test_colours_stay_apart_for_colour_blind_readers():
     protanopia = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
     linear = np.array([mpl.colors.to_rgb(colour) for colour in figures.OKABE_ITO]) ** 2.2
     for sight in (np.eye(3), deuteranopia, protanopia):
-        seen = rgb2lab(np.clip(linear @ np.transpose(sight), 0, 1) ** (1 / 2.2))
-        assert min(deltaE_ciede2000(a, b) for a, b in combinations(seen, 2)) > 9
+        as_seen = rgb2lab(np.clip(linear @ np.transpose(sight), 0, 1) ** (1 / 2.2))
+        assert min(deltaE_ciede2000(a, b) for a, b in combinations(as_seen, 2)) > 9
 
 
 def test_a_grid_puts_each_image_in_its_row_and_block():

@@ -96,8 +96,8 @@ def test_images_of_one_prompt_count_as_one():
 
 
 def test_what_no_prompt_asks_for_cannot_be_judged():
-    asked = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, [np.nan] * 3)).assign(asymmetry=0.8)
-    table = agreement(asked, np.eye(7)[[4, 4, 0]], np.zeros((3, len(FEATURES))), ["a", "b", "c"], ["mel"] * 3)
+    requested = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, [np.nan] * 3)).assign(asymmetry=0.8)
+    table = agreement(requested, np.eye(7)[[4, 4, 0]], np.zeros((3, len(FEATURES))), ["a", "b", "c"], ["mel"] * 3)
     assert table["estimate"]["class"] == pytest.approx(2 / 3)
     assert list(table.index) == ["class", "asymmetry"]  # what no prompt asks for has no row
     assert np.isnan(table["estimate"]["asymmetry"])  # all were asked for the same

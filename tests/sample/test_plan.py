@@ -28,7 +28,7 @@ def described():
     return frame[about], frame[["image_id", "prompt", "valid", "reviewer", *FEATURES]]
 
 
-def test_each_class_is_asked_for_equally_often(described):
+def test_each_class_is_requested_equally_often(described):
     planned = plan.make(*described, per_class=5, others_per_class=2, seed=0)
     counts = planned.groupby(["generator", "dx"]).size()
     assert (counts["adapter"] == 5).all()
@@ -36,7 +36,7 @@ def test_each_class_is_asked_for_equally_often(described):
     assert set(counts["adapter"].index) == set(DX)
 
 
-def test_only_train_descriptions_of_the_class_are_asked_with(described):
+def test_prompts_follow_train_descriptions_of_the_class_alone(described):
     planned = plan.make(*described, per_class=20, others_per_class=0, seed=0)
     words = planned["prompt"].str.split(expand=True)
     assert (words[0] == planned["dx"]).all()
@@ -75,7 +75,7 @@ def test_a_jittered_plan_holds_the_scores_after_the_jitter_which_its_words_say(d
             )
 
 
-def test_what_prompts_leave_out_is_not_asked_for(described):
+def test_features_that_prompts_leave_out_are_not_requested(described):
     wording = Wording("phrases", 8, CLIP_TOKENS, concepts=("asymmetry",))
     planned = plan.make(*described, per_class=2, others_per_class=1, seed=0, wording=wording)
     assert planned["red"].isna().all() and planned["asymmetry"].notna().all()
@@ -130,7 +130,7 @@ def test_jittered_prompts_are_worded_anew_from_features_of_the_class(described):
     assert planned["prompt"][0] == "dermoscopic image of actinic keratosis, red color, very fair skin, back"
 
 
-def test_a_persons_edit_is_asked_with_in_place_of_the_machines_words(described):
+def test_a_persons_edit_makes_the_prompt_in_place_of_the_machines_words(described):
     cases, descriptions = described
     edited = descriptions[descriptions["image_id"] == "mel0"].assign(reviewer="Dr", prompt="mel train edited")
     planned = plan.make(cases, pd.concat([descriptions, edited]), per_class=20, others_per_class=0, seed=0)

@@ -102,8 +102,8 @@ def test_phrases_are_plain_words():
 
 
 def test_json_is_json_with_the_scores():
-    found = json.loads(render(Lesion(dx="mel", localization="back", asymmetry=0.84, red=0.2), "json"))
-    assert found == {"diagnosis": "melanoma", "site": "back", "asymmetric shape": 0.8}
+    result = json.loads(render(Lesion(dx="mel", localization="back", asymmetry=0.84, red=0.2), "json"))
+    assert result == {"diagnosis": "melanoma", "site": "back", "asymmetric shape": 0.8}
 
 
 def test_the_seven_point_checklist_counts_majors_twice_and_has_no_total_where_a_criterion_is_unknown():
@@ -133,14 +133,14 @@ def test_a_rendered_prompt_is_parsed_back(template):
         shown = {name: float(rng.choice([0.0, 0.5, 0.9])) for name in FEATURES}
         shown["background_skin_tone"] = (k % 6 + 0.5) / 6
         lesion = Lesion(dx=DX[k % 7], localization=SITES[k % 13], **shown)
-        found = parse.parse(render(lesion, template, 22, math.inf))
-        assert found.dx == lesion.dx
-        assert found.localization == lesion.localization
+        result = parse.parse(render(lesion, template, 22, math.inf))
+        assert result.dx == lesion.dx
+        assert result.localization == lesion.localization
         for name in set(FEATURES) - {"background_skin_tone"}:
-            assert (getattr(found, name) >= PRESENT) == (shown[name] >= PRESENT), (name, k)
+            assert (getattr(result, name) >= PRESENT) == (shown[name] >= PRESENT), (name, k)
         if template != "concepts":
-            assert found.background_skin_tone == pytest.approx(lesion.background_skin_tone)
-            assert (found.irregular_streaks >= MARKED) == (shown["irregular_streaks"] >= MARKED)
+            assert result.background_skin_tone == pytest.approx(lesion.background_skin_tone)
+            assert (result.irregular_streaks >= MARKED) == (shown["irregular_streaks"] >= MARKED)
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,9 @@ def test_a_persons_edit_has_priority_over_describers_and_the_first_describer_ove
         ],
         columns=["image_id", "describer", "reviewer", "valid"],
     )  # fmt: skip
-    found = choose.chosen(table).set_index("image_id")
-    assert found.loc["a", "reviewer"] == "Dr"
-    assert found.loc["b", "describer"] == "m2"
+    result = choose.chosen(table).set_index("image_id")
+    assert result.loc["a", "reviewer"] == "Dr"
+    assert result.loc["b", "describer"] == "m2"
 
 
 @pytest.fixture
@@ -241,16 +241,16 @@ def test_empirical_takes_each_row_once_before_any_twice(train):
 
 
 def test_jitter_keeps_bounds_means_correlations_and_what_is_unknown(train):
-    found = resample(train, 4000, "jitter", 0)
-    scores = found[list(FEATURES)]
+    result = resample(train, 4000, "jitter", 0)
+    scores = result[list(FEATURES)]
     assert scores.min().min() >= 0
     assert scores.max().max() <= 1
     pair = ["asymmetry", "border_irregularity"]
-    assert not found["asymmetry"].isin(train["asymmetry"]).any()
-    np.testing.assert_allclose(found[pair].mean(), train[pair].mean(), atol=0.02)
-    np.testing.assert_allclose(found[pair].std(), train[pair].std(), rtol=0.08)
-    assert found[pair].corr().iloc[0, 1] == pytest.approx(train[pair].corr().iloc[0, 1], abs=0.04)
-    assert found["irregular_streaks"].isna().mean() == 0.5
+    assert not result["asymmetry"].isin(train["asymmetry"]).any()
+    np.testing.assert_allclose(result[pair].mean(), train[pair].mean(), atol=0.02)
+    np.testing.assert_allclose(result[pair].std(), train[pair].std(), rtol=0.08)
+    assert result[pair].corr().iloc[0, 1] == pytest.approx(train[pair].corr().iloc[0, 1], abs=0.04)
+    assert result["irregular_streaks"].isna().mean() == 0.5
 
 
 def test_balanced_shows_rare_combinations_more_often_without_losing_the_others(train):
@@ -261,7 +261,7 @@ def test_balanced_shows_rare_combinations_more_often_without_losing_the_others(t
 
 def test_lesions_are_typed_and_unknown_stays_none():
     cases = pd.DataFrame({"dx": ["mel"], "localization": ["back"], "age": [math.nan], "sex": ["female"]})
-    (found,) = lesions(cases, pd.DataFrame([dict.fromkeys(FEATURES, math.nan) | {"red": 0.5}]))
-    assert (found.age, found.red, found.black) == (None, 0.5, None)
+    (result,) = lesions(cases, pd.DataFrame([dict.fromkeys(FEATURES, math.nan) | {"red": 0.5}]))
+    assert (result.age, result.red, result.black) == (None, 0.5, None)
     with pytest.raises(ValueError, match="dx"):
         lesions(cases.assign(dx="wart"), pd.DataFrame([dict.fromkeys(FEATURES, 0.0)]))

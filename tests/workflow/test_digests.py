@@ -60,7 +60,7 @@ def test_a_copy_is_read_anew_and_has_the_same_digest(images, read):
     assert len(read) == 4
 
 
-def test_a_file_that_was_changed_just_now_is_not_taken_as_known(images, read, monkeypatch):
+def test_a_file_that_was_changed_just_now_is_digested_again(images, read, monkeypatch):
     monkeypatch.setattr(digests, "SETTLED", 2.0)
     digest(images)
     digest(images)

@@ -116,11 +116,11 @@ def test_other_weights_in_a_folder_that_a_parameter_names_are_noticed(clone):
     weights = clone.folder / "my base" / "unet.safetensors"
     weights.parent.mkdir()
     weights.write_text("first")
-    asked = ("--set", f"03_finetune.base={weights.parent}", "--to", "03_finetune")
-    assert clone.run(*asked)[0] == 0
+    options = ("--set", f"03_finetune.base={weights.parent}", "--to", "03_finetune")
+    assert clone.run(*options)[0] == 0
     assert clone.ran() == ["03_finetune"]
     _edit(weights)
-    code, output = clone.run(*asked, "--dry-run")
+    code, output = clone.run(*options, "--dry-run")
     assert code == 0 and "[3/8] 03_finetune   runs: my base has changed" in output.replace(f"{clone.folder}/", "")
 
 
@@ -252,7 +252,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
         code == 0 and "[6/8] 06_classify   runs: --from asks for it" in output and "[8/8] 08_fairness   after" in output
     )
     code, output = clone.run("--dry-run", "--set", "06_classify.seed=3")
-    assert code == 0 and "[8/8] 08_fairness   runs if 06_classify leaves anything else than before" in output
+    assert code == 0 and "[8/8] 08_fairness   runs if 06_classify makes another result than before" in output
     code, output = clone.run("--dry-run", "--set", "08_fairness.min_n=3")
     assert (
         code == 0 and output.count("runs: ") == 1 and "[8/8] 08_fairness   runs: parameter min_n is 3, was 10" in output

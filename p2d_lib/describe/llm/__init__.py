@@ -1,1 +1,1 @@
-"""Language models behind a server: the client, what it may spend, what it has received, and how replies are parsed."""
+"""Language models behind a server: a client with a cost ceiling and a cache of replies, and how replies are parsed."""

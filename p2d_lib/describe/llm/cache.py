@@ -1,6 +1,6 @@
 """Replies on disk: a JSONL file that is only appended to, each line flushed before its reply is used.
 
-Work that was stopped, or killed, resumes where it was, and what was paid for is never asked again.
+Work that was stopped, or killed, continues where it was, and no request that was paid for is sent again.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Cache:
-    """Answers by key, of all models that were asked with this file; a line that a crash truncated is ignored.
+    """Answers by key, of all models that used this file; a line that a crash truncated is ignored.
 
     path: the file, made with the first reply. Raises ApiError for a file that holds something else.
     """

@@ -68,7 +68,7 @@ class Client:
         return self._purse.spent
 
     def account(self) -> dict[str, float]:
-        """What the cache holds of this model: replies, input_tokens, output_tokens, cost (USD, with lost requests)."""
+        """Totals of this model in the cache: replies, input_tokens, output_tokens, cost (USD, with lost requests)."""
         answers = self._cache.of_model(self.model)
         tokens = {name: sum(getattr(a, name) for a in answers) for name in ("input_tokens", "output_tokens")}
         return {"replies": len(answers), **tokens, "cost": self._cache.costs.get(self.model, 0.0)}
@@ -81,9 +81,9 @@ class Client:
         schema: type[BaseModel] | None = None,
         temperature: float = 0.0,
     ) -> Answer:
-        """The model's reply to a prompt, from the cache where the same was asked before.
+        """The model's reply to a prompt, from the cache where the same request was sent before.
 
-        image: uint8 (h, w, 3). schema: what the reply's JSON shall hold, every field required and none added; for a
+        image: uint8 (h, w, 3). schema: the fields of the reply's JSON, all required and no others; for a
         server that knows no schemas the prompt states it, so anything may come back. Raises ValueError for another
         image, ApiError, and CeilingError before max_cost would be passed.
         """
@@ -93,9 +93,9 @@ class Client:
         if answer and not 0 < answer.cut_at < self.max_tokens:
             return answer
         if not self.allow_upload:
-            what = "a prompt" if image is None else "an image"
+            data = "a prompt" if image is None else "an image"
             raise ApiError(
-                f"{what} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this "
+                f"{data} would be sent to {self._transport.where}: set allow_upload to True if the data may leave this "
                 "machine"
             )
         retrying = tenacity.Retrying(
@@ -116,7 +116,7 @@ class Client:
     def each(self, work: Callable, items: Iterable) -> Iterator:
         """work(item) of all items in their order, `concurrency` at a time in threads; items are taken as needed.
 
-        Where one fails, those under way are waited for, since they are paid, and its error is raised.
+        Where one fails, requests under way are waited for, since they are paid, and the error is raised.
         """
         self._stopped.clear()
         pool, pending = ThreadPoolExecutor(self.concurrency), deque()

@@ -1,4 +1,4 @@
-"""What stops the work with a language model until a person has seen to it."""
+"""Errors that stop the work with a language model until a person has solved the problem."""
 
 
 class ApiError(Exception):
@@ -6,4 +6,4 @@ class ApiError(Exception):
 
 
 class CeilingError(ApiError):
-    """The next request might cost more than max_cost leaves; it was not sent."""
+    """The next request might pass max_cost; it was not sent."""

@@ -1,7 +1,7 @@
 """The JSON object in a language model's reply, which may stand in a fence, among other text, and have faulty syntax.
 
 json-repair mends the syntax. It also guesses (">0.5" becomes 0.5, "0.5%" becomes 0.5), so each mended number is
-compared with what the reply has in its place, and is replaced by that text where it is not a plain number.
+compared with what the reply has in its place, and is replaced by that text where this is not a plain number.
 """
 
 import json
@@ -100,7 +100,7 @@ def _structure(body: str) -> tuple[bool, int]:
 
 
 def _members_as_written(body: str) -> dict[str, list[str]]:
-    """The values of each name as a text has them, in order."""
+    """The values of each name as they stand in a text, in order."""
     written: dict[str, list[str]] = {}
     for match in _MEMBER.finditer(body):
         name = next(group for group in match.groups()[:3] if group is not None)
@@ -109,7 +109,7 @@ def _members_as_written(body: str) -> dict[str, list[str]]:
 
 
 def _checked(value: dict, written: dict[str, list[str]]) -> dict:
-    """A mended object in which a number that the text does not have as it is became text, and repeated names show."""
+    """A mended object: numbers that do not stand in the text become text, and names that occur twice are `Repeated`."""
     checked = {}
     for name, member in value.items():
         texts = written.get(str(name), [])

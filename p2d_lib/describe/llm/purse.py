@@ -1,4 +1,4 @@
-"""What was spent and what requests under way may still cost: none is sent that could pass the ceiling."""
+"""What was spent and what requests under way may still cost: no request is sent that could pass the ceiling."""
 
 import threading
 
@@ -22,7 +22,7 @@ class Purse:
         return (n_in * self.price_in + n_out * self.price_out) / 1e6
 
     def hold(self, request: Request, max_tokens: int) -> float:
-        """Reserves the most that a request can cost, and returns it (USD); waits while others under way may free some.
+        """Reserves the most that a request can cost, and returns it (USD); waits while those under way may free some.
 
         The first request of a kind goes alone: its reply shows how the server counts. Raises CeilingError where the
         request could pass max_cost even after all others have been paid.

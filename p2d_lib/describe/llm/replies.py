@@ -1,17 +1,15 @@
 """A language model's reply about an image -> a text and 22 scores; every repair on the way is named and counted.
 
 A reply is a JSON object with a description and the scores, flat or under "features", named as in the vocabulary or as
-the original prompt2derm named them ("Border Irregularity"). Faults are repaired where they leave no doubt; where they
-do, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
+the original prompt2derm named them ("Border Irregularity"). Faults are repaired where the meaning is clear; where it is
+not, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
 takes the object out of the reply.
 """
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PureWindowsPath
 from typing import Annotated, NamedTuple
 
 import pandas as pd
@@ -21,7 +19,7 @@ from p2d_lib.describe.llm.json_object import Repeated, last_object
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
-REPAIRS = {  # what is repaired in a reply, or is wrong with it
+REPAIRS = {  # repairs and faults of a reply
     "fenced": "JSON taken out of a ``` fence",
     "text around": "text before or after the JSON ignored",
     "loose syntax": "single quotes, missing or extra commas and the like mended",
@@ -64,12 +62,8 @@ _REFUSAL = re.compile(
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
-class ReplyError(Exception):
-    """A line of a file of replies that is not the reply about an image; the message names file and line."""
-
-
 class Parsed(NamedTuple):
-    """What a reply says of an image. If it says nothing of the image, its text is "[why] beginning of the reply"."""
+    """A reply about an image. Without any information on the image, its text is "[reason] beginning of the reply"."""
 
     text: str
     features: dict[str, float]  # all 22, 0..1 or NaN: unknown
@@ -82,8 +76,8 @@ class Parsed(NamedTuple):
 
 
 def parse(reply: str) -> Parsed:
-    """Text, scores and repairs of one reply, whatever it holds; nothing is raised."""
-    value, repairs = last_object(reply, _says_something)
+    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds."""
+    value, repairs = last_object(reply, _has_content)
     description = _one_line(value.get("description", ""))
     if _REFUSAL.match(description or reply.strip()):
         return unusable(reply, "refused")
@@ -96,7 +90,7 @@ def parse(reply: str) -> Parsed:
 
 
 def unusable(reply: str, why: str) -> Parsed:
-    """A reply that says nothing of its image; why: "refused" or "no JSON"."""
+    """A reply without information on its image; why: "refused" or "no JSON"."""
     return Parsed(f"[{why}] {_one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
 
 
@@ -122,7 +116,7 @@ def described(
 
 
 def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """How many replies, over tables of `described`, needed which repair.
+    """How many replies, needed which repair, over tables of `described`.
 
     Columns: repair, meaning, n (replies); every repair has a row. attrs do not survive a concat: give the parts.
     """
@@ -130,31 +124,7 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
 
 
-def read_file(path: Path, describer: str) -> pd.DataFrame:
-    """Replies as the original prompt2derm collected them: a table as `described`, one row per line of the file.
-
-    One JSON object a line: {"image": "mel\\\\ISIC_0273046.jpg", "class": "mel", "description": "", "features": {}}.
-    Raises ReplyError for a line that is no reply at all and for an image that comes twice.
-    """
-    parsed: dict[str, Parsed] = {}
-    lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            reply = json.loads(line)
-            image_id = PureWindowsPath(reply["image"]).stem  # takes / and \ alike
-            content = {"description": reply.get("description"), "features": dict(reply["features"])}
-        except (ValueError, TypeError, KeyError) as error:
-            raise ReplyError(f"{where}: not a reply with image, description and features ({error!r})") from None
-        if image_id in parsed:
-            raise ReplyError(f"{where}: {image_id} has a reply in line {lines[image_id]}; remove one")
-        parsed[image_id], lines[image_id] = parse(json.dumps(content)), number
-    return described(list(parsed), describer, list(parsed.values()))
-
-
-def _says_something(value: dict) -> bool:
+def _has_content(value: dict) -> bool:
     return "description" in value or any(_name(key) in FEATURES for key in _members(value))
 
 

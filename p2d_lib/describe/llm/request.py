@@ -12,7 +12,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Request:
-    """What a model is asked.
+    """One question to a model.
 
     prompt: text. image: uint8 (h, w, 3), sent as PNG made of its pixels alone. schema: JSON schema of the reply, or
     None. temperature: 0 is the likeliest reply. Raises ValueError for an image of another type or shape.
@@ -43,7 +43,7 @@ class Request:
         return text + 2833 + 5667 * tiles
 
     def key(self, model: str) -> str:
-        """What the reply is stored under: a digest of everything that it may depend on."""
+        """The key of the reply in the cache: a digest of everything that it may depend on."""
         shape = None if self.image is None else self.image.shape
         digest = hashlib.sha256(json.dumps([model, self.prompt, self.schema, self.temperature, shape]).encode())
         if self.image is not None:

@@ -1,4 +1,4 @@
-"""Which server is asked, and with which key."""
+"""The address of the server, and the key for it."""
 
 import re
 

@@ -115,7 +115,7 @@ class Transport:
 
 
 def _parsed(text: str) -> ChatCompletion:
-    """A reply as openai's type, whose fields are not checked: servers leave out many. Its first message is there."""
+    """A reply as openai's type, whose fields are not checked: servers leave out many. It has a first message."""
     try:
         completion = ChatCompletion.model_construct(**json.loads(text))
         if completion.choices[0].message is None:

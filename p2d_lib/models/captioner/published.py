@@ -123,7 +123,7 @@ def _fitting(
     }
     if any(problems.values()):
         listed = "; ".join(
-            f"{what}: {', '.join(sorted(keys)[:3])} ({len(keys)})" for what, keys in problems.items() if keys
+            f"{problem}: {', '.join(sorted(keys)[:3])} ({len(keys)})" for problem, keys in problems.items() if keys
         )
         raise CaptionerError(f"{weights} does not fit {about_path.name}: weights {listed}")
     return state

@@ -64,8 +64,8 @@ TINY_STAGES = (  # for the tiny GPT-2, on thousands of images
 
 def stages(gpt2: str, steps: Sequence[int]) -> tuple[Stage, Stage]:
     """Stages A and B for a GPT-2 ("tiny" or a Hugging Face id), lasting as many steps."""
-    known = TINY_STAGES if gpt2 == "tiny" else PUBLISHED_STAGES
-    return tuple(stage.lasting(n) for stage, n in zip(known, steps, strict=True))
+    templates = TINY_STAGES if gpt2 == "tiny" else PUBLISHED_STAGES
+    return tuple(stage.lasting(n) for stage, n in zip(templates, steps, strict=True))
 
 
 def fit(

@@ -1,7 +1,5 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from p2d_lib.prep.pixels import DataError
+from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
@@ -37,7 +36,7 @@ class Files(_Model):
 
 
 class Values(_Model):
-    """Their words -> ours; "*" is any other of theirs. A dx of null is none of ours: its rows are not used."""
+    """Words of the published set -> ours; "*" stands for any other word. Rows whose dx becomes null are not used."""
 
     dx: dict[str, Literal[WORDS["dx"]] | None] = {}
     dx_type: dict[str, Literal[WORDS["dx_type"]]] = {}
@@ -53,7 +52,9 @@ class Layout(_Model):
     metadata: list[str]  # the table; of several names the first that is there
     separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
     joined: list[str] = []  # further tables with one row per image, under the same column of image ids
-    columns: dict[Column, str]  # ours -> theirs; "{this}_{that}" is both, "this or that" the first that is not empty
+    columns: dict[
+        Column, str
+    ]  # ours -> the set's; "{this}_{that}" joins two, "this or that" is the first that is not empty
     constants: dict[Column, str] = {}  # ours -> the same word for all
     one_hot: list[str] = []  # columns of which the one that is 1 names the dx
     values: Values = Values()
@@ -61,9 +62,9 @@ class Layout(_Model):
     masks: Files | None = None
 
     @model_validator(mode="after")
-    def _says_what_is_needed(self) -> "Layout":
-        said = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
-        if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in said]:
+    def _columns_are_described(self) -> "Layout":
+        described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
+        if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
         return self
 
@@ -71,22 +72,17 @@ class Layout(_Model):
 def load(layout: str | Path) -> Layout:
     """A shipped layout by its name, or one of your own by the path of its .yaml. Raises DataError."""
     shipped = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
-    own = (Path(layout).expanduser(), REPOSITORY / layout) if str(layout).endswith((".yaml", ".yml")) else ()
-    path = shipped.get(str(layout)) or next((path for path in own if path.is_file()), None)
+    candidates = (Path(layout).expanduser(), REPOSITORY / layout) if str(layout).endswith((".yaml", ".yml")) else ()
+    path = shipped.get(str(layout)) or next((path for path in candidates if path.is_file()), None)
     if path is None:
-        there = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
-        raise DataError(f"no layout {str(layout)!r}{nearest(str(layout), shipped)}; {there}")
+        hint = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
+        raise DataError(f"no layout {str(layout)!r}{did_you_mean(str(layout), shipped)}; {hint}")
     try:
         return Layout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         keys = ["layout", *map(str, first["loc"])]
-        near = nearest(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
+        near = did_you_mean(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
         raise DataError(f"{path}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{near}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (is it {near[0]!r}?)" if near else ""

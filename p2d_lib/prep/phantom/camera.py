@@ -14,7 +14,7 @@ CAMERAS = ("clinic", "atlas")
 
 @dataclass(frozen=True)
 class View:
-    """How one image looks at its lesion."""
+    """How one image shows its lesion."""
 
     camera: str  # clinic | atlas
     angle: float = 0.0  # radians
@@ -76,7 +76,7 @@ def _sample(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
 
 
 def make_view(rng: np.random.Generator, camera: str) -> View:
-    """A view as chance has it: most without ruler and ink, about half with some hair."""
+    """A random view: most without ruler and ink, about half with some hair."""
     return View(
         camera=camera,
         angle=rng.uniform(0, 2 * np.pi),

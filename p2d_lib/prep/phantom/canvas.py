@@ -134,7 +134,7 @@ class LesionMaps:
         self.height = 1 - self.canvas.rho / (self.radius * np.maximum(r, 0.35)) + ragged * fade * self.cloud(0.14, 2.4)
 
     def inside(self, edge: float) -> np.ndarray:
-        """1 inside, 0 outside, over an edge about `edge` radii wide, softer here than there."""
+        """1 inside, 0 outside, over an edge about `edge` radii wide, whose softness varies along the outline."""
         return smooth_step(self.height, edge * np.exp(0.5 * self.smooth(0.3)) + 0.02)
 
     def chance(self, p: float, low: float = 0.25) -> float:

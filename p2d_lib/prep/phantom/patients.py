@@ -1,4 +1,4 @@
-"""Whose lesions: age, sex, body site, proof and number of views, as frequent as in HAM10000."""
+"""The patients: age, sex, body site, proof and number of views, as frequent as in HAM10000."""
 
 import numpy as np
 

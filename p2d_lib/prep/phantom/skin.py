@@ -23,7 +23,7 @@ WHITE, KERATIN = np.array([[0.84, 0.76, 0.74], [0.62, 0.41, 0.20]], np.float32) 
 
 
 def skin_patch(rng, n: int, fitzpatrick: int, radius: float) -> LesionMaps:
-    """Maps (n, n) of bare skin of type 1..6, with the creases, freckles, follicles and vessels that chance gives it."""
+    """Maps (n, n) of bare skin of type 1..6, with random creases, freckles, follicles and vessels."""
     d = LesionMaps(rng, n, radius)
     melanin, blood = SKIN_MELANIN[fitzpatrick - 1] * rng.uniform(0.8, 1.2), rng.uniform(0.12, 0.45)
     creases = smooth_step(0.15 - abs(d.rough(rng.uniform(0.022, 0.045), 0.4)), 0.25)  # the skin's own lines
