@@ -70,7 +70,7 @@ class Number:
         p = self.p.read(tables) if self.p else ""
         number = p.removeprefix("< ")
         try:
-            below = float(number) < LEVEL
+            below = float(number) <= LEVEL
         except ValueError:
             return p
         words = self.verdict.read(tables) if self.verdict else self.verdicts[not below]

@@ -6,9 +6,14 @@ import yaml
 from places import HOME, REPOSITORY
 
 FOLDERS = (  # parameters that are a hub id or a folder
-    *(("02_describe", name) for name in ("captioner_model", "vlm_model", "vlm_adapter", "bert_model")),
+    ("02_describe", "captioner_model"),
+    ("02_describe", "captioner_clip"),
+    ("02_describe", "vlm_model"),
+    ("02_describe", "vlm_adapter"),
+    ("02_describe", "bert_model"),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
+    ("03_finetune", "alignment_model"),
     ("05_fidelity", "extractor"),
 )
 TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  # parameters that are a file

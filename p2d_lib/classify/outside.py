@@ -15,11 +15,13 @@ def base_data(run: Run, n_train: int) -> str:
     n_train: images of the run's train split.
     """
     sidecar = run.path("base").with_name("base.provenance.json")
-    base = json.loads(sidecar.read_text())["parameters"]["base"]
+    parameters = json.loads(sidecar.read_text())["parameters"]
+    base, trained_here = parameters["base"], parameters["base_steps"] > 0
     if base == "random":
+        training = f"trained in this run on the {n_train:,} images of the train split" if trained_here else "untrained"
         return (
-            f"The base of the generator was trained in this run, from random weights, on the {n_train:,} images of the "
-            "train split: synthetic images carry no knowledge from elsewhere."
+            f"The base of the generator is {training}, from random weights: synthetic images carry no knowledge from "
+            "elsewhere."
         )
     if base == "tiny":
         record = json.loads(TINY_RECORD.read_text())
@@ -30,6 +32,7 @@ def base_data(run: Run, n_train: int) -> str:
     else:
         source = "images of which this run has no record"
     return (
-        f"The base of the generator ({base}) was trained elsewhere, on {source}; the train split of this run has "
+        f"The base of the generator ({base}) was trained elsewhere, on {source}"
+        f"{', and then on the train split' if trained_here else ''}; the train split of this run has "
         f"{n_train:,} images. A gain from synthetic images may come from that knowledge and not from the train split."
     )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from p2d_lib.fidelity import alignment
 from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.compare import ALL, BY_CLASS, MEASURES, misled, reduced
-from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
+from p2d_lib.fidelity.controls import CONTROLS, SENSELESS, WORSENED
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.fidelity.verdicts import LEVEL
 from p2d_lib.report import figures, tables
@@ -180,7 +180,7 @@ def findings(
 
 def _change(row: tuple, measured: pd.DataFrame) -> str:
     before, after = (measured.at[(name, row.dx, row.measure), "estimate"] for name in ("base", "adapter"))
-    verdict = ("falls" if row.estimate < 0 else "**rises**") if row.holm < LEVEL else "no change is shown"
+    verdict = ("falls" if row.estimate < 0 else "**rises**") if row.holm <= LEVEL else "no change is shown"
     digits = DIGITS[row.measure]
     change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return (
@@ -191,7 +191,7 @@ def _change(row: tuple, measured: pd.DataFrame) -> str:
 
 def _by_class(tests: pd.DataFrame, n: pd.Series) -> str:
     by_class = tests[(tests["measure"] == "frechet") & (tests["dx"] != ALL)]
-    shown = by_class[by_class["holm"] < LEVEL]
+    shown = by_class[by_class["holm"] <= LEVEL]
     falls, rises = (_names(shown["dx"][side]) for side in (shown["estimate"] < 0, shown["estimate"] > 0))
     small = [f"{DX_NAMES[dx]} ({count})" for dx, count in n.items() if dx not in set(by_class["dx"])]
     tested = f"of {len(by_class)} tested, the Fréchet distance falls in {falls} and rises in {rises}"
@@ -200,16 +200,20 @@ def _by_class(tests: pd.DataFrame, n: pd.Series) -> str:
 
 
 def _scale(measured: pd.DataFrame) -> str:
-    score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric"))
+    of_frechet = measured.xs((ALL, "frechet"), level=("dx", "metric"))
+    score = of_frechet["estimate"]
     controls = ", ".join(f"{name} {score[name]:.1f}" for name in CONTROLS)
-    return f"Scale of the Fréchet distance at this n: real images of other lesions {score[FLOOR]:.1f}, {controls}."
+    line = f"Scale of the Fréchet distance at this n: real images of other lesions {score[FLOOR]:.1f}, {controls}."
+    if unnoticed := [name for name in WORSENED if score[name] <= of_frechet.at[FLOOR, "high"]]:
+        line += f" Real images that were made {' and '.join(unnoticed)} are as near: these features do not see that."
+    return line
 
 
 def _auc(tests: pd.DataFrame) -> str:
     names = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
     parts = [
         f"{names[row.first]} {row.estimate:.2f} (Holm p {tables.p_value(row.holm, '= ')}: "
-        f"{'they differ' if row.holm < LEVEL else 'no difference is shown'})"
+        f"{'they differ' if row.holm <= LEVEL else 'no difference is shown'})"
         for row in tests[tests["measure"] == "auc"].itertuples()
     ]
     return f"AUC of a classifier that separates them from real test images (chance 0.5): {', '.join(parts)}."
@@ -217,7 +221,7 @@ def _auc(tests: pd.DataFrame) -> str:
 
 def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
     rows = tests[(tests["measure"] == "frechet") & (tests["dx"] == ALL) & (tests["second"] != "base")]
-    nearer, farther = (rows["holm"] < LEVEL) & (rows["estimate"] < 0), (rows["holm"] < LEVEL) & (rows["estimate"] > 0)
+    nearer, farther = (rows["holm"] <= LEVEL) & (rows["estimate"] < 0), (rows["holm"] <= LEVEL) & (rows["estimate"] > 0)
     groups = {
         "nearer to real images than": rows["second"][nearer],
         "farther from them than": rows["second"][farther],
@@ -231,7 +235,7 @@ def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
 
 def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     rows = tests[tests["measure"] == "wins"].set_index("first")
-    verdict = "more than by chance" if rows.at["adapter", "holm"] < LEVEL else "not shown to be more than chance"
+    verdict = "more than by chance" if rows.at["adapter", "holm"] <= LEVEL else "not shown to be more than chance"
     real = f"for real test images {100 * rows.at[REFERENCE, 'estimate']:.0f} %, " if REFERENCE in rows.index else ""
     noise = f"for noise {100 * aligned['noise'].wins.mean():.0f} %" if "noise" in aligned else "chance is 50 %"
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]

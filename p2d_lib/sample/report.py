@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments import copies, intervals
+from p2d_lib.instruments.multiplicity import holm
 from p2d_lib.report import figures, tables
 from p2d_lib.run import Run
 from p2d_lib.sample import accept
@@ -17,6 +18,7 @@ from p2d_lib.vocabulary import DX, DX_NAMES
 
 OTHER_PROMPTS = "real (val), prompts of other images"
 SWEEP = {"frechet": "Fréchet distance (scout)", "class_read": "class as asked", "alignment": "alignment"}
+LEVEL = 0.05  # of the verdicts in words
 PAIRS = 4  # pairs a class in the figure of pairs
 
 
@@ -139,11 +141,14 @@ def findings(
     of_adapter = synthetic[synthetic["generator"] == "adapter"]
     reasons = of_adapter["reason"].value_counts()
     other_reasons = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
+    aligned = _aligned(synthetic)
+    change = intervals.compare(*aligned.values())
+    p_copies, p_alignment = holm([accept.copies_more(rates, controls), change.p])  # what is announced together
     lines = [
         f"The adapter sampled {len(of_adapter):,} images, the other generators {len(synthetic) - len(of_adapter):,}. "
         f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {int(reasons.get('copy', 0))} are "
         f"refused as copies, {other_reasons} for other reasons.",
-        _copies_line(rates, controls),
+        _copies_line(rates, controls, p_copies),
     ]
     if planted:
         refused = (synthetic.loc[synthetic["image_id"].isin(planted), "reason"] == "copy").sum()
@@ -157,10 +162,12 @@ def findings(
         f"{adapter} of the images (by chance {shares['chance']['adapter']:.1%}); for base in "
         f"{base} (by chance {shares['chance']['base']:.1%})."
     )
-    return [*lines, _alignment_line(synthetic, val, mismatched), _class_line(agreements)]
+    alignment = _alignment_line(aligned, change._replace(p=p_alignment), val, mismatched)
+    return [*lines, alignment, _class_line(agreements)]
 
 
-def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
+def _copies_line(rates: pd.DataFrame, controls: Sequence[str], p: float) -> str:
+    """p: of `accept.copies_more`, corrected by Holm."""
     texts = {name: f"{tables.interval(*100 * rates.loc[name, ['rate', 'low', 'high']], 1)} %" for name in rates.index}
     cannot = " and ".join(f"{texts[name]} of {name}" for name in controls)
     line = (
@@ -170,25 +177,38 @@ def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
     pooled = rates.loc[list(controls)].sum()
     if accept.exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
         return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
-    p = accept.copies_more(rates, controls)
-    if p < 0.05:
-        return line + f"The adapter copies more often than these controls seem to (Fisher's exact test, p = {p:.2g})."
-    return line + f"The adapter is not shown to copy more often than these controls seem to (p = {p:.2g})."
+    if p <= LEVEL:
+        return line + f"The adapter copies more often than these controls seem to (Fisher's test, Holm p {p:.2g})."
+    return line + f"The adapter is not shown to copy more often than these controls seem to (Holm p {p:.2g})."
 
 
-def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:
-    """Base and adapter over the pairs that share prompt and noise."""
+def _aligned(synthetic: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Mean alignment of adapter and base on the pairs of one prompt and noise: replicates (1 + B,) over prompts."""
     sides = {name: part.set_index(["dx", "seed"]) for name, part in synthetic.groupby("generator")}
     pairs = sides["adapter"][["prompt", "alignment"]].join(sides["base"]["alignment"].rename("base"), how="inner")
     weights = intervals.resample(pairs["prompt"]).astype(float)
-    means = {name: weights @ pairs[name].to_numpy() / weights.sum(1) for name in ("alignment", "base")}
-    difference = intervals.compare(*means.values())
-    verdict = "no clear difference" if difference.p >= 0.05 else "higher" if difference.difference > 0 else "lower"
+    columns = {"adapter": "alignment", "base": "base"}
+    return {name: weights @ pairs[column].to_numpy() / weights.sum(1) for name, column in columns.items()}
+
+
+def _alignment_line(
+    aligned: Mapping[str, np.ndarray], change: intervals.Difference, val: Measurements, mismatched: np.ndarray
+) -> str:
+    """aligned: `_aligned`; change: adapter minus base, p corrected by Holm. Where the model that measures alignment
+    does not tell a real image's prompt from others, nothing is said of the synthetic ones."""
+    weights = intervals.resample(range(len(mismatched))).astype(float)
+    real = [weights @ values / weights.sum(1) for values in (val.alignment, mismatched)]
+    scale = f"{real[0][0]:.3f} with their own prompts and {real[1][0]:.3f} with those of other images"
+    if not intervals.compare(*real).low > 0:
+        return (
+            f"Alignment says nothing here: real val images reach {scale}, so the model that measures it does not tell "
+            "prompts apart."
+        )
+    verdict = "no clear difference" if change.p > LEVEL else "higher" if change.difference > 0 else "lower"
     return (
-        f"Alignment of image and prompt is {means['alignment'][0]:.3f} with the adapter and "
-        f"{means['base'][0]:.3f} with base on the same {len(pairs)} prompts and noises: {verdict} "
-        f"(difference {tables.interval(*difference[:3])}). Real val images reach {val.alignment.mean():.3f} with their "
-        f"own prompts and {mismatched.mean():.3f} with those of other images."
+        f"Alignment of image and prompt is {aligned['adapter'][0]:.3f} with the adapter and {aligned['base'][0]:.3f} "
+        f"with base on the same prompts and noises: {verdict} (difference {tables.interval(*change[:3])}, Holm p "
+        f"{change.p:.2g}). Real val images reach {scale}."
     )
 
 

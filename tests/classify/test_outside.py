@@ -18,8 +18,8 @@ from p2d_lib.seeds import derive
 def sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
 
-    def of(base):
-        with Run("t", "03_finetune", {"base": base}).writing("base") as folder:
+    def of(base, base_steps=0):
+        with Run("t", "03_finetune", {"base": base, "base_steps": base_steps}).writing("base") as folder:
             folder.mkdir()
         return outside.base_data(Run("t", "06_classify"), 1010)
 
@@ -38,7 +38,13 @@ def test_a_base_from_a_hub_is_named_as_one_of_unknown_images(sentence):
 
 
 def test_a_base_of_random_weights_knows_nothing_from_elsewhere(sentence):
-    assert "1,010 images of the train split: synthetic images carry no knowledge from elsewhere" in sentence("random")
+    assert "in this run on the 1,010 images of the train split, from random weights" in sentence("random", base_steps=9)
+    assert "is untrained, from random weights: synthetic images carry no knowledge" in sentence("random")
+
+
+def test_a_base_that_was_trained_on_here_says_so(sentence):
+    assert ", and then on the train split;" in sentence("tiny", base_steps=9)
+    assert ", and then on the train split;" not in sentence("tiny")
 
 
 def test_the_shipped_record_is_what_the_recipe_makes():

@@ -46,6 +46,13 @@ def test_sentences_name_the_controls_the_extractor_and_hold_no_nan():
     assert "nan" not in text.lower() and "nv" not in text and "melanocytic nevus (8)" in text
 
 
+def test_features_that_do_not_see_a_blur_are_said_not_to_and_others_are_not():
+    measured, *others = analysed()
+    assert "these features do not see that" not in sentences(measured, *others)
+    measured.loc[("blurred", "all", "frechet"), "estimate"] = measured.at[("train", "all", "frechet"), "high"]
+    assert "made blurred are as near: these features do not see that" in sentences(measured, *others)
+
+
 def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named():
     measured, aligned, tests, chosen = analysed(outliers=True)
     for table in (report.overall_table(measured, aligned), report.generators_table(measured, aligned, tests, chosen).T):

@@ -25,7 +25,8 @@ def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
     return accept.accept(pd.concat(parts, ignore_index=True))
 
 
-def findings(rng, table, val_copies=0, planted=(), base_trained_here=False):
+def findings(rng, table, val_copies=0, planted=(), base_trained_here=False, apart=0.4):
+    """apart: by how much a real image's own prompt fits better than others."""
     ratio = pd.DataFrame({"ratio": np.where(np.arange(N) < val_copies, 0.01, 0.6)})
     altered = pd.DataFrame({"ratio": np.where(np.arange(N) < 80, 0.01, 0.6)})
     rates = accept.copy_rates(table, {accept.REAL: ratio, accept.ALTERED: altered})
@@ -37,7 +38,9 @@ def findings(rng, table, val_copies=0, planted=(), base_trained_here=False):
     val = measure.Measurements(*[np.zeros(N)] * 6, alignment)
     agreements = {accept.REAL: agreed, "adapter": agreed, "base": agreed}
     shares, controls = accept.prompted_shares(table), accept.negative_controls(base_trained_here)
-    return " ".join(report.findings(table, rates, shares, agreements, val, alignment - 0.4, controls, planted))
+    return " ".join(
+        report.findings(table, rates, shares, agreements, val, rng.permutation(alignment - apart), controls, planted)
+    )
 
 
 def test_copies_are_announced_where_the_adapter_copies_and_not_where_it_copies_no_more_than_the_controls():
@@ -67,6 +70,13 @@ def test_higher_alignment_is_said_of_a_planted_gain_alone():
     assert "noises: lower (" in findings(rng, synthetic(rng, gain=-0.2))
     no_difference = ["no clear difference" in findings(rng, synthetic(rng, gain=0)) for _ in range(60)]
     assert np.mean(no_difference) >= 0.88  # nominal 0.95, and 0.95 - 2.5 standard errors of 60 trials
+
+
+def test_nothing_is_said_of_alignment_where_its_model_does_not_tell_real_prompts_apart():
+    rng = np.random.default_rng(7)
+    texts = [findings(rng, synthetic(rng, gain=0.2), apart=0.0) for _ in range(40)]
+    silent = ["Alignment says nothing here" in text and "noises: higher" not in text for text in texts]
+    assert np.mean(silent) >= 0.88  # nominal 0.975
 
 
 def test_planted_train_images_are_counted_and_nothing_is_no_number():
