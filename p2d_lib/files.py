@@ -75,8 +75,8 @@ def _rename(partial: Path, path: Path, aside: Path) -> None:
         try:
             partial.replace(path)
             return
-        except OSError:
-            if not path.is_dir():
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # a folder is there, or was until just now
                 raise
         with suppress(FileNotFoundError):  # another writer has moved it
             path.replace(aside / f"replaced-{attempt}")
