@@ -129,11 +129,12 @@ def _page(folder: Path, profile: str) -> Path:
         *sorted(folder.glob("notebooks/*.ipynb")),
     ]
     digests = {path.name: file_sha256(path) for path in sources}
-    if not index.exists() or not rendered.exists() or json.loads(rendered.read_text()) != digests:
+    shown = json.dumps({"run": folder.name, "profile": profile, **digests})
+    if not index.exists() or not rendered.exists() or rendered.read_text() != shown:
         from page import write  # nbconvert takes seconds to import
 
         write(folder, HOME, profile)
-        rendered.write_text(json.dumps(digests))
+        rendered.write_text(shown)
     return index
 
 

@@ -45,7 +45,7 @@ def _cells(path: Path) -> list[tuple[int, str]]:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except FileNotFoundError:
         raise SourceError(f"{_short(path)} is missing") from None
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{_short(path)} is no notebook ({error}): take it anew from git") from None
     return [
         (number, "".join(cell["source"]))
@@ -74,7 +74,7 @@ def _syntax(error: SyntaxError) -> str:
 @cache
 def _imported_by(repository: Path, module: Path) -> frozenset[Path]:
     try:
-        return frozenset(_imported(repository, ast.parse(module.read_text(encoding="utf-8"))))
+        return frozenset(_imported(repository, ast.parse(module.read_bytes())))
     except SyntaxError as error:
         raise SourceError(f"{module.relative_to(repository)}, {_syntax(error)}") from None
 

@@ -42,9 +42,13 @@ class Stages:
         self.digests = Digests(folder / ".digests.json")
 
     def record(self, notebook: str) -> dict | None:
-        """What the stage recorded when it ended: None where it never ended, or was begun again since."""
+        """What the stage recorded when it ended: None where it never ended, was begun again since, or where the record
+        was damaged by hand."""
         path = self.folder / "stages" / f"{notebook}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
 
     def basis(self, notebook: str) -> dict[str, dict]:
         """What the stage's results depend on. Raises StageError for code that cannot run."""

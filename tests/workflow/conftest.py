@@ -62,7 +62,7 @@ def execute(notebook, parameters, executed):
     except ValueError as error:
         raise StageError(f"ValueError: {error}") from None
 """
-FAST_PAGE = "def write(folder, *_):\n    (folder / 'index.html').write_text('index')\n"
+FAST_PAGE = "def write(folder, *_):\n    (folder / 'index.html').write_text(folder.name)\n"
 
 
 def _as_in_the_foreground() -> None:

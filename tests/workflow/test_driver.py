@@ -40,6 +40,18 @@ def test_a_run_that_was_copied_under_another_name_makes_only_what_differs(clone)
     assert clone.ran() == [], "the run that was copied is as it was"
 
 
+def test_the_page_of_a_copied_run_is_its_own_also_where_no_stage_runs(clone):
+    for kind in ("data/runs", "tables", "figures"):
+        shutil.copytree(clone.folder / kind / "smoke", clone.folder / kind / "variant")
+    code, output = clone.run("--run", "variant")
+    assert code == 0, output
+    assert clone.ran() == []
+    assert (clone.folder / "data/runs/variant/index.html").read_text() == "variant"
+    (clone.folder / "data/runs/variant/.index.json").write_text('{"half')  # as a power cut leaves it
+    code, output = clone.run("--run", "variant")
+    assert code == 0, output
+
+
 def test_a_filled_sheet_a_parameter_and_a_module_rerun_what_depends_on_them_and_nothing_else(clone):
     (clone.run_folder / "study_filled").mkdir()
     (clone.run_folder / "study_filled" / "reader.xlsx").write_text("filled")
@@ -82,6 +94,7 @@ def _edit(path: Path) -> None:
         ("data/runs/smoke/wording.json", Path.unlink, 2, "data/runs/smoke/wording.json is missing"),
         ("data/runs/smoke/notebooks/04_sample.ipynb", Path.unlink, 4, "notebooks/04_sample.ipynb is missing"),
         ("data/runs/smoke/stages/07_readers.json", Path.unlink, 7, "it has not been made"),
+        ("data/runs/smoke/stages/07_readers.json", lambda path: path.write_text("{"), 7, "it has not been made"),
     ],
 )  # fmt: skip
 def test_what_was_deleted_or_changed_by_hand_is_noticed(clone, path, change, stage, reason):

@@ -95,7 +95,26 @@ def test_a_syntax_error_in_a_module_names_it_and_the_line(repository):
         digests(repository)
 
 
-def test_a_broken_notebook_file_is_named(repository):
-    (repository / "notebooks" / "05_look.ipynb").write_text("<<<<<<< HEAD")
+@pytest.mark.parametrize(
+    ("code", "valid"),
+    [
+        (b"x = 'caf\xe9'\n", False),
+        (b"# \x00\n", False),
+        (b"# coding: latin-1\n# caf\xe9\n", True),
+        (b"\xef\xbb\xbfimport json\n", True),
+    ],
+)
+def test_a_module_in_another_encoding_is_read_as_python_reads_it_or_named(repository, code, valid):
+    (repository / "p2d_lib" / "room" / "second.py").write_bytes(code)
+    if valid:
+        assert "p2d_lib/room/second.py" in digests(repository)
+    else:
+        with pytest.raises(sources.SourceError, match=r"^p2d_lib/room/second\.py, "):
+            digests(repository)
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD", "[]", '{"cells": [1]}'])
+def test_a_broken_notebook_file_is_named(repository, content):
+    (repository / "notebooks" / "05_look.ipynb").write_text(content)
     with pytest.raises(sources.SourceError, match=r"notebooks/05_look\.ipynb is no notebook"):
         digests(repository)
