@@ -40,7 +40,7 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("image_id,text\na,x\n", "has no column 'reviewer'"),
         ("image_id,reviewer,halo\na,Dr,1\n", "'halo' is no column of edits"),

@@ -106,25 +106,25 @@ def test_text_encoders_get_an_adapter_where_the_set_holds_tokens(folder, tmp_pat
     _same_answer(pipe, fresh)
 
 
-def test_a_word_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pipeline(folder, tmp_path):
+def test_a_token_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_pipeline(folder, tmp_path):
     pipe, plain = pipelines.load(folder), pipelines.load(folder)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     encoded = latents.encode(pipe, pixels, PROMPTS, tmp_path)
     recipe = loop.Recipe(steps=3, batch_size=2, learning_rate=1e-1, seed=0)
-    fitting = {"recipe": recipe, "word": "<derm>", "start": "melanoma", "checkpoints": Checkpoints(tmp_path / "fits")}
-    with_word = ["a <derm> lesion"] * 2
-    log = inversion.fit_token(pipe, encoded, with_word, **fitting)
+    fitting = {"recipe": recipe, "token": "<derm>", "start": "melanoma", "checkpoints": Checkpoints(tmp_path / "fits")}
+    with_token = ["a <derm> lesion"] * 2
+    log = inversion.fit_token(pipe, encoded, with_token, **fitting)
     torch.manual_seed(1)  # whatever the new row held before
-    again = inversion.fit_token(pipelines.load(folder), encoded, with_word, **fitting)
+    again = inversion.fit_token(pipelines.load(folder), encoded, with_token, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
-    textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "word")
+    textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "token")
     assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
     of_token, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
     assert (of_token - like).abs().max() > 1e-3
     fresh = pipelines.load(folder)
-    fresh.load_textual_inversion(tmp_path / "word")
+    fresh.load_textual_inversion(tmp_path / "token")
     assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), of_token)
-    opened = pixel_baselines.load(tmp_path / "word", base=folder)
+    opened = pixel_baselines.load(tmp_path / "token", base=folder)
     ask = {"seeds": [3], "size": 32, **SETTINGS}
     sampled = opened.sample(["a lesion"], **ask)
     assert np.array_equal(sampled, sampling.sample(fresh, ["<derm> a lesion"], **ask))

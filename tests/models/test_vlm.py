@@ -202,7 +202,7 @@ def test_digits_may_be_tokenised_in_any_way_that_keeps_them_apart():
         vlm.scores(with_vocabulary(["0.1 0.2"] * 9), noise(2), QUESTION, FIELDS)
 
 
-def test_images_and_options_that_cannot_be_asked_about_are_refused(with_vocabulary):
+def test_images_and_options_that_cannot_be_asked_about_are_refused(vlms):
     with pytest.raises(ValueError, match=r"images are float64 \(1, 40, 40, 3\), expected uint8"):
         vlm.generate(vlms["llava"], noise(1) / 255, QUESTION, 4)
     with pytest.raises(ValueError, match="at least two, all different"):
