@@ -1,4 +1,4 @@
-"""Each shipped layout goes through notebook 01 from its smallest set, with masks or without."""
+"""Each shipped layout goes through 01 to 03 from its smallest set, with masks or without, with all classes or not."""
 
 import json
 import re
@@ -25,8 +25,11 @@ def execute(notebook: str, run: str, **parameters) -> dict:
     return variables
 
 
+SHORT = {"lora_steps": 1, "baselines": [], "scout_steps": 2, "alignment_steps": 2, "num_inference_steps": 2}
+
+
 @pytest.mark.parametrize("layout", SETS)
-def test_a_minimal_set_of_each_layout_goes_through_notebook_01(layout, tmp_path):
+def test_a_minimal_set_of_each_layout_goes_through_notebooks_01_to_03(layout, tmp_path):
     SETS[layout](tmp_path / "raw")
     prepared = execute(
         "01_prep", "minimal", source=layout, data=str(tmp_path / "raw"), image_size=32, test_size=0.34, val_size=0.5
@@ -41,3 +44,8 @@ def test_a_minimal_set_of_each_layout_goes_through_notebook_01(layout, tmp_path)
         "cases", "quarantine", "measurements", "leaks", "pairs", "doubts", "tone")))  # fmt: skip
     assert ("100.0% of the images have a lesion mask" in findings) == masked
     assert not re.search(r"\bnan\b", findings, re.IGNORECASE)
+    execute("02_describe", "minimal", describers=["template"])
+    descriptions = Run("minimal", "03_finetune").read("descriptions")
+    assert descriptions["valid"].all() and set(descriptions["image_id"]) == set(cases["image_id"])
+    execute("03_finetune", "minimal", **SHORT)
+    assert Run("minimal", "04_sample").path("adapter").is_dir()
