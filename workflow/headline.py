@@ -117,9 +117,9 @@ NUMBERS = (
     ),
     Number(
         "Does it serve all groups alike?",
-        "malignant sensitivity by sex",
+        "best group minus worst: malignant sensitivity by sex, arm real + synthetic; p corrected over all gaps of 08",
         {name: Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, column)
-         for name, column in (("", "gap"), ("the phantom's true gap:", "true gap"))},
+         for name, column in (("", "gap"), ("the phantom's true gap within a class:", "true gap within a class"))},
         Cell("t8_gaps", {"attribute": "sex", "metric": "malignant sensitivity", "arm": "mixed"}, "p (Holm)"),
     ),
 )  # fmt: skip

@@ -19,7 +19,10 @@ def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
     Columns of the file: image_id, reviewer and any of text and the features. An empty cell takes the value of the first
     of the image's `descriptions`. A feature is a number in 0..1, or "unknown". Raises EditError.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise EditError(f"{path}: no table in UTF-8 ({error}); save it as CSV UTF-8, with a line of headers") from None
     if missing := {"image_id", "reviewer"} - set(table):
         raise EditError(
             f"{path}: has no column {min(missing)!r}; it needs image_id, reviewer and the columns that were changed"

@@ -32,7 +32,7 @@ def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str
 def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
     """`gaps.gaps` as it is printed: three rows per attribute and metric, the arms and the change.
 
-    truth: `gaps.true_gaps`; where it knows something a column "true gap" shows it.
+    truth: `gaps.true_gaps`; where it knows something a column "true gap within a class" shows it.
     """
     printed = pd.DataFrame(
         {
@@ -46,7 +46,8 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
         }
     )
     if truth:
-        printed["true gap"] = gaps["attribute"].map(truth).map("{:.0f}".format, na_action="ignore").fillna("unknown")
+        known = gaps["attribute"].map(truth).map("{:.0f}".format, na_action="ignore")
+        printed["true gap within a class"] = known.fillna("unknown")
     return printed
 
 
@@ -107,8 +108,9 @@ def findings(
         lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
     if truth:
         lines.append(
-            f"Known truth: within a class the phantom chooses {_list(truth)} without regard to the picture: their true "
-            "gaps are 0 and an announced one is a false alarm. Of the other attributes the true gap is unknown."
+            f"Known truth: within a class the phantom chooses {_list(truth)} without regard to the picture. So their "
+            "true gaps within a class are 0, which is what p tests, and an announced one is a false alarm. A printed "
+            "gap also holds what the groups' different classes make. Of the other attributes the true gap is unknown."
         )
     groups = table.drop_duplicates(["attribute", "group"])
     small = groups[groups["n_lesions"] < min_n]
@@ -131,7 +133,11 @@ def _gap(row: tuple) -> str:
 
 def _beside_truth(row: tuple, truth: Mapping[str, float]) -> str:
     known = truth.get(row.attribute)
-    return "" if known is None else f" **The phantom's true gap is {100 * known:.0f}: this is a false alarm.**"
+    return (
+        ""
+        if known is None
+        else f" **The phantom's true gap within a class is {100 * known:.0f}: this is a false alarm.**"
+    )
 
 
 def _smallest(tested: pd.DataFrame) -> str:

@@ -25,7 +25,8 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, n_images: int, seed: in
     cases, synthetic: tables of 01 and 04. Of each class as many real as synthetic ones, n_images / 14 or as many as
     there are: real ones from the test split, at most one a lesion (so that readings are independent), synthetic ones
     accepted and generated with the adapter. Which ones and in which order depends on the seed and each image's name
-    alone.
+    alone. The study's identifier depends on their sha256 too, where the tables have it, so that answers to other images
+    of the same names are refused.
     Raises ValueError when no class has both.
     """
     quota = n_images // (2 * len(DX))
@@ -50,7 +51,8 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, n_images: int, seed: in
         raise ValueError("no class has both a real test image and an accepted synthetic one: there is nothing to read")
     key["number"] = key.index + 1
     key["file"] = key["number"].map("{:03d}.png".format)
-    key["study"] = f"{derive(seed, 'study', *key['image_id']):016x}"[-8:]
+    contents = key.get("sha256", [])  # another adapter generates other images under the same names
+    key["study"] = f"{derive(seed, 'study', *key['image_id'], *contents):016x}"[-8:]
     return key[list(KEY)], f"Fewer images of each source: {'; '.join(shortages)}." if shortages else ""
 
 

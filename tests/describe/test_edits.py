@@ -54,3 +54,12 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
 def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, message):
     with pytest.raises(edits.EditError, match=message):
         edits.read_edits(written(tmp_path, text), machine)
+
+
+@pytest.mark.parametrize(
+    "content", ["image_id,reviewer,text\nISIC_1,Zoë,Läsion\n".encode("latin-1"), b"\xff\xfei\x00", b""]
+)
+def test_a_file_that_is_no_table_in_utf8_is_named_with_what_to_do(tmp_path, content):
+    (tmp_path / "edits.csv").write_bytes(content)
+    with pytest.raises(edits.EditError, match=r"edits\.csv: no table in UTF-8 .*save it as CSV UTF-8"):
+        edits.read_edits(tmp_path / "edits.csv", pd.DataFrame({"image_id": ["ISIC_1"]}))

@@ -4,11 +4,26 @@ import numpy as np
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
+from studies import pools
 
-from p2d_lib.readers import answers, simulate
+from p2d_lib.readers import answers, sheet, simulate, study
 from p2d_lib.run import Run
 from p2d_lib.schemas import READINGS
 from p2d_lib.vocabulary import DX_NAMES
+
+
+def test_a_sheet_on_images_that_were_generated_anew_under_the_same_names_is_refused(tmp_path):
+    cases, synthetic = (table.assign(sha256=table["image_id"]) for table in pools())
+    before, _ = study.choose(cases, synthetic, 70, seed=0)
+    again, _ = study.choose(cases, synthetic, 70, seed=0)
+    anew, _ = study.choose(cases, synthetic.assign(sha256="other pixels"), 70, seed=0)
+    assert list(anew["image_id"]) == list(before["image_id"])
+    sheet.write(tmp_path / "blank.xlsx", before)
+    reader = simulate.SimulatedReader("Ada")
+    sheet.fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", simulate.answers(before, reader, seed=0))
+    assert len(answers.read(tmp_path / "ada.xlsx", again).readings) == 70
+    with pytest.raises(answers.SheetError, match="belongs to study"):
+        answers.read(tmp_path / "ada.xlsx", anew)
 
 
 def _spoil(path, **cells):
