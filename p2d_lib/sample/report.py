@@ -172,8 +172,11 @@ def _copies_line(rates: pd.DataFrame, controls: Sequence[str]) -> str:
         return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
     p = accept.copies_more(rates, controls)
     if p < 0.05:
-        return line + f"The adapter copies more often than these controls seem to (Fisher's exact test, p = {p:.2g})."
-    return line + f"The adapter is not shown to copy more often than these controls seem to (p = {p:.2g})."
+        return (
+            line
+            + f"The adapter copies more often than these controls appear to copy (Fisher's exact test, p = {p:.2g})."
+        )
+    return line + f"The adapter is not shown to copy more often than these controls appear to copy (p = {p:.2g})."
 
 
 def _alignment_line(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> str:
