@@ -68,9 +68,10 @@ def findings(of_arms: Replicates, differences: pd.DataFrame, test: pd.DataFrame,
     arm = next(iter(of_arms))
     error, spread = 100 * comparison.standard_error(of_arms, arm), 100 * of_arms[arm][PRIMARY][:, 0].std(ddof=1)
     lines.append(
-        f"How much chance alone moves one training of {arm}: {test['lesion_id'].nunique():,} test lesions give a "
-        f"standard error of {error:.1f} points, the training seed one of {spread:.1f}. Without pairing, two trainings "
-        f"on two such test sets differ by up to {1.96 * 2**0.5 * (error**2 + spread**2) ** 0.5:.1f} points (95 %)."
+        f"How much the result of one training of {arm} varies by chance: the choice of {test['lesion_id'].nunique():,} "
+        f"test lesions has a standard error of {error:.1f} points, the training seed one of {spread:.1f}. "
+        f"Without pairing, two trainings on two such "
+        f"test sets differ by up to {1.96 * 2**0.5 * (error**2 + spread**2) ** 0.5:.1f} points (95 %)."
     )
     return [*lines, base]
 

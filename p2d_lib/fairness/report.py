@@ -89,7 +89,7 @@ def findings(
     tested = gaps[gaps["p_holm"].notna()]
     announced = tested[tested["p_holm"] <= ALPHA]
     lines = [
-        f"{len(tested)} tests are announced together: the gaps of arms {arms[0]} and {arms[1]} and their changes. "
+        f"{len(tested)} tests form one family: the gaps of arms {arms[0]} and {arms[1]} and their changes. "
         f"{len(announced) or 'None'} of them {'has' if len(announced) == 1 else 'have'} p ≤ {ALPHA} after Holm's "
         f"correction over all {len(tested)}; the smallest corrected p is {_smallest(tested)}."
     ]

@@ -172,9 +172,7 @@ def findings(
     lines += [_prompts(tests, aligned), f"About the features: {note}."]
     if omitted := misled(measured):
         scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in omitted.items())
-        lines.append(
-            f"Not printed, since a senseless control reaches at least half of the merit of real images: {scores}."
-        )
+        lines.append(f"Not printed, because a senseless control scores at least half as well as real images: {scores}.")
     return lines
 
 
@@ -241,7 +239,8 @@ def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
         f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p "
-        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}. 04 measures obedience within a class."
+        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}. "
+        "04 measures whether images also show the features that their prompts name."
     )
 
 

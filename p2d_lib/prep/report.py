@@ -218,7 +218,7 @@ def _set_sentences(cases: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.Seri
         f"{len(cases):,} images of {cases['lesion_id'].nunique():,} lesions, from {by_class.iloc[-1]:,} images of "
         f"{by_class.index[-1]} to {by_class.iloc[0]:,} of {by_class.index[0]}: {parts['train']:,} train, "
         f"{parts['val']:,} val, {parts['test']:,} test. {len(quarantine):,} rows or files were left out.",
-        f"Lesions with images in more than one of the three: **{splits.shared_lesions(cases)}**.",
+        f"Lesions with images in more than one of train, val and test: **{splits.shared_lesions(cases)}**.",
         f"{leak}.",
     ]
 
@@ -227,11 +227,11 @@ def _audit_sentences(pairs: pd.DataFrame, doubts: pd.DataFrame) -> list[str]:
     kinds, across = pairs["kind"].value_counts(), int((~pairs["same_split"]).sum())
     copies = (
         f"Copies: {kinds.get('bytes', 0)} identical pairs and {kinds.get('perceptual', 0)} that look like "
-        f"near-duplicates; {(~pairs['same_lesion']).sum()} of them are filed under different lesions and **{across}** "
-        "lie across the split"
+        f"near-duplicates; {(~pairs['same_lesion']).sum()} of them are filed under different lesions; "
+        f"pairs with images in two splits: **{across}**"
     )
     return [
-        copies + (": look at figure f1_copies." if (~pairs["same_lesion"]).any() else "."),
+        copies + ("; see figure f1_copies." if (~pairs["same_lesion"]).any() else "."),
         f"Labels doubted: {doubts['flagged'].mean():.1%}. A doubt is a reason to look at the image, not to change its "
         "label.",
     ]
