@@ -178,10 +178,8 @@ def _copies_line(rates: pd.DataFrame, controls: Sequence[str], p: float) -> str:
     if accept.exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
         return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
     if p <= LEVEL:
-        return (
-            line + f"The adapter copies more often than these controls appear to copy (Fisher's test, Holm p {p:.2g})."
-        )
-    return line + f"The adapter is not shown to copy more often than these controls appear to copy (Holm p {p:.2g})."
+        return line + f"The adapter copies more often than these controls (Fisher's exact test, Holm p {p:.2g})."
+    return line + f"The adapter is not shown to copy more often than these controls (Holm p {p:.2g})."
 
 
 def _aligned(synthetic: pd.DataFrame) -> dict[str, np.ndarray]:
