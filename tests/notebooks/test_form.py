@@ -92,3 +92,17 @@ def test_no_function_is_over_ten_lines_and_the_kernel_is_ours(notebook):
     for node in ast.walk(ast.parse("\n".join(_sources(content, "code")))):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 10, node.name
+
+
+def test_every_table_and_figure_has_a_caption(notebook):
+    """The page of a run shows it, and without one the bare name of the file."""
+    _, content = notebook
+    saves = [
+        call
+        for source in _sources(content, "code")
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("figures.save", "tables.save")
+    ]
+    assert saves
+    for call in saves:
+        assert len(call.args) >= 4, ast.unparse(call)

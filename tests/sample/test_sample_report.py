@@ -1,5 +1,6 @@
 """Claims about the tables, figures and sentences of 04."""
 
+import gc
 import re
 
 import numpy as np
@@ -10,6 +11,11 @@ from p2d_lib.sample import accept, measure, obedience, report
 from p2d_lib.vocabulary import DX, FEATURES
 
 N = 84
+
+
+@pytest.fixture(autouse=True)
+def quick_holm(monkeypatch):
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # which statsmodels calls each time: half a second beside torch
 
 
 def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
