@@ -43,15 +43,15 @@ def _cells(path: Path) -> list[tuple[int, str]]:
     """(number from 1 among all cells, source) of a notebook's code cells, without the parameters cell."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [
+            (number, "".join(cell["source"]))
+            for number, cell in enumerate(cells, 1)
+            if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", ())
+        ]
     except FileNotFoundError:
         raise SourceError(f"{_short(path)} is missing") from None
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{_short(path)} is no notebook ({error}): take it anew from git") from None
-    return [
-        (number, "".join(cell["source"]))
-        for number, cell in enumerate(cells, 1)
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", ())
-    ]
 
 
 def _parsed_cell(source: str, path: Path, number: int) -> ast.Module:
