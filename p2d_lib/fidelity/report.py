@@ -168,7 +168,7 @@ def findings(
     changes = "; ".join(_change(row, measured) for row in overall.itertuples())
     lines = [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(measured)]
     lines += [_auc(tests)] if (tests["measure"] == "auc").any() else []
-    lines += [_baselines(tests, chosen)] if len(chosen.generators) > 2 or chosen.too_few else []
+    lines += [_baselines(tests, chosen, measured)] if len(chosen.generators) > 2 or chosen.too_few else []
     lines += [_prompts(tests, aligned), f"About the features: {note}."]
     if omitted := misled(measured):
         scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in omitted.items())
@@ -217,7 +217,7 @@ def _auc(tests: pd.DataFrame) -> str:
     return f"AUC of a classifier that separates them from real test images (chance 0.5): {', '.join(parts)}."
 
 
-def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
+def _baselines(tests: pd.DataFrame, chosen: Sets, measured: pd.DataFrame) -> str:
     rows = tests[(tests["measure"] == "frechet") & (tests["dx"] == ALL) & (tests["second"] != "base")]
     nearer, farther = (rows["holm"] <= LEVEL) & (rows["estimate"] < 0), (rows["holm"] <= LEVEL) & (rows["estimate"] > 0)
     groups = {
@@ -227,6 +227,9 @@ def _baselines(tests: pd.DataFrame, chosen: Sets) -> str:
     }
     parts = [f"{text} {', '.join(names)}" for text, names in groups.items() if len(names)]
     text = f"By the Fréchet distance the adapter's images are {'; '.join(parts)}." if parts else ""
+    score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric"))
+    if poor := [name for name in rows["second"] if name in score and score[name] >= score["noise"]]:
+        text += f" No nearer to them than noise: {', '.join(poor)}."
     left_out = f" {', '.join(chosen.too_few)}: {TOO_SMALL}, since 04 refused too many images." if chosen.too_few else ""
     return (text + left_out).strip()
 

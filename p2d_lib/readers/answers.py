@@ -78,7 +78,8 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
     if study != key["study"].iloc[0]:
         raise SheetError(
             f"{path.name}, sheet Instructions, cell {STUDY_CELL}: the sheet belongs to study {study!r}, "
-            f"the key to {key['study'].iloc[0]!r}; read it with the key it was built with"
+            f"the key to {key['study'].iloc[0]!r}; read it with its own key: copy study_keys/{study}.csv of the run "
+            "that made it beside the sheets, as key.csv"
         )
     answers = _answers(path, book["Readings"], key)
     needed = [SOURCE, DIAGNOSIS] + [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib import images
+from p2d_lib.files import atomic
 from p2d_lib.readers import sheet
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
@@ -73,6 +74,14 @@ def build(folder: Path, key: pd.DataFrame, pictures: np.ndarray) -> None:
     )
     for path in folder.rglob("*"):  # one date for all, so that the order of writing does not show
         os.utime(path, (946_684_800, 946_684_800))
+
+
+def keep_key(folder: Path, key: pd.DataFrame) -> None:
+    """Writes folder/<study>.csv, unless it is there: so sheets can be scored after another study took the place."""
+    path = folder / f"{key['study'].iloc[0]}.csv"
+    if not path.exists():
+        with atomic(path) as partial:
+            key.to_csv(partial, index=False)
 
 
 def _shuffled(table: pd.DataFrame, seed: int, purpose: str) -> pd.DataFrame:

@@ -46,6 +46,13 @@ def test_sentences_name_the_controls_the_extractor_and_hold_no_nan():
     assert "nan" not in text.lower() and "nv" not in text and "melanocytic nevus (8)" in text
 
 
+def test_a_baseline_that_is_no_nearer_than_noise_is_said_to_be_so():
+    measured, *others = analysed()
+    assert "No nearer to them than noise" not in sentences(measured, *others)
+    measured.loc[("cascade", "all", "frechet"), "estimate"] = 1 + measured.at[("noise", "all", "frechet"), "estimate"]
+    assert "No nearer to them than noise: cascade." in sentences(measured, *others)
+
+
 def test_features_that_do_not_see_a_blur_are_said_not_to_and_others_are_not():
     measured, *others = analysed()
     assert "these features do not see that" not in sentences(measured, *others)

@@ -94,6 +94,16 @@ def test_a_corrupted_cell_is_named(filled, key, cell, value, message):
         answers.read(_spoil(filled[0], **{cell: value}), key)
 
 
+def test_sheets_that_were_sent_can_be_scored_after_another_study_took_the_place_of_theirs(filled, key, tmp_path):
+    kept = tmp_path / "study_keys"
+    study.keep_key(kept, key)
+    study.keep_key(kept, key.assign(study="00000000"))
+    with pytest.raises(answers.SheetError, match=rf"copy study_keys/{key['study'].iloc[0]}\.csv of the run"):
+        answers.read(filled[0], key.assign(study="00000000"))
+    again = answers.read(filled[0], answers.read_key(kept / f"{key['study'].iloc[0]}.csv"))
+    pd.testing.assert_frame_equal(again.readings, answers.read(filled[0], key).readings)
+
+
 def test_a_sheet_of_another_study_or_of_no_study_is_refused(filled, key, tmp_path):
     with pytest.raises(answers.SheetError, match="cell B4: the sheet belongs to study"):
         answers.read(filled[0], key.assign(study="00000000"))
