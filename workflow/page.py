@@ -14,7 +14,10 @@ from headline import first_screen, rounded
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
+from p2d_lib.files import atomic
+
 MARKDOWN = mistune.create_markdown(escape=True)  # findings quote names that strangers chose
+SUFFIXES = {"tables": ".csv", "figures": ".png"}
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -35,9 +38,8 @@ def write(folder: Path, home: Path, profile: str) -> None:
         f"{time.strftime('%d %B %Y, %H:%M')} · <a href='parameters.json'>parameters</a> · not for clinical use</p>\n"
         f"{first_screen(folder, home)}\n<nav>{links}</nav>\n{''.join(sections)}</body></html>\n"
     )
-    partial = folder / ".index.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(folder / "index.html")
+    with atomic(folder / "index.html") as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _section(path: Path, folder: Path, home: Path) -> str:
@@ -59,17 +61,21 @@ def _section(path: Path, folder: Path, home: Path) -> str:
         parts.append(f"<p class='bad'>It failed: {html.escape(error.read_text().strip())}</p>")
     if made:
         parts.append(f"<div class='findings'>{_findings(notebook)}</div>")
-        parts += [_object(kind, name, notebook, folder, home) for kind, name in _in_order(made, notebook)]
+        parts += [_object(kind, name, notebook, folder, home) for kind, name in _in_order(made, folder)]
     return "\n".join(parts) + "\n"
 
 
-def _in_order(made: dict, notebook) -> list[tuple[str, str]]:
-    """Tables and figures as (kind, name), in the order in which the notebook's cells name them."""
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    objects = [("figures", name.removesuffix(".png")) for name in made["figures"] if name.endswith(".png")]
-    objects += [("tables", name.removesuffix(".csv")) for name in made["tables"] if name.endswith(".csv")]
-    place = {name: code.find(f'"{name}"') for _, name in objects}
-    return sorted(objects, key=lambda entry: place[entry[1]] if place[entry[1]] >= 0 else len(code))
+def _in_order(made: dict, folder: Path) -> list[tuple[str, str]]:
+    """Tables and figures as (kind, name), in the order in which the notebook wrote them, which its provenance holds."""
+    files = [(kind, Path(name)) for kind, suffix in SUFFIXES.items() for name in made[kind] if name.endswith(suffix)]
+    files.sort(key=lambda file: _origin(folder, *file).get("position", 0))
+    return [(kind, name.stem) for kind, name in files]
+
+
+def _origin(folder: Path, kind: str, file: Path) -> dict:
+    """The provenance of a table or figure; {} where somebody has deleted it."""
+    sidecar = folder / kind / f"{file}.provenance.json"
+    return json.loads(sidecar.read_text()) if sidecar.exists() else {}
 
 
 def _findings(notebook) -> str:
@@ -86,11 +92,10 @@ def _findings(notebook) -> str:
 
 def _object(kind: str, name: str, notebook, folder: Path, home: Path) -> str:
     place = os.path.relpath(home / kind / folder.name / name, folder)
-    suffix = "png" if kind == "figures" else "csv"
-    sidecar = f"{kind}/{name}.{suffix}.provenance.json"
-    origin = folder / sidecar
-    caption = json.loads(origin.read_text()).get("caption", "") if origin.exists() else ""
-    made_of = f" · <a href='{sidecar}'>made of</a>" if origin.exists() else ""
+    file = Path(f"{name}{SUFFIXES[kind]}")
+    origin = _origin(folder, kind, file)
+    caption = origin.get("caption", "")
+    made_of = f" · <a href='{kind}/{file}.provenance.json'>made of</a>" if origin else ""
     if kind == "figures":
         return (
             f"<figure id='{name}'><a href='{place}.pdf'><img src='{place}.png' alt='{name}' loading='lazy'></a>"

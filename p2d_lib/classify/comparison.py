@@ -14,7 +14,6 @@ from p2d_lib.vocabulary import DX
 
 PAIRS = (("mixed", "real"), ("mixed", "real+replay"), ("real+replay", "real"), ("synthetic", "real"))
 PRIMARY = "balanced_accuracy"
-ALPHA = 0.05
 
 Replicates = dict[str, dict[str, np.ndarray]]  # arm -> score -> (n_seeds, 1 + B); column 0: the sample itself
 
@@ -40,7 +39,7 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
 
     score, first, second; difference, low, high, p (`intervals.compare`); n_seeds; lowest, highest: the differences that
     single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs of a score;
-    announced: p_holm is at most ALPHA and all seeds agree in sign, so that no verdict depends on one training.
+    announced: p_holm is at most multiplicity.LEVEL and all seeds agree in sign, so no verdict depends on one training.
     """
     rows = []
     for score in scores.SCORES:
@@ -58,7 +57,7 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
     columns = ["score", "first", "second", *intervals.Difference._fields, "lowest", "highest", "n_seeds", "agreeing"]
     table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = table.groupby("score")["p"].transform(multiplicity.holm)
-    table["announced"] = (table["p_holm"] <= ALPHA) & (table["agreeing"] == table["n_seeds"])
+    table["announced"] = (table["p_holm"] <= multiplicity.LEVEL) & (table["agreeing"] == table["n_seeds"])
     return table
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from p2d_lib.classify import comparison
 from p2d_lib.classify.comparison import PRIMARY, Replicates
-from p2d_lib.instruments import scores
+from p2d_lib.instruments import multiplicity, scores
 from p2d_lib.report import figures
 from p2d_lib.report.tables import interval
 from p2d_lib.vocabulary import DX
@@ -105,7 +105,7 @@ def _verdict(row: tuple) -> str:
     """What is announced of a row of `comparison.paired`."""
     if row.announced:
         return "higher" if row.difference > 0 else "lower"
-    if row.p_holm <= comparison.ALPHA:
+    if row.p_holm <= multiplicity.LEVEL:
         return "no difference is shown, since the training seeds disagree in sign"
     return "no difference is shown"
 

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.fairness.gaps import ANNOUNCED, CHANGE
+from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
 TOO_SMALL = "n too small"
-ALPHA = 0.05
 
 
 def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> pd.DataFrame:
@@ -87,10 +87,10 @@ def findings(
     printed with it.
     """
     tested = gaps[gaps["p_holm"].notna()]
-    announced = tested[tested["p_holm"] <= ALPHA]
+    announced = tested[tested["p_holm"] <= LEVEL]
     lines = [
         f"{len(tested)} tests form one family: the gaps of arms {arms[0]} and {arms[1]} and their changes. "
-        f"{len(announced) or 'None'} of them {'has' if len(announced) == 1 else 'have'} p ≤ {ALPHA} after Holm's "
+        f"{len(announced) or 'None'} of them {'has' if len(announced) == 1 else 'have'} p ≤ {LEVEL} after Holm's "
         f"correction over all {len(tested)}; the smallest corrected p is {_smallest(tested)}."
     ]
     for row in announced[announced["arm"] != CHANGE].itertuples():

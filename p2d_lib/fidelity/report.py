@@ -12,7 +12,7 @@ from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.compare import ALL, BY_CLASS, MEASURES, misled, reduced
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS, WORSENED
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
-from p2d_lib.fidelity.verdicts import LEVEL
+from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES

@@ -12,7 +12,6 @@ from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.instruments import multiplicity, paired_tests, two_sample
 from p2d_lib.seeds import derive
 
-LEVEL = 0.05
 COLUMNS = ("first", "second", "measure", "dx", "n", "estimate", "low", "high", "p")
 
 

@@ -1,8 +1,10 @@
-"""Many tests announced together: Holm's correction."""
+"""Many tests announced together: the level of verdicts, and Holm's correction."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.05  # a corrected p-value up to here is announced as a difference
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.readers import analysis
 from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
-ALPHA = 0.05
 THUMBNAIL = 96  # px at most of an image in the contact sheet
 
 
@@ -102,11 +102,11 @@ def _sentences(row: tuple, n_tests: int) -> list[str]:
 def _verdict(effect: float, p: float, p_holm: float, n_tests: int, words: tuple[str, str, str]) -> str:
     """In words: above, below, not shown; a p-value that only the correction lifts over 0.05 is named as such."""
     above, below, not_shown = words
-    if p_holm <= ALPHA:
+    if p_holm <= LEVEL:
         return f"{above if effect > 0 else below}, p {tables.p_value(p_holm, '= ')}"
     alone = (
         f", p {tables.p_value(p, '= ')} alone but {tables.p_value(p_holm)} among {n_tests} tests"
-        if p <= ALPHA
+        if p <= LEVEL
         else f", p {tables.p_value(p_holm, '= ')}"
     )
     return not_shown + alone

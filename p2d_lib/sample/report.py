@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments import copies, intervals
-from p2d_lib.instruments.multiplicity import holm
+from p2d_lib.instruments.multiplicity import LEVEL, holm
 from p2d_lib.report import figures, tables
 from p2d_lib.run import Run
 from p2d_lib.sample import accept
@@ -18,7 +18,6 @@ from p2d_lib.vocabulary import DX, DX_NAMES
 
 OTHER_PROMPTS = "real (val), prompts of other images"
 SWEEP = {"frechet": "Fréchet distance (scout)", "class_read": "class as asked", "alignment": "alignment"}
-LEVEL = 0.05  # of the verdicts in words
 PAIRS = 4  # pairs a class in the figure of pairs
 
 

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from studies import oracle, pools
 
+from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.readers import analysis, report, simulate, study
 
 
@@ -90,9 +91,9 @@ def test_a_reader_without_any_difference_is_announced_with_one_in_five_percent_o
     announced = {"any": 0, "auc": 0, "dx": 0}
     for trial in range(200):
         result = analysis.analyse(_graded(np.random.default_rng(trial), key), key, n_resamples=1).iloc[0]
-        announced["any"] += min(result["p_dx_holm"], result["p_auc_holm"]) <= report.ALPHA
-        announced["auc"] += result["p_auc"] <= report.ALPHA
-        announced["dx"] += result["p_dx"] <= report.ALPHA
+        announced["any"] += min(result["p_dx_holm"], result["p_auc_holm"]) <= LEVEL
+        announced["auc"] += result["p_auc"] <= LEVEL
+        announced["dx"] += result["p_dx"] <= LEVEL
     assert announced["any"] / 200 <= 0.085
     assert 0.02 <= announced["auc"] / 200 <= 0.085
     assert 0.02 <= announced["dx"] / 200 <= 0.085

@@ -33,6 +33,7 @@ class Home:
     """A home with one run in which one notebook has been executed."""
 
     def __init__(self, folder: Path):
+        self.written = 0  # tables and figures, in their order
         self.home, self.run = folder, folder / "data" / "runs" / "mine"
         for place in ("notebooks", "stages", "tables", "figures"):
             (self.run / place).mkdir(parents=True)
@@ -45,13 +46,17 @@ class Home:
         record = {"notebook": name, "seconds": 1.0, "tables": list(tables), "figures": list(figures)}
         (self.run / "stages" / f"{name}.json").write_text(json.dumps(record))
 
+    def _origin(self, caption: str) -> str:
+        self.written += 1
+        return json.dumps({"caption": caption, "position": self.written})
+
     def table(self, name: str, table: pd.DataFrame, caption: str = "") -> None:
         table.to_csv(self.home / "tables" / "mine" / f"{name}.csv", index=False)
-        (self.run / "tables" / f"{name}.csv.provenance.json").write_text(json.dumps({"caption": caption}))
+        (self.run / "tables" / f"{name}.csv.provenance.json").write_text(self._origin(caption))
 
     def figure(self, name: str, caption: str) -> None:
         (self.home / "figures" / "mine" / f"{name}.png").write_bytes(b"")
-        (self.run / "figures" / f"{name}.png.provenance.json").write_text(json.dumps({"caption": caption}))
+        (self.run / "figures" / f"{name}.png.provenance.json").write_text(self._origin(caption))
 
 
 @pytest.fixture
