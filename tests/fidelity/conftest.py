@@ -34,4 +34,4 @@ def run(tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="session")
 def scout(run) -> Extractor:
-    return Extractor(run.folder / "scout", torch.device("cpu"), run.folder / "features")
+    return Extractor("scout", torch.device("cpu"), run.folder / "features", run.folder / "scout")

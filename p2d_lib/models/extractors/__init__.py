@@ -1,8 +1,7 @@
 """Feature extractors: networks whose features of two sets of images are compared, in one registry.
 
-`REGISTRY` holds one entry for each kind. A kind is recognised by a file in the extractor's folder. All kinds are cached
-in the same way: features are kept under the SHA-256 of the pixels that were embedded, so that a changed crop or a
-reduced image is another image.
+`REGISTRY` holds one entry for each name that the parameter `extractors` of 05 takes. All are cached in the same way:
+features are kept under the SHA-256 of the pixels that were embedded, so that a changed crop is another image.
 """
 
 import hashlib
@@ -15,6 +14,7 @@ import torch
 
 from p2d_lib.files import atomic, sha256
 from p2d_lib.models import classifiers
+from p2d_lib.models.extractors import efficientnet
 
 INCEPTION = "inception-2015-12-05.pt"
 BATCH = 32  # images that an extractor embeds at once
@@ -24,11 +24,14 @@ Embed = Callable[[np.ndarray], np.ndarray]  # uint8 (b, h, w, 3) -> float32 (b, 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of extractor: the file that its folder holds, what captions say of it, and how it is loaded."""
+    """An extractor: what captions say of it, its file of weights, and how it is loaded.
 
-    weights: str
+    weights, load: of the folder that holds the weights, which only the scout and Inception need.
+    """
+
     note: str
-    load: Callable[[Path, torch.device], Embed]
+    weights: Callable[[Path | None], Path]
+    load: Callable[[Path | None, torch.device], Embed]
 
 
 def _scout(folder: Path, device: torch.device) -> Embed:
@@ -53,41 +56,40 @@ def _inception(folder: Path, device: torch.device) -> Embed:
     return embed
 
 
+def _efficientnet(name: str) -> Kind:
+    return Kind(
+        f"ImageNet weights, {efficientnet.SIDES[name]} px; it has never seen an image of this project",
+        lambda folder: efficientnet.weights(name),
+        lambda folder, device: efficientnet.embedder(name, device),
+    )
+
+
 REGISTRY = {
+    **{name: _efficientnet(name) for name in efficientnet.SIDES},
     "scout": Kind(
-        classifiers.WEIGHTS,
         "the scout was fitted on this run's train images: it ranks this run's generators and is no judge of realism",
+        lambda folder: folder / classifiers.WEIGHTS,
         _scout,
     ),
-    "inception": Kind(INCEPTION, "Inception was trained on ImageNet", _inception),
+    "inception": Kind("ImageNet weights, 299 px", lambda folder: folder / INCEPTION, _inception),
 }
 
 
-def kind(folder: Path) -> str:
-    """The key in REGISTRY of the extractor that a folder holds. Raises FileNotFoundError where it holds none."""
-    for name, entry in REGISTRY.items():
-        if (folder / entry.weights).exists():
-            return name
-    known = ", ".join(f"{entry.weights} ({name})" for name, entry in REGISTRY.items())
-    raise FileNotFoundError(f"{folder} holds no feature extractor: one of these files is expected there: {known}")
-
-
-def identity(folder: Path) -> str:
-    """The name of an extractor in captions and caches: its kind, a hyphen, 12 digits of its weights' SHA-256."""
-    name = kind(folder)
-    return f"{name}-{sha256(folder / REGISTRY[name].weights)[:12]}"
-
-
 class Extractor:
-    """A loaded extractor with a cache of features on disk.
+    """An extractor of the registry with a cache of features on disk.
 
-    folder: holds the weights of a registered kind. cache: the run's folder of features; None keeps nothing. Calls that
-    find all features in the cache load no network.
+    kind: a key of REGISTRY. folder: holds its weights, where it needs a folder. cache: the run's folder of features;
+    None keeps nothing. Calls that find all features in the cache load no network. Raises FileNotFoundError where the
+    weights are missing.
     """
 
-    def __init__(self, folder: Path, device: torch.device, cache: Path | None = None):
-        self.folder, self.device, self.name = folder, device, identity(folder)
-        self.note = REGISTRY[kind(folder)].note  # what one must know to judge its distances
+    def __init__(self, kind: str, device: torch.device, cache: Path | None = None, folder: Path | None = None):
+        self.kind, self.folder, self.device = REGISTRY[kind], folder, device
+        weights = self.kind.weights(folder)
+        if not weights.exists():
+            raise FileNotFoundError(f"the extractor {kind} needs its weights in {weights}")
+        self.name = f"{kind}-{sha256(weights)[:12]}"  # in captions and caches
+        self.note = self.kind.note  # what one must know to judge its distances
         self._cache = cache / self.name if cache else None
         self._known: dict[str, np.ndarray] = {}
         self._embed: Embed | None = None
@@ -107,7 +109,7 @@ class Extractor:
 
     def _compute(self, images: np.ndarray) -> np.ndarray:
         if self._embed is None:
-            self._embed = REGISTRY[kind(self.folder)].load(self.folder, self.device)
+            self._embed = self.kind.load(self.folder, self.device)
         starts = range(0, len(images), BATCH)
         return np.concatenate([self._embed(images[start : start + BATCH]) for start in starts])
 
