@@ -14,7 +14,7 @@ images, one of both over real to the balancing. In `synthetic` the second part i
 
 import numpy as np
 
-from p2d_lib.models.classifiers import epochs, images_of_classes
+from p2d_lib.models.class_batches import epochs, images_of_classes
 from p2d_lib.seeds import derive
 
 ARMS = ("real", "real+replay", "synthetic", "mixed")
