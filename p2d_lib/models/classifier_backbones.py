@@ -40,43 +40,62 @@ class Backbone:
 def backbone(name: str, pretrained: bool = True) -> Backbone:
     """The backbone of a name as above; pretrained: False gives its geometry alone, so nothing is read or downloaded.
 
-    Raises ValueError for an unknown network, or weights of a network that has none.
+    Raises ValueError as `check` does.
     """
+    check(name)
     network, _, weights = name.partition(":")
     if network in SMALL:
-        if weights:
-            raise ValueError(f"{network} has no published weights; write {network} instead of {name!r}")
         return SMALL[network]()
     if network.startswith(LITE):
-        return _efficientnet_lite(network, weights, pretrained)
+        return _efficientnet_lite(network, weights if pretrained else "")
     if network.startswith("timm/"):
         return _timm(network.removeprefix("timm/"), weights, pretrained)
     return _torchvision(network, weights, pretrained)
 
 
-def _efficientnet_lite(network: str, weights: str, pretrained: bool) -> Backbone:
-    import timm  # here, since it takes long to import
+def check(name: str) -> None:
+    """Raises ValueError, with what there is, for an unknown network or for weights that it does not have."""
+    network, _, weights = name.partition(":")
+    if network in SMALL:
+        offered = []
+    elif network.startswith(LITE):
+        from p2d_lib.models.extractors import efficientnet  # here, since timm takes long to import
+
+        if network not in efficientnet.SIDES:
+            raise ValueError(f"no backbone {name!r}; of its kind there are {', '.join(efficientnet.SIDES)}")
+        offered = [LITE_WEIGHTS]
+    elif network.startswith("timm/"):
+        import timm
+
+        network = network.removeprefix("timm/")
+        if not timm.is_model(network):
+            raise ValueError(f"timm has no network {network!r}{did_you_mean(network, timm.list_models())}")
+        offered = sorted(tagged.partition(".")[2] for tagged in timm.list_pretrained(f"{network}.*"))
+    else:
+        known = torchvision.models.list_models(torchvision.models)
+        if network not in known:
+            near = did_you_mean(network, [*SMALL, f"{LITE}0", f"{LITE}1", *known])
+            raise ValueError(
+                f"no backbone {network!r}{near}; write tiny_resnet, efficientnet_lite0:{LITE_WEIGHTS}, a classifier of "
+                "torchvision such as resnet18, or timm/NAME"
+            )
+        offered = list(torchvision.models.get_model_weights(network).__members__)
+    if weights and weights not in offered:
+        raise ValueError(f"{network} has no weights {weights!r}; there are {', '.join(offered) or 'none'}")
+
+
+def _efficientnet_lite(network: str, weights: str) -> Backbone:
+    import timm
 
     from p2d_lib.models.extractors import efficientnet
 
-    if network not in efficientnet.SIDES or weights not in ("", LITE_WEIGHTS):
-        known = ", ".join(f"{name}:{LITE_WEIGHTS}" for name in efficientnet.SIDES)
-        raise ValueError(f"no backbone {':'.join(filter(None, (network, weights)))!r}; with weights there are {known}")
-    if weights and pretrained:
-        body = efficientnet.build(network, num_classes=0)
-    else:
-        body = timm.create_model(f"tf_{network}", num_classes=0)
+    body = efficientnet.build(network, num_classes=0) if weights else timm.create_model(f"tf_{network}", num_classes=0)
     return Backbone(body, body.num_features, efficientnet.SIDES[network], (127 / 255,) * 3, (128 / 255,) * 3)
 
 
 def _timm(network: str, weights: str, pretrained: bool) -> Backbone:
     import timm
 
-    if not timm.is_model(network):
-        raise ValueError(f"timm has no network {network!r}{did_you_mean(network, timm.list_models())}")
-    tags = {name.partition(".")[2] for name in timm.list_pretrained(f"{network}.*")}
-    if weights and weights not in tags:
-        raise ValueError(f"timm/{network} has no weights {weights!r}; there are {', '.join(sorted(tags)) or 'none'}")
     name = f"{network}.{weights}" if weights else network
     body = timm.create_model(name, pretrained=bool(weights) and pretrained, num_classes=0)
     config = body.pretrained_cfg
@@ -84,20 +103,10 @@ def _timm(network: str, weights: str, pretrained: bool) -> Backbone:
 
 
 def _torchvision(network: str, weights: str, pretrained: bool) -> Backbone:
-    known = torchvision.models.list_models(torchvision.models)
-    if network not in known:
-        near = did_you_mean(network, [*SMALL, f"{LITE}0", f"{LITE}1", *known])
-        raise ValueError(
-            f"no backbone {network!r}{near}; write tiny_resnet, efficientnet_lite0:IMAGENET1K, a classifier of "
-            "torchvision such as resnet18, or timm/NAME"
-        )
-    kinds = torchvision.models.get_model_weights(network)
-    if weights and weights not in kinds.__members__:
-        there_are = ", ".join(kinds.__members__) or "none"
-        raise ValueError(f"{network} has no weights {weights!r} in torchvision; there are {there_are}")
     model = torchvision.models.get_model(network, weights=weights if weights and pretrained else None)
     last, layer = [(path, part) for path, part in model.named_modules() if isinstance(part, nn.Linear)][-1]
     model.set_submodule(last, nn.Identity())
+    kinds = torchvision.models.get_model_weights(network)
     side = kinds[weights].transforms().crop_size[0] if weights else 224
     return Backbone(model, layer.in_features, side)
 
