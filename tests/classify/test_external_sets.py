@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from p2d_lib import images
-from p2d_lib.classify import external, image_sets, protocol
+from p2d_lib.classify import external_sets, image_sets, protocol
 from p2d_lib.images import square
 from p2d_lib.prep import phantom, raw
 from p2d_lib.run import Run
@@ -88,11 +88,11 @@ def test_planted_names_lesions_and_copies_are_left_out_and_counted_and_nothing_e
     table.loc[0, "image_id"] = "a3"
     table.loc[[1, 2], "lesion_id"] = "a-lesion5"
     shown[N + 3], shown[N + 4] = changed(pictures[7]), pictures[8]
-    kept, removed = external.admit(run, {"b": raw_set(shown, table, numbers)}, cases)
+    kept, removed = external_sets.admit(run, {"b": raw_set(shown, table, numbers)}, cases)
     assert list(removed["reason"]) == ["same image_id", "same lesion_id", "same lesion_id", "copy", "copy"]
     assert list(removed["of"]) == ["a3", "", "", "a7", "a8"]
     assert list(kept["image_id"]) == [f"b{k}" for k in numbers][5:]
-    assert external.counts(kept, removed).to_dict("records") == [
+    assert external_sets.counts(kept, removed).to_dict("records") == [
         {"set": "b", "images": N, "same image_id": 1, "same lesion_id": 2, "copy": 2, "read": N - 5, "lesions": N - 5}
     ]
     assert sorted(path.stem for path in run.path("external_images").iterdir()) == sorted(kept["image_id"])
@@ -101,24 +101,24 @@ def test_planted_names_lesions_and_copies_are_left_out_and_counted_and_nothing_e
 
 def test_what_an_earlier_set_has_is_left_out_of_a_later_one(run, cases, pictures):
     first, second = (raw_set(pictures, metadata(at, "b"), at) for at in (range(N, 2 * N), range(2 * N - 4, 3 * N)))
-    kept, removed = external.admit(run, {"first": first, "second": second}, cases)
+    kept, removed = external_sets.admit(run, {"first": first, "second": second}, cases)
     assert list(removed["set"]) == ["second"] * 4
-    assert list(external.counts(kept, removed)["read"]) == [N, N]
+    assert list(external_sets.counts(kept, removed)["read"]) == [N, N]
 
 
 def test_a_set_that_the_run_has_already_is_refused(run, cases, pictures):
     with pytest.raises(ValueError, match="again: all of its 21 images are in this run already"):
-        external.admit(run, {"again": raw_set(pictures, metadata(range(N), "c"), range(N))}, cases)
+        external_sets.admit(run, {"again": raw_set(pictures, metadata(range(N), "c"), range(N))}, cases)
 
 
 def test_without_external_sets_the_artefacts_are_empty(run, cases):
-    kept, removed = external.admit(run, {}, cases)
+    kept, removed = external_sets.admit(run, {}, cases)
     assert kept.empty and removed.empty
     assert list(run.path("external_images").iterdir()) == []
 
 
 def test_external_images_are_read_by_each_classifier_and_trained_on_by_none(run, cases, pictures, monkeypatch):
-    kept, _ = external.admit(run, {"b": raw_set(pictures, metadata(range(N, 2 * N), "b"), range(N, 2 * N))}, cases)
+    kept, _ = external_sets.admit(run, {"b": raw_set(pictures, metadata(range(N, 2 * N), "b"), range(N, 2 * N))}, cases)
     made = cases[cases["split"] == "train"].assign(accepted=True, generator="adapter")
     made["image_id"] = "made" + made["image_id"]
     fit, shown = protocol.classifiers.fit, []
@@ -133,8 +133,8 @@ def test_external_images_are_read_by_each_classifier_and_trained_on_by_none(run,
 
 
 def test_an_entry_names_a_folder_or_a_layout_and_a_folder():
-    assert external.layout_and_folder("/data/ham") == ("ham10000", "/data/ham")
-    assert external.layout_and_folder("isic2019=/data/isic") == ("isic2019", "/data/isic")
+    assert external_sets.layout_and_folder("/data/ham") == ("ham10000", "/data/ham")
+    assert external_sets.layout_and_folder("isic2019=/data/isic") == ("isic2019", "/data/isic")
 
 
 @pytest.mark.skipif(not os.environ.get("P2D_ISIC2018"), reason="P2D_ISIC2018 names no ISIC 2018 test set")
