@@ -43,7 +43,7 @@ class Classify(Notebook):
 
     arms: Annotated[list[Annotated[str, AfterValidator(_arm)]], Field(min_length=2), Distinct] = Field(
         ["real", "real+replay", "synthetic", "mixed", "pretrain", "published"],
-        description="Training sets: real, real+replay, real+classical, synthetic, mixed, mixed@2x, pretrain, published.",
+        description="Of real, real+replay, real+classical, synthetic, mixed, mixed@2x, pretrain, published.",
     )
     seeds: Annotated[int, Field(ge=2)] = Field(3, description="Paired trainings of each arm.")
     synthetic_share: Fraction = Field(
