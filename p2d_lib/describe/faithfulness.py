@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals
-from p2d_lib.instruments.scores import weighted_auc
+from p2d_lib.instruments.ranking import weighted_auc
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import PRESENT

@@ -33,13 +33,16 @@ class Difference(NamedTuple):
 def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each row occurs when groups are sampled with replacement: int (1 + n_resamples, n_rows).
 
-    Line 0 is the original sample (all ones). Raises ValueError when a row has no group or there is no row.
+    Line 0 is the original sample (all ones). A row's numbers lie beside one another in memory (Fortran's order).
+    Raises ValueError when a row has no group or there is no row.
     """
     codes, names = pd.factorize(np.asarray(groups))
     if not len(names) or (codes < 0).any():
         raise ValueError(f"{(codes < 0).sum()} of {len(codes)} rows have no group (lesion_id) to resample by")
     times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
-    return np.vstack([np.ones(len(codes), times.dtype), times[:, codes]])
+    weights = np.ones((len(codes), 1 + n_resamples), times.dtype)
+    weights[:, 1:] = times.T[codes]
+    return weights.T
 
 
 def summarise(
