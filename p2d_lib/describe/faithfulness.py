@@ -57,7 +57,7 @@ def macro(
 ) -> dict[str, intervals.Interval]:
     """Mean auc and kappa over features, each with its 95 % percentile interval over lesions."""
     replicates = resampled(scores, reference, _lesions(lesion_ids, n_resamples, seed))
-    return {measure: intervals.summarise(replicates[measure]) for measure in MEASURES}
+    return {measure: intervals.summarise(replicates[measure], bounds=(-1, 1)) for measure in MEASURES}
 
 
 def compare(

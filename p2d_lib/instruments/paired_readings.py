@@ -1,7 +1,7 @@
 """Tests of two readers of the same images: McNemar's, DeLong's, and by swapping their readings within lesions.
 
-Images of one lesion resemble one another, so all three count lesions. They take the two readers as they are: whether two
-ways of training differ is a question over training seeds too, which `intervals.compare` answers.
+Images of one lesion resemble one another, so all three count lesions. They take the two readers as they are. Whether
+two ways of training differ is a question over training seeds too, which `intervals.compare` answers.
 """
 
 from collections.abc import Callable, Sequence
