@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
+FEWEST = 10  # groups (lesions); tables print no interval and no test of fewer
+
 
 class Interval(NamedTuple):
     """An estimate and its two-sided interval, in the statistic's unit."""

@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from p2d_lib.instruments.intervals import Difference
+from p2d_lib.instruments.intervals import FEWEST, Difference
 from p2d_lib.instruments.paired_tests import PERMUTATIONS, PermutationTest, p_value
-
-FEWEST = 10  # lesions; below that the normal approximation of McNemar's and DeLong's test does not hold
 
 
 def swap_test(
