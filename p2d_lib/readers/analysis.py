@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import (
     test_proportions_2indep,
 )
 
-from p2d_lib.instruments import agreement, intervals, multiplicity, scores
+from p2d_lib.instruments import agreement, intervals, multiplicity, ranking, scores
 from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
@@ -147,4 +147,4 @@ def _auc(synthetic: np.ndarray, p_synthetic: np.ndarray, n_resamples: int, seed:
     if synthetic.all() or not synthetic.any():
         return UNDEFINED
     weights = intervals.resample(range(len(synthetic)), n_resamples, seed)
-    return intervals.summarise(scores.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))
+    return intervals.summarise(ranking.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))
