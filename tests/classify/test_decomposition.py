@@ -31,11 +31,11 @@ def all_arms(cases, **shares):
     return pd.concat([read(cases, share, arm, seed) for arm, share in shares.items() for seed in range(SEEDS)])
 
 
-def published(cases, right):
-    """Each seed reads a fifth of the images, and synthetic ones."""
+def published(cases, *right):
+    """Each seed reads a fifth of the images, and synthetic ones. right: the share of all seeds, or of each."""
     parts = []
     for seed in range(SEEDS):
-        of_seed = read(cases, right, "published", seed).sample(frac=0.2, random_state=seed)
+        of_seed = read(cases, right[seed % len(right)], "published", seed).sample(frac=0.2, random_state=seed)
         parts += [of_seed, of_seed.assign(image_id="s" + of_seed["image_id"])]
     return pd.concat(parts)
 
@@ -59,6 +59,14 @@ def test_the_published_protocol_without_a_leak_shows_none(cases):
     found = decomposition.effects(table, cases, 0, published(cases, 0.7), n_resamples=300).set_index("effect")
     assert list(found.index) == ["leak"]
     assert found.loc["leak", "low"] <= 0 <= found.loc["leak", "high"]
+
+
+def test_a_seed_of_one_protocol_is_compared_with_the_same_seed_of_the_other(cases):
+    shares = (0.5, 0.7, 0.9)
+    mixed = pd.concat([read(cases, share, "mixed", seed) for seed, share in enumerate(shares)])
+    found = decomposition.effects(mixed, cases, 0, published(cases, *shares), n_resamples=300).iloc[0]
+    assert abs(found["difference"]) < 0.03
+    assert found["high"] - found["low"] < 0.1, "the seeds differ by 40 points, their pairs hardly"
 
 
 def test_effects_of_arms_that_are_not_there_are_left_out(cases):
