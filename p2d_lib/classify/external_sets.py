@@ -57,12 +57,13 @@ def admit(run: Run, sets: Mapping[str, RawSet], cases: pd.DataFrame) -> tuple[pd
             fresh = table[reason == ""]
             squares = _squares(raw, fresh["image_id"], size, folder)
             pairs = copies.duplicates(cases, originals, fresh, copies.thumbnails(squares))
-            original = pairs.drop_duplicates("image_b").set_index("image_b")["image_a"]
-            is_copy = table["image_id"].isin(original.index)
-            for image_id in original.index:
+            first = pairs.drop_duplicates("image_b")
+            original = dict(zip(first["image_b"], first["image_a"], strict=True))
+            for image_id in original:
                 (folder / f"{image_id}.png").unlink()
-            reason = reason.mask(is_copy, "copy")
-            of = table["image_id"].where(reason == "same image_id", table["image_id"].map(original).fillna(""))
+            reason = reason.mask(table["image_id"].isin(original), "copy")
+            of = [original.get(image_id, "") for image_id in table["image_id"]]
+            of = table["image_id"].where(reason == "same image_id", of)
             removed.append(table[["set", "image_id"]].assign(reason=reason, of=of)[reason != ""])
             kept.append(table[reason == ""])
             if kept[-1].empty:
