@@ -42,10 +42,10 @@ def admit(run: Run, sets: Mapping[str, RawSet], cases: pd.DataFrame) -> tuple[pd
     """Writes the artefacts "external_images" and "external_cases" of what is in the sets and not in the run.
 
     sets: {entry of 06_classify.external: its raw set}. cases: of the run, all splits. Left out are images whose
-    image_id or lesion_id is that of a case or of an earlier set, and copies of cases, as `copies.duplicates` finds them
-    (ISIC 2019 holds HAM10000). Pictures are cut and resized as 01 does. Returns the cases, and which image was left
-    out: set, image_id, reason (one of REASONS), of (the image that it is the same as; "" for a lesion). Raises
-    ValueError where nothing is left of a set, images.ImageError for an unreadable picture.
+    image_id or lesion_id is that of a case or of an earlier set, and copies of cases, as `copies.nearest_originals`
+    finds them (ISIC 2019 holds HAM10000). Pictures are cut and resized as 01 does. Returns the cases, and which image
+    was left out: set, image_id, reason (one of REASONS), of (the image that it is the same as; "" for a lesion).
+    Raises ValueError where nothing is left of a set, images.ImageError for an unreadable picture.
     """
     size, kept, removed, known = _size(run, cases), [], [], cases[["image_id", "lesion_id"]]
     originals = run.in_parts(cases, copies.thumbnails) if sets else None
@@ -56,9 +56,7 @@ def admit(run: Run, sets: Mapping[str, RawSet], cases: pd.DataFrame) -> tuple[pd
             reason = _shared(table, known)
             fresh = table[reason == ""]
             squares = _squares(raw, fresh["image_id"], size, folder)
-            pairs = copies.duplicates(cases, originals, fresh, copies.thumbnails(squares))
-            first = pairs.drop_duplicates("image_b")
-            original = dict(zip(first["image_b"], first["image_a"], strict=True))
+            original = _originals_of_copies(fresh, squares, cases, originals)
             for image_id in original:
                 (folder / f"{image_id}.png").unlink()
             reason = reason.mask(table["image_id"].isin(original), "copy")
@@ -97,6 +95,18 @@ def _shared(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
     lesions = set(known["lesion_id"])
     reason = pd.Series("", table.index).mask(table["lesion_id"].isin(lesions), "same lesion_id")
     return reason.mask(table["image_id"].isin(set(known["image_id"])), "same image_id")
+
+
+def _originals_of_copies(
+    fresh: pd.DataFrame, squares: np.ndarray, cases: pd.DataFrame, originals: np.ndarray
+) -> dict[str, str]:
+    """image_id of each copy among the fresh images -> image_id of the case that it is a copy of."""
+    if fresh.empty:
+        return {}
+    nearest = copies.nearest_originals(copies.thumbnails(squares), originals)
+    is_copy = nearest["copy"].to_numpy()
+    names = cases["image_id"].to_numpy()[nearest["original"]]
+    return dict(zip(fresh["image_id"][is_copy], names[is_copy], strict=True))
 
 
 def _squares(raw: RawSet, image_ids: pd.Series, size: int, folder: Path) -> np.ndarray:

@@ -87,7 +87,7 @@ def test_weighted_classes_are_as_probable_as_others_when_images_show_nothing():
         fit(model, grey, labels, steps=60, weights=class_batches.class_weights(labels, kind))
         p[kind] = classifiers.predict(model, grey, CPU)["p"].mean(0)[DX.index("mel")]
     assert 0.03 < p["none"] < 0.2
-    assert 0.4 < p["uncapped"] < 0.6
+    assert 0.3 < p["uncapped"] < 0.7
 
 
 def test_early_stopping_ends_with_the_weights_that_read_val_best_and_stops_where_nothing_gets_better():
