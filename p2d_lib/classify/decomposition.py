@@ -67,6 +67,19 @@ def effects_table(of_sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sentences(of_sets: dict[str, pd.DataFrame]) -> list[str]:
+    """`effects` of the test split and of external sets, one sentence each; they announce nothing."""
+    lines = []
+    for name, table in of_sets.items():
+        for row in table.itertuples():
+            lines.append(
+                f"{row.effect.capitalize()} ({row.first} − {row.second}, {row.images:,} images, {name}): "
+                f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}]; "
+                f"detectable with a power of 80 % from about {100 * row.detectable:.1f} points on."
+            )
+    return lines
+
+
 def protocols_table(
     readings: pd.DataFrame, published: pd.DataFrame, cases: pd.DataFrame, synthetic: pd.DataFrame
 ) -> pd.DataFrame:
@@ -96,21 +109,24 @@ def _plain_scores(table: pd.DataFrame) -> dict[str, float]:
 
 def _leak(
     by_lesion: pd.DataFrame, published: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resamples: int
-) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
+) -> tuple[int, tuple[np.ndarray, np.ndarray] | tuple[None, None]]:
     """Images per seed that both protocols read, and the replicates of both on them, (n_seeds, 1 + B) each.
 
     The lesions of all test images are resampled, so that the seeds, which read different ones, share their resamples.
+    None where a seed of the published protocol reads no test image.
     """
     columns = cases[["image_id", "lesion_id", "dx"]]
-    first = by_lesion["seed"] == by_lesion["seed"].iloc[0]
-    test = by_lesion.loc[first, ["image_id"]].merge(columns, on="image_id").sort_values("image_id")
+    test = columns[columns["image_id"].isin(by_lesion["image_id"])]
+    shared = {index: test["image_id"].isin(of["image_id"]).to_numpy() for index, of in published.groupby("seed")}
+    if not all(both.any() for both in shared.values()):
+        return 0, (None, None)
     weights = intervals.resample(test["lesion_id"], n_resamples, derive(seed, "leak") % 2**32)
-    replicates, sizes = ([], []), []
-    for index, of_seed in published.groupby("seed"):
-        both = test["image_id"].isin(of_seed["image_id"]).to_numpy()
-        sizes.append(int(both.sum()))
-        for of_protocol, table in zip(replicates, (of_seed, by_lesion[by_lesion["seed"] == index]), strict=True):
-            part = test[both].merge(table, on="image_id", validate="one_to_one")
+    pair = []
+    for table in (published, by_lesion):
+        of_seeds = []
+        for index, both in shared.items():
+            part = test[both].merge(table[table["seed"] == index], on="image_id", validate="one_to_one")
             p = part[[f"p_{dx}" for dx in DX]]
-            of_protocol.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights[:, both])[PRIMARY])
-    return round(np.mean(sizes)), (np.stack(replicates[0]), np.stack(replicates[1]))
+            of_seeds.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights[:, both])[PRIMARY])
+        pair.append(np.stack(of_seeds))
+    return round(np.mean([both.sum() for both in shared.values()])), tuple(pair)

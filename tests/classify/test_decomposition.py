@@ -83,6 +83,20 @@ def test_the_table_has_a_block_of_each_set_in_points(cases):
     assert printed["difference (points)"].iloc[0].startswith(f"{100 * of['difference'].iloc[0]:.1f} [")
 
 
+def test_a_sentence_gives_the_difference_its_interval_and_what_could_be_detected(cases):
+    table = decomposition.effects(all_arms(cases, **{"real": 0.5, "real+replay": 0.7}), cases, 0, n_resamples=100)
+    (sentence,) = decomposition.sentences({"external": table})
+    low, high, detectable = (100 * table[name].iloc[0] for name in ("low", "high", "detectable"))
+    assert sentence.startswith("Balancing (real+replay − real, 560 images, external): +")
+    assert f"[{low:+.1f}, {high:+.1f}]" in sentence and f"about {detectable:.1f} points" in sentence
+
+
+def test_a_published_protocol_that_reads_no_test_image_shows_no_leak(cases):
+    table, elsewhere = all_arms(cases, real=0.5, mixed=0.7), published(cases, 0.9)
+    elsewhere["image_id"] = "s" + elsewhere["image_id"]
+    assert decomposition.effects(table, cases, 0, elsewhere, n_resamples=20).empty
+
+
 def test_the_protocols_are_printed_with_their_share_of_synthetic_images(cases):
     synthetic = cases.assign(image_id="s" + cases["image_id"])
     table = all_arms(cases, real=0.5, mixed=0.7)
