@@ -31,7 +31,20 @@ class File:
     member: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        return f"{self.path}/{'/'.join(self._below)}" if self.member else str(self.path)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The folders and the name of the file, those in a zip behind the zip's."""
+        return (*self.path.parts, *self._below)
+
+    @property
+    def _below(self) -> list[str]:
+        return self.member.replace("\\", "/").split("/") if self.member else []  # zips made by Windows have \\
+
+    def within(self, folder: Path) -> str:
+        """Its path relative to a folder, or as it is where it lies elsewhere."""
+        return within(Path(str(self)), folder)
 
     def data(self) -> bytes:
         """Raises images.ImageError."""
@@ -43,6 +56,11 @@ class File:
     def image(self, at_least: int = 0) -> Image.Image:
         """The RGB image; see `images.decode`. Raises images.ImageError."""
         return images.decode(self.data(), self, at_least)
+
+
+def within(path: Path, folder: Path) -> str:
+    """A path relative to a folder, with /; as it is where it lies elsewhere."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 Job = tuple[str, File, File | None]  # image_id, its picture, its lesion mask
@@ -88,7 +106,10 @@ def shard(work: Callable[[Job], dict], folder: Path, code: str, jobs: list[Job])
 
 
 def _stat(file: File) -> tuple[int, int]:
-    stat = file.path.stat()
+    try:
+        stat = file.path.stat()
+    except OSError:  # a link that leads nowhere: `File.data` says so
+        return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def _listed(raw: RawSet, job: pixels.Job, reason: str) -> tuple:
     """A row of `bad`: image_id, file, row, stage, reason."""
     name, image, mask = job
     stage, file = ("mask", mask) if mask and reason.startswith(f"{mask}:") else ("image", image)
-    return name, PurePath(str(file)).relative_to(raw.folder).as_posix(), 0, stage, reason
+    return name, file.within(raw.folder), 0, stage, reason
 
 
 def in_shards(
