@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 SEPARATORS = ",;\t|"
-MISSING = frozenset(  # what R, Excel, pandas, databases and people write where they know nothing; in lower case
-    ["", "na", "n/a", "n.a.", "<na>", "nan", "nat", "null", "(null)", "\\n", "none", "nil", "missing"]
-    + ["#n/a", "#nv", "#null!", "?", "-", "--", "–", "—", "."]  # noqa: RUF005
-)
+MISSING = {  # what R, Excel, pandas, databases and people write where they know nothing; in lower case
+    *("", "na", "n/a", "n.a.", "<na>", "nan", "nat", "null", "(null)", "\\n", "none", "nil", "missing"),
+    *("#n/a", "#nv", "#null!", "?", "-", "--", "–", "—", "."),
+}
 TRUE = frozenset(("true", "t", "yes", "y", "1", "1.0", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero"))
 FALSE = frozenset(("false", "f", "no", "n", "0", "0.0", "falsch", "nein", "faux", "non", "falso"))
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)

@@ -17,6 +17,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from p2d_lib import images
+from p2d_lib.prep import masks
 
 
 class DataError(Exception):
@@ -127,8 +128,7 @@ def write_square(size: int, folder: Path, job: Job) -> dict:
 def measure_one(job: Job) -> dict:
     """sha256 (of the picture's file), width and height (px), and what `measure.quality` and `measure.measure` say.
 
-    Raises images.ImageError, also for a mask of another shape, and for one that is marked so faintly (1 instead of 255)
-    that it would pass for empty.
+    Raises images.ImageError, also for a mask that does not fit: see `masks.refuse_unfit`.
     """
     from p2d_lib.prep.measure import measure, quality  # brings SciPy, which resizing does without
 
@@ -136,19 +136,13 @@ def measure_one(job: Job) -> dict:
     data = file.data()
     image = images.decode(data, file)
     mask = mask_file.image().convert("L") if mask_file else None
-    if mask and 0 < (brightest := mask.getextrema()[1]) < 128:
-        raise images.ImageError(
-            f"{mask_file}: its brightest level is {brightest}; a mask is 255 inside the lesion, 0 outside: save it so"
-        )
-    if mask and abs(mask.width * image.height - mask.height * image.width) > 0.02 * mask.width * image.height:
-        raise images.ImageError(
-            f"{mask_file}: {mask.width} x {mask.height} px do not fit {file}, {image.width} x {image.height} px; "
-            "replace the mask by the one of this image, or remove it"
-        )
+    if mask:
+        masks.refuse_unfit(mask, mask_file, image, file)
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
         "width": image.width,
         "height": image.height,
         **quality(image),
         **measure(image, mask),
+        **({"mask_corners": masks.corners_inside(mask)} if mask else {}),
     }
