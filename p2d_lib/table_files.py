@@ -40,7 +40,7 @@ class TableError(Exception):
     """A file that is no table, or one that could be read in two ways; the message names file, line and what to do."""
 
 
-def read(path: Path, separator: str = "") -> pd.DataFrame:
+def read(path: str | Path, separator: str = "") -> pd.DataFrame:
     """The cells of a table as stripped text; the index, "line", is where each row begins in the file (from 1).
 
     Read are .xlsx (its first sheet) and text in UTF-8 or UTF-16. separator: of its cells; "" takes the sign of
@@ -49,6 +49,7 @@ def read(path: Path, separator: str = "") -> pd.DataFrame:
     any other file, another encoding, quotes that do not close, rows longer than the header, a column that comes twice,
     and where there are no rows.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
