@@ -71,7 +71,7 @@ def read(path: str | Path, separator: str = "") -> pd.DataFrame:
     cells = [_fitted(path, line, row, len(header)) for line, row in rows[1:]]
     if not cells:
         raise TableError(f"{path}: there are no rows below its line of column names")
-    return pd.DataFrame(cells, pd.Index([line for line, _ in rows[1:]], name="line"), header, dtype=object)
+    return pd.DataFrame(cells, pd.Index([line for line, _ in rows[1:]], name="line"), header, dtype="str")
 
 
 def missing(cells: pd.Series) -> pd.Series:

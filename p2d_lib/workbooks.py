@@ -22,6 +22,7 @@ STRICT = (  # names of the strict dialect, and the usual ones
 
 
 BEHIND_CELLS = re.compile(rb"(</(?:\w+:)?sheetData>).*(</(?:\w+:)?worksheet>)", re.DOTALL)  # filters, rules, links
+DIMENSION = re.compile(rb"<(?:\w+:)?dimension\b[^>]*>")  # of the cells; some programs write a wrong one
 NAMES = re.compile(rb"<(?:\w+:)?definedNames>.*</(?:\w+:)?definedNames>", re.DOTALL)
 
 
@@ -41,7 +42,6 @@ def values(path: Path) -> Workbook:
         book = Workbook()
         book.remove(book.active)
         for sheet in source.worksheets:
-            sheet.reset_dimensions()  # some programs write wrong ones
             copied = book.create_sheet(sheet.title)
             for row in sheet.iter_rows(values_only=True):
                 copied.append(row)
@@ -66,7 +66,7 @@ def _plain(path: Path) -> BytesIO:
             content = source.read(entry)
             for strict, usual in STRICT:
                 content = content.replace(strict, usual)
-            content = NAMES.sub(b"", BEHIND_CELLS.sub(rb"\1\2", content))
+            content = NAMES.sub(b"", DIMENSION.sub(b"", BEHIND_CELLS.sub(rb"\1\2", content)))
             target.writestr(entry.filename, content)
     plain.seek(0)
     return plain
