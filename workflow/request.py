@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import guidance_check
 import outside
 import weights_check
 from cli import Refused
@@ -39,6 +40,8 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
             problems.append(f"there is no folder {values['07_readers']['sheets']} (07_readers.sheets)")
     if "01_prep" in values:
         _find_images(values["01_prep"], options, problems)
+    if not problems:
+        problems += guidance_check.problems(values)
     if not problems and not options.dry_run:
         problems += weights_check.problems(values)
     if problems:

@@ -37,17 +37,19 @@ def problems(values: dict[str, dict]) -> list[str]:
 
 
 def _look(values: dict[str, dict]) -> list[str]:
-    from p2d_lib.models import pipelines, weights
+    from p2d_lib.models import weights
+    from p2d_lib.models.base_fitness import misfit_of_folder
 
     found = []
     for notebook, name in HUB:
         if (value := values[notebook][name]) not in SHIPPED:
             try:
                 source = weights.resolve(value)
-                if name == "base" and not source.commit:
-                    pipelines.refuse_unfit_folder(Path(source.name))
-            except (weights.WeightsError, pipelines.BaseError) as error:
+            except weights.WeightsError as error:
                 found.append(f"{notebook}.{name}: {error}")
+                continue
+            if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
+                found.append(f"{notebook}.{name}: {value}: {problem}")
     for notebook, name in BACKBONES:
         if (value := values[notebook][name]) not in SHIPPED and (problem := _unfit_backbone(value)):
             found.append(f"{notebook}.{name}: {value!r}: {problem}")

@@ -15,6 +15,7 @@ CLASSES = {  # of each part
     "text_encoder": ("CLIPTextModel", "CLIPTextModelWithProjection"),
     "text_encoder_2": ("CLIPTextModel", "CLIPTextModelWithProjection"),
 }
+POINTER = "pointer.json"  # stands in a folder for a base that lies elsewhere
 PREDICTIONS = ("epsilon", "v_prediction")
 LFS = b"version https://git-lfs"
 
@@ -48,7 +49,12 @@ def misfit(classes: Mapping[str, str], configs: Mapping[str, Mapping]) -> str:
 
 
 def misfit_of_folder(folder: Path) -> str:
-    """`misfit` of a folder in the diffusers layout, from its .json files; also what is wrong with its weight files."""
+    """`misfit` of a folder in the diffusers layout, from its .json files; also what is wrong with its weight files.
+
+    A folder that only points to a base is fit.
+    """
+    if (folder / POINTER).exists():
+        return ""
     index, problem = _json(folder / "model_index.json")
     if problem:
         return f"{problem}; a folder in the diffusers layout is needed (a single .safetensors file is none)"
