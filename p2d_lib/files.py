@@ -62,10 +62,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def read_record(path: Path) -> dict:
-    """The JSON object in a file; {} where there is no file, or one that a power cut left empty or half written."""
+    """The JSON object in a file; {} where there is none that can be read, as a power cut leaves it empty or half."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -28,9 +28,11 @@ FOREIGN = {  # how files of other kinds begin
     b"PAR1": "a Parquet file",
     b"SQLite format 3": "a database",
     b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file)",
+    b"<<<<<<<": "an unfinished merge of git",
     b"<": "a web page or XML",
     b"{": "JSON",
 }
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"))  # no name differs by these
 LINE_END = re.compile(r"\r\n|\r|\n")
 EXCELS_FIRST_LINE = re.compile(r'"?sep=(.)"?(\r\n|\r|\n)', re.IGNORECASE)
 ZIP = b"PK\x03\x04"  # of an .xlsx too
@@ -59,7 +61,7 @@ def read(path: str | Path, separator: str = "") -> pd.DataFrame:
     else:
         text = _decoded(path, data)
         rows = _split(text, separator) if len(separator) > 1 else _csv_rows(path, text, separator)
-    rows = [(line, [cell.strip() for cell in cells]) for line, cells in rows]
+    rows = [(line, [cell.translate(INVISIBLE).strip() for cell in cells]) for line, cells in rows]
     rows = [(line, cells) for line, cells in rows if any(cells)]
     if not rows:
         raise TableError(f"{path}: there are no rows; a table begins with a line of column names")

@@ -28,8 +28,19 @@ def written(tmp_path, content: str | bytes, name: str = "t.csv"):
         '\ufeff"x", y \r"a", 0.5\rb,Zoë\r',
         "x,y\na,0.5\nb,Zoë\n".encode("utf-16"),
         "x;y;;\na;0.5;;\n;;;\nb;Zoë;;\n",
+        "\ufeff\ufeffx,y\u200b\na\u00a0,\u200e0.5\nb,Zo\u00adë\n",
     ],
-    ids=["comma", "semicolon", "tab", "bar", "Excel's sep=", "BOM, blanks, old Mac", "UTF-16", "empty columns"],
+    ids=[
+        "comma",
+        "semicolon",
+        "tab",
+        "bar",
+        "Excel's sep=",
+        "BOM, blanks, old Mac",
+        "UTF-16",
+        "empty columns",
+        "unseen",
+    ],
 )
 def test_a_table_is_read_whatever_program_wrote_it(tmp_path, content):
     table = read(written(tmp_path, content))
@@ -60,6 +71,7 @@ def test_a_rows_line_is_its_line_in_the_file(tmp_path):
         ("x,y,x\n1,2,3\n", "column 'x' comes twice"),
         ("x,y\n1,2,3\n", r"line 2: 3 cells, and the line of column names has 2.*quotes"),
         ('x,y\n1,2\n"3,4\n', r"the row that begins in line 3 is no row of a table"),
+        ("<<<<<<< HEAD\nx,y\n", "is an unfinished merge of git"),
         ("<html>404", "is a web page or XML, not a table"),
         (b"\xd0\xcf\x11\xe0...", r"an old Excel file \(\.xls\).*save it as CSV UTF-8 or \.xlsx"),
         (b"\x1f\x8b\x08", "packed by gzip"),

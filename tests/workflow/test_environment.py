@@ -12,7 +12,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_variables_for_other_work_change_nothing(clone, tmp_path):
+def test_variables_for_other_work_and_signs_in_paths_change_nothing(finished, tmp_path):
+    clone = finished.copy(tmp_path / "p {x} q's $HOME %d é").with_kernels()
+    home = clone.folder / "{home}"
+    home.mkdir()
+    for place in ("data", "tables", "figures"):
+        shutil.move(clone.folder / place, home / place)
+    (home / "data/runs/smoke/study_filled").mkdir()
+    (home / "data/runs/smoke/study_filled/sheet {Anna}.xlsx").write_text("filled")
     kernel = tmp_path / "jupyter" / "kernels" / "prompt2derm"
     kernel.mkdir(parents=True)
     spec = {"argv": ["/old/venv/bin/python", "-m", "ipykernel_launcher"], "display_name": "x", "language": "python"}
@@ -30,20 +37,7 @@ def test_variables_for_other_work_change_nothing(clone, tmp_path):
         "PYTHONCOERCECLOCALE": "0",
         "PYTHONUTF8": "0",
     }
-    code, output = clone.with_kernels().run("--from", "08_fairness", **foreign)
-    assert code == 0, output
-    assert clone.ran() == ["08_fairness"]
-
-
-def test_a_clone_and_a_home_with_braces_and_other_signs_in_their_paths_run(finished, tmp_path):
-    clone = finished.copy(tmp_path / "p {x} q's $HOME %d é").with_kernels()
-    home = clone.folder / "{home}"
-    home.mkdir()
-    for place in ("data", "tables", "figures"):
-        shutil.move(clone.folder / place, home / place)
-    (home / "data/runs/smoke/study_filled").mkdir()
-    (home / "data/runs/smoke/study_filled/sheet {Anna}.xlsx").write_text("filled")
-    code, output = clone.run(P2D_HOME=str(home))
+    code, output = clone.run(P2D_HOME=str(home), **foreign)
     assert code == 0, output
     assert (home / "ran.txt").read_text().split() == ["07_readers"]
 
