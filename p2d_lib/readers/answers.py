@@ -97,6 +97,10 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
         for number, row in lacking[lacking.any(axis=1)].iterrows()
     }
     done = answers[~lacking.any(axis=1)]
+    if done.empty:
+        raise SheetError(
+            f"{path.name}, sheet Readings: no image has all its answers; move the sheet away until it is filled"
+        )
     image_id = key.set_index("number")["image_id"].reindex(done.index)
     confidence = done[CONFIDENCE].to_numpy(float)
     beside_half = np.where(np.isnan(confidence), 5, confidence) / 10
@@ -180,7 +184,7 @@ def _open(path: Path) -> Workbook:
             raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
     for column, header in enumerate(HEADERS, 1):
         cell = book["Readings"].cell(1, column)
-        if cell.value != header:
+        if str(cell.value).strip() != header:
             raise SheetError(f"{_where(path, cell)}: header {cell.value!r}; expected {header!r}")
     return book
 

@@ -37,9 +37,7 @@ def test_a_sheet_is_read_whatever_the_letters_of_its_suffix(folder, key, name):
     assert {sheet.reader for sheet in answers.read_all(folder, key)[0]} == {"Ada", "Bob"}
 
 
-@pytest.mark.parametrize(
-    "name", ["bob.ods", "bob.XLS", "bob.csv", "bob.numbers", "bob.xlsx.zip", "bob.xlsx.crdownload"]
-)
+@pytest.mark.parametrize("name", ["bob.ods", "bob.XLS", "bob.csv", "bob.pdf", "bob.xlsx.zip", "bob.xlsx.crdownload"])
 def test_what_may_be_a_readers_sheet_and_cannot_be_read_is_named(folder, key, name):
     (folder / name).write_text("answers")
     with pytest.raises(SheetError, match=rf"{re.escape(name)}: may hold a reader's answers and is no \.xlsx"):
@@ -58,6 +56,16 @@ def test_what_open_programs_and_systems_leave_is_no_sheet(folder, key):
         (folder / name).write_text("no sheet")
     (folder / "images").mkdir()
     assert len(answers.read_all(folder, key)[0]) == 1
+
+
+def test_a_sheet_behind_a_link_that_leads_nowhere_and_one_that_nobody_filled_are_named(folder, built, key):
+    (folder / "bob.xlsx").symlink_to("/no/where.xlsx")
+    with pytest.raises(SheetError, match=r"bob\.xlsx: no such sheet"):
+        answers.read_all(folder, key)
+    (folder / "bob.xlsx").unlink()
+    shutil.copy(built / "sheet.xlsx", folder / "bob.xlsx")
+    with pytest.raises(SheetError, match=r"bob\.xlsx, sheet Readings: no image has all its answers"):
+        answers.read_all(folder, key)
 
 
 def test_a_folder_that_is_none_is_named(folder, key):
