@@ -140,17 +140,21 @@ def encoded(image: Image.Image, kind: str = "PNG", **how) -> bytes:
     return stream.getvalue()
 
 
-def profile(
-    gamma: float = 2.2, red: tuple[float, float] = (0.64, 0.33), green: tuple[float, float] = (0.21, 0.71)
-) -> bytes:
-    """An ICC profile of an RGB space under D50, with matrix and gamma: by default Adobe RGB's."""
-    to_xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (red, green, (0.15, 0.06))]).T
+ADOBE = (1, round(2.2 * 256))  # one number: a gamma
+LEVELS = np.linspace(0, 1, 256)
+SRGB = np.where(LEVELS <= 0.04045, LEVELS / 12.92, ((LEVELS + 0.055) / 1.055) ** 2.4)
+
+
+def profile(green: tuple[float, float] = (0.21, 0.71), curve: tuple[int, ...] = ADOBE) -> bytes:
+    """An ICC profile of an RGB space under D50, with matrix and curve: by default Adobe RGB's."""
+    to_xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in ((0.64, 0.33), green, (0.15, 0.06))]).T
     white = np.array([0.9505, 1, 1.089])
     bradford = np.array([[1.0478, 0.0229, -0.0501], [0.0295, 0.9905, -0.0171], [-0.0092, 0.0150, 0.7521]])
     columns = bradford @ (to_xyz * np.linalg.solve(to_xyz, white))
     tags = {f"{name}XYZ": b"XYZ \0\0\0\0" + s15(*columns[:, k]) for k, name in enumerate("rgb")}
     tags["wtpt"] = b"XYZ \0\0\0\0" + s15(0.9642, 1, 0.8249)
-    tags |= {f"{name}TRC": b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256)) for name in "rgb"}
+    words = struct.pack(f">I{len(curve) - 1}H", *curve)
+    tags |= {f"{name}TRC": b"curv\0\0\0\0" + words.ljust(-(-len(words) // 4) * 4, b"\0") for name in "rgb"}
     table, body = b"", b""
     for name, data in tags.items():
         table += name.encode() + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
@@ -180,7 +184,11 @@ def test_a_picture_in_a_wider_colour_space_is_converted_to_srgb():
 def test_a_profile_that_is_srgbs_changes_no_pixel():
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert images.decode(encoded(pixels, icc_profile=srgb), "x").tobytes() == pixels.tobytes()
+    rounded = profile(
+        green=(0.299, 0.601), curve=(256, *(round(65535 * light) for light in SRGB))
+    )  # as cameras write it
+    for icc in (srgb, rounded):
+        assert images.decode(encoded(pixels, icc_profile=icc), "x").tobytes() == pixels.tobytes()
     grey = pixels.convert("L")  # with the profile of colours, as many programs save it
     assert images.decode(encoded(grey, icc_profile=srgb), "x").tobytes() == grey.convert("RGB").tobytes()
 
