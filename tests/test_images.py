@@ -185,7 +185,7 @@ def test_a_profile_that_is_srgbs_changes_no_pixel():
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     rounded = profile(
-        green=(0.299, 0.601), curve=(256, *(round(65535 * light) for light in SRGB))
+        green=(0.3001, 0.60), curve=(256, *(round(65535 * light) for light in SRGB))
     )  # as cameras write it
     for icc in (srgb, rounded):
         assert images.decode(encoded(pixels, icc_profile=icc), "x").tobytes() == pixels.tobytes()
@@ -220,7 +220,7 @@ CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (encoded(Image.new("RGB", (8, 8)), icc_profile=b"junk" * 50), "a broken colour profile .*save it in sRGB"),
+        (encoded(Image.new("RGB", (8, 8)), icc_profile=b"junk" * 50), "has a broken colour profile .*save it in sRGB"),
         (adobe_by_exif(), "is in Adobe RGB by its EXIF data"),
         (linear_png(), r"has a gamma of 1\.00"),
         (encoded(CLEAR), "has transparent pixels"),
@@ -228,7 +228,7 @@ CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
         (encoded(Image.new("LA", (8, 8), (255, 200))), "has transparent pixels"),
         (
             encoded(Image.new("L", (8, 8)), "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)]),
-            "2 pictures",
+            "holds 2 pictures",
         ),
     ],
     ids=["broken profile", "Adobe RGB", "gamma", "RGBA", "palette", "grey and alpha", "animation"],
