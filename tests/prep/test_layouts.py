@@ -333,6 +333,8 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own_layout):
         ("dx: mel, ", "", "neither columns nor constants say what dx is"),
         ("source: ", "values: {dx: {x: melanoma}}\nsource: ", r"layout\.values\.dx\.x: Input should be 'akiec'"),
         ("source: ", "values: {dx: {x: mel, x: nv}}\nsource: ", r"own\.yaml: not YAML \(key 'x' comes twice, line 1\)"),
+        ("[photos]", "[]", r"own\.yaml: layout\.images\.places: List should have at least 1 item"),
+        ("[list.txt]", "['']", r"own\.yaml: layout\.metadata\.0: String should have at least 1 character"),
         ("metadata: [", "metadata: [[", r"own\.yaml: not YAML"),
     ],
 )

@@ -1,10 +1,10 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.suggest import did_you_mean
@@ -20,6 +20,7 @@ WORDS = {
 }
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Column = Literal[(*COLUMNS, "fitzpatrick")]
 
 
@@ -33,8 +34,8 @@ class Files(_Model):
     Places are relative to the set's folder ("." is the folder itself), or absolute.
     """
 
-    places: list[str]
-    names: list[str]
+    places: Annotated[list[str], Field(min_length=1)]
+    names: Names
     ending: str = ""  # of a picture's stem, after the image_id
 
 
@@ -52,7 +53,7 @@ class Layout(_Model):
     """How a published set lies on disk. A column of ours that is in neither columns nor constants is unknown."""
 
     source: str  # where to get the set
-    metadata: list[str]  # the table; of several names the first that is there
+    metadata: Names  # the table; of several names the first that is there
     separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
     joined: list[str] = []  # further tables with one row per image, under the same column of image ids
     columns: dict[
