@@ -28,6 +28,7 @@ class Answer:
     seconds: float
     cut_at: int  # max_tokens, where the reply was truncated there, else 0
     requested: str = ""  # the model as the request named it; "" in lines of earlier versions
+    part: str = ""  # of the message that held the text (`Completion.part`)
 
 
 class Cache:

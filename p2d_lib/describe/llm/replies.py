@@ -20,6 +20,7 @@ from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
 REPAIRS = {  # repairs and faults of a reply
+    "other field": "the answer stood beside the content of the message: a tool's arguments or the reasoning",
     "fenced": "JSON taken out of a ``` fence",
     "text around": "text before or after the JSON ignored",
     "loose syntax": "single quotes, missing or extra commas and the like mended",
@@ -75,8 +76,11 @@ class Parsed(NamedTuple):
         return bool(self.text) and not any(map(math.isnan, self.features.values()))
 
 
-def parse(reply: str) -> Parsed:
-    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds."""
+def parse(reply: str, is_cut: bool = False) -> Parsed:
+    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds.
+
+    is_cut: whether the reply ended because there were no tokens left.
+    """
     value, repairs = last_object(reply, _has_content)
     description = _one_line(value.get("description", ""))
     if _REFUSAL.match(description or reply.strip()):
