@@ -3,7 +3,7 @@
 A reply is a JSON object with a description and the scores, flat or under "features", named as in the vocabulary or as
 the original prompt2derm named them ("Border Irregularity"). Faults are repaired where the meaning is clear; where it is
 not, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
-takes the object out of the reply.
+takes the object out of the reply, and members.py the description and the scores out of the object.
 """
 
 import math
@@ -15,7 +15,11 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 from pydantic import ConfigDict, Field, create_model
 
-from p2d_lib.describe.llm.json_object import Repeated, last_object
+from p2d_lib.describe.llm import thinking
+from p2d_lib.describe.llm.json_object import last_object
+from p2d_lib.describe.llm.loose_syntax import Repeated
+from p2d_lib.describe.llm.members import DESCRIPTION, members, rank
+from p2d_lib.describe.llm.refusal import is_refusal
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
@@ -25,11 +29,13 @@ REPAIRS = {  # repairs and faults of a reply
     "text around": "text before or after the JSON ignored",
     "loose syntax": "single quotes, missing or extra commas and the like mended",
     "cut off": "kept up to the last value that is complete",
+    "encoded twice": "JSON that was given as text within JSON decoded",
+    "wrapped": "scores and text taken out of an object or list around them",
     "respelled": "a name in another spelling (Border-irregularity) recognised",
-    "score as text": '"0.3" or "30%" taken as 0.3',
+    "score as text": '"0.3", "0,3" or "30%" taken as 0.3',
     "score out of range": "outside 0..1: unknown",
     "no number": "a score that is no number: unknown",
-    "given twice": "a score given twice, with different values: unknown",
+    "given twice": "a score or text given twice, with different values: unknown",
     "score missing": "unknown",
     "extra field": "ignored",
     "no description": "the reply has scores and no text",
@@ -52,14 +58,6 @@ QUESTION = "\n".join(
         'Reply with one JSON object: "description" first, then a number from 0 to 1 under the name of each feature.',
     ]
 )
-_NAMES = {name: name for name in FEATURES} | {feature.field: name for name, feature in FEATURES.items()}
-_REFUSAL = re.compile(
-    r"^.{0,60}?\b(?:(?:i['’]m|i am) (?:very |so )?sorry|i apologi[sz]e|"
-    r"i(?:['’]m| am)? (?:can['’]?t|cannot|can not|won['’]t|unable to|not able to) "
-    r"(?:assist|help|analy[sz]e|provide|describe|comply|do (?:this|that)|process|interpret|evaluate|diagnose|score|"
-    r"(?:view|see|open) (?:the |this |any |your )?images?))",
-    re.IGNORECASE | re.DOTALL,
-)
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
@@ -81,13 +79,15 @@ def parse(reply: str, is_cut: bool = False) -> Parsed:
 
     is_cut: whether the reply ended because there were no tokens left.
     """
-    value, repairs = last_object(reply, _has_content)
-    description = _one_line(value.get("description", ""))
-    if _REFUSAL.match(description or reply.strip()):
+    value, repairs = last_object(reply, rank, is_cut)
+    values, of_members = members(value)
+    repairs += of_members
+    description = _description(values.get(DESCRIPTION, []), repairs)
+    if is_refusal(description or thinking.answer(reply).strip()):
         return unusable(reply, "refused")
     if not value:
         return unusable(reply, "no JSON")
-    features = _features(value, repairs)
+    features = _features(values, repairs)
     if not description:
         repairs.append("no description")
     return Parsed(description, features, list(dict.fromkeys(repairs)))
@@ -128,33 +128,8 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
 
 
-def _has_content(value: dict) -> bool:
-    return "description" in value or any(_name(key) in FEATURES for key in _members(value))
-
-
-def _members(value: dict) -> dict:
-    """An object's members, with those of its inner object "features" among them."""
-    inner = value.get("features")
-    if not isinstance(inner, dict):
-        return value
-    return {key: member for key, member in value.items() if key != "features"} | inner
-
-
-def _name(key: object) -> str:
-    plain = re.sub(r"[\s-]+", "_", str(key).strip().lower()).replace("colour", "color")
-    return _NAMES.get(str(key), plain)
-
-
-def _features(value: dict, repairs: list[str]) -> dict[str, float]:
-    scores: dict[str, list] = {}
-    for key, score in _members(value).items():
-        name = _name(key)
-        if name in FEATURES:
-            scores.setdefault(name, []).append(score)
-            repairs += ["respelled"] * (key not in _NAMES)
-        elif key != "description":
-            repairs.append("extra field")
-    return {name: _score(scores[name], repairs) if name in scores else _missing(repairs) for name in FEATURES}
+def _features(values: dict[str, list], repairs: list[str]) -> dict[str, float]:
+    return {name: _score(values[name], repairs) if name in values else _missing(repairs) for name in FEATURES}
 
 
 def _missing(repairs: list[str]) -> float:
@@ -168,10 +143,10 @@ def _score(values: list, repairs: list[str]) -> float:
         repairs.append("given twice")
         return math.nan
     value = values[0]
-    if isinstance(value, str) and (text := re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value)):
+    if isinstance(value, str) and (text := re.fullmatch(r"\s*\+?(\d*\.?\d+|[01],\d{1,2})\s*(%?)\s*", value)):
         repairs.append("score as text")
-        value = float(text[1]) / (100 if text[2] else 1)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        value = float(text[1].replace(",", ".")) / (100 if text[2] else 1)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         repairs.append("no number")
         return math.nan
     if not 0 <= value <= 1:
@@ -180,5 +155,14 @@ def _score(values: list, repairs: list[str]) -> float:
     return float(value)
 
 
+def _description(texts: list, repairs: list[str]) -> str:
+    lines = {_one_line(text) for text in texts}
+    if len(lines) > 1:
+        repairs.append("given twice")
+    return lines.pop() if len(lines) == 1 else ""
+
+
 def _one_line(text: object) -> str:
-    return " ".join(text.split()) if isinstance(text, str) else ""
+    """A text in one line, without characters that tables cannot hold; "" for what is no text."""
+    words = " ".join(text.split()) if isinstance(text, str) else ""
+    return "".join(character for character in words if character.isprintable())
