@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe.llm import replies
+from p2d_lib.describe.llm import replies, thinking
 from p2d_lib.files import atomic
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
@@ -79,6 +79,6 @@ def _replies(vlm: Vlm, images: np.ndarray, mode: str, max_new_tokens: int, batch
         return texts
     forced = scores(vlm, images, SCORES_QUESTION, list(FEATURES), batch_size).round(4).tolist()
     return [
-        json.dumps({"description": text} | dict(zip(FEATURES, row, strict=True)))
+        json.dumps({"description": thinking.answer(text)} | dict(zip(FEATURES, row, strict=True)))
         for text, row in zip(texts, forced, strict=True)
     ]

@@ -481,6 +481,16 @@ def test_a_file_that_is_no_cache_is_left_alone(text):
     assert Path("cases.csv").read_text() == text
 
 
+def test_a_cache_that_cannot_be_read_or_written_is_named():
+    Path("folder.jsonl").mkdir()
+    Path("file").write_text("")
+    with ChatServer() as server:
+        with pytest.raises(ApiError, match=r"folder\.jsonl: cannot be read \(Is a directory\); name another file"):
+            client(server, "folder.jsonl")
+        with pytest.raises(ApiError, match=r"cannot be written \(File exists\); make room"):
+            client(server, "file/cache.jsonl").ask("Hello")
+
+
 # cost
 
 

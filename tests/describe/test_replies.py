@@ -113,7 +113,7 @@ def test_a_missing_score_is_unknown_and_the_reply_not_valid():
 
 def test_replies_are_read_in_many_threads_at_once():
     with ThreadPoolExecutor(8) as pool:
-        result = list(pool.map(replies.parse, [WHOLE.replace('"', "'")] * 2000))
+        result = list(pool.map(replies.parse, [WHOLE.replace('"', "'")] * 500))
     assert all(parsed.repairs == ["loose syntax"] and parsed.features == EXPECTED for parsed in result)
 
 
