@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe.llm import replies, thinking
+from p2d_lib.describe.llm import replies
 from p2d_lib.files import atomic
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words import thinking
 
 TEXT_QUESTION = (
     "This is a dermoscopic image of one skin lesion. Describe in two or three sentences what is seen, without naming "

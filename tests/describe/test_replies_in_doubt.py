@@ -234,7 +234,7 @@ def test_syntax_that_leaves_no_doubt_is_mended(reply, expected):
 
 
 @pytest.mark.parametrize(
-    "value", ["N/A", "n/a", "unknown", "NaN", "None", "undefined", "-", "?", "", "0,", "[0.1, 0.2]"]
+    "value", ["N/A", "n/a", "unknown", '0": 0.9', "NaN", "None", "undefined", "-", "?", "", "0,", "[0.1, 0.2]"]
 )
 def test_a_value_that_is_none_costs_no_other_score(value):
     result = replies.parse(LINE.replace(f'"red": {SCORES["red"]}', f'"red": {value}'))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from p2d_lib.describe.llm import thinking
 from p2d_lib.describe.llm.loose_syntax import Repeated, first_name, is_inner, mended
+from p2d_lib.words import thinking
 
 _FENCED = re.compile(r"```[\w-]*\s*(.*?)(?:(?<=[}\]\n])[ \t]*```|```\s*$|$)", re.DOTALL)
 _FENCE_BEFORE, _FENCE_AFTER = re.compile(r"```[\w-]*\s*$"), re.compile(r"^\s*```")

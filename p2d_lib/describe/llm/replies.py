@@ -15,13 +15,13 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 from pydantic import ConfigDict, Field, create_model
 
-from p2d_lib.describe.llm import thinking
 from p2d_lib.describe.llm.json_object import last_object
 from p2d_lib.describe.llm.loose_syntax import Repeated
 from p2d_lib.describe.llm.members import DESCRIPTION, members, rank
 from p2d_lib.describe.llm.refusal import is_refusal
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words import thinking
 
 REPAIRS = {  # repairs and faults of a reply
     "other field": "the answer stood beside the content of the message: a tool's arguments or the reasoning",
