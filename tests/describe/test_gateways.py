@@ -242,6 +242,7 @@ QUOTED = '{\n "description": "A \\"dark\\" macule, the lesion\'s.",\n' + ANSWER[
         [{"type": "text", "text": QUOTED}],
         [{"type": "text", "text": QUOTED[:60]}, {"type": "text", "text": QUOTED[60:]}],
         [{"type": "thinking", "thinking": [{"type": "text", "text": ANSWER}]}, {"type": "text", "text": QUOTED}],
+        [{"type": "reasoning", "text": ANSWER}, {"type": "text", "text": QUOTED}],
         [{"type": "output_text", "text": {"value": QUOTED, "annotations": []}}],
         {"type": "text", "text": QUOTED},
         [QUOTED],
@@ -283,13 +284,16 @@ def test_an_answer_beside_an_empty_content_is_used_and_named(message, content):
         {"reasoning_content": f"Draft: {ANSWER} but maybe"},
         {"reasoning": {"summary": ANSWER, **DESCRIPTION}},
         {"reasoning": [{"text": ANSWER}]},
+        {"content": [{"type": "reasoning", "text": ANSWER}]},
     ],
 )
 def test_a_draft_in_the_reasoning_never_becomes_scores(message):
     reply = {"choices": [{"message": {"content": None, **message}, "finish_reason": "stop"}]}
     with ChatServer(sends(reply)) as server:
         table = described(server)
-    assert table["text"].tolist() == ["[no JSON] the reply holds reasoning and no answer"]
+    has_content = "content" in message
+    expected = "the reply is empty" if has_content else "the reply holds reasoning and no answer"
+    assert table["text"].tolist() == [f"[no JSON] {expected}"]
     assert table[list(FEATURES)].isna().all(axis=None)
 
 

@@ -47,6 +47,7 @@ def test_a_draft_among_thoughts_never_becomes_scores(begin, end):
         assert_nothing_is_known(replies.parse(begin + cut))
     assert_nothing_is_known(replies.parse(f"{begin}{thoughts}{end}"))
     assert_nothing_is_known(replies.parse(f"{begin}{thoughts}{end}I would say dark."))
+    assert_nothing_is_known(replies.parse(f"{thoughts}{begin} or {end} so {end}I would say dark."))
     assert_is_answer(f"{begin}{thoughts}{end}\n{LINE}", "text around")
     assert_is_answer(f"{thoughts}{end}{LINE}", "text around")  # the template began the thoughts
     assert_is_answer(f"{begin}{thoughts}{end}```json\n{LINE}\n```", "fenced", "text around")
@@ -140,6 +141,7 @@ def test_a_schema_that_was_filled_in_is_an_answer():
         ({"response": {"analysis": ANSWER}}, ["wrapped"]),
         ([ANSWER], ["text around"]),
         ({"images": [ANSWER]}, ["wrapped"]),
+        (ANSWER | {"description": ["A dark", "macule."]}, ["wrapped"]),
         ({"output": LINE}, ["encoded twice", "wrapped"]),
         ({"description": TEXT, "Features": SCORES}, []),
         ({"description": TEXT, "scores": SCORES}, ["wrapped"]),
@@ -168,6 +170,11 @@ def test_of_two_answers_at_one_depth_what_differs_is_not_known():
     assert {name for name, score in result.features.items() if score != score} == {"red"}
     assert result.text == ""
     assert "given twice" in result.repairs
+
+
+def test_of_two_descriptions_in_one_object_neither_is_taken():
+    result = replies.parse(LINE.replace('{"description"', '{"description": "A light macule.", "description"'))
+    assert (result.text, result.features, result.valid) == ("", SCORES, False)
 
 
 def test_a_label_without_a_score_or_of_another_thing_gives_nothing():

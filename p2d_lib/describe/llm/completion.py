@@ -37,12 +37,9 @@ class ErrorInBody(Exception):
         self.status, self.text = status, text
 
 
-def completion(data: bytes, charset: str | None) -> Completion:
-    """The first answer in a body. charset: as the header of the reply states it.
-
-    Raises ErrorInBody, and ValueError for a body that is no chat completion.
-    """
-    record = _record(_decoded(data, charset))
+def completion(text: str) -> Completion:
+    """The first answer in a body. Raises ErrorInBody, and ValueError for a body that is no chat completion."""
+    record = _record(text)
     choice = _first(record.get("choices"))
     if error := record.get("error") or choice.get("error"):
         raise ErrorInBody(_status(error), json.dumps(error, ensure_ascii=False))
@@ -65,8 +62,11 @@ def completion(data: bytes, charset: str | None) -> Completion:
     )
 
 
-def _decoded(data: bytes, charset: str | None) -> str:
-    """JSON is UTF-8 (RFC 8259, sec. 8.1), whatever the header says; where it is not, the header is believed."""
+def decoded(data: bytes, charset: str | None) -> str:
+    """A body as text. charset: as the header of the reply states it.
+
+    JSON is UTF-8 (RFC 8259, sec. 8.1), whatever the header says; where it is not, the header is believed.
+    """
     for encoding in (json.detect_encoding(data), charset):
         with suppress(UnicodeDecodeError, LookupError, TypeError):
             return data.decode(encoding)

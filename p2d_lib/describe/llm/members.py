@@ -81,6 +81,8 @@ def _walk(value: object, depth: int, in_schema: bool, repairs: tuple[str, ...] =
             score = _score_in(member)
             if not (in_schema and isinstance(score, dict)):
                 yield Member(name, score, depth, repairs + respelled + ("wrapped",) * (score is not member))
+        elif name == DESCRIPTION and type(member) is list and all(isinstance(line, str) for line in member):
+            yield Member(name, " ".join(member), depth, (*repairs, *respelled, "wrapped"))
         elif name == DESCRIPTION and not isinstance(member, dict | list):
             yield Member(name, member, depth, repairs + respelled)
         elif inner is not None and not _BESIDE.search(str(key)):

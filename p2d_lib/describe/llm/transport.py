@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import openai
 
-from p2d_lib.describe.llm.completion import Completion, ErrorInBody, completion
+from p2d_lib.describe.llm.completion import Completion, ErrorInBody, completion, decoded
 from p2d_lib.describe.llm.errors import ApiError
 from p2d_lib.describe.llm.network import http_client
 from p2d_lib.describe.llm.request import Request
@@ -30,8 +30,7 @@ ADVICE = {
 }
 PASSING = (408, 409, 425, 429, *range(500, 600))  # faults that may pass, as the openai package has it (425: RFC 8470)
 OPTIONAL = {  # options that some servers reject, and how they name them
-    "response_format": r"response.?format|json.?schema|structured.?output|guided|grammar|requested parameters|"
-    r"additionalProperties|minimum|maximum\b(?! context)",
+    "response_format": "response.?format|json.?schema|structured.?output|requested parameters",
     "temperature": "temperature",
     "max_tokens": "max_tokens",
 }
@@ -83,11 +82,8 @@ class Transport:
             try:
                 answer = self._send(body)
             except openai.APIStatusError as error:
-                status, text, headers = (
-                    error.status_code,
-                    self._without_key(error.response.text),
-                    error.response.headers,
-                )
+                status, headers = error.status_code, error.response.headers
+                text = self._without_key(error.response.text)
             except ErrorInBody as error:
                 status, text, headers = error.status, error.text, httpx.Headers()
             else:
@@ -127,13 +123,12 @@ class Transport:
         except (openai.APIConnectionError, httpx.RequestError) as error:
             cause = error if isinstance(error, httpx.RequestError) else error.__cause__
             raise self._transport_error(cause) from None
-        key = self._secret.get_secret_value()
-        data = data.replace(key.encode(), b"[key]") if key else data
+        text = self._without_key(decoded(data, charset))
         try:
-            return completion(data, charset)
+            return completion(text)
         except ValueError:
-            text = _short(data.decode(errors="replace"))
-            raise TryAgainError(f"the reply is no chat completion: {text}", paid=True, status=200) from None
+            problem = f"the reply is no chat completion: {_short(text)}"
+            raise TryAgainError(problem, paid=True, status=200) from None
 
     def _transport_error(self, error: BaseException) -> Exception:
         """The error to raise where no reply came."""
