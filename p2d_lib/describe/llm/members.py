@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from p2d_lib.describe.llm.loose_syntax import Repeated
 from p2d_lib.vocabulary import FEATURES
 
 DESCRIPTION = "description"
@@ -81,7 +82,9 @@ def _walk(value: object, depth: int, in_schema: bool, repairs: tuple[str, ...] =
             score = _score_in(member)
             if not (in_schema and isinstance(score, dict)):
                 yield Member(name, score, depth, repairs + respelled + ("wrapped",) * (score is not member))
-        elif name == DESCRIPTION and type(member) is list and all(isinstance(line, str) for line in member):
+        elif name == DESCRIPTION and isinstance(member, Repeated):
+            yield from (Member(name, text, depth, repairs + respelled) for text in member)
+        elif name == DESCRIPTION and isinstance(member, list) and all(isinstance(line, str) for line in member):
             yield Member(name, " ".join(member), depth, (*repairs, *respelled, "wrapped"))
         elif name == DESCRIPTION and not isinstance(member, dict | list):
             yield Member(name, member, depth, repairs + respelled)
