@@ -74,26 +74,36 @@ def _walk(value: object, depth: int, in_schema: bool, repairs: tuple[str, ...] =
         return
     schema = _is_schema(value)
     for key, member in value.items():
+        name = _name(str(key))
+        how = repairs + (() if key in NAMES or key == DESCRIPTION else ("respelled",))
         if schema and key != "properties":
             continue
-        name, inner = _name(str(key)), _inner(member)
-        respelled = () if key in NAMES or key == DESCRIPTION else ("respelled",)
         if name in FEATURES:
             score = _score_in(member)
             if not (in_schema and isinstance(score, dict)):
-                yield Member(name, score, depth, repairs + respelled + ("wrapped",) * (score is not member))
-        elif name == DESCRIPTION and isinstance(member, Repeated):
-            yield from (Member(name, text, depth, repairs + respelled) for text in member)
-        elif name == DESCRIPTION and isinstance(member, list) and all(isinstance(line, str) for line in member):
-            yield Member(name, " ".join(member), depth, (*repairs, *respelled, "wrapped"))
-        elif name == DESCRIPTION and not isinstance(member, dict | list):
-            yield Member(name, member, depth, repairs + respelled)
-        elif inner is not None and not _BESIDE.search(str(key)):
-            how = ("encoded twice",) * isinstance(member, str) + ("wrapped",) * (_letters(str(key)) != "features")
-            deeper = list(_walk(inner, depth + 1, in_schema or schema, repairs + how))
-            yield from deeper or [Member("", None, depth, ())] * (not (in_schema or schema))
+                yield Member(name, score, depth, how + ("wrapped",) * (score is not member))
+        elif name == DESCRIPTION and (texts := _texts(member)) is not None:
+            yield from (Member(name, text, depth, how + ("wrapped",) * (type(member) is list)) for text in texts)
         else:
-            yield Member("", None, depth, ())
+            yield from _below(str(key), member, depth, in_schema or schema, repairs)
+
+
+def _below(key: str, member: object, depth: int, in_schema: bool, repairs: tuple[str, ...]) -> Iterator[Member]:
+    """The members in a field that is neither a description nor a score; itself, as one with the name "", if none is."""
+    inner, members_below = _inner(member), []
+    if inner is not None and not _BESIDE.search(key):
+        how = ("encoded twice",) * isinstance(member, str) + ("wrapped",) * (_letters(key) != "features")
+        members_below = list(_walk(inner, depth + 1, in_schema, repairs + how))
+    yield from members_below or [Member("", None, depth, ())] * (not in_schema)
+
+
+def _texts(member: object) -> list | None:
+    """The texts of a description: several where its name repeats, lines joined; None for what holds something else."""
+    if isinstance(member, Repeated):
+        return member
+    if isinstance(member, list) and all(isinstance(line, str) for line in member):
+        return [" ".join(member)]
+    return None if isinstance(member, dict | list) else [member]
 
 
 def _name(key: str) -> str:
