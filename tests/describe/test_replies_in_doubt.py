@@ -1,5 +1,6 @@
 """What models put around, into and in place of answers: what leaves no doubt is mended, what does is not known."""
 
+import html
 import json
 import math
 import os
@@ -56,6 +57,13 @@ def test_a_draft_among_thoughts_never_becomes_scores(begin, end):
     assert {name: score for name, score in result.features.items() if score == score}.items() <= SCORES.items()
 
 
+@pytest.mark.parametrize("end", ["", "</think>It is dark."])
+def test_marks_of_thoughts_that_are_encoded_are_marks(end):
+    reply = f"<think>{DRAFT} hmm {end}"
+    assert_nothing_is_known(replies.parse(json.dumps(reply).replace("<", "\\u003c")))
+    assert_nothing_is_known(replies.parse(html.escape(reply)))
+
+
 def test_marks_of_thoughts_within_a_text_are_words():
     result = replies.parse(json.dumps(ANSWER | {"description": "As I </think> it is dark <think>."}))
     assert (result.features, result.repairs) == (SCORES, [])
@@ -65,6 +73,7 @@ def test_a_model_that_was_cut_off_while_it_thought_without_marks_has_not_answere
     assert_nothing_is_known(replies.parse(f"Okay, first a draft: {DRAFT}. Hmm, the border is", is_cut=True))
     assert replies.parse(f"{LINE} I hope that this", is_cut=True).features == SCORES
     assert replies.parse(f"Here it is: {LINE}", is_cut=True).features == SCORES
+    assert replies.parse(f"```json\n{LINE}\n```\nI hope that this", is_cut=True).features == SCORES
 
 
 def test_a_draft_is_given_up_for_what_was_begun_after_it():

@@ -42,9 +42,9 @@ def last_object(reply: str, rank: Callable[[dict], int], is_cut: bool = False) -
         if later is None and rank({name: ""}):
             return {}, []
         best = best if later is None else later._replace(before=text[: -len(tail)] + later.before)
-    if not rank(best.value) or (is_cut and best.before.strip() and best.after.strip()):
-        return {}, []
     before, after = _FENCE_BEFORE.sub("", best.before), _FENCE_AFTER.sub("", best.after)
+    if not rank(best.value) or (is_cut and before.strip() and after.strip()):
+        return {}, []
     is_fenced = before != best.before and best.before.count("```") % 2 == 1
     has_text = has_thoughts or bool((before if is_fenced else best.before).strip() or after.strip())
     return best.value, ["fenced"] * is_fenced + ["text around"] * has_text + repairs + best.repairs
@@ -58,7 +58,8 @@ def _plain(reply: str) -> tuple[str, bool, list[str]]:
             return text, False, []
     answer = thinking.answer(text)
     plain, repairs = _decoded(answer.strip())
-    return plain, answer != text, repairs
+    decoded = thinking.answer(plain) if repairs else plain  # marks of thoughts may have been encoded too
+    return decoded.strip(), answer != text or decoded != plain, repairs
 
 
 def _decoded(text: str) -> tuple[str, list[str]]:
