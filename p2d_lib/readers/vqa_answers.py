@@ -55,6 +55,7 @@ _NEGATION_AFTER = re.compile(
     r"does not|doesn['’]t|is not|isn['’]t|no longer)\b",
     re.IGNORECASE,
 )
+_CLAUSE = 300  # characters: clauses are not longer
 _ONLY_A_LIST = re.compile(r"^(?:[\s,/()]|\b(?:or|and|nor|an?|the)\b)*$", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"\b(?:(?:answer|conclusion|label|diagnosis|prediction|classification)\b[^.\n]{0,20}?(?:\bis\b|:|=)|"
@@ -131,8 +132,8 @@ def _asserted(text: str) -> tuple[dict[int, str], int]:
     asserted, mentions = {}, list(_MENTION.finditer(text))
     was_negated, previous = False, None
     for mention in mentions:
-        before = _CLAUSE_END.split(text[: mention.start()])[-1]
-        after = _CLAUSE_END.split(text[mention.end() :])[0]
+        before = _CLAUSE_END.split(text[max(0, mention.start() - _CLAUSE) : mention.start()])[-1]
+        after = _CLAUSE_END.split(text[mention.end() : mention.end() + _CLAUSE])[0]
         continues = previous is not None and _ONLY_A_LIST.match(text[previous.end() : mention.start()])
         is_question = text[mention.end() + len(after) :].startswith("?")
         negated = is_question or _NEGATION_BEFORE.search(before) or _NEGATION_AFTER.search(after)
