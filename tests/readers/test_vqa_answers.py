@@ -1,5 +1,6 @@
 """What a model's words say of the diagnosis: one of the seven, or an abstention, and never a guess."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -161,3 +162,41 @@ def test_what_the_parser_alone_does_to_the_score_is_counted():
 
 def test_no_answer_at_all_is_a_table_without_rows():
     assert parse_all([], []).columns.tolist() == ["image_id", "answer", "strict", "lenient", "rule"]
+
+
+SENTENCES = [
+    "The lesion is a {}.",
+    "Most likely {}, I think.",
+    "Not a wart: {}.",
+    "Answer: {}",
+    "It shows a {}, no cyst.",
+]
+NOISE = (
+    "the",
+    "a",
+    "lesion",
+    "skin",
+    "image",
+    "is",
+    "of",
+    "brown",
+    "and",
+    "benign",
+    "pigment",
+    "border",
+    "novel",
+    "camel",
+)
+
+
+@pytest.mark.parametrize("percentage", [0, 30, 100])
+def test_a_planted_accuracy_is_recovered_and_noise_is_no_diagnosis(percentage):
+    truth = [DX[k % 7] for k in range(200)]
+    named = [dx if k % 100 < percentage else DX[(k + 1) % 7] for k, dx in enumerate(truth)]
+    answers = [SENTENCES[k % 5].format(DX_NAMES[dx] if k % 2 else dx) for k, dx in enumerate(named)]
+    scores = accuracy(parse_all(range(200), answers), truth).set_index("parser")
+    assert scores.loc["lenient", ["abstentions", "accuracy"]].tolist() == [0, percentage / 100]
+    assert scores.loc["strict", "abstentions"] == 200
+    rng = np.random.default_rng(percentage)
+    noise = parse_all(range(200), [" ".join(rng.choice(NOISE, 12)) for _ in truth])
+    assert (noise["lenient"] == "").all()
