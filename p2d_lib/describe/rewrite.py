@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from p2d_lib.describe.llm.client import Client
 from p2d_lib.describe.llm.refusal import is_refusal
+from p2d_lib.describe.llm.replies import one_line
 from p2d_lib.words import thinking
 from p2d_lib.words.wording import Wording
 
@@ -38,4 +39,4 @@ def _caption(reply: str) -> str:
     """The caption in a reply, without thoughts, quotes, fences and a line that announces it ("Here it is:")."""
     lines = [line for line in thinking.answer(reply).splitlines() if line.strip() and not line.startswith("```")]
     announced = len(lines) > 1 and lines[0].rstrip("*_ ").endswith(":")
-    return " ".join(" ".join(lines[announced:]).split()).strip("\"'`“” ")
+    return one_line(" ".join(lines[announced:])).strip("\"'`“” ")

@@ -152,6 +152,14 @@ def test_a_redirect_that_would_lose_the_image_names_the_right_address(status):
         described(server)
 
 
+def test_a_redirect_to_no_address_is_named():
+    with (
+        ChatServer(sends("", 307, Location="http://[::1")) as server,
+        pytest.raises(ApiError, match=r"redirects to 'http://\[::1', which is no address"),
+    ):
+        client(server).ask("Hello")
+
+
 def test_a_redirect_in_a_circle_ends():
     with (
         ChatServer(sends("", 308, Location="/v1/chat/completions")) as server,

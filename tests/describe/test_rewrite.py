@@ -21,6 +21,7 @@ WORDING = Wording("phrases", max_features=8, max_tokens=6)
         ("", "nevus, veil"),
         ("<think>a short thought</think>\nMole with a veil", "Mole with a veil"),
         ("<think>a short thought", "nevus, veil"),
+        ("Mole \ud83d with\x00 a veil", "Mole with a veil"),
         ("Here it is:\n\n```\nMole with a veil\n```", "Mole with a veil"),
         ("I'm sorry, I can't help.", "nevus, veil"),
     ],

@@ -98,8 +98,11 @@ def _stay_at_host(response: httpx.Response) -> None:
     """Raises ApiError for a redirect to another host, to plain http, or of a kind that turns a POST into a GET."""
     if not response.has_redirect_location:
         return
-    url = response.request.url
-    target = url.join(response.headers["Location"])
+    url, location = response.request.url, response.headers["Location"]
+    try:
+        target = url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise ApiError(f"{url.netloc.decode()}: redirects to {location!r}, which is no address") from None
     is_safe = target.host == url.host and target.scheme in (url.scheme, "https")
     if not (is_safe and response.status_code in (307, 308)):
         address = str(target.copy_with(query=None)).removesuffix("/chat/completions")

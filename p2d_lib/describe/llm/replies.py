@@ -95,7 +95,7 @@ def parse(reply: str, is_cut: bool = False) -> Parsed:
 
 def unusable(reply: str, why: str) -> Parsed:
     """A reply without information on its image; why: "refused" or "no JSON"."""
-    return Parsed(f"[{why}] {_one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
+    return Parsed(f"[{why}] {one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
 
 
 def described(
@@ -156,13 +156,13 @@ def _score(values: list, repairs: list[str]) -> float:
 
 
 def _description(texts: list, repairs: list[str]) -> str:
-    lines = {_one_line(text) for text in texts}
+    lines = {one_line(text) for text in texts}
     if len(lines) > 1:
         repairs.append("given twice")
     return lines.pop() if len(lines) == 1 else ""
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
     """A text in one line, without characters that tables cannot hold; "" for what is no text."""
-    words = " ".join(text.split()) if isinstance(text, str) else ""
-    return "".join(character for character in words if character.isprintable())
+    characters = text if isinstance(text, str) else ""
+    return " ".join("".join(each for each in characters if each.isprintable() or each.isspace()).split())
