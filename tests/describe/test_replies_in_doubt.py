@@ -198,6 +198,22 @@ def test_a_label_without_a_score_or_of_another_thing_gives_nothing():
     assert {name: score for name, score in result.features.items() if score == score} == {"red": 0.1}
 
 
+@pytest.mark.parametrize("form", ['{"description": "...", "red": 0.0}', '{"red": 0.9}', '{"description": "Another."}'])
+def test_an_answer_comes_before_an_example_of_its_form(form):
+    assert_is_answer(f"{LINE} (As in {form}.)", "text around")
+    assert_is_answer(f"As in {form}: {LINE}", "text around")
+
+
+@pytest.mark.parametrize("scale", [5, 10, 100])
+def test_on_another_scale_no_score_is_known(scale):
+    scores = {name: k % (scale + 1) for k, name in enumerate(FEATURES)}
+    result = replies.parse(json.dumps({"description": TEXT, **scores}))
+    assert all(map(math.isnan, result.features.values()))
+    assert (result.text, result.repairs, result.valid) == (TEXT, ["other scale"], False)
+    slip = replies.parse(json.dumps(ANSWER | {"red": 1.5, "black": 12}))
+    assert sum(map(math.isnan, slip.features.values())) == 2
+
+
 # names
 
 

@@ -33,7 +33,7 @@ def last_object(reply: str, rank: Callable[[dict], int], is_cut: bool = False) -
     model was still thinking, or has begun another object after it.
     """
     text, has_thoughts, repairs = _plain(reply)
-    strict = [each for each in _strict(text) if rank(each.value) == 2 or not is_inner(each.before)]
+    strict = [each for each in _strict(text) if rank(each.value) >= 2 or not is_inner(each.before)]
     best = max(strict, key=lambda each: rank(each.value), default=_Candidate({}, "", text, []))
     if rank(best.value) < 2:
         best = max([best, *_mended(text, rank)], key=lambda each: rank(each.value))

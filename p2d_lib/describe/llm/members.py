@@ -55,9 +55,12 @@ def members(value: dict) -> tuple[dict[str, list], list[str]]:
 
 
 def rank(value: dict) -> int:
-    """How much of an answer an object is: 2: it has a description and a score, 1: one of both, 0: neither."""
+    """How much of an answer an object is: 3: it has a description and most scores, 2: a description and a score, 1: one
+    of both, 0: neither. So an answer comes before the example of a form that follows it.
+    """
     values, _ = members(value)
-    return (DESCRIPTION in values) + any(name in FEATURES for name in values)
+    n_scores = sum(name in FEATURES for name in values)
+    return (DESCRIPTION in values) + (n_scores > 0) + (DESCRIPTION in values and 2 * n_scores >= len(FEATURES))
 
 
 def _walk(value: object, depth: int, in_schema: bool, repairs: tuple[str, ...] = ()) -> Iterator[Member]:

@@ -34,6 +34,7 @@ REPAIRS = {  # repairs and faults of a reply
     "respelled": "a name in another spelling (Border-irregularity) recognised",
     "score as text": '"0.3", "0,3" or "30%" taken as 0.3',
     "score out of range": "outside 0..1: unknown",
+    "other scale": "three or more scores above 1, as on a scale to 10: all unknown",
     "no number": "a score that is no number: unknown",
     "given twice": "a score or text given twice, with different values: unknown",
     "score missing": "unknown",
@@ -58,6 +59,7 @@ QUESTION = "\n".join(
         'Reply with one JSON object: "description" first, then a number from 0 to 1 under the name of each feature.',
     ]
 )
+_OTHER_SCALE = 3  # scores above 1, of which a single one may be a slip
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
@@ -129,7 +131,13 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _features(values: dict[str, list], repairs: list[str]) -> dict[str, float]:
-    return {name: _score(values[name], repairs) if name in values else _missing(repairs) for name in FEATURES}
+    numbers = {name: _number(values[name], repairs) if name in values else _missing(repairs) for name in FEATURES}
+    if sum(number > 1 for number in numbers.values()) >= _OTHER_SCALE:
+        repairs.append("other scale")
+        return dict.fromkeys(FEATURES, math.nan)
+    outside = [name for name, number in numbers.items() if number < 0 or number > 1]
+    repairs += ["score out of range"] * len(outside)
+    return {name: math.nan if name in outside else float(number) for name, number in numbers.items()}
 
 
 def _missing(repairs: list[str]) -> float:
@@ -137,7 +145,8 @@ def _missing(repairs: list[str]) -> float:
     return math.nan
 
 
-def _score(values: list, repairs: list[str]) -> float:
+def _number(values: list, repairs: list[str]) -> float:
+    """The number that all values of a score agree on, of any size; NaN where there is none."""
     values = [one for value in values for one in (value if isinstance(value, Repeated) else [value])]
     if any(value != values[0] for value in values[1:]):
         repairs.append("given twice")
@@ -149,10 +158,7 @@ def _score(values: list, repairs: list[str]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         repairs.append("no number")
         return math.nan
-    if not 0 <= value <= 1:
-        repairs.append("score out of range")
-        return math.nan
-    return float(value)
+    return value
 
 
 def _description(texts: list, repairs: list[str]) -> str:
