@@ -34,7 +34,7 @@ class RawSet(Protocol):
 
 def layout_and_folder(entry: str) -> tuple[str, str]:
     """The layout and the folder that an entry of 06_classify.external names; without a layout it is HAM10000's."""
-    layout, is_named, folder = entry.partition("=")
+    layout, is_named, folder = entry.rpartition("=")
     return (layout, folder) if is_named else (HAM10000, entry)
 
 

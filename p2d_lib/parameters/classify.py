@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
+from p2d_lib.parameters.prep import SOURCES
 from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook, ShareBelow1
+from p2d_lib.suggest import did_you_mean
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "published")
 WITH_RATIO, WITH_DESCRIBER = ("real+replay", "mixed", "pretrain"), ("synthetic", "mixed", "pretrain")
@@ -32,6 +34,17 @@ def _arm(name: str) -> str:
     return name
 
 
+def _external(entry: str) -> str:
+    layout, is_named, folder = entry.rpartition("=")
+    if is_named and layout not in SOURCES[1:] and not layout.endswith((".yaml", ".yml")):
+        near = did_you_mean(layout, SOURCES[1:])
+        raise ValueError(f"{entry!r}: no layout {layout!r}{near}; write LAYOUT=FOLDER, with one of "
+                         f"{', '.join(SOURCES[1:])} or your own layout file (.yaml)")  # fmt: skip
+    if not folder:
+        raise ValueError(f"{entry!r} names no folder")
+    return entry
+
+
 class Classify(Notebook):
     HEADINGS: ClassVar = {
         "arms": "Which arms are compared",
@@ -50,7 +63,7 @@ class Classify(Notebook):
         0.5, description="Share of synthetic (or replayed) images in arms that name no ratio; 0.5 is a ratio of 1."
     )
 
-    external: Annotated[list[str], Distinct] = Field(
+    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
         [], description="Folders of other raw sets, as HAM10000 lies on disk, or LAYOUT=FOLDER: isic2019=/data/isic."
     )
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from p2d_lib import images
+from p2d_lib import images, parameters
 from p2d_lib.classify import external_sets, image_sets, protocol
 from p2d_lib.images import square
 from p2d_lib.prep import phantom, raw
@@ -135,6 +135,19 @@ def test_external_images_are_read_by_each_classifier_and_trained_on_by_none(run,
 def test_an_entry_names_a_folder_or_a_layout_and_a_folder():
     assert external_sets.layout_and_folder("/data/ham") == ("ham10000", "/data/ham")
     assert external_sets.layout_and_folder("isic2019=/data/isic") == ("isic2019", "/data/isic")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("isic2091=/data/isic", "no layout 'isic2091': did you mean 'isic2019'"),
+        ("isic2019=", "'isic2019=' names no folder"),
+        ("", "'' names no folder"),
+    ],
+)
+def test_an_entry_that_names_none_is_refused_before_anything_runs(entry, message):
+    with pytest.raises(parameters.ParameterError, match=message):
+        parameters.check("06_classify", {"external": [entry]})
 
 
 @pytest.mark.skipif(not os.environ.get("P2D_ISIC2018"), reason="P2D_ISIC2018 names no ISIC 2018 test set")
