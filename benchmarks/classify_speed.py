@@ -49,7 +49,7 @@ def plain(folder: Path, steps: int) -> None:
         [
             transforms.RandomHorizontalFlip(),
             transforms.RandomVerticalFlip(),
-            transforms.RandomAffine(180, (0.1, 0.1), (0.8, 1.25), transforms.InterpolationMode.BILINEAR),
+            transforms.RandomAffine(180, (0.1, 0.1), (0.8, 1.25), interpolation=transforms.InterpolationMode.BILINEAR),
             transforms.ColorJitter(0.1, 0.1, 0.1),
             transforms.ToTensor(),
         ]
