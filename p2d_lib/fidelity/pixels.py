@@ -1,4 +1,4 @@
-"""What pixels say without any network: power by spatial frequency and steps at the borders of an autoencoder's blocks."""
+"""Sets of images compared in their pixels: power by spatial frequency, and steps at the borders of blocks."""
 
 from collections.abc import Mapping
 

@@ -1,76 +1,107 @@
 """The results of 05 as sentences, what a sceptical reader asks first at the top."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import pandas as pd
 
+from p2d_lib.fidelity import pixels
 from p2d_lib.fidelity.alignment import Alignment
-from p2d_lib.fidelity.controls import CONTROLS, WORSENED
+from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED, WORSENED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
 from p2d_lib.fidelity.report.cells import TOO_SMALL, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.instruments.pixel_statistics import BANDS
 from p2d_lib.report import tables
 from p2d_lib.vocabulary import DX_NAMES
 
-DOMAIN = "domain (scout)"  # the eye that was fitted on images of this run
 SETS = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
+
+
+class Eye(Protocol):
+    """What the findings say of an extractor."""
+
+    title: str
+    note: str
+    independent: bool
 
 
 def findings(
     measured: pd.DataFrame,
+    in_pixels: pd.DataFrame,
     aligned: Mapping[str, Alignment],
     tests: pd.DataFrame,
     chosen: Sets,
-    notes: Mapping[str, str],
+    eyes: Sequence[Eye],
 ) -> list[str]:
-    """The results as sentences. measured, notes: by eye, the judge first; a note is what one must know of an eye."""
-    judge, *others = notes
-    of_judge = measured.loc[judge]
-    changes = "; ".join(
-        _change(row, of_judge) for row in tests[(tests["second"] == "base") & (tests["dx"] == ALL)].itertuples()
-    )
-    lines = [_realism(judge, tests), _floor(judge, of_judge)]
+    """The results as sentences. measured: by the title of each eye; eyes: the judge first; in_pixels: of `pixels`."""
+    of_judge = measured.loc[eyes[0].title]
+    against_base = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
+    changes = "; ".join(_change(row, of_judge) for row in against_base.itertuples())
+    lines = [_realism(eyes[0], tests), _floor(eyes[0], of_judge), _pixels(in_pixels)]
     lines += [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(of_judge)]
     lines += [_baselines(tests, chosen, of_judge)] if len(chosen.generators) > 2 or chosen.too_few else []
     lines += [_prompts(tests, aligned)]
-    lines += [_other_eye(eye, measured.loc[eye]) for eye in others]
-    lines += [f"About the features of {eye}: {note}." for eye, note in notes.items()]
-    return [line for line in (*lines, *(_omitted(eye, measured.loc[eye]) for eye in notes)) if line]
+    lines += [_other_eye(eye, measured.loc[eye.title]) for eye in eyes[1:]]
+    lines += [_omitted(eye.title, measured.loc[eye.title]) for eye in eyes]
+    return [line for line in lines if line]
 
 
-def _realism(judge: str, tests: pd.DataFrame) -> str:
-    """Whether a network tells images apart, and real from real."""
-    rows = tests[tests["measure"] == "auc"].set_index("first")
+def _realism(judge: Eye, tests: pd.DataFrame) -> str:
+    """Whether a network tells synthetic images from real ones, and real from real."""
+    rows = tests[tests["measure"] == "auc"]
     if rows.empty:
         return ""
     parts = [
-        f"{SETS[name]} with an area under the ROC curve of {row['estimate']:.3f} (Holm p "
-        f"{tables.p_value(row['holm'], '= ')}: {'they differ' if row['holm'] <= LEVEL else 'no difference is shown'})"
-        for name, row in rows.iterrows()
+        f"{SETS[row.first]} with an AUC of {row.estimate:.3f} (Holm p {tables.p_value(row.holm, '= ')}: "
+        f"{'they differ' if row.holm <= LEVEL else 'no difference is shown'})"
+        for row in rows.itertuples()
     ]
-    who = "The scout, which knows this run's images and is no judge of realism," if judge == DOMAIN else judge
-    return f"**{who} tells from real test images {', '.join(parts)}.** Chance is 0.5."
+    warning = (
+        "" if judge.independent else " No verdict about realism follows from this: the eye knows this run's images."
+    )
+    return f"**{judge.title} tells from real test images {', '.join(parts)}.** Chance is 0.5; {judge.note}.{warning}"
 
 
-def _floor(judge: str, measured: pd.DataFrame) -> str:
+def _floor(judge: Eye, measured: pd.DataFrame) -> str:
     score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric"))
     times = score / score[FLOOR]
     return (
-        f"In the features of {judge}, the Fréchet distance to real test images is {number('frechet', score['adapter'])} "
-        f"for the adapter's images, {times['adapter']:.1f} times the floor at equal n "
-        f"({number('frechet', score[FLOOR])}), and {times['base']:.1f} times for the base's."
+        f"In the features of {judge.title}, the Fréchet distance of the adapter's images to real test images is "
+        f"{number('frechet', score['adapter'])}, {times['adapter']:.1f} times the floor at equal n "
+        f"({number('frechet', score[FLOOR])}); the base's images lie at {times['base']:.1f} times."
     )
 
 
-def _other_eye(eye: str, measured: pd.DataFrame) -> str:
-    """What an eye says that is not asked for a verdict."""
+def _pixels(in_pixels: pd.DataFrame) -> str:
+    """Borders of blocks and fine detail of the adapter's images, of reconstructed and of real ones."""
+
+    def cell(name: str, metric: str) -> str:
+        return number("", *in_pixels.loc[(name, ALL, metric), ["estimate", "low", "high"]], digits=2)
+
+    sets = in_pixels.index.unique("set")
+    others = {FLOOR: "real train images"} | (
+        {RECONSTRUCTED: "reconstructed real ones"} if RECONSTRUCTED in sets else {}
+    )
+    borders, detail = (
+        f"{cell('adapter', metric)} ({', '.join(f'{text} {cell(name, metric)}' for name, text in others.items())})"
+        for metric in (pixels.BORDERS, pixels.DETAIL)
+    )
+    return (
+        f"In the adapter's pixels, steps across the borders of the autoencoder's blocks have {borders} times the energy "
+        f"of other steps, and power from {BANDS[pixels.FINE][0]:g} cycles/px on is {detail} of that of real test images."
+    )
+
+
+def _other_eye(eye: Eye, measured: pd.DataFrame) -> str:
+    """What an eye says of which no verdict is made."""
     scores = measured["estimate"].xs(ALL, level="dx").unstack("metric")
     times = scores["frechet"] / scores.at[FLOOR, "frechet"]
-    areas = ", ".join(f"{SETS[name]} {scores.at[name, 'auc']:.3f}" for name in SETS)
+    areas = ", ".join(f"{text} {number('auc', scores.at[name, 'auc'])}" for name, text in SETS.items())
     return (
-        f"Beside it, {eye}: area under the ROC curve against real test images {areas}; Fréchet distance "
-        f"{times['adapter']:.1f} (adapter) and {times['base']:.1f} (base) times the floor. No verdict is drawn from it."
+        f"{eye.title}, without a verdict: AUC against real test images {areas}; Fréchet distance "
+        f"{times['adapter']:.1f} (adapter) and {times['base']:.1f} (base) times the floor. About it: {eye.note}."
     )
 
 
