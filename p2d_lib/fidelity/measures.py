@@ -9,6 +9,8 @@ import pandas as pd
 from p2d_lib.fidelity.controls import SENSELESS
 from p2d_lib.fidelity.sets import FLOOR
 from p2d_lib.instruments import distances, two_sample
+from p2d_lib.instruments.mmd import cmmd
+from p2d_lib.instruments.vendi import vendi
 
 ALL = "all"
 
@@ -38,11 +40,13 @@ class Measure(NamedTuple):
 MEASURES = {
     "frechet": Measure("Fréchet distance ↓", np.inf, digits=1),
     "kid": Measure("KID ↓", np.inf, low=-np.inf),
+    "cmmd": Measure("CMMD ↓", np.inf, low=-np.inf, digits=2, by_class=False),
     "auc": Measure("AUC against real ↓", 1.0, high=1.0, needs=2 * two_sample.FOLDS),
     "precision": Measure("precision ↑", 0.0, high=1.0, needs=distances.NEIGHBOURS + 1, by_class=False),
     "recall": Measure("recall ↑", 0.0, high=1.0, needs=distances.NEIGHBOURS + 1, by_class=False),
     "density": Measure("density ↑", 0.0, needs=distances.NEIGHBOURS + 1, by_class=False),
     "coverage": Measure("coverage ↑", 0.0, high=1.0, needs=distances.NEIGHBOURS + 1),
+    "vendi": Measure("Vendi score / real ↑", 0.0, digits=2),
 }
 
 
@@ -64,7 +68,18 @@ def values(real: np.ndarray, other: np.ndarray, names: Sequence[str]) -> np.ndar
     return np.array([computed.get(name, np.nan) for name in names])
 
 
-_SINGLE = {"frechet": distances.frechet, "kid": distances.kid, "auc": two_sample.auc}
+def relative_vendi(real: np.ndarray, other: np.ndarray) -> float:
+    """Variety within the other images (n, d) over that within as many real ones: below 1, they are more alike."""
+    return vendi(other) / vendi(real)
+
+
+_SINGLE = {
+    "frechet": distances.frechet,
+    "kid": distances.kid,
+    "cmmd": cmmd,
+    "auc": two_sample.auc,
+    "vendi": relative_vendi,
+}
 
 
 def misled(table: pd.DataFrame) -> dict[str, tuple[str, float]]:

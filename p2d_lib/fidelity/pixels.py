@@ -62,5 +62,6 @@ def _estimates(real: np.ndarray, other: np.ndarray) -> np.ndarray:
         borders = border_ratio(other[rows, len(BANDS) :])[0]
         return np.array([borders, power[FINE:].sum() / expected[FINE:].sum(), *(power / expected)])
 
-    estimates = jackknife(statistic, len(real))
+    with np.errstate(invalid="ignore"):  # blocks without any step inside have an infinite ratio, and no interval
+        estimates = jackknife(statistic, len(real))
     return np.stack([estimates.estimate, estimates.low.clip(0), estimates.high], axis=1)

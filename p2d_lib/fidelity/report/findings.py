@@ -58,9 +58,7 @@ def _realism(judge: Eye, tests: pd.DataFrame) -> str:
         f"{'they differ' if row.holm <= LEVEL else 'no difference is shown'})"
         for row in rows.itertuples()
     ]
-    warning = (
-        "" if judge.independent else " No verdict about realism follows from this: the eye knows this run's images."
-    )
+    warning = "" if judge.independent else " It is no judge of realism: it knows images of this run."
     return f"**{judge.title} tells from real test images {', '.join(parts)}.** Chance is 0.5; {judge.note}.{warning}"
 
 
@@ -80,17 +78,15 @@ def _pixels(in_pixels: pd.DataFrame) -> str:
     def cell(name: str, metric: str) -> str:
         return number("", *in_pixels.loc[(name, ALL, metric), ["estimate", "low", "high"]], digits=2)
 
-    sets = in_pixels.index.unique("set")
-    others = {FLOOR: "real train images"} | (
-        {RECONSTRUCTED: "reconstructed real ones"} if RECONSTRUCTED in sets else {}
-    )
     borders, detail = (
-        f"{cell('adapter', metric)} ({', '.join(f'{text} {cell(name, metric)}' for name, text in others.items())})"
+        f"{cell('adapter', metric)} (real train images {cell(FLOOR, metric)}, real images through the autoencoder and "
+        f"back {cell(RECONSTRUCTED, metric)})"
         for metric in (pixels.BORDERS, pixels.DETAIL)
     )
     return (
-        f"In the adapter's pixels, steps across the borders of the autoencoder's blocks have {borders} times the energy "
-        f"of other steps, and power from {BANDS[pixels.FINE][0]:g} cycles/px on is {detail} of that of real test images."
+        "In pixels, the energy of steps across the borders of the autoencoder's blocks, over that of other steps, is "
+        f"{borders} in the adapter's images; their power from {BANDS[pixels.FINE][0]:g} cycles/px on, over that of "
+        f"real test images, is {detail}."
     )
 
 
