@@ -7,6 +7,7 @@ from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.report import tables
 
 TOO_SMALL = "n too small"
+BOUNDS = ["estimate", "low", "high"]
 NAMES = {"base": "base", "adapter": "adapter", FLOOR: "real"}  # the sets that every table compares
 SPLITS = {FLOOR: "real (train)", REFERENCE: "real (test)"}
 PROMPTS = {

@@ -9,7 +9,7 @@ from p2d_lib.fidelity import pixels
 from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED, WORSENED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import BOUNDS, TOO_SMALL, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.instruments.pixel_statistics import BANDS
@@ -39,7 +39,7 @@ def findings(
     of_judge = measured.loc[eyes[0].title]
     against_base = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
     changes = "; ".join(_change(row, of_judge) for row in against_base.itertuples())
-    lines = [_realism(eyes[0], tests), _floor(eyes[0], of_judge), _pixels(in_pixels)]
+    lines = [_realism(eyes[0], tests), _floor(eyes[0], of_judge), _pixels(in_pixels), _variety(of_judge)]
     lines += [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(of_judge)]
     lines += [_baselines(tests, chosen, of_judge)] if len(chosen.generators) > 2 or chosen.too_few else []
     lines += [_prompts(tests, aligned)]
@@ -54,39 +54,55 @@ def _realism(judge: Eye, tests: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     parts = [
-        f"{SETS[row.first]} with an AUC of {row.estimate:.3f} (Holm p {tables.p_value(row.holm, '= ')}: "
+        f"{SETS[row.first]} with {row.estimate:.3f} (Holm p {tables.p_value(row.holm, '= ')}: "
         f"{'they differ' if row.holm <= LEVEL else 'no difference is shown'})"
         for row in rows.itertuples()
     ]
-    warning = "" if judge.independent else " It is no judge of realism: it knows images of this run."
-    return f"**{judge.title} tells from real test images {', '.join(parts)}.** Chance is 0.5; {judge.note}.{warning}"
+    who = judge.title if judge.independent else f"{judge.title}, which is no judge of realism,"
+    return (
+        f"**By AUC, {who} tells from real test images {', '.join(parts)}.** Chance is 0.5. About {judge.title}: "
+        f"{judge.note}."
+    )
 
 
 def _floor(judge: Eye, measured: pd.DataFrame) -> str:
-    score = measured["estimate"].xs((ALL, "frechet"), level=("dx", "metric"))
-    times = score / score[FLOOR]
+    scores = measured["estimate"].xs(ALL, level="dx").unstack("metric")
+    frechet, area = scores["frechet"], scores.at[RECONSTRUCTED, "auc"]
+    times = frechet / frechet[FLOOR]
     return (
-        f"In the features of {judge.title}, the Fréchet distance of the adapter's images to real test images is "
-        f"{number('frechet', score['adapter'])}, {times['adapter']:.1f} times the floor at equal n "
-        f"({number('frechet', score[FLOOR])}); the base's images lie at {times['base']:.1f} times."
+        "In its features, the Fréchet distance of the adapter's images to real test images is "
+        f"{number('frechet', frechet['adapter'])}, {times['adapter']:.1f} times the floor at equal n "
+        f"({number('frechet', frechet[FLOOR])}); the base's images lie at {times['base']:.1f} times. Real images that "
+        f"only went through the autoencoder and back lie at {times[RECONSTRUCTED]:.1f} times, with an AUC of "
+        f"{number('auc', area)}: no denoiser can be expected to do better."
     )
+
+
+def _variety(measured: pd.DataFrame) -> str:
+    """Whether the adapter's images vary as real ones do, by the measures of it that no control misleads."""
+    of_all, omitted = measured.xs(ALL, level="dx"), misled(measured)
+    parts = [
+        f"{MEASURES[metric].plain} {number(metric, *of_all.loc[('adapter', metric), BOUNDS])} (real train images "
+        f"{number(metric, of_all.at[(FLOOR, metric), 'estimate'])})"
+        for metric in ("vendi", "recall", "coverage")
+        if metric not in omitted
+    ]
+    return f"Variety of the adapter's images: {', '.join(parts)}." if parts else ""
 
 
 def _pixels(in_pixels: pd.DataFrame) -> str:
     """Borders of blocks and fine detail of the adapter's images, of reconstructed and of real ones."""
+    of_all = in_pixels.xs(ALL, level="dx")
 
-    def cell(name: str, metric: str) -> str:
-        return number("", *in_pixels.loc[(name, ALL, metric), ["estimate", "low", "high"]], digits=2)
+    def cells(metric: str) -> str:
+        others = {FLOOR: "real train images", RECONSTRUCTED: "reconstructed ones"}
+        text = ", ".join(f"{who} {of_all.at[(name, metric), 'estimate']:.2f}" for name, who in others.items())
+        return f"{number('', *of_all.loc[('adapter', metric), BOUNDS], digits=2)} ({text})"
 
-    borders, detail = (
-        f"{cell('adapter', metric)} (real train images {cell(FLOOR, metric)}, real images through the autoencoder and "
-        f"back {cell(RECONSTRUCTED, metric)})"
-        for metric in (pixels.BORDERS, pixels.DETAIL)
-    )
     return (
-        "In pixels, the energy of steps across the borders of the autoencoder's blocks, over that of other steps, is "
-        f"{borders} in the adapter's images; their power from {BANDS[pixels.FINE][0]:g} cycles/px on, over that of "
-        f"real test images, is {detail}."
+        "In pixels: in the adapter's images the energy of steps across the borders of the autoencoder's blocks, over "
+        f"that of other steps, is {cells(pixels.BORDERS)}; power from {BANDS[pixels.FINE][0]:g} cycles/px on, over "
+        f"that of real test images, is {cells(pixels.DETAIL)}."
     )
 
 
@@ -96,13 +112,15 @@ def _other_eye(eye: Eye, measured: pd.DataFrame) -> str:
     times = scores["frechet"] / scores.at[FLOOR, "frechet"]
     areas = ", ".join(f"{text} {number('auc', scores.at[name, 'auc'])}" for name, text in SETS.items())
     return (
-        f"{eye.title}, without a verdict: AUC against real test images {areas}; Fréchet distance "
+        f"{eye.title}, of which no verdict is made: AUC against real test images {areas}; Fréchet distance "
         f"{times['adapter']:.1f} (adapter) and {times['base']:.1f} (base) times the floor. About it: {eye.note}."
     )
 
 
 def _omitted(eye: str, measured: pd.DataFrame) -> str:
-    scores = "; ".join(f"{metric} gives {name} {score:.2f}" for metric, (name, score) in misled(measured).items())
+    scores = "; ".join(
+        f"{MEASURES[metric].plain} gives {name} {score:.2f}" for metric, (name, score) in misled(measured).items()
+    )
     why = "because a senseless control scores at least half as well as real images"
     return f"Not printed for {eye}, {why}: {scores}." if scores else ""
 

@@ -19,7 +19,7 @@ def generators_table(
     first, rows = measured.index[0][0], []
     holm = tests[(tests["measure"] == "frechet") & (tests["dx"] == ALL)].set_index("second")["holm"]
     for eye in measured.index.unique("eye"):
-        scores = measured.loc[eye, "estimate"].xs(ALL, level="dx").unstack("metric")
+        scores = measured["estimate"].xs((eye, ALL), level=("eye", "dx")).unstack("metric")
         omitted = misled(measured.loc[eye])
         for name in (*chosen.generators, FLOOR, *SENSELESS):
             of_set = aligned.get(REFERENCE if name == FLOOR else name) if eye == first else None
