@@ -29,6 +29,9 @@ HEADS = {
     "own_prompt": "cosine, own prompt ↑",
     "other_prompts": "cosine, other prompts",
     "wins": "own prompt fits better ↑",
+    "r_precision": "R-precision ↑",
+    "r_same_class": "R-precision, prompts shuffled within classes",
+    "r_shuffled": "R-precision, prompts shuffled",
 }
 NAMES = {"base": "base", "adapter": "adapter", FLOOR: "real"}
 DIGITS = {"frechet": 1, "kid": 2}
