@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.sample import accept, measure, obedience, report
+from p2d_lib.instruments import obedience
+from p2d_lib.sample import accept, measure, report
 from p2d_lib.vocabulary import DX, FEATURES
 
 N = 84

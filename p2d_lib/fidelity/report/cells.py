@@ -14,6 +14,9 @@ PROMPTS = {
     "own_prompt": "cosine, own prompt ↑",
     "other_prompts": "cosine, other prompts",
     "wins": "own prompt fits better ↑",
+    "r_precision": "R-precision ↑",
+    "r_same_class": "R-precision, prompts shuffled within classes",
+    "r_shuffled": "R-precision, prompts shuffled",
 }
 
 

@@ -1,7 +1,7 @@
 """Whether images obey their prompts: the scores asked for against what a network trained on real images reads.
 
-The network (the scout) was trained on real train images alone, so it knows nothing of the generator. How well it reads
-real images of other lesions, by the same measure, is the most that synthetic ones can reach.
+A network that was trained on real images alone knows nothing of the generator. How well it reads real images of other
+lesions, by the same measure, is the most that synthetic ones can reach.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def agreement(
 
     prompts (n,): images of one prompt are resampled together; the words do not matter. dx (n,): the class asked for.
     requested: the scores asked for, n rows with a column per attribute, NaN where the prompt says nothing. p (n, 7),
-    features (n, 22): what the network reads in each image (`classifiers.predict`). attributes: of the vocabulary.
+    features (n, 22): what the network reads in each image. attributes: of the vocabulary.
     Columns attribute, measure, n, estimate, low, high, chance:
 
     - "class": the share of images whose most probable class is the one asked for; chance is 1/7.
