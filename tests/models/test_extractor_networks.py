@@ -43,6 +43,15 @@ def test_the_features_of_efficientnet_lead_to_its_own_probabilities():
     np.testing.assert_allclose(extractor.probabilities(features), expected, atol=1e-5)
 
 
+def test_folded_normalisation_changes_no_feature():
+    network = efficientnet.build("efficientnet_lite0")
+    network.reset_classifier(0)
+    with torch.inference_mode():
+        expected = network(efficientnet.pixels(IMAGES, 224))
+    np.testing.assert_allclose(Extractor("efficientnet_lite0", CPU)(IMAGES), expected, atol=1e-4)
+    assert not any("BatchNorm" in type(part).__name__ for part in efficientnet.fused(network).modules())
+
+
 class _Pooled(torch.nn.Module):
     """Stands for Inception: scripted, with `layers`, which repeats the channels' means, and `output`."""
 

@@ -32,6 +32,7 @@ def kind(name: str, folder: Path | None = None) -> Kind:
         resize=ANTIALIASED,
         dimension=_network(stored, pretrained=False).num_features,
         load=lambda device: _load(stored, device),
+        batch_on_cpu=4,
     )
 
 
