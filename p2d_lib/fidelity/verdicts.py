@@ -7,7 +7,7 @@ import pandas as pd
 
 from p2d_lib.fidelity import alignment
 from p2d_lib.fidelity.alignment import Alignment
-from p2d_lib.fidelity.compare import ALL
+from p2d_lib.fidelity.measures import ALL
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.instruments import multiplicity, paired_tests, two_sample
 from p2d_lib.seeds import derive
