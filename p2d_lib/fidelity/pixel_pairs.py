@@ -23,7 +23,7 @@ from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
 WINDOW = 7  # px a side of SSIM's uniform window, the default of scikit-image
-PAIRS = 30  # of each class: more take minutes at 512 px and say no more
+PAIRS = 20  # of each class: more take minutes at 512 px and say no more
 SCORES = ("ssim", "psnr", "mse")
 RANDOM, NEAREST, SAME = "random", "nearest", "same image"  # how pairs are made
 SHOWN_CONTROLS = ("blurred", "flat colour", "noise")
