@@ -6,6 +6,7 @@ from p2d_lib.fidelity.report.family import tests_table
 from p2d_lib.fidelity.report.findings import findings
 from p2d_lib.fidelity.report.generators import floors_table, generators_table
 from p2d_lib.fidelity.report.overall import grid_figure, overall_table, prompts_table, scale_figure
+from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, scale_table
 from p2d_lib.fidelity.report.realism import realism_figure, realism_table
 
 __all__ = [
@@ -15,11 +16,14 @@ __all__ = [
     "findings",
     "floors_table",
     "generators_table",
+    "glide_table",
     "grid_figure",
     "overall_table",
+    "pairs_finding",
     "prompts_table",
     "realism_figure",
     "realism_table",
     "scale_figure",
+    "scale_table",
     "tests_table",
 ]

@@ -15,8 +15,8 @@ PROMPTS = {
     "other_prompts": "cosine, other prompts",
     "wins": "own prompt fits better ↑",
     "r_precision": "R-precision ↑",
-    "r_same_class": "R-precision, prompts shuffled within classes",
-    "r_shuffled": "R-precision, prompts shuffled",
+    "r_same_class": "prompts shuffled within classes",
+    "r_shuffled": "prompts shuffled",
 }
 
 
