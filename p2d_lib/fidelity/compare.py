@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 from p2d_lib import images as pictures
 from p2d_lib.fidelity.controls import CONTROLS, Control
-from p2d_lib.fidelity.measures import ALL, MEASURES, of_group, values
+from p2d_lib.fidelity.measures import ALL, MEASURES, coordinates, of_group, values
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
+
+BY_CLASS = ("adapter", "base", FLOOR)  # the sets that are also compared class by class
 
 
 def side(run: Run, chosen: Sets) -> int:
@@ -80,15 +82,15 @@ def reduced(images: np.ndarray, px: int) -> np.ndarray:
 def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, min_n: int) -> pd.DataFrame:
     """Every measure of every set beside the real test images, by each eye, with its 95 % jackknife interval.
 
-    features: by eye and set, (n, d); row i of all sets is of class dx[i] (n,). Index eye (in the order given), set, dx
-    ("all": classes pooled) and metric; columns n, estimate, low, high. NaN where a class has fewer than min_n images,
-    or fewer than the interval of a measure needs, so that no number is read.
+    features: by eye and set, (n, d); row i of all sets is of class dx[i]. Index eye (in the order given), set, dx
+    ("all": classes pooled; single classes of BY_CLASS alone) and metric; columns n, estimate, low, high. NaN where a
+    class has fewer than min_n images, or fewer than the interval of a measure needs, so that no number is read.
     """
     rows = []
     for (eye, of_eye), group in product(features.items(), (*dict.fromkeys(dx), ALL)):
         members, names = np.flatnonzero((dx == group) | (group == ALL)), of_group(group)
         enough = len(members) >= (min_n if group != ALL else 2)
-        for name in (name for name in of_eye if name != REFERENCE):
+        for name in (name for name in of_eye if name in BY_CLASS or (group == ALL and name != REFERENCE)):
             pair = of_eye[REFERENCE][members], of_eye[name][members]
             estimates = _estimates(*pair, names) if enough else np.full((len(names), 3), np.nan)
             rows += [
@@ -101,6 +103,11 @@ def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, m
 
 def _estimates(real: np.ndarray, other: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Estimate, low and high of each measure, (k, 3); NaN where one cannot be computed."""
-    estimates = jackknife(lambda rows: values(real[rows], other[rows], names), len(real))
+    spanned = coordinates(real, other)
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        return values((real[rows], other[rows]), (spanned[0][rows], spanned[1][rows]), names)
+
+    estimates = jackknife(statistic, len(real))
     table = np.stack([estimates.estimate, estimates.low, estimates.high], axis=1)
     return np.where(np.isnan(table).any(axis=1, keepdims=True), np.nan, table)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from p2d_lib.fidelity.controls import SENSELESS
 from p2d_lib.fidelity.sets import FLOOR
-from p2d_lib.instruments import distances, two_sample
+from p2d_lib.instruments import distances, extrapolation, two_sample
+from p2d_lib.instruments.extrapolation import COMPONENTS, ROWS_A_COMPONENT
 from p2d_lib.instruments.mmd import cmmd
 from p2d_lib.instruments.vendi import vendi
 
@@ -39,6 +40,14 @@ class Measure(NamedTuple):
 
 MEASURES = {
     "frechet": Measure("Fréchet distance ↓", np.inf, digits=1),
+    "frechet_at_infinity": Measure(
+        f"Fréchet distance at infinite n, {COMPONENTS} components ↓",
+        np.inf,
+        low=-np.inf,
+        needs=COMPONENTS * ROWS_A_COMPONENT,
+        digits=1,
+        by_class=False,
+    ),
     "kid": Measure("KID ↓", np.inf, low=-np.inf),
     "cmmd": Measure("CMMD ↓", np.inf, low=-np.inf, digits=2, by_class=False),
     "auc": Measure("AUC against real ↓", 1.0, high=1.0, needs=2 * two_sample.FOLDS),
@@ -55,30 +64,51 @@ def of_group(group: str) -> tuple[str, ...]:
     return tuple(name for name, measure in MEASURES.items() if measure.by_class or group == ALL)
 
 
-def values(real: np.ndarray, other: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """The measures `names` between features (n, d) of real and of other images: float64 (k,), NaN below their n."""
-    computed = {}
-    for name in names:
-        if name in computed or len(real) < MEASURES[name].needs:
-            continue
-        if name in ("precision", "recall", "density", "coverage"):
-            computed |= distances.prdc(real, other)
-        else:
-            computed[name] = _SINGLE[name](real, other)
+def coordinates(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both (n, d) in an orthonormal basis of the space that they span, (n, k) each with k at most 2 n.
+
+    Lengths, distances and angles stay what they are, so a measure that rests on these alone is computed faster in them.
+    """
+    pooled = np.vstack([real, other]).astype(np.float64)
+    if pooled.shape[1] > len(pooled):
+        pooled = np.linalg.qr(pooled.T, mode="r").T
+    return pooled[: len(real)], pooled[len(real) :]
+
+
+def values(
+    features: tuple[np.ndarray, np.ndarray], spanned: tuple[np.ndarray, np.ndarray], names: Sequence[str]
+) -> np.ndarray:
+    """The measures `names` of a real and another set of images: float64 (k,), NaN below the n that a measure needs.
+
+    features: both sets, (n, d) each. spanned: their `coordinates`.
+    """
+    computed, n = {}, len(features[0])
+    for name in (name for name in names if n >= MEASURES[name].needs):
+        if name in _OF_FEATURES:
+            computed[name] = _OF_FEATURES[name](*features)
+        elif name in _OF_DISTANCES:
+            computed[name] = _OF_DISTANCES[name](*spanned)
+        elif name not in computed:
+            computed |= distances.prdc(*spanned)
     return np.array([computed.get(name, np.nan) for name in names])
 
 
-def relative_vendi(real: np.ndarray, other: np.ndarray) -> float:
+def _relative_vendi(real: np.ndarray, other: np.ndarray) -> float:
     """Variety within the other images (n, d) over that within as many real ones: below 1, they are more alike."""
     return vendi(other) / vendi(real)
 
 
-_SINGLE = {
+def _frechet_at_infinity(real: np.ndarray, other: np.ndarray) -> float:
+    """`extrapolation.frechet_at_infinity` in the leading principal components of both sets, (n, d) each."""
+    return extrapolation.frechet_at_infinity(*extrapolation.principal(real, other))
+
+
+_OF_FEATURES = {"kid": distances.kid, "auc": two_sample.auc}  # d or the single features matter
+_OF_DISTANCES = {
     "frechet": distances.frechet,
-    "kid": distances.kid,
+    "frechet_at_infinity": _frechet_at_infinity,
     "cmmd": cmmd,
-    "auc": two_sample.auc,
-    "vendi": relative_vendi,
+    "vendi": _relative_vendi,
 }
 
 

@@ -9,7 +9,7 @@ from small_sets import CLASSES, eye, lesion
 
 from p2d_lib.fidelity import compare
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
-from p2d_lib.fidelity.measures import MEASURES, misled
+from p2d_lib.fidelity.measures import MEASURES, coordinates, misled, values
 from p2d_lib.fidelity.sets import Sets
 
 DX = np.repeat(["mel", "nv"], 30)
@@ -93,6 +93,17 @@ def test_each_eye_has_its_own_rows_in_the_order_given():
     table = compare.measured({"b": first, "a": second}, DX, 10)
     assert table.index.unique("eye").tolist() == ["b", "a"]
     assert all(table.loc[eye].sort_index().equals(measured(sets)) for eye, sets in (("b", first), ("a", second)))
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 200), (40, 12)])
+def test_coordinates_keep_every_length_distance_and_angle_and_every_measure(n, d):
+    rng = np.random.default_rng(d)
+    real, other = rng.normal(1, 1, (n, d)), rng.normal(1.3, 1.2, (n, d))
+    a, b = coordinates(real, other)
+    assert a.shape[1] == min(d, 2 * n)
+    np.testing.assert_allclose(a @ b.T, real @ other.T, atol=1e-9)
+    names = [name for name, measure in MEASURES.items() if measure.needs <= n]
+    np.testing.assert_allclose(values((real, other), (a, b), names), values((real, other), (real, other), names))
 
 
 @pytest.fixture
