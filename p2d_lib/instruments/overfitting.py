@@ -18,12 +18,12 @@ from p2d_lib.instruments.paired_tests import PERMUTATIONS
 class Overfitting(NamedTuple):
     """What `overfitting` measures.
 
-    pull: -1..1, how much nearer synthetic images lie to train images than exchanged labels would have it; below 0
-    nearer. share: 0..1, synthetic images whose nearest real image is a train image. expected: that share without
-    copying. p: one-sided p-value of no copying, at least 1 / (1 + permutations).
+    difference: -1..1, the statistic less its mean under exchanged labels; below 0 synthetic images lie nearer to train
+    images than to unseen ones. share: 0..1, synthetic images whose nearest real image is a train image. expected: 0..1,
+    that share without copying. p: one-sided p-value of no copying, at least 1 / (1 + permutations).
     """
 
-    pull: float
+    difference: float
     share: float
     expected: float
     p: float

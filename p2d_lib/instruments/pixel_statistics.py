@@ -1,8 +1,9 @@
 """What pixels say without any network: power by spatial frequency, and steps at the borders of blocks.
 
 A decoder that blurs lacks power at high frequencies; one that works on a coarse grid leaves steps where its cells meet.
-Dzanic, Shah, Witherden, NeurIPS 2020 (arXiv 1911.06465) show the first for many generators; the second is the blocking
-measure of JPEG (Wang, Bovik, Evans, ICIP 2000). Values are per image, so that intervals can go over images.
+Dzanic, Shah, Witherden, NeurIPS 2020 (arXiv 1911.06465), show differences at high frequencies for many generators;
+Wang, Sheikh, Bovik, ICIP 2002, measure the blocks of JPEG by the steps at their borders. Values are per image, so that
+intervals can go over images.
 """
 
 import numpy as np

@@ -63,20 +63,20 @@ def test_a_generator_that_copies_nothing_is_called_at_the_nominal_rate_whatever_
 @pytest.mark.parametrize("d", [128, 1280])
 def test_copies_are_called_whatever_the_quality_even_if_only_one_image_in_ten_is_one(generator, d):
     results = [outcome(generator, seed, d=d) for seed in range(3)]
-    assert all(result.p <= 0.05 and result.pull < 0 for result in results), results
+    assert all(result.p <= 0.05 and result.difference < 0 for result in results), results
     if generator in (noisy_copies, blurred_copies):
         assert all(result.share > 0.9 for result in results)
 
 
-def test_the_pull_grows_with_the_share_of_copies():
+def test_the_difference_grows_with_the_share_of_copies():
     rng = np.random.default_rng(0)
     (train, dx), (unseen, _), (fresh, _) = (law(100, 128, rng) for _ in range(3))
     order = rng.permutation(100)
-    pulls = []
+    differences = []
     for share in (0, 0.1, 0.3, 1):
         made = np.where((order < share * 100)[:, None], train, fresh)
-        pulls.append(overfitting((train, dx), (unseen, dx), (made, dx), 99).pull)
-    assert pulls == sorted(pulls, reverse=True) and pulls[-1] == pytest.approx(-1, abs=0.05)
+        differences.append(overfitting((train, dx), (unseen, dx), (made, dx), 99).difference)
+    assert differences == sorted(differences, reverse=True) and differences[-1] == pytest.approx(-1, abs=0.05)
 
 
 def test_distance_to_train_images_alone_would_call_blur_a_copy():
