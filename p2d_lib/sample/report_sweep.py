@@ -47,6 +47,21 @@ def sweep_figure(points: pd.DataFrame, eye: str) -> Figure:
     return figure
 
 
+def sweep_finding(points: pd.DataFrame, eye: str) -> str:
+    """Which point of the sweep is nearest to real images by the eye, which by the scout, and if it reaches them."""
+    swept, floor = points[points["steps"].notna()], points.set_index("images").loc[FLOOR]
+    best, of_scout = (swept.loc[swept[measure].idxmin()] for measure in ("kid", "kid_scout"))
+    of_best, of_real = (tables.interval(row["kid"], row["kid_low"], row["kid_high"]) for row in (best, floor))
+    as_near = int((swept["kid_low"] <= best["kid_high"]).sum()) - 1
+    reached = "reaches that" if best["kid_low"] <= floor["kid_high"] else "does not reach that"
+    return (
+        f"Of {len(swept)} points of the sweep, guidance {best['guidance']:g} with {best['steps']:.0f} steps is nearest "
+        f"to real val images by {eye} (KID {of_best}; {as_near} others have intervals that overlap); real train images "
+        f"have {of_real}: it {reached}. The scout would choose guidance {of_scout['guidance']:g} with "
+        f"{of_scout['steps']:.0f} steps."
+    )
+
+
 def _trade_off(axis: Axes, swept: pd.DataFrame) -> None:
     for colour, (_, line) in zip(figures.OKABE_ITO, swept.groupby("steps"), strict=False):
         axis.plot(line["class_read"], line["kid"], "o-", color=colour)

@@ -128,3 +128,8 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
     axes = report_sweep.sweep_figure(points, "eye").axes
     assert [len(axis.lines) for axis in axes] == [2] * 6
     assert max(axes[0].lines[0].get_ydata()) == 0.2 and {text.get_text() for text in axes[5].texts} == {"1", "5"}
+    text = report_sweep.sweep_finding(points, "eye")
+    assert "guidance 1 with 8 steps is nearest" in text and "3 others" in text and "it does not reach that" in text
+    points.loc[3, ["kid", "kid_low", "kid_high"]] = -0.01, -0.02, 0.01
+    text = report_sweep.sweep_finding(points, "eye")
+    assert "guidance 5 with 15 steps is nearest" in text and "0 others" in text and "it reaches that" in text

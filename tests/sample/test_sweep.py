@@ -76,7 +76,7 @@ def means(images):
     return np.hstack([pixels.mean((1, 2)), pixels.std((1, 2))])
 
 
-def test_kid_of_few_images_orders_planted_doses_and_has_no_bias():
+def test_kid_of_few_images_orders_planted_doses_and_calls_equal_laws_no_farther_than_0():
     rng, law = np.random.default_rng(0), np.linspace(0.2, 0.8, 7)
 
     def images(shift=0.0, n=4):
@@ -86,8 +86,9 @@ def test_kid_of_few_images_orders_planted_doses_and_has_no_bias():
     values = np.array([
         [sweep._kid(means(images(n=5)), means(images(dose)))["kid"] for dose in (0, 0.1, 0.2)] for _ in range(60)
     ])  # fmt: skip
-    assert abs(values[:, 0].mean()) < 2.5 * values[:, 0].std() / 60**0.5, "unbiased at n = 28"
-    assert (values[:, 1] < values[:, 2]).mean() > 0.95 and (values[:, 0] < values[:, 2]).mean() > 0.95
+    none, small = values[:, 0].mean(), values[:, 1].mean()
+    assert -0.5 * small < none <= 0, "not above 0 at n = 28, and a little below, as classes are balanced"
+    assert (values[:, 1] < values[:, 2]).mean() > 0.95 and (values[:, 0] < values[:, 1]).mean() > 0.95
 
 
 def test_real_images_of_a_sweep_are_balanced_and_of_different_lesions():
