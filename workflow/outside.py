@@ -25,7 +25,11 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     Of a raw set the metadata tables count, not its thousands of images: after an exchange of images use --from 01_prep.
     """
     named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
-    named += [name.removeprefix(CLIP) for name in parameters.get("extractors", ()) if name.startswith(CLIP)]
+    named += [
+        name.removeprefix(CLIP)
+        for name in (*parameters.get("extractors", ()), parameters.get("sweep_extractor", ""))
+        if name.startswith(CLIP)
+    ]
     paths = [Path(name) for name in named if name and Path(name).is_absolute()]
     if notebook == "01_prep" and parameters["source"] != "phantom":
         paths += _raw_tables(parameters)

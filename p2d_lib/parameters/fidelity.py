@@ -21,10 +21,13 @@ def _extractor(name: str) -> str:
     return name
 
 
+ExtractorName = Annotated[str, AfterValidator(_extractor)]
+
+
 class Fidelity(Notebook):
     BY_MODEL: ClassVar = ("extractors",)
 
-    extractors: Annotated[list[Annotated[str, AfterValidator(_extractor)]], Field(min_length=1), Distinct] = Field(
+    extractors: Annotated[list[ExtractorName], Field(min_length=1), Distinct] = Field(
         ["efficientnet_lite0", "scout"],
         description="Networks whose features are compared; verdicts come from the first one.",
     )

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from p2d_lib.parameters.fidelity import ExtractorName
 from p2d_lib.parameters.types import NoiseInterval, Notebook, ShareBelow1
 
 GuidanceScale = Annotated[float, Field(ge=0, le=30)]
@@ -65,6 +66,9 @@ class Sample(Notebook):
     )
     sweep_steps: Annotated[list[PositiveInt], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
     sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
+    sweep_extractor: ExtractorName = Field(
+        "efficientnet_lite0", description="Independent network whose features judge the sweep beside the scout."
+    )
 
     @model_validator(mode="after")
     def _shard_is_one_of_n(self):

@@ -6,5 +6,5 @@ measure    what scout and alignment model read in the images
 accept     which images are accepted, and the error rates of the check for copies; controls: copies made on purpose
 sweep      the effect of guidance and denoising steps
 pack       the accepted images as a folder and as tars
-report     tables, figures and findings
+report     tables, figures and findings; report_sweep: those of the sweep
 """

@@ -1,7 +1,15 @@
-"""The effect of guidance and denoising steps: the same prompts and noise at each of several settings."""
+"""The effect of guidance and denoising steps: the same prompts and noise at each of several settings.
+
+Few images are sampled at each point, so the distance to real images is KID, which at any n is about 0 for equal
+laws (a little below, since classes are balanced).
+Simulated on the phantom with EfficientNet-Lite0 (4 images of each class, real images blurred more and more): KID orders
+a blur of 0.6 px and none in 99 % of the cases and one of 0.4 px in 70 %; the Fréchet distance, whose bias at this n is
+thirty times its spread, calls the images blurred by 0.4 px the better ones in 85 %; the AUC is at its end for all
+generators.
+"""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -9,10 +17,12 @@ import pandas as pd
 import torch
 
 from p2d_lib.instruments import distances
+from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.models import classifiers, clip, sampling
 from p2d_lib.vocabulary import DX
 
-NOISE = "uniform noise"
+NOISE, FLOOR = "uniform noise", "real (train)"
+REFERENCE = 20  # real images of each class, or as many as the rarest class has
 
 
 def sweep(
@@ -35,35 +45,57 @@ def sweep(
         yield {"guidance": float(scale), "steps": int(count), "seconds": seconds}, sampled
 
 
+def balanced(cases: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:
+    """As many cases of each class as the rarest has lesions, at most per_class; one image of a lesion."""
+    lesions = cases.sample(frac=1, random_state=seed % 2**32).drop_duplicates("lesion_id")
+    return lesions.groupby("dx").head(min(per_class, int(lesions["dx"].value_counts().min())))
+
+
 def points(
     sampled: Iterator[tuple[dict, np.ndarray]],
     rows: pd.DataFrame,
     reference: np.ndarray,
+    floor: np.ndarray,
+    eye: Callable[[np.ndarray], np.ndarray],
     scout: classifiers.Classifier,
     aligner: clip.Clip,
     device: torch.device,
     seed: int,
 ) -> pd.DataFrame:
-    """Each point of a sweep in numbers, and uniform noise by the same measures, as the bad end of their scales.
+    """Each point of a sweep in numbers, real images and uniform noise by the same measures, as the ends of the scales.
 
-    sampled: of `sweep`, an image for each of `rows` (dx, prompt) at each point. reference: the scout's embeddings of
-    real images, (m, d). Columns images ("adapter" or NOISE), guidance, steps, seconds (NaN for noise), frechet (squared
-    Fréchet distance of the scout's embeddings to the reference), class_read (share of images whose most probable class
-    is the one asked for), alignment (mean cosine with the prompts).
+    sampled: of `sweep`, an image for each of `rows` (dx, prompt) at each point. reference, floor: real images, uint8
+    (m, s, s, 3): those that all are compared with, and others that show what real images get. eye: an independent
+    extractor. Columns images ("adapter", FLOOR or NOISE), guidance, steps, seconds (NaN for the ends), kid by the eye
+    with its 95 % jackknife interval over images (kid_low, kid_high), kid_scout by the scout's embeddings, class_read
+    (share of images whose most probable class, by the scout, is the one asked for), alignment (mean cosine with the
+    prompts); the last three are NaN for FLOOR, which the scout has seen.
     """
-    records = []
-    noise = None
+    of_eye = eye(reference)
+    of_scout = classifiers.predict(scout, reference, device)["embedding"]
+    records, noise = [], None
     for point, pixels in sampled:
-        records.append({"images": "adapter", **point, **_scores(pixels, rows, reference, scout, aligner, device)})
+        scores = _by_scout(pixels, rows, of_scout, scout, device) | _alignment(aligner, pixels, rows)
+        records.append({"images": "adapter", **point, **_kid(of_eye, eye(pixels)), **scores})
         noise = np.random.default_rng(seed).integers(0, 256, pixels.shape, np.uint8)
-    records.append({"images": NOISE, **_scores(noise, rows, reference, scout, aligner, device)})
+    records.append({"images": FLOOR, **_kid(of_eye, eye(floor))})
+    scores = _by_scout(noise, rows, of_scout, scout, device) | _alignment(aligner, noise, rows)
+    records.append({"images": NOISE, **_kid(of_eye, eye(noise)), **scores})
     return pd.DataFrame(records)
 
 
-def _scores(pixels, rows, reference, scout, aligner, device) -> dict[str, float]:
+def _kid(reference: np.ndarray, features: np.ndarray) -> dict[str, float]:
+    estimates = jackknife(lambda rows: np.array([distances.kid(reference, features[rows])]), len(features))
+    return dict(zip(("kid", "kid_low", "kid_high"), (float(value[0]) for value in estimates[:3]), strict=True))
+
+
+def _by_scout(pixels, rows, reference, scout, device) -> dict[str, float]:
     predictions = classifiers.predict(scout, pixels, device)
     return {
-        "frechet": float(distances.frechet(reference, predictions["embedding"])),
+        "kid_scout": distances.kid(reference, predictions["embedding"]),
         "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == rows["dx"].to_numpy()).mean()),
-        "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
     }
+
+
+def _alignment(aligner, pixels, rows) -> dict[str, float]:
+    return {"alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean())}
