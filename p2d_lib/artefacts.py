@@ -63,6 +63,7 @@ READS = {
         "descriptions",
         "synthetic",
         "synthetic_images",
+        "base",
         "baselines",
         "scout",
         "alignment",

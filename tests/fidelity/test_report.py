@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.fidelity import alignment, compare, pixels, report, verdicts
+from p2d_lib.fidelity import alignment, compare, copying, pixels, report, verdicts
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.report.cells import number
 from p2d_lib.fidelity.sets import Sets
@@ -38,7 +38,8 @@ def analysed(adapter=0.2, outliers=False, too_few=()):
     statistics = {name: 1 + rng[-3].random((len(DX), 9)) for name in features}
     statistics["adapter"][:, 3:5] /= 10  # power from 0.2 cycles/px on
     in_pixels = pixels.measured(statistics, DX, 10)
-    tests = verdicts.family(features, features, aligned, DX, ["cascade"], 10, 0)
+    copied = pd.DataFrame([("adapter", 68, 0.0, 0.5, 0.5, 0.4)], columns=list(copying.COLUMNS))
+    tests = verdicts.family(features, features, aligned, DX, copied, ["cascade"], 10, 0)
     return compare.measured(both, DX, 10), in_pixels, aligned, tests, chosen
 
 
@@ -189,7 +190,7 @@ def test_the_figure_has_a_line_for_each_class_and_says_which_are_too_small():
     assert [text.get_text() for text in figure.axes[0].texts] == [report.TOO_SMALL]
 
 
-@pytest.mark.parametrize("measure", ["frechet", "kid", "auc", "wins"])
+@pytest.mark.parametrize("measure", ["frechet", "kid", "auc", "wins", "copying"])
 def test_every_hypothesis_stands_in_the_table_of_tests(measure):
     tests = analysed()[3]
     table = report.tests_table(tests)

@@ -2,6 +2,7 @@
 
 from p2d_lib.fidelity.report.cells import TOO_SMALL
 from p2d_lib.fidelity.report.classes import classes_table, distances_figure
+from p2d_lib.fidelity.report.copying import copying_finding, copying_table
 from p2d_lib.fidelity.report.family import tests_table
 from p2d_lib.fidelity.report.findings import findings
 from p2d_lib.fidelity.report.generators import floors_table, generators_table
@@ -12,6 +13,8 @@ from p2d_lib.fidelity.report.realism import realism_figure, realism_table
 __all__ = [
     "TOO_SMALL",
     "classes_table",
+    "copying_finding",
+    "copying_table",
     "distances_figure",
     "findings",
     "floors_table",

@@ -11,6 +11,7 @@ HEADINGS = {
     "kid": "KID, difference",
     "auc": "AUC",
     "wins": "own prompt fits better",
+    "copying": "nearer to train than to unseen images",
 }
 
 
