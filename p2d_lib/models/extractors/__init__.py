@@ -71,12 +71,13 @@ class Extractor:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features of uint8 (n, h, w, 3): float32 (n, d). What the cache lacks is computed and added to it."""
         keys = [_key(image) for image in images]
-        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        known = self._known if self._cache else {}
+        new = {key: row for row, key in enumerate(keys) if key not in known}
         if new:
             computed = self._compute(images[list(new.values())])
-            self._known |= zip(new, computed, strict=True)
+            known |= zip(new, computed, strict=True)
             self._add(list(new), computed)
-        return np.stack([self._known[key] for key in keys])
+        return np.stack([known[key] for key in keys])
 
     def probabilities(self, features: np.ndarray) -> np.ndarray | None:
         """What the network's own last layer makes of its features (n, d): float32 (n, k), rows sum to 1.
