@@ -120,3 +120,5 @@ def test_one_flat_colour_is_no_copy_and_equal_arguments_give_equal_answers():
     flat = np.zeros_like(train)
     first, second = (overfitting((train, dx), (unseen, dx), (flat, dx), 99, seed=4) for _ in range(2))
     assert first == second and first.p > 0.05
+    same = [(np.ones((60, 16)), np.zeros(60))] * 3
+    assert overfitting(*same, 99)[::3] == (0, 1)  # all images equal: no difference, and nothing called

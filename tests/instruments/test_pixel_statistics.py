@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from p2d_lib.instruments.pixel_statistics import BANDS, band_power, border_ratio, step_energy
+from p2d_lib.instruments.pixel_statistics import BANDS, _rings, band_power, border_ratio, step_energy
 
 SIDE = 64
 
@@ -94,6 +94,15 @@ def test_blocks_and_jpeg_raise_the_energy_at_their_own_borders_by_dose():
     jpeg = [border_ratio(step_energy(recompressed(real, quality), 8))[0] for quality in (95, 50, 20, 5)]
     assert blocks == sorted(blocks) and blocks[1] > 1.1 and blocks[-1] > 2
     assert jpeg == sorted(jpeg) and jpeg[0] < 1.1 and jpeg[-1] > 1.5
+
+
+def test_steps_along_columns_count_as_steps_along_rows_do_and_no_frequency_lies_in_two_bands():
+    columns = 128 + 20 * (np.arange(SIDE) // 4 % 2)
+    stripes = to_bytes(np.broadcast_to(columns[None, None, :, None], (2, SIDE, SIDE, 3)))
+    energy = step_energy(stripes, 4)
+    np.testing.assert_allclose(step_energy(stripes.transpose(0, 2, 1, 3), 4), energy)
+    assert energy[0] == pytest.approx([20**2 / 2, 0, 0, 0])  # one of the two directions has a step of 20 at each border
+    assert _rings((40, 100)).sum(axis=0).max() == 1  # where 0.1 and 0.2 cycles/px are frequencies of the transform
 
 
 def test_a_grid_that_a_crop_has_moved_is_found_at_its_phase():
