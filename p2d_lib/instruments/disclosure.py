@@ -71,7 +71,9 @@ def attack_set(
     n = min(len(train) / sampling_fraction, len(held_out) / (1 - sampling_fraction), limit or np.inf)
     sizes = max(1, round(n * sampling_fraction)), max(1, round(n * (1 - sampling_fraction)))
     rng = np.random.default_rng([seed, 1])
-    return np.sort(np.concatenate([rng.permutation(side)[:k] for side, k in zip((train, held_out), sizes, strict=True)]))
+    return np.sort(
+        np.concatenate([rng.permutation(side)[:k] for side, k in zip((train, held_out), sizes, strict=True)])
+    )
 
 
 def membership(nearness: np.ndarray, is_train: np.ndarray, seed: int = 0) -> Membership:

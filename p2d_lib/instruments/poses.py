@@ -1,7 +1,7 @@
 """Pictures as vectors of low frequencies, seen in many poses: cropped, shifted, turned; all of it is linear algebra.
 
 A pose says which part of a picture is looked at. The vector of a posed picture is one matrix product, so thousands of
-pictures are compared in hundreds of poses in seconds, and the eight quarter turns and mirrorings cost nothing more: they
+pictures are compared in hundreds of poses in seconds. The eight quarter turns and mirrorings cost nothing more: they
 only change signs and exchange rows and columns of the coefficients.
 """
 
@@ -23,16 +23,14 @@ FLAT = 1.0  # weighted grey levels: a picture with less contrast resembles nothi
 _U, _V = (grid.ravel() for grid in np.mgrid[:WAVES, :WAVES])
 _LIGHT = np.flatnonzero((_U + _V < WAVES) & (_U + _V > 0))  # wave 0 is the mean, which white balance makes equal
 _TINT = np.flatnonzero((_U + _V < COLOUR_WAVES) & (_U + _V > 0))
-_KEYS = sorted(
-    [(plane, u, v) for plane, waves in enumerate((_LIGHT, _TINT, _TINT)) for u, v in zip(_U[waves], _V[waves], strict=True)],
-    key=lambda key: (key[1] % 2, key[2] % 2),
-)  # by parity, so that a parity is a slice
+_KEYS = [(k, u, v) for k, waves in enumerate((_LIGHT, _TINT, _TINT)) for u, v in zip(_U[waves], _V[waves], strict=True)]
+_KEYS.sort(key=lambda key: (key[1] % 2, key[2] % 2))  # by parity, so that a parity is a slice
 _WEIGHT = np.array([np.hypot(u, v) ** 0.5 * (COLOUR if plane else 1) for plane, u, v in _KEYS], np.float32)
 _ENDS = np.searchsorted([2 * (u % 2) + v % 2 for _, u, v in _KEYS], range(5))
 _PARITIES = [slice(*ends) for ends in pairwise(_ENDS)]
 _PLACES = [[k for k, key in enumerate(_KEYS) if key[0] == plane] for plane in range(3)]
 _TRANSPOSED = np.array([_KEYS.index((plane, v, u)) for plane, u, v in _KEYS])
-LIGHTNESS = np.array([plane == 0 for plane, _, _ in _KEYS], np.float32)  # 1 where a value of a vector is of lightness, else 0
+LIGHTNESS = np.array([plane == 0 for plane, _, _ in _KEYS], np.float32)  # 1: this value of a vector is of lightness
 
 
 class Pose(NamedTuple):
@@ -45,6 +43,9 @@ class Pose(NamedTuple):
     right: float = 0.0
 
 
+WHOLE = Pose()
+
+
 def grid(angles: Sequence[float], side: float, shifts: Sequence[float]) -> list[Pose]:
     """Poses of all angles and all pairs of shifts."""
     return [Pose(angle, side, *shift) for angle in angles for shift in product(shifts, repeat=2)]
@@ -53,8 +54,8 @@ def grid(angles: Sequence[float], side: float, shifts: Sequence[float]) -> list[
 COARSE = (  # finds the candidates
     *grid((0, 22.5, -22.5, 45), 1.0, (0,)),
     *grid((0,), 1.0, (-0.1, 0.1)),
-    *grid((0,), 0.78, (-0.11, 0, 0.11)),
-    *grid((0,), 0.87, (-0.06, 0.06)),
+    *grid((0,), 0.84, (-0.08, 0, 0.08)),
+    *grid((0,), 0.76, (-0.12, 0, 0.12)),
     *grid((22.5, -22.5, 45), 0.85, (0,)),
 )
 _TURNS = (9, 18, 27, 36, 45, -9, -18, -27, -36)
@@ -69,7 +70,7 @@ FINE = (  # compares each candidate
     *grid(_TURNS, 0.86, (-0.05, 0.05)),
 )
 OF_QUERY = (  # of the picture that is searched for: they lie between the poses of FINE
-    Pose(),
+    WHOLE,
     Pose(0, 0.96),
     *(Pose(0, 0.96, *shift) for shift in ((0.02, 0), (-0.02, 0), (0, 0.02), (0, -0.02))),
     Pose(4.5, 0.97),
@@ -80,7 +81,9 @@ def planes(images: np.ndarray) -> np.ndarray:
     """Lightness and two opponent colours at SIDE px, white-balanced: float32 (3, n, SIDE * SIDE) of uint8 (n, s, s, 3),
     s at least SIDE."""
     if images.shape[1] < SIDE or images.shape[1] != images.shape[2]:
-        raise ValueError(f"images of {images.shape[1]} x {images.shape[2]} px: squares of at least {SIDE} px are needed")
+        raise ValueError(
+            f"images of {images.shape[1]} x {images.shape[2]} px: squares from {SIDE} px on are needed"
+        )
     shrink = _area(images.shape[1])
     parts = [np.zeros((0, 3, SIDE, SIDE), np.float32)]
     parts += [shrink @ block @ shrink.T for block in opponent_planes(images, balanced=True, at_once=250)]
@@ -95,7 +98,7 @@ def _area(n: int) -> np.ndarray:
     return (np.diff(covered, axis=0) * SIDE / n).astype(np.float32)
 
 
-def vectors(pictures: np.ndarray, pose: Pose = Pose()) -> np.ndarray:
+def vectors(pictures: np.ndarray, pose: Pose = WHOLE) -> np.ndarray:
     """The weighted low frequencies of pictures in a pose: float32 (n, d) of `planes` (3, n, SIDE * SIDE)."""
     matrices = _matrices(pose)
     values = np.empty((pictures.shape[1], len(_KEYS)), np.float32)
