@@ -168,6 +168,27 @@ def test_prompts_have_a_row_for_each_set_real_images_first():
     assert table["own prompt fits better ↑"].str.contains(r"\[").all()
 
 
+def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance():
+    agreements = {
+        name: pd.DataFrame({
+            "attribute": ["class"], "n": 100, "estimate": share, "low": share - 0.1, "high": share + 0.1, "chance": 1 / 7
+        })
+        for name, share in {"test": 0.8, "adapter": 0.4, "base": 0.2}.items()
+    }  # fmt: skip
+    assert list(report.attributes_table(agreements)["images"]) == ["real (test)", "adapter", "base"]
+    line = report.attributes_finding(agreements, "stranger")
+    assert "40 % [30, 50] of the adapter's" in line and "80 % of real test images; chance 14 %" in line
+
+
+def test_further_sentences_stand_behind_the_judges_and_before_the_other_eye():
+    lines = report.findings(*analysed(), EYES, ["First.", "", "Second."])
+    assert (
+        lines.index("First.") + 1
+        == lines.index("Second.")
+        < lines.index(next(line for line in lines if line.startswith("friend")))
+    )
+
+
 def test_the_floors_of_train_and_val_stand_side_by_side_or_read_n_too_small():
     features = {
         name: np.random.default_rng(k).normal(size=(len(DX), 8)) for k, name in enumerate(("test", "train", "val"))

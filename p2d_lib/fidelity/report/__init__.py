@@ -6,12 +6,21 @@ from p2d_lib.fidelity.report.copying import copying_finding, copying_table
 from p2d_lib.fidelity.report.family import tests_table
 from p2d_lib.fidelity.report.findings import findings
 from p2d_lib.fidelity.report.generators import floors_table, generators_table
-from p2d_lib.fidelity.report.overall import grid_figure, overall_table, prompts_table, scale_figure
+from p2d_lib.fidelity.report.overall import (
+    attributes_finding,
+    attributes_table,
+    grid_figure,
+    overall_table,
+    prompts_table,
+    scale_figure,
+)
 from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, scale_table
 from p2d_lib.fidelity.report.realism import realism_figure, realism_table
 
 __all__ = [
     "TOO_SMALL",
+    "attributes_finding",
+    "attributes_table",
     "classes_table",
     "copying_finding",
     "copying_table",

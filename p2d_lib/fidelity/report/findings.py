@@ -34,15 +34,19 @@ def findings(
     tests: pd.DataFrame,
     chosen: Sets,
     eyes: Sequence[Eye],
+    more: Sequence[str] = (),
 ) -> list[str]:
-    """The results as sentences. measured: by the title of each eye; eyes: the judge first; in_pixels: of `pixels`."""
+    """The results as sentences. measured: by the title of each eye; eyes: the judge first; in_pixels: of `pixels`.
+
+    more: sentences that follow what the judge says; empty ones are left out.
+    """
     of_judge = measured.loc[eyes[0].title]
     against_base = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
     changes = "; ".join(_change(row, of_judge) for row in against_base.itertuples())
     lines = [_realism(eyes[0], tests), _floor(eyes[0], of_judge), _pixels(in_pixels), _variety(of_judge)]
     lines += [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(of_judge)]
     lines += [_baselines(tests, chosen, of_judge)] if len(chosen.generators) > 2 or chosen.too_few else []
-    lines += [_prompts(tests, aligned)]
+    lines += [_prompts(tests, aligned), *more]
     lines += [_other_eye(eye, measured.loc[eye.title]) for eye in eyes[1:]]
     lines += [_omitted(eye.title, measured.loc[eye.title]) for eye in eyes]
     return [line for line in lines if line]
@@ -181,8 +185,7 @@ def _prompts(tests: pd.DataFrame, aligned: Mapping[str, Alignment]) -> str:
     share, holm = 100 * rows.at["adapter", "estimate"], rows.at["adapter", "holm"]
     return (
         f"Of the prompts of other classes, {share:.0f} % fit an image of the adapter less well than its own (Holm p "
-        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}. "
-        "04 measures whether images also show the features that their prompts name."
+        f"{tables.p_value(holm, '= ')}: {verdict}); {real}{noise}."
     )
 
 

@@ -11,8 +11,9 @@ from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.compare import reduced
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, number
+from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, SPLITS, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
+from p2d_lib.instruments import obedience
 from p2d_lib.report import figures
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES
@@ -45,6 +46,25 @@ def prompts_table(aligned: Mapping[str, Alignment]) -> pd.DataFrame:
             PROMPTS[measure]: number(measure, *summary.loc[measure]) for measure in PROMPTS
         }
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
+
+
+def attributes_table(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row for each set of `attributes.of_sets`: class and attributes that were asked for, as an eye reads them."""
+    return obedience.printed({SPLITS.get(name, name): table for name, table in agreements.items()})
+
+
+def attributes_finding(agreements: Mapping[str, pd.DataFrame], eye: str) -> str:
+    """How often the class that was asked for is what a readout of an eye finds, beside real images."""
+    of_class = {
+        name: agreements[name].set_index("attribute").loc["class"] for name in ("adapter", "base", REFERENCE)
+    }  # fmt: skip
+    shares = {name: f"{100 * row['estimate']:.0f} %" for name, row in of_class.items()}
+    low, high = (100 * of_class["adapter"][end] for end in ("low", "high"))
+    return (
+        f"A linear readout of {eye}, fitted on real train images, finds the class that was asked for in "
+        f"{shares['adapter']} [{low:.0f}, {high:.0f}] of the adapter's images ({shares['base']} of the base's, "
+        f"{shares[REFERENCE]} of real test images; chance {100 * of_class['adapter']['chance']:.0f} %)."
+    )
 
 
 def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:

@@ -39,18 +39,19 @@ def realism_figure(measured: pd.DataFrame, in_pixels: pd.DataFrame, names: list[
     left.axvline(0.5, color="0.6", linewidth=0.6, linestyle=":")
     left.legend(loc="center left", bbox_to_anchor=(0.0, 0.4), handletextpad=0.2)
     places = np.arange(len(BANDS))
-    for name in names:
+    for i, name in enumerate(names):
         estimate, low, high = (
             in_pixels.xs((name, ALL), level=("set", "dx")).loc[list(pixels.POWERS), BOUNDS].to_numpy().T
         )
         right.errorbar(
-            places, estimate, yerr=(estimate - low, high - estimate), marker="o", markersize=3, linewidth=1,
+            places + 0.12 * (i - (len(names) - 1) / 2), estimate, yerr=(estimate - low, high - estimate), marker="o",
+            markersize=3, linewidth=1,
             label="real (train)" if name == FLOOR else name,
         )  # fmt: skip
     right.axhline(1, color="0.6", linewidth=0.6, linestyle=":")
     right.set(ylabel="power / that of real test images", xlabel="spatial frequency (cycles/px)", ylim=(0, 2))
     right.set_xticks(places, [f"{low:g}–{high:g}" for low, high in BANDS], rotation=30)
-    right.legend(loc="upper right", ncols=2, handlelength=1.2, columnspacing=1)
+    right.legend(loc="upper right", handlelength=1, labelspacing=0.3, borderaxespad=0)
     return figure
 
 
