@@ -171,7 +171,7 @@ def test_prompts_have_a_row_for_each_set_real_images_first():
 def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance():
     agreements = {
         name: pd.DataFrame({
-            "attribute": ["class"], "n": 100, "estimate": share, "low": share - 0.1, "high": share + 0.1, "chance": 1 / 7
+            "attribute": ["class"], "estimate": share, "low": share - 0.1, "high": share + 0.1, "chance": 1 / 7
         })
         for name, share in {"test": 0.8, "adapter": 0.4, "base": 0.2}.items()
     }  # fmt: skip

@@ -14,7 +14,7 @@ from p2d_lib.fidelity.report.overall import (
     prompts_table,
     scale_figure,
 )
-from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, scale_table
+from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, pairs_table
 from p2d_lib.fidelity.report.realism import realism_figure, realism_table
 
 __all__ = [
@@ -32,10 +32,10 @@ __all__ = [
     "grid_figure",
     "overall_table",
     "pairs_finding",
+    "pairs_table",
     "prompts_table",
     "realism_figure",
     "realism_table",
     "scale_figure",
-    "scale_table",
     "tests_table",
 ]

@@ -54,7 +54,7 @@ def _inception(probabilities: np.ndarray) -> str:
     return number("", *(float(value[0]) for value in estimates[:3]), digits=2)
 
 
-def scale_table(summary: pd.DataFrame) -> pd.DataFrame:
+def pairs_table(summary: pd.DataFrame) -> pd.DataFrame:
     """A row for each way to make pairs and each set, all classes pooled, real train images first."""
     pooled, rows = summary.xs(ALL, level="dx"), []
     for pairing in (RANDOM, NEAREST, SAME):
