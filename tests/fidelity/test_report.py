@@ -119,6 +119,8 @@ def test_the_controls_stand_beside_base_adapter_and_real_images():
     table = report.overall_table(analysed()[0])
     assert list(table.columns) == ["eye", "measure", "base", "adapter", "real", RECONSTRUCTED, *CONTROLS]
     kid = table[table["measure"] == "KID ↓"].iloc[0]
+    infinite = table[table["measure"].str.contains("infinite")].iloc[0]
+    assert infinite["adapter"] == report.TOO_SMALL, "68 images are too few for 32 components"
     assert kid["eye"] == "stranger" and "[" in kid["adapter"] and "[" not in kid["noise"]
 
 

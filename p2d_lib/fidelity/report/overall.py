@@ -11,7 +11,7 @@ from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.compare import reduced
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, SPLITS, number
+from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, SPLITS, TOO_SMALL, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments import obedience
 from p2d_lib.report import figures
@@ -31,7 +31,7 @@ def overall_table(measured: pd.DataFrame) -> pd.DataFrame:
         controls = [name for name in (RECONSTRUCTED, *CONTROLS) if name in of_eye.index.unique("set")]
         for metric in (metric for metric in MEASURES if metric not in misled(of_eye)):
             of_metric = of_eye.xs((ALL, metric), level=("dx", "metric"))[["estimate", "low", "high"]]
-            row = {NAMES[name]: number(metric, *of_metric.loc[name]) for name in NAMES}
+            row = {NAMES[name]: number(metric, *of_metric.loc[name], empty=TOO_SMALL) for name in NAMES}
             row |= {name: number(metric, of_metric.at[name, "estimate"]) for name in controls}
             rows.append({"eye": eye, "measure": MEASURES[metric].heading} | row)
     return pd.DataFrame(rows)
