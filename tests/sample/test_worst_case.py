@@ -22,7 +22,9 @@ def test_train_and_val_have_as_many_prompts_of_each_class_each_of_another_lesion
     made = worst_case.make(*described, n_prompts=18, n_seeds=3, seed=0)
     prompts = made.drop_duplicates("prompted_by")
     counts = prompts.groupby(["split", "dx"]).size().unstack()
-    assert counts.loc["train"].equals(counts.loc["val"]) and counts.loc["val"].sum() == 18 and counts.loc["val", "df"] == 1
+    assert (
+        counts.loc["train"].equals(counts.loc["val"]) and counts.loc["val"].sum() == 18 and counts.loc["val", "df"] == 1
+    )
     assert (made.groupby("prompted_by").size() == 3).all() and made["seed"].is_unique and made["image_id"].is_unique
     lesions = prompts.merge(cases, left_on="prompted_by", right_on="image_id")
     assert lesions["lesion_id"].is_unique and (lesions["split_x"] == lesions["split_y"]).all()
