@@ -116,10 +116,10 @@ def attribute_inference(
 ) -> AttributeInference:
     """Whether an attribute is guessed better of train records than of held-out ones.
 
-    guessed, true (n,): what the nearest synthetic record says and what is so; is_train (n,): bool; strata (n,): what the
-    adversary knows beforehand, such as the diagnosis; records of a stratum with one side only are left out, and held-out
-    records are weighted to the strata of train. The risk is that of Giomi et al. (Anonymeter, PoPETs 2023). The
-    p-value exchanges train and held-out within strata. Raises ValueError when no stratum holds both.
+    guessed, true (n,): what the nearest synthetic record says and what is so; is_train (n,): bool; strata (n,): what
+    the adversary knows beforehand, such as the diagnosis. Records of a stratum with one side only are left out, and
+    held-out records are weighted to the strata of train. The risk is that of Giomi et al. (Anonymeter, PoPETs 2023).
+    The p-value exchanges train and held-out within strata. Raises ValueError when no stratum holds both.
     """
     right = np.asarray(guessed).astype(str) == np.asarray(true).astype(str)
     codes = np.unique(np.asarray(strata).astype(str), return_inverse=True)[1]

@@ -81,9 +81,7 @@ def planes(images: np.ndarray) -> np.ndarray:
     """Lightness and two opponent colours at SIDE px, white-balanced: float32 (3, n, SIDE * SIDE) of uint8 (n, s, s, 3),
     s at least SIDE."""
     if images.shape[1] < SIDE or images.shape[1] != images.shape[2]:
-        raise ValueError(
-            f"images of {images.shape[1]} x {images.shape[2]} px: squares from {SIDE} px on are needed"
-        )
+        raise ValueError(f"images of {images.shape[1]} x {images.shape[2]} px: squares from {SIDE} px on are needed")
     shrink = _area(images.shape[1])
     parts = [np.zeros((0, 3, SIDE, SIDE), np.float32)]
     parts += [shrink @ block @ shrink.T for block in opponent_planes(images, balanced=True, at_once=250)]
