@@ -24,7 +24,7 @@ from p2d_lib.seeds import derive
 PART = 64  # images in memory at once
 FOR_FLOOR = 4000  # images whose features are kept for the floor: 32 MB of Inception's
 FLOOR_SIZES = (10, 20, 50, 100, 200, 500, 1000, 2000)
-FLOOR_REPLICATES = 4
+FLOOR_REPLICATES = 6
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Reference:
     kind: str  # the extractor's name in the registry
     extractor: str  # its name with the digest of its weights
     images: str  # SHA-256 of names and pixels
-    floor_n: np.ndarray  # (k,) images that were compared with the others
-    floor: np.ndarray  # (k,) their mean distance
+    floor_n: np.ndarray  # (k,) numbers of further real images, increasing
+    floor: np.ndarray  # (k,) the distance that is expected of them
 
     @property
     def moments(self) -> Moments:
@@ -88,7 +88,7 @@ def make(path: Path, kind: str, extractor: Extractor, seed: int = 0) -> Referenc
                 kept[place[row]] = feature
             row += 1
     _check_count(source, moments.n)
-    floor_n, floor = _floor(kept, moments)
+    floor_n, floor = _floor(kept, moments, seed)
     return Reference(
         moments.n, moments.mean, moments.covariance, kind, extractor.name, digest.hexdigest(), floor_n, floor
     )
@@ -154,19 +154,22 @@ def _check_count(source: Source, n: int) -> None:
         raise SourceError(f"{source.path}: holds one image; a distance needs two or more")
 
 
-def _floor(features: np.ndarray, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes (k,) up to half of the features (n, d), and the mean distance of so many to the rest of the reference.
+def _floor(features: np.ndarray, moments: Moments, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of further images (k,), and the mean distance expected of so many to the whole reference.
 
-    Replicates are disjoint as long as there are enough, so that they are nearly independent.
+    features (m, d): of some of its images. Measured between m' of them and the rest, whose expectation grows with
+    1/m' + 1/(N - m') (Chong, Forsyth, CVPR 2020): n further images beside all N have it where 1/n + 1/N is as large.
     """
-    half = len(features) // 2
+    half = min(len(features), moments.n // 2)
     sizes = [size for size in FLOOR_SIZES if size < half] + ([half] if half >= FLOOR_SIZES[0] else [])
-    means = []
+    rng, means = np.random.default_rng(derive(seed, "floor subsets")), []
     for size in tqdm(sizes, desc="floor", unit="size", mininterval=1):
-        starts = range(0, len(features) - size + 1, size)[:FLOOR_REPLICATES]
-        subsets = [Moments().add(features[start : start + size]) for start in starts]
+        choices = [rng.choice(len(features), size, replace=False) for _ in range(FLOOR_REPLICATES)]
+        subsets = [Moments().add(features[rows]) for rows in choices]
         means.append(np.mean([frechet_of_moments(subset, moments.without(subset)) for subset in subsets]))
-    return np.array(sizes, int), np.array(means)
+    sizes = np.array(sizes, float)
+    further = 1 / (1 / sizes + 1 / (moments.n - sizes) - 1 / moments.n)
+    return further.round().astype(int), np.array(means)
 
 
 class _Digest:

@@ -1,8 +1,9 @@
 """Mean and covariance of features that arrive in batches: memory does not grow with the number of images."""
 
 import numpy as np
+from scipy.linalg.blas import dsyrk
 
-ROWS = 4096  # summed at once
+ROWS = 1024  # summed at once
 
 
 class Moments:
@@ -44,11 +45,10 @@ class Moments:
         features = np.asarray(features)
         if features.ndim != 2 or not np.isfinite(features).all():
             raise ValueError(f"features must be finite numbers of shape (n, d); these have shape {features.shape}")
-        for start in range(0, len(features), ROWS):
-            part, rows = Moments(), features[start : start + ROWS].astype(np.float64)
-            part.n, part.mean = len(rows), rows.mean(axis=0)
-            rows -= part.mean
-            part._scatter = rows.T @ rows
+        if len(features):
+            part = Moments()
+            part.n, part.mean = len(features), features.mean(axis=0, dtype=np.float64)
+            part._scatter = _scatter(features, part.mean)
             self.merge(part)
         return self
 
@@ -73,3 +73,12 @@ class Moments:
         self.mean = self.mean + apart * (other.n / total)
         self.n = total
         return self
+
+
+def _scatter(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(d, d): the sum of the outer products of rows (n, d) less the mean; BLAS adds to one triangle, ROWS at a time."""
+    triangle = np.zeros((len(mean), len(mean)), order="F")
+    for start in range(0, len(features), ROWS):
+        rows = features[start : start + ROWS] - mean
+        triangle = dsyrk(1.0, rows.T, beta=1.0, c=triangle, overwrite_c=True)
+    return triangle + np.triu(triangle, 1).T
