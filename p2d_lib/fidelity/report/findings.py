@@ -70,15 +70,19 @@ def _realism(judge: Eye, tests: pd.DataFrame) -> str:
 
 
 def _floor(judge: Eye, measured: pd.DataFrame) -> str:
+    """How far from the floor, and how far the autoencoder alone lies from it."""
     scores = measured["estimate"].xs(ALL, level="dx").unstack("metric")
-    frechet, area = scores["frechet"], scores.at[RECONSTRUCTED, "auc"]
-    times = frechet / frechet[FLOOR]
+    times = scores["frechet"] / scores.at[FLOOR, "frechet"]
+    cells = scores.apply(lambda column: [number(column.name, value) for value in column])
+    infinite = cells["frechet_at_infinity"]
+    extrapolated = f"; extrapolated to infinite n, {infinite['adapter']} (real train images {infinite[FLOOR]})"
     return (
-        "In its features, the Fréchet distance of the adapter's images to real test images is "
-        f"{number('frechet', frechet['adapter'])}, {times['adapter']:.1f} times the floor at equal n "
-        f"({number('frechet', frechet[FLOOR])}); the base's images lie at {times['base']:.1f} times. Real images that "
-        f"only went through the autoencoder and back lie at {times[RECONSTRUCTED]:.1f} times, with an AUC of "
-        f"{number('auc', area)}: no denoiser can be expected to do better."
+        f"In the features of {judge.title}, the Fréchet distance of the adapter's images to real test images is "
+        f"{cells.at['adapter', 'frechet']}, {times['adapter']:.1f} times the floor at equal n "
+        f"({cells.at[FLOOR, 'frechet']}); the base's images lie at {times['base']:.1f} times"
+        f"{extrapolated if infinite['adapter'] != tables.NOTHING else ''}. Real images that only went through the "
+        f"autoencoder and back lie at {times[RECONSTRUCTED]:.1f} times, with an AUC of "
+        f"{cells.at[RECONSTRUCTED, 'auc']}: no denoiser can be expected to do better."
     )
 
 
