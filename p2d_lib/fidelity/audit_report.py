@@ -148,7 +148,7 @@ def verdict(tests: pd.DataFrame) -> str:
     if failed.empty:
         return (
             f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace "
-            f"of train images (smallest Holm p {tables.p_value(tests['holm'].min())}); that is no proof that there is none."
+            f"of train images (smallest Holm p {tables.p_value(tests['holm'].min())}); this proves no absence."
         )
     reasons = "; ".join(f"{NAMES[row.test]} (Holm p {tables.p_value(row.holm, '')})" for row in failed.itertuples())
     return f"The adapter's set is refused by the memorisation audit: {reasons}."
