@@ -1,7 +1,8 @@
 """The memorisation audit: which synthetic images show a train lesion, how sure that is, and whether the set passes.
 
-Everything is measured against lesions that the generator has not seen: they set the threshold, show how often an innocent
-image is refused, and are the control of every rate (Delphi consensus, arXiv:2503.04980: similarity alone is no verdict).
+Everything is measured against lesions that the generator has not seen: they set the threshold, show how often an
+innocent image is refused, and are the control of every rate. Similarity alone is no verdict on privacy (Delphi
+consensus, arXiv:2503.04980), so membership and attribute disclosure are measured too.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from p2d_lib.seeds import derive
 PLANTED = 30  # copies of each kind, and at most LIMIT other photographs, by which recall is measured
 LIMIT = 1000  # real images, and synthetic ones, at most, in a measurement: more make no rate much more precise
 HELD_OUT, OTHER_PHOTOGRAPH = "real (val and test)", "another photograph of a lesion"
-CONTROL_GENERATORS = ("base",)  # has seen no train image, where it was not trained on them
 
 
 class Detector(NamedTuple):
@@ -38,7 +38,7 @@ class Detector(NamedTuple):
 
 
 def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> Detector:
-    """The detector of a run: its threshold is set by real images of val and test, its recall measured on planted copies.
+    """The detector of a run: real images of val and test set its threshold, planted copies show its recall.
 
     Other photographs: of each held-out lesion with two images or more, one is put among the originals, another is
     searched for. rate: the false-alarm rate that is wanted.
@@ -61,7 +61,7 @@ def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> De
 
 
 def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray, held_out: pd.DataFrame) -> np.ndarray:
-    """Scores of held-out images of whose lesion another image is among the originals; 0 where another lesion is nearer."""
+    """Scores of held-out images whose lesion is among the originals by another image; 0: another is nearer."""
     views = pd.Series(np.arange(len(held_out))).groupby(held_out["lesion_id"].to_numpy())
     pairs = np.array([rows.to_numpy()[:2] for _, rows in views if len(rows) > 1][:LIMIT], int).reshape(-1, 2)
     if not len(pairs):
@@ -205,10 +205,10 @@ def _repeats(run: Run, table: pd.DataFrame) -> np.ndarray:
 def set_tests(rates: pd.DataFrame, worst: pd.DataFrame, given_away: Disclosure) -> pd.DataFrame:
     """The three hypotheses by which the adapter's set is judged, one-sided; columns test, p and holm.
 
-    memorised: its images are refused more often than held-out real ones (Fisher's exact test). worst case: train prompts
-    lead back to their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership: train
-    records are nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction keeps the
-    rate at which innocent sets are refused at multiplicity.LEVEL.
+    memorised: its images are refused more often than held-out real ones (Fisher's exact test). worst case: train
+    prompts lead back to their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership:
+    train records are nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction
+    keeps the rate at which innocent sets are refused at multiplicity.LEVEL.
     """
     sides = rates.loc[["adapter", HELD_OUT], ["k", "n"]].to_numpy()
     fisher = stats.fisher_exact([[k, n - k] for k, n in sides], alternative="greater").pvalue

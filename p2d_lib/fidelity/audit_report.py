@@ -122,17 +122,17 @@ def findings(
     if len(worst):
         asked = {split: audit.rate_of(part["memorised"].to_numpy()) for split, part in worst.groupby("split")}
         lines.append(
-            f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts give "
-            f"their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
+            f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts "
+            f"give their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
         )
     member = given.membership
     lines.append(
-        f"Who says which records were in train reaches F1 {tables.interval(member.f1, member.low, member.high, 2)} at a "
-        f"share of {member.share:.2f}; who claims all reaches {member.naive:.2f}."
+        f"Who says which records were in train reaches F1 {tables.interval(member.f1, member.low, member.high, 2)} at "
+        f"a share of {member.share:.2f}; who claims all reaches {member.naive:.2f}."
     )
     lines += [
-        f"{name.capitalize()} is guessed right in {one.train:.0%} of train records and {one.held_out:.0%} of held-out ones "
-        f"(risk {tables.interval(one.risk, one.low, one.high, 2)})."
+        f"{name.capitalize()} is guessed right in {one.train:.0%} of train records and {one.held_out:.0%} of held-out "
+        f"ones (risk {tables.interval(one.risk, one.low, one.high, 2)})."
         for name, one in given.attributes.items()
     ]
     lines.append(
@@ -147,8 +147,8 @@ def verdict(tests: pd.DataFrame) -> str:
     failed = tests[tests["holm"] <= LEVEL]
     if failed.empty:
         return (
-            f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace of "
-            f"train images (smallest Holm p {tables.p_value(tests['holm'].min())}); this does not prove that there is none."
+            f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace "
+            f"of train images (smallest Holm p {tables.p_value(tests['holm'].min())}); this proves no absence."
         )
     reasons = "; ".join(f"{NAMES[row.test]} (Holm p {tables.p_value(row.holm, '')})" for row in failed.itertuples())
     return f"The adapter's set is refused by the memorisation audit: {reasons}."

@@ -65,8 +65,8 @@ def attack_set(
     train, held_out = first[is_train[first]], first[~is_train[first]]
     if not 0 < sampling_fraction < 1 or not len(train) or not len(held_out):
         raise ValueError(
-            f"{len(train)} train and {len(held_out)} held-out lesions at a sampling fraction of {sampling_fraction}: an "
-            "attack set needs both, and a fraction between 0 and 1"
+            f"{len(train)} train and {len(held_out)} held-out lesions at a sampling fraction of {sampling_fraction}: "
+            "an attack set needs both, and a fraction between 0 and 1"
         )
     n = min(len(train) / sampling_fraction, len(held_out) / (1 - sampling_fraction), limit or np.inf)
     sizes = max(1, round(n * sampling_fraction)), max(1, round(n * (1 - sampling_fraction)))

@@ -1,4 +1,4 @@
-"""Claims about membership and attribute disclosure: planted ones are recovered, and nothing is seen where there is none."""
+"""Claims about disclosure: of members and of attributes; what is planted is recovered, and nothing else is seen."""
 
 import numpy as np
 import pytest
