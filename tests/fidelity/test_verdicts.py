@@ -1,7 +1,5 @@
 """All that 05 announces together: rarely anything where nothing is, what was planted where something is."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +10,6 @@ from p2d_lib.instruments.multiplicity import LEVEL
 
 DX = np.repeat(["bcc", "mel", "nv"], [24, 24, 8])
 BASELINES = ["scratch-unet", "cascade"]
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    """statsmodels collects garbage in each call of its correction, which takes half a second beside torch."""
-    monkeypatch.setattr(gc, "collect", lambda: None)
 
 
 def features(seed, off=0.5, adapter=0.0, d=8):
