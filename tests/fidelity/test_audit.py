@@ -98,7 +98,7 @@ def test_asked_several_times_the_copying_generator_gives_away_train_cases_and_no
 def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     run, cases, synthetic, found = made
     given = audit.disclosed(run, cases, synthetic, seed=0)
-    assert given.membership.p < 0.001 and given.membership.gain > 0
+    assert given.membership.p < 0.001 and given.membership.auc > 0.6
     worst = pd.DataFrame({"prompted_by": [], "split": [], "dx": [], "suspicion": [], "memorised": []})
     rates, repeats = audit.rates(verdicts, found), audit.repeated(run, cases, synthetic, seed=0)
     tests = audit.set_tests(rates, worst, given)
@@ -108,9 +108,10 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     assert audit_report.detector_table(found)["images"].iloc[-1].endswith("false alarms")
 
 
-def test_an_innocent_set_is_refused_at_the_level_at_most():
+def test_an_innocent_set_is_refused_at_the_level_at_most(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda *_: 0)  # which statsmodels calls for each correction: 0.2 s
     rng, refused = np.random.default_rng(0), []
-    for _ in range(400):
+    for _ in range(200):
         flags = [rng.random(n) < 0.01 for n in (336, 390)]
         rates = pd.DataFrame({"adapter": audit.rate_of(flags[0]), audit.HELD_OUT: audit.rate_of(flags[1])}).T
         worst = pd.DataFrame({"split": ["train"] * 24 + ["val"] * 24, "suspicion": rng.normal(size=48)})
