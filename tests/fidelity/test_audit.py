@@ -108,8 +108,7 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     assert audit_report.detector_table(found)["images"].iloc[-1].endswith("false alarms")
 
 
-def test_an_innocent_set_is_refused_at_the_level_at_most(monkeypatch):
-    monkeypatch.setattr("gc.collect", lambda *_: 0)  # which statsmodels calls for each correction: 0.2 s
+def test_an_innocent_set_is_refused_at_the_level_at_most():
     rng, refused = np.random.default_rng(0), []
     for _ in range(200):
         flags = [rng.random(n) < 0.01 for n in (336, 390)]
