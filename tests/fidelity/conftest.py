@@ -13,7 +13,7 @@ from p2d_lib.run import Run
 @pytest.fixture(autouse=True)
 def no_collection(monkeypatch):
     """statsmodels collects garbage in each call of its correction, which takes half a second beside torch."""
-    monkeypatch.setattr(gc, "collect", lambda: None)
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 @pytest.fixture(scope="session")

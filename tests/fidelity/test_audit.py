@@ -110,7 +110,7 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
 
 def test_an_innocent_set_is_refused_at_the_level_at_most():
     rng, refused = np.random.default_rng(0), []
-    for _ in range(400):
+    for _ in range(200):
         flags = [rng.random(n) < 0.01 for n in (336, 390)]
         rates = pd.DataFrame({"adapter": audit.rate_of(flags[0]), audit.HELD_OUT: audit.rate_of(flags[1])}).T
         worst = pd.DataFrame({"split": ["train"] * 24 + ["val"] * 24, "suspicion": rng.normal(size=48)})
