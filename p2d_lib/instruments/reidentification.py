@@ -6,10 +6,10 @@ Security 2023, sec. 4), after both have been brought into the pose in which they
 not assumed but measured: `operating_point` reads it from real pictures of lesions that the originals do not hold.
 
 Measured at 64 px, at a threshold that 1 % of real pictures of other lesions pass: of copies that are exact, mirrored,
-turned by any angle, recompressed, tinted, grey, noisy, blurred, shifted by 6 to 12 % or cropped by up to 8 %, 97 to
-100 % are found on HAM10000 (7,000 originals) and on phantoms (1,010); of other photographs of one lesion about 27 % and
-55 %. Features of an ImageNet network, whitened within lesions, found 24 % and 8 % of these and 1 to 20 % of the copies
-that were changed in several ways.
+turned, recompressed, tinted, grey, noisy, shifted by 6 to 12 % or cropped by up to 25 %, 97 to 100 % of each kind are
+found on HAM10000 (7,000 originals) and on phantoms (1,010); of other photographs of one lesion 26 % and 58 %. Features
+of an ImageNet network, whitened within lesions, found 25 % and 8 % of these, and 2 to 18 % of copies that were changed
+in several ways at once.
 """
 
 import os
