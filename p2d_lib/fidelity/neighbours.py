@@ -20,7 +20,7 @@ from p2d_lib.vocabulary import DX
 FIRST, SUSPICIOUS = "first of each class", "most suspicious"
 COLUMNS = {  # column of the path, column of what is printed below it, heading
     "path": ("dx", "synthetic"),
-    "check_path": ("nearest_ratio", "train (check)"),
+    "check_path": ("nearest_ratio", "copy check"),
     f"{FLOOR}_path": (f"{FLOOR}_distance", "train (eye)"),
     f"{REFERENCE}_path": (f"{REFERENCE}_distance", "test (eye)"),
 }
