@@ -47,6 +47,9 @@ ARTEFACTS = {
     "plan": Artefact("plan.parquet", "04_sample", "PLAN"),
     "synthetic": Artefact("synthetic.parquet", "04_sample", "SYNTHETIC"),
     "synthetic_images": Artefact("synthetic", "04_sample"),
+    "worst_case": Artefact("worst_case.parquet", "04_sample", "WORST_CASE"),  # several images a prompt, for 05
+    "worst_case_images": Artefact("worst_case", "04_sample"),
+    "memorisation": Artefact("memorisation.parquet", "05_fidelity", "MEMORISATION"),  # 04 obeys it on its next run
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
     "published_readings": Artefact("readings/published.parquet", "06_classify", "READINGS"),  # the protocol that leaks
@@ -67,6 +70,9 @@ READS = {
         "descriptions",
         "synthetic",
         "synthetic_images",
+        "base",
+        "worst_case",
+        "worst_case_images",
         "baselines",
         "scout",
         "alignment",

@@ -116,6 +116,32 @@ SYNTHETIC = _table(
         "reason": _text(isin=("", "copy", "memorised", "alignment")),  # why it is not accepted
     }
 )
+WORST_CASE = _table(
+    {  # several images of the adapter for each of some prompts of train and val cases
+        "image_id": _text(unique=True),
+        "dx": _text(isin=DX),
+        "prompt": _text(),
+        "prompted_by": _text(),  # image_id of the case whose description is the prompt
+        "split": _text(isin=("train", "val")),  # of that case
+        "seed": _number(0, dtype="int64"),
+        "path": _text(),  # relative to the run's folder
+        "sha256": _text(),
+    }
+)
+MEMORISATION = _table(
+    {  # the verdict of 05 on each synthetic image
+        "image_id": _text(unique=True),
+        "sha256": _text(),  # of the image that was judged: the verdict holds for no other
+        "generator": _text(isin=GENERATORS),
+        "score": _number(0),  # log of how many times nearer the nearest train image is than the next (reidentification)
+        "distance": _number(0, 2),  # 1 - correlation with the nearest train image in the pose in which they agree best
+        "nearest_case": _text(),  # image_id of that train image
+        "threshold": _number(0),  # of the score
+        "false_alarm_rate": _number(0, 1),  # of real images of other lesions, measured
+        "memorised": pa.Column(bool),
+        "reason": _text(),  # "" where it is not memorised
+    }
+)
 EXTERNAL = _table(
     {  # images of external sets, as 06 reads them
         "image_id": _text(unique=True),

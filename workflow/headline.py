@@ -98,9 +98,17 @@ NUMBERS = (
     ),
     Number(
         "How far from real images?",
-        "Fréchet distance at equal n, in features of the run's scout (no judge of realism); floor: real against real",
+        "Fréchet distance at equal n, in features of the first extractor of 05; floor: real against real",
         {name: Cell("t5_overall", {"measure": "Fréchet distance ↓"}, column)
          for name, column in (("adapter", "adapter"), ("base", "base"), ("floor", "real"))},
+    ),
+    Number(
+        "Can a network tell them from real images?",
+        "AUC against real test images, in features of the first extractor of 05; 0.5: it cannot",
+        {name: Cell("t5_overall", {"measure": "AUC against real ↓"}, column)
+         for name, column in (("adapter", "adapter"), ("base", "base"), ("real", "real"))},
+        Cell("t5_tests", {"first": "adapter", "second": "real (test)", "measure": "AUC"}, "p (Holm)"),
+        ("adapter and real images differ", "no difference is shown"),
     ),
     Number(
         "Do images show the class that was asked for?",

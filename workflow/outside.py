@@ -14,8 +14,8 @@ FOLDERS = (  # parameters that are a hub id or a folder
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
     ("03_finetune", "alignment_model"),
-    ("05_fidelity", "extractor"),
 )
+CLIP = "clip:"  # before the folder or hub id of an extractor
 TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  # parameters that are a file
 
 
@@ -25,6 +25,11 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     Of a raw set the metadata tables count, not its thousands of images: after an exchange of images use --from 01_prep.
     """
     named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
+    named += [
+        name.removeprefix(CLIP)
+        for name in (*parameters.get("extractors", ()), parameters.get("sweep_extractor", ""))
+        if name.startswith(CLIP)
+    ]
     paths = [Path(name) for name in named if name and Path(name).is_absolute()]
     if notebook == "01_prep" and parameters["source"] != "phantom":
         paths += _raw_tables(parameters)

@@ -1,7 +1,8 @@
-"""Whether images show what their prompts name: cosines with their own prompt and with those of other classes.
+"""Whether images show what their prompts name: cosines with their own prompt and with those of other images.
 
 CLIP score (Hessel et al., EMNLP 2021) is a cosine whose zero means nothing; what an image scores with prompts of other
-classes is the level to compare it with.
+classes is the level to compare it with. R-precision (Xu et al., AttnGAN, CVPR 2018) asks for more: that of 100 prompts
+the image's own fits it best, others of its class among them.
 """
 
 from typing import NamedTuple
@@ -11,24 +12,34 @@ import pandas as pd
 
 from p2d_lib.fidelity.controls import CONTROLS
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
-from p2d_lib.instruments import paired_tests
+from p2d_lib.instruments import paired_tests, retrieval
 from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.models import clip
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.words.choose import chosen as description_of_each
 
-MEASURES = ("own_prompt", "other_prompts", "wins")
+MEASURES = ("own_prompt", "other_prompts", "wins", "r_precision", "r_same_class", "r_shuffled")
 
 
 class Alignment(NamedTuple):
-    """Per image, float64 (n,): cosine with its own prompt, mean cosine with the prompts of other classes, and the share
-    of these that fit it less well than its own (chance: about 0.5); wins_with (n, n): that share for every prompt."""
+    """How the images of one set fit their prompts, float64 (n,) per image.
+
+    own_prompt: cosine with its own prompt. other_prompts: mean cosine with the prompts of other classes. wins: the
+    share of these that fit it less well than its own (chance: about 0.5). r_precision: the chance that its own prompt
+    fits it best among `n_others` others. r_same_class, r_shuffled: the same for the prompt of another image of its
+    class, and of any other image: what the class alone brings, and chance or less (its own prompt is then a rival).
+    wins_with (n, n): wins of every prompt.
+    """
 
     own_prompt: np.ndarray
     other_prompts: np.ndarray
     wins: np.ndarray
     wins_with: np.ndarray
+    r_precision: np.ndarray
+    r_same_class: np.ndarray
+    r_shuffled: np.ndarray
+    n_others: int
 
 
 def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, Alignment]:
@@ -71,13 +82,26 @@ def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
             below, up_to = (np.searchsorted(others[i], cosines[i, same], side=side) for side in ("left", "right"))
             wins_with[i, same] = (below + up_to) / 2 / (~same).sum()
         other[same] = cosines[np.ix_(same, ~same)].mean(axis=1)
-    return Alignment(np.diag(cosines), other, np.diag(wins_with), wins_with)
+    best_with, n_others = retrieval.best_of(cosines, np.unique(prompts, axis=0, return_inverse=True)[1])
+    others = ~np.eye(len(dx), dtype=bool)
+    same_class = others & (dx[:, None] == dx)
+    return Alignment(
+        np.diag(cosines), other, np.diag(wins_with), wins_with,
+        r_precision=np.diag(best_with), r_same_class=_mean(best_with, same_class),
+        r_shuffled=_mean(best_with, others), n_others=n_others,
+    )  # fmt: skip
+
+
+def _mean(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Mean of values (n, n) over the members (n, n) of each row; NaN for a row without any."""
+    counts = members.sum(axis=1)
+    return np.divide((values * members).sum(axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0)
 
 
 def summarise(aligned: Alignment) -> pd.DataFrame:
     """Means over images with their 95 % jackknife intervals: rows MEASURES, columns estimate, low, high."""
-    values = np.column_stack([aligned.own_prompt, aligned.other_prompts, aligned.wins])
-    estimates = jackknife(lambda rows: values[rows].mean(axis=0), len(values))
+    values = np.column_stack([getattr(aligned, measure) for measure in MEASURES])
+    estimates = jackknife(lambda rows: np.nanmean(values[rows], axis=0), len(values))
     return pd.DataFrame(dict(zip(("estimate", "low", "high"), estimates[:3], strict=True)), index=list(MEASURES))
 
 

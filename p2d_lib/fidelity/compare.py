@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -9,25 +10,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from p2d_lib import images as pictures
-from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
+from p2d_lib.fidelity.controls import CONTROLS, Control
+from p2d_lib.fidelity.measures import ALL, MEASURES, coordinates, of_group, values
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
-from p2d_lib.instruments import distances, two_sample
 from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
-ALL = "all"
-BY_CLASS = ("frechet", "kid")
-MEASURES = {  # of all classes pooled: whether less is better, and the score of sets that share nothing
-    "frechet": (True, np.inf),
-    "kid": (True, np.inf),
-    "auc": (True, 1.0),
-    "precision": (False, 0.0),
-    "recall": (False, 0.0),
-    "density": (False, 0.0),
-    "coverage": (False, 0.0),
-}
-BOUNDS = dict.fromkeys(MEASURES, (0, 1)) | {"frechet": (0, np.inf), "density": (0, np.inf), "kid": (-np.inf, np.inf)}
+BY_CLASS = ("adapter", "base", FLOOR)  # the sets that are also compared class by class
 
 
 def side(run: Run, chosen: Sets) -> int:
@@ -49,15 +39,20 @@ def common_side(run: Run, chosen: Sets) -> int:
 
 
 def features(
-    run: Run, chosen: Sets, extractor: Callable[[np.ndarray], np.ndarray], px: int, seed: int
+    run: Run,
+    chosen: Sets,
+    extractor: Callable[[np.ndarray], np.ndarray],
+    px: int,
+    seed: int,
+    controls: Mapping[str, Control] = CONTROLS,
 ) -> dict[str, np.ndarray]:
     """Features (n, d) of every set and, under their names, of the controls, which are made of the train images.
 
-    extractor: uint8 (b, px, px, 3) -> (b, d). px: images are reduced to this side before anything else. Memory holds
-    512 images at a time.
+    extractor: uint8 (b, px, px, 3) -> (b, d), of a network or of the pixels. px: images are reduced to this side before
+    anything else. Memory holds 512 images at a time.
     """
     sources = {name: (table, None) for name, table in chosen.tables.items()}
-    sources |= {name: (chosen.tables[FLOOR], control) for name, control in CONTROLS.items()}
+    sources |= {name: (chosen.tables[FLOOR], control) for name, control in controls.items()}
     result = {}
     for name, (table, control) in tqdm(sources.items(), desc="features", unit="set", mininterval=1):
 
@@ -84,60 +79,35 @@ def reduced(images: np.ndarray, px: int) -> np.ndarray:
     return np.stack([np.asarray(pictures.square(Image.fromarray(image), px)) for image in images])
 
 
-def measured(features: Mapping[str, np.ndarray], dx: np.ndarray, min_n: int) -> pd.DataFrame:
-    """Every measure of every set beside the real test images, with its 95 % jackknife interval.
+def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, min_n: int) -> pd.DataFrame:
+    """Every measure of every set beside the real test images, by each eye, with its 95 % jackknife interval.
 
-    features: (n, d) by set, row i of all sets of class dx[i] (n,). Index set, dx ("all": classes pooled) and metric;
-    columns n, estimate, low, high. Classes have BY_CLASS alone; below min_n images NaN, so that no number is read.
+    features: by eye and set, (n, d); row i of all sets is of class dx[i]. Index eye (in the order given), set, dx
+    ("all": classes pooled; single classes of BY_CLASS alone) and metric; columns n, estimate, low, high. NaN where a
+    class has fewer than min_n images, or fewer than the interval of a measure needs, so that no number is read.
     """
     rows = []
-    for name in features:
-        if name == REFERENCE:
-            continue
-        for group in (*dict.fromkeys(dx), ALL):
-            members = np.flatnonzero((dx == group) | (group == ALL))
-            metrics = tuple(MEASURES) if group == ALL else BY_CLASS
-            values = np.full((3, len(metrics)), np.nan)
-            if len(members) >= (min_n if group != ALL else 2):
-                pair = features[REFERENCE][members], features[name][members]
-                values = np.stack(
-                    jackknife(lambda rows, pair=pair, m=metrics: _values(*pair, rows, m), len(members))[:3]
-                )
+    for (eye, of_eye), group in product(features.items(), (*dict.fromkeys(dx), ALL)):
+        members, names = np.flatnonzero((dx == group) | (group == ALL)), of_group(group)
+        enough = len(members) >= (min_n if group != ALL else 2)
+        for name in (name for name in of_eye if name in BY_CLASS or (group == ALL and name != REFERENCE)):
+            pair = of_eye[REFERENCE][members], of_eye[name][members]
+            estimates = _estimates(*pair, names) if enough else np.full((len(names), 3), np.nan)
             rows += [
-                (name, group, metric, len(members), *values[:, k].clip(*BOUNDS[metric]))
-                for k, metric in enumerate(metrics)
+                (eye, name, group, metric, len(members), *row.clip(MEASURES[metric].low, MEASURES[metric].high))
+                for metric, row in zip(names, estimates, strict=True)
             ]
-    columns = ["set", "dx", "metric", "n", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).set_index(["set", "dx", "metric"]).sort_index()
+    columns = ["eye", "set", "dx", "metric", "n", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index(["eye", "set", "dx", "metric"])
 
 
-def _values(real: np.ndarray, other: np.ndarray, rows: np.ndarray, metrics: tuple[str, ...]) -> np.ndarray:
-    real, other = real[rows], other[rows]
-    values = {"frechet": distances.frechet(real, other), "kid": distances.kid(real, other)} if len(rows) > 1 else {}
-    if metrics != BY_CLASS and len(rows) > distances.NEIGHBOURS:
-        values |= distances.prdc(real, other)
-    if metrics != BY_CLASS and len(rows) >= 2 * two_sample.FOLDS:
-        values["auc"] = two_sample.auc(real, other)
-    return np.array([values.get(metric, np.nan) for metric in metrics])
+def _estimates(real: np.ndarray, other: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Estimate, low and high of each measure, (k, 3); NaN where one cannot be computed."""
+    spanned = coordinates(real, other)
 
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        return values((real[rows], other[rows]), (spanned[0][rows], spanned[1][rows]), names)
 
-def misled(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Measures that rate a senseless control as good, with the control that misleads each most and its score.
-
-    table: of `measured`. Good is half the merit of real images of other lesions or more; merit runs from 0, the score
-    of sets that share nothing, to 1, the best score. Such a measure is no evidence about a generator in these features.
-    """
-    scores = table["estimate"].xs(ALL, level="dx").unstack("metric")
-    result = {}
-    for metric, (less_is_better, worst) in MEASURES.items():
-        real = scores.at[FLOOR, metric]
-        controls = scores.loc[list(SENSELESS), metric]
-        if less_is_better and np.isinf(worst):  # a distance: merit is inverse to it
-            merit = max(real, 0.0) / controls.clip(lower=1e-12)
-        elif less_is_better:
-            merit = (worst - controls) / (worst - real)
-        else:
-            merit = controls / real
-        if merit.max() >= 0.5:
-            result[metric] = (str(merit.idxmax()), float(controls[merit.idxmax()]))
-    return result
+    estimates = jackknife(statistic, len(real))
+    table = np.stack([estimates.estimate, estimates.low, estimates.high], axis=1)
+    return np.where(np.isnan(table).any(axis=1, keepdims=True), np.nan, table)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
+from diffusers import DiffusionPipeline
 from scipy.ndimage import gaussian_filter
+
+from p2d_lib.models import encoding
 
 PALE_SKIN = (205, 160, 140)
 
@@ -47,6 +50,12 @@ def noise(images: np.ndarray, seed: int) -> np.ndarray:
 WORSENED: Mapping[str, Control] = MappingProxyType({"blurred": blurred, "blocky": blocky})  # degraded real images
 SENSELESS: Mapping[str, Control] = MappingProxyType({"blobs": blobs, "flat colour": flat, "noise": noise})
 CONTROLS: Mapping[str, Control] = MappingProxyType({**WORSENED, **SENSELESS})
+RECONSTRUCTED = "reconstructed"  # what the autoencoder of the base makes of real images: its denoiser's best
+
+
+def reconstructed(pipe: DiffusionPipeline) -> Control:
+    """Images through a pipeline's autoencoder and back: what it loses, no denoiser can bring back."""
+    return lambda images, seed: encoding.decode_latents(pipe, encoding.encode_moments(pipe, images)[0])
 
 
 def _rounded(pixels: np.ndarray) -> np.ndarray:

@@ -79,14 +79,14 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, min_n: int, seed: int) 
     return Sets({name: table.reset_index(drop=True) for name, table in tables.items()}, tuple(too_few))
 
 
-def real_splits(cases: pd.DataFrame, seed: int) -> Sets:
+def real_splits(cases: pd.DataFrame, chosen: Sets, seed: int) -> Sets:
     """Test, train and val at the n that val allows, one image of each lesion: how far the floor depends on the split.
 
-    The scout was fitted on train images, so their floor could be another than that of images new to it. Without a class
-    that has two lesions in all three, the tables are empty.
+    The scout was fitted on train images, so their floor could be another than that of images new to it. Test and train
+    images are the first of those in chosen. Without a class that has two lesions in all three, the tables are empty.
     """
-    shuffled = cases.sample(frac=1, random_state=seed).drop_duplicates("lesion_id")
-    real = {split: shuffled[shuffled["split"] == split] for split in (REFERENCE, FLOOR, "val")}
+    val = cases[cases["split"] == "val"].sample(frac=1, random_state=seed).drop_duplicates("lesion_id")
+    real = {split: chosen.tables[split] for split in (REFERENCE, FLOOR)} | {"val": val}
     sizes = _sizes([table["dx"].value_counts() for table in real.values()])
     return Sets({
         split: pd.concat([table.head(0), *(table[table["dx"] == dx].head(n) for dx, n in sizes.items())])

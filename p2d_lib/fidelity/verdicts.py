@@ -7,7 +7,7 @@ import pandas as pd
 
 from p2d_lib.fidelity import alignment
 from p2d_lib.fidelity.alignment import Alignment
-from p2d_lib.fidelity.compare import ALL
+from p2d_lib.fidelity.measures import ALL
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.instruments import multiplicity, paired_tests, two_sample
 from p2d_lib.seeds import derive
@@ -20,6 +20,7 @@ def family(
     at_common_side: Mapping[str, np.ndarray],
     aligned: Mapping[str, Alignment],
     dx: np.ndarray,
+    copying: pd.DataFrame,
     baselines: list[str],
     min_n: int,
     seed: int,
@@ -27,9 +28,11 @@ def family(
     """One row for each hypothesis: COLUMNS and holm, the p-value by Holm over all rows.
 
     features, at_common_side: (n, d) by set, at full size and at the side of `compare.common_side`; aligned: by set; dx:
-    the class of each row (n,). estimate: for "frechet" and "kid" the distance of first to real test images less that
-    of second, with its interval; for "auc" the area with which a classifier separates first from second; for "wins" the
-    share of other classes' prompts that fit an image less well than its own. Classes below min_n images are not tested.
+    the class of each row (n,); copying: of `copying.of_sets`. estimate: for "frechet" and "kid" the distance of first
+    to real test images less that of second, with its interval; for "auc" the area with which a classifier separates
+    first from second; for "wins" the share of other classes' prompts that fit an image less well than its own; for
+    "copying" how much nearer (below 0) images lie to train images than to unseen ones. Classes below min_n images are
+    not tested.
     """
     rows = [_nearer(features, "base", metric, ALL, dx) for metric in ("frechet", "kid")]
     counts = pd.Series(dx).value_counts()
@@ -44,6 +47,10 @@ def family(
             test = alignment.follows_prompts(aligned[name], derive(seed, "prompts", name))
             n = len(aligned[name].own_prompt)
             rows.append((name, "other prompts", "wins", ALL, n, test.observed, np.nan, np.nan, test.p))
+    rows += [
+        ("adapter", "train", "copying", ALL, row.n, row.difference, np.nan, np.nan, row.p)
+        for row in copying.itertuples() if row.set == "adapter"
+    ]  # fmt: skip
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.assign(holm=multiplicity.holm(table["p"]))
 

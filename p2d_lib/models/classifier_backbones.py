@@ -89,7 +89,8 @@ def _efficientnet_lite(network: str, weights: str) -> Backbone:
 
     from p2d_lib.models.extractors import efficientnet
 
-    body = efficientnet.build(network, num_classes=0) if weights else timm.create_model(f"tf_{network}", num_classes=0)
+    body = efficientnet.build(network) if weights else timm.create_model(f"tf_{network}")
+    body.reset_classifier(0)
     return Backbone(body, body.num_features, efficientnet.SIDES[network], (127 / 255,) * 3, (128 / 255,) * 3)
 
 

@@ -1,10 +1,34 @@
 """The parameters of 05_fidelity."""
 
-from pydantic import Field, PositiveInt
+import re
+from typing import Annotated, ClassVar
 
-from p2d_lib.parameters.types import Notebook
+from pydantic import AfterValidator, Field, PositiveInt
+
+from p2d_lib.parameters.types import Distinct, Notebook
+from p2d_lib.suggest import did_you_mean
+
+EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "inception", "dinov2_vitl14", "dermlip", "panderm", "scout")
+
+
+def _extractor(name: str) -> str:
+    if name not in EXTRACTORS and not re.fullmatch("clip:.+", name):
+        known = ", ".join(EXTRACTORS)
+        raise ValueError(
+            f"no extractor {name!r}{did_you_mean(name, EXTRACTORS)}; there are {known} and clip:ID with a "
+            "model of open_clip, such as clip:timm/vit_large_patch14_clip_336.openai"
+        )
+    return name
+
+
+ExtractorName = Annotated[str, AfterValidator(_extractor)]
 
 
 class Fidelity(Notebook):
-    extractor: str = Field("scout", description="scout, or a folder that holds clean-fid's inception-2015-12-05.pt.")
+    BY_MODEL: ClassVar = ("extractors",)
+
+    extractors: Annotated[list[ExtractorName], Field(min_length=1), Distinct] = Field(
+        ["efficientnet_lite0", "scout"],
+        description="Networks whose features are compared; verdicts come from the first one.",
+    )
     min_n: PositiveInt = Field(10, description='Images of a class; a smaller class is printed as "n too small".')

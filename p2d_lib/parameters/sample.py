@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from p2d_lib.parameters.fidelity import ExtractorName
 from p2d_lib.parameters.types import DenoisingSteps, NoiseInterval, Notebook, ShareBelow1
 
 GuidanceScale = Annotated[float, Field(ge=0, le=30)]
@@ -14,6 +15,7 @@ class Sample(Notebook):
         "per_class": "What is sampled",
         "guidance_scale": "How it is sampled",
         "alignment_quantile": "What is accepted and published",
+        "worst_case_prompts": "Several images a prompt, for the memorisation audit of 05",
         "sweep_guidance": "The sweep of guidance and steps",
     }
     BY_MODEL: ClassVar = (
@@ -53,18 +55,26 @@ class Sample(Notebook):
         0.0, description="Share of each class's images, those with the lowest alignment, that is refused."
     )
     memorisation_table: str = Field(
-        "", description='CSV of an audit (image_id, memorised); memorised images are refused; "": none.'
+        "", description="CSV of a memorisation audit (image_id, memorised, and sha256 if known), beside that of 05."
     )
     rows_a_tar: NonNegativeInt = Field(0, description="Images per WebDataset tar; 0: no tars.")
     planted_copies: NonNegativeInt = Field(
         0, description="Train images put among the synthetic ones; the check for copies must find them."
     )
 
+    worst_case_prompts: NonNegativeInt = Field(
+        24, description="Train prompts, and as many val prompts for control, that are sampled several times; 0: none."
+    )
+    worst_case_seeds: PositiveInt = Field(4, description="Images for each of these prompts.")
+
     sweep_guidance: Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
         [1.0, 3.0, 5.0, 8.0], description="Guidance scales."
     )
     sweep_steps: Annotated[list[DenoisingSteps], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
     sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
+    sweep_extractor: ExtractorName = Field(
+        "efficientnet_lite0", description="Independent network whose features judge the sweep beside the scout."
+    )
 
     @model_validator(mode="after")
     def _shard_is_one_of_n(self):

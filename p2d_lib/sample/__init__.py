@@ -4,8 +4,7 @@ plan       how many images of each class, with which prompts and seeds
 generate   the images of a plan, as files; shards: several processes on one plan
 measure    what scout and alignment model read in the images
 accept     which images are accepted, and the error rates of the check for copies; controls: copies made on purpose
-obedience  whether images show what their prompts name
 sweep      the effect of guidance and denoising steps
 pack       the accepted images as a folder and as tars
-report     tables, figures and findings
+report     tables, figures and findings; report_sweep: those of the sweep
 """

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.instruments import copies
+from p2d_lib.run import Run
 from p2d_lib.sample.measure import Measurements
 
 REAL, ALTERED = "real (val)", "altered train images"  # controls of the check for copies beside the generators
@@ -27,31 +29,52 @@ def measured_plan(plan: pd.DataFrame, measured: Measurements, nearest: pd.DataFr
     )
 
 
-def accept(
-    table: pd.DataFrame, *, alignment_quantile: float = 0.0, memorised: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def memorised(run: Run, table: pd.DataFrame, other: pd.DataFrame | None = None) -> pd.Series:
+    """Which images of a measured plan a memorisation audit refuses: bool, in the table's order.
+
+    The audit of 05 may lie in the run, from an earlier pass over it; each of its verdicts holds for the image with that
+    image_id and sha256 and for no other, so an image that was sampled anew is not judged by an old verdict. It is no
+    input of 04 (05 comes later and reads what 04 writes), so it is not noted in the provenance. other: an audit that
+    the user names, with image_id, memorised (bool) and, where known, sha256; it judges beside that of the run. Raises
+    ValueError when `other` does not know one of the images.
+    """
+    path = run.folder / ARTEFACTS["memorisation"].path
+    verdicts = [_verdicts(table, pd.read_parquet(path))] if path.exists() else []
+    if other is not None:
+        of_other = _verdicts(table, other)
+        if of_other.isna().any():
+            first, n = table["image_id"][of_other.isna()].iloc[0], of_other.isna().sum()
+            raise ValueError(f"the memorisation audit lacks {n} of the images, {first} first: redo it")
+        verdicts.append(of_other)
+    refused = pd.Series(False, table.index)
+    for of_audit in verdicts:
+        refused |= of_audit.fillna(0).astype(bool)
+    return refused
+
+
+def _verdicts(table: pd.DataFrame, audit: pd.DataFrame) -> pd.Series:
+    """What an audit says of each image: 1 (memorised), 0, or NaN where it does not know this image."""
+    keys = ["image_id", "sha256"] if "sha256" in audit else ["image_id"]
+    known = audit.drop_duplicates(keys).set_index(keys)["memorised"].astype(float)
+    return pd.Series(
+        known.reindex(pd.MultiIndex.from_frame(table[keys]) if len(keys) > 1 else table["image_id"]).to_numpy(),
+        table.index,
+    )
+
+
+def accept(table: pd.DataFrame, refused: pd.Series | None = None, *, alignment_quantile: float = 0.0) -> pd.DataFrame:
     """The measured plan with `accepted`, and `reason`: "", or the first reason why an image is not accepted.
 
     - "copy": nearest_ratio is at most `copies.COPY_RATIO`.
-    - "memorised": `memorised`, the table of a memorisation audit with image_id and memorised (bool), says so.
+    - "memorised": `refused`, of `memorised`, says so.
     - "alignment": its alignment lies below this quantile of its own class and generator, so no class is filtered away
       because the alignment model gives it lower values. 0 keeps all: images that are chosen by a score look better by
       it.
-
-    Raises ValueError for an audit that does not know one of the images.
     """
-    audit = pd.Series(False, table.index)
-    if memorised is not None:
-        verdicts = table["image_id"].map(memorised.set_index("image_id")["memorised"])
-        if verdicts.isna().any():
-            first = table["image_id"][verdicts.isna()].iloc[0]
-            n = verdicts.isna().sum()
-            raise ValueError(f"the memorisation audit lacks {n} of the images, {first} first: redo it")
-        audit = verdicts.astype(bool)
     alignment = table.groupby(["generator", "dx"])["alignment"]
     reasons = {
         "copy": table["nearest_ratio"] <= copies.COPY_RATIO,
-        "memorised": audit,
+        "memorised": pd.Series(False, table.index) if refused is None else refused,
         "alignment": table["alignment"] < alignment.transform("quantile", alignment_quantile),
     }
     reason = np.select(list(reasons.values()), list(reasons), default="")

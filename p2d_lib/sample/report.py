@@ -17,7 +17,6 @@ from p2d_lib.sample.measure import Measurements
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 OTHER_PROMPTS = "real (val), prompts of other images"
-SWEEP = {"frechet": "Fréchet distance (scout)", "class_read": "class as asked", "alignment": "alignment"}
 PAIRS = 4  # pairs a class in the figure of pairs
 
 
@@ -73,15 +72,6 @@ def copies_table(rates: pd.DataFrame, prompted: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def obedience_table(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """`obedience.agreement` of several sets of images as it is printed: a row per set."""
-    cells = {
-        name: {row.attribute: tables.interval(row.estimate, row.low, row.high, 2) for row in table.itertuples()}
-        for name, table in agreements.items()
-    }
-    return pd.DataFrame(cells).T.rename(columns=lambda name: name.replace("_", " ")).rename_axis("images").reset_index()
-
-
 def summary_table(synthetic: pd.DataFrame, val: Measurements, mismatched: np.ndarray) -> pd.DataFrame:
     """The adapter by class, then each generator and real images over all classes: n, accepted, mean alignment.
 
@@ -97,28 +87,6 @@ def summary_table(synthetic: pd.DataFrame, val: Measurements, mismatched: np.nda
     ]
     table = pd.concat([by_class, pd.concat([pooled, pd.DataFrame(real)]).assign(dx="all")])
     return table.astype({"accepted": "Int64"})[["images", "dx", *columns]].reset_index(drop=True)
-
-
-def sweep_table(points: pd.DataFrame) -> pd.DataFrame:
-    """`sweep.points` as they are printed."""
-    whole = points.astype({"steps": "Int64"}).rename(columns={**SWEEP, "seconds": "seconds an image"})
-    return whole[["images", "guidance", "steps", *SWEEP.values(), "seconds an image"]]
-
-
-def sweep_figure(points: pd.DataFrame) -> Figure:
-    """Each measure of a sweep and the seconds an image against guidance, a line per number of denoising steps."""
-    titles = {**SWEEP, "seconds": "seconds an image"}
-    long = points[points["steps"].notna()].melt(["guidance", "steps"], list(titles), "measure", "value")
-    figure, axes = plt.subplots(2, 2, figsize=(figures.TEXT_WIDTH, 2.8))
-    for axis, (measure, title) in zip(axes.flat, titles.items(), strict=True):
-        part = long[long["measure"] == measure].astype({"steps": int})
-        colours = list(figures.OKABE_ITO[: part["steps"].nunique()])
-        sns.lineplot(part, x="guidance", y="value", hue="steps", palette=colours, marker="o", markersize=4, ax=axis)
-        axis.set(title=title, ylabel="")
-        axis.get_legend().remove()
-    axes[1, 1].set_ylim(0, 1.1 * points["seconds"].max())
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
-    return figure
 
 
 def findings(

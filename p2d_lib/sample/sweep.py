@@ -1,18 +1,28 @@
-"""The effect of guidance and denoising steps: the same prompts and noise at each of several settings."""
+"""The effect of guidance and denoising steps: the same prompts and noise at each of several settings.
+
+Few images are sampled at each point, so the distance to real images is KID, which is 0 on average for equal laws at
+any n. Simulated on the phantom with EfficientNet-Lite0 (4 images of each class, real images blurred more and more): KID
+tells a blur of 0.6 px from one of 0.4 px in all of 150 replicates, and one of 0.4 px from none in 67 %; the Fréchet
+distance, whose bias at this n is over twenty times its spread, calls a blur of 0.4 px better than none in 85 %; the AUC
+is at its end for all generators.
+"""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import torch
 
-from p2d_lib.instruments import distances
+from p2d_lib.instruments.jackknife import jackknife
+from p2d_lib.instruments.stratified_kid import stratified_kid
 from p2d_lib.models import classifiers, clip, sampling
 from p2d_lib.vocabulary import DX
 
-NOISE = "uniform noise"
+NOISE, FLOOR = "uniform noise", "real (train)"
+Real = tuple[np.ndarray, np.ndarray]  # images, uint8 (m, s, s, 3), and their classes (m,)
+REFERENCE = 20  # real images of each class, or as many as the rarest class has
 
 
 def sweep(
@@ -35,35 +45,58 @@ def sweep(
         yield {"guidance": float(scale), "steps": int(count), "seconds": seconds}, sampled
 
 
+def balanced(cases: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:
+    """As many cases of each class as the rarest has lesions, at most per_class; one image of a lesion."""
+    lesions = cases.sample(frac=1, random_state=seed % 2**32).drop_duplicates("lesion_id")
+    return lesions.groupby("dx").head(min(per_class, int(lesions["dx"].value_counts().min())))
+
+
 def points(
     sampled: Iterator[tuple[dict, np.ndarray]],
     rows: pd.DataFrame,
-    reference: np.ndarray,
+    reference: Real,
+    floor: Real,
+    eye: Callable[[np.ndarray], np.ndarray],
     scout: classifiers.Classifier,
     aligner: clip.Clip,
     device: torch.device,
     seed: int,
 ) -> pd.DataFrame:
-    """Each point of a sweep in numbers, and uniform noise by the same measures, as the bad end of their scales.
+    """Each point of a sweep in numbers, real images and uniform noise by the same measures, as the ends of the scales.
 
-    sampled: of `sweep`, an image for each of `rows` (dx, prompt) at each point. reference: the scout's embeddings of
-    real images, (m, d). Columns images ("adapter" or NOISE), guidance, steps, seconds (NaN for noise), frechet (squared
-    Fréchet distance of the scout's embeddings to the reference), class_read (share of images whose most probable class
-    is the one asked for), alignment (mean cosine with the prompts).
+    sampled: of `sweep`, an image for each of `rows` (dx, prompt) at each point. reference, floor: real images, uint8
+    (m, s, s, 3), and their classes (m,): those that all are compared with, and others that show what real images get.
+    eye: an independent extractor. Columns images ("adapter", FLOOR or NOISE), guidance, steps, seconds (NaN for the
+    ends), kid by the eye with its 95 % jackknife interval over images (kid_low, kid_high), kid_scout by the scout's
+    embeddings, class_read (share of images whose most probable class, by the scout, is the one asked for), alignment
+    (mean cosine with the prompts); the last three are NaN for FLOOR, which the scout has seen.
     """
-    records = []
-    noise = None
+    (real, real_dx), (others, others_dx), dx = reference, floor, rows["dx"].to_numpy()
+    of_eye = eye(real)
+    of_scout = classifiers.predict(scout, real, device)["embedding"]
+
+    def scores(pixels: np.ndarray) -> dict[str, float]:
+        predictions = classifiers.predict(scout, pixels, device)
+        return _kid(of_eye, eye(pixels), real_dx, dx) | {
+            "kid_scout": stratified_kid(of_scout, predictions["embedding"], real_dx, dx),
+            "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == dx).mean()),
+            "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
+        }
+
+    records, shape = [], ()
     for point, pixels in sampled:
-        records.append({"images": "adapter", **point, **_scores(pixels, rows, reference, scout, aligner, device)})
-        noise = np.random.default_rng(seed).integers(0, 256, pixels.shape, np.uint8)
-    records.append({"images": NOISE, **_scores(noise, rows, reference, scout, aligner, device)})
+        records.append({"images": "adapter", **point, **scores(pixels)})
+        shape = pixels.shape
+    records.append({"images": FLOOR, **_kid(of_eye, eye(others), real_dx, others_dx)})
+    records.append({"images": NOISE, **scores(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))})
     return pd.DataFrame(records)
 
 
-def _scores(pixels, rows, reference, scout, aligner, device) -> dict[str, float]:
-    predictions = classifiers.predict(scout, pixels, device)
-    return {
-        "frechet": float(distances.frechet(reference, predictions["embedding"])),
-        "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == rows["dx"].to_numpy()).mean()),
-        "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
-    }
+def _kid(reference: np.ndarray, features: np.ndarray, reference_dx: np.ndarray, dx: np.ndarray) -> dict[str, float]:
+    """KID with its interval over the images (features (n, d), classes dx (n,)); NaN where there are too few."""
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        return np.array([stratified_kid(reference, features[rows], reference_dx, dx[rows])])
+
+    estimates = jackknife(statistic, len(features))
+    return dict(zip(("kid", "kid_low", "kid_high"), (float(value[0]) for value in estimates[:3]), strict=True))

@@ -55,6 +55,32 @@ def test_a_planted_effect_is_measured_with_an_interval_that_holds_it():
     assert all(table.at["own_prompt", "estimate"] > table.at["other_prompts", "estimate"] for table in summaries)
 
 
+def test_r_precision_falls_to_chance_with_shuffled_prompts_and_in_proportion_to_swapped_ones():
+    images, prompts = vectors(2, 0.5)
+    dx, n = CLASSES, len(CLASSES)
+    whole = alignment.align(images, prompts, dx)
+    own, class_alone, chance = (getattr(whole, name).mean() for name in ("r_precision", "r_same_class", "r_shuffled"))
+    assert own > 0.5 and class_alone < 0.1 and chance <= 1 / (1 + whole.n_others)
+    rng = np.random.default_rng(0)
+    for share in (0.25, 0.5, 1.0):
+        fallen = []
+        for _ in range(5):
+            rows, swapped = rng.permutation(n)[: int(share * n)], prompts.copy()
+            swapped[rows] = prompts[np.roll(rows, 1)]
+            fallen.append(alignment.align(images, swapped, dx).r_precision.mean())
+        assert np.mean(fallen) == pytest.approx(own - share * (own - chance), abs=0.04)
+
+
+def test_prompts_that_name_the_class_alone_have_no_r_precision_beyond_that_of_their_class():
+    """Images that show their class and nothing else of their prompts: the control within the class says so."""
+    rng, (_, prompts) = np.random.default_rng(30), vectors(3, 0.0)
+    of_class = np.stack([prompts[dx == CLASSES].mean(axis=0) for dx in CLASSES])
+    aligned = alignment.align(unit(of_class + 0.1 * rng.normal(size=prompts.shape)), prompts, CLASSES)
+    table = alignment.summarise(aligned)
+    assert table.at["r_same_class", "estimate"] > 1.5 * table.at["r_shuffled", "estimate"], "the class counts"
+    assert table.at["r_precision", "low"] <= table.at["r_same_class", "estimate"] <= table.at["r_precision", "high"]
+
+
 def test_equal_cosines_count_half():
     same = unit(np.ones((4, 3)))
     assert alignment.align(same, same, np.array(["mel", "mel", "nv", "nv"])).wins.tolist() == [0.5] * 4

@@ -9,6 +9,7 @@ from small_sets import CLASSES, eye, lesion
 
 from p2d_lib.fidelity import compare
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
+from p2d_lib.fidelity.measures import MEASURES, coordinates, misled, values
 from p2d_lib.fidelity.sets import Sets
 
 DX = np.repeat(["mel", "nv"], 30)
@@ -23,6 +24,11 @@ def gaussians(seed=0, n=60, d=8):
     }
 
 
+def measured(features, dx=DX, min_n=10):
+    """The table of one eye."""
+    return compare.measured({"eye": features}, dx, min_n).loc["eye"].sort_index()
+
+
 @pytest.fixture(scope="module")
 def real(run) -> Sets:
     return Sets({split: run.table[run.table["split"] == split].reset_index(drop=True) for split in ("test", "train")})
@@ -30,27 +36,27 @@ def real(run) -> Sets:
 
 @pytest.fixture(scope="module")
 def of_scout(run, scout, real):
-    return compare.measured(compare.features(run, real, scout, 64, 0), real.dx, 10)
+    return measured(compare.features(run, real, scout, 64, 0), real.dx)
 
 
 def test_in_a_scouts_features_no_measure_that_is_printed_calls_nonsense_good(of_scout):
     """Precision gave uniform noise 0.89 and one flat colour 1.00 beside real images' 0.98."""
     scores = of_scout["estimate"].xs("all", level="dx").unstack("metric")
-    misled = compare.misled(of_scout)
-    assert "precision" in misled and misled["precision"][1] >= 0.5 * scores.at["train", "precision"]
-    for metric in set(compare.MEASURES) - set(misled):
+    omitted = misled(of_scout)
+    assert "precision" in omitted and omitted["precision"][1] >= 0.5 * scores.at["train", "precision"]
+    for metric in set(scores.columns[scores.notna().all()]) - set(omitted):
         real = scores.at["train", metric]
         for name in SENSELESS:
             control = scores.at[name, metric]
             if metric == "auc":
                 assert control > 0.9 > real
             else:
-                assert control > 2 * max(real, 0) if metric in compare.BY_CLASS else control < 0.5 * real
-    assert {"frechet", "kid", "auc"} - set(misled) == {"frechet", "kid", "auc"}
+                assert control > 2 * max(real, 0) if np.isinf(MEASURES[metric].worst) else control < 0.5 * real
+    assert {"frechet", "kid", "auc"}.isdisjoint(omitted)
 
 
 def test_worsened_real_images_lie_farther_than_real_ones_in_every_distance(run, real):
-    scores = compare.measured(compare.features(run, real, eye, 64, 0), real.dx, 10)["estimate"]
+    scores = measured(compare.features(run, real, eye, 64, 0), real.dx)["estimate"]
     scores = scores.xs("all", level="dx").unstack("metric")
     for metric in ("frechet", "kid", "auc"):
         assert (scores.loc[["blurred", "blocky"], metric] > 1.5 * scores.at["train", metric]).all(), metric
@@ -58,27 +64,48 @@ def test_worsened_real_images_lie_farther_than_real_ones_in_every_distance(run, 
 
 def test_a_measure_is_kept_where_controls_are_bad_and_goes_where_one_outlier_lets_anything_in():
     features = gaussians()
-    assert compare.misled(compare.measured(features, DX, 10)) == {}
+    assert misled(measured(features)) == {}
     features["test"][:7] *= 60  # a cluster of outliers: their balls hold everything
-    assert compare.misled(compare.measured(features, DX, 10))["precision"] == ("blobs", 1.0)
+    assert misled(measured(features))["precision"] == ("blobs", 1.0)
 
 
 def test_the_order_real_adapter_base_is_recovered_in_every_class_with_intervals_around_it():
-    table = compare.measured(gaussians(), DX, 10)
+    table = measured(gaussians())
     for dx in ("mel", "nv", "all"):
-        for metric in ("frechet", "kid"):
+        for metric in ("frechet", "kid", "auc"):
             train, adapter, base = (table.loc[(name, dx, metric)] for name in ("train", "adapter", "base"))
             assert train["estimate"] < adapter["estimate"] < base["estimate"] and base["low"] > train["high"]
             assert train["n"] == (60 if dx == "all" else 30)
+    table = table.dropna()
     assert ((table["low"] <= table["estimate"]) & (table["estimate"] <= table["high"])).all()
 
 
-def test_a_class_below_min_n_has_no_number():
-    table = compare.measured(gaussians(), np.repeat(["mel", "nv"], [9, 51]), 10)
+def test_a_class_below_min_n_or_below_what_the_interval_needs_has_no_number():
+    table = measured(gaussians(), np.repeat(["mel", "nv"], [9, 51]))
     assert table.loc[("adapter", "mel")]["estimate"].isna().all() and table.at[("adapter", "mel", "kid"), "n"] == 9
-    assert table.loc[("adapter", "nv")]["estimate"].notna().all() and table.loc[("adapter", "all")].notna().all(
-        axis=None
-    )
+    assert table.loc[("adapter", "nv")].notna().all(axis=None)
+    of_all = table.loc[("adapter", "all"), "estimate"]
+    assert of_all.index[of_all.isna()].tolist() == ["frechet_at_infinity"], "its line needs three images a component"
+    table = measured(gaussians(), np.repeat(["mel", "nv"], [10, 50])).loc[("adapter", "mel")]
+    assert table.index[table["estimate"].isna()].tolist() == ["auc"], "its folds need ten images without the group"
+
+
+def test_each_eye_has_its_own_rows_in_the_order_given():
+    first, second = gaussians(0), gaussians(1)
+    table = compare.measured({"b": first, "a": second}, DX, 10)
+    assert table.index.unique("eye").tolist() == ["b", "a"]
+    assert all(table.loc[eye].sort_index().equals(measured(sets)) for eye, sets in (("b", first), ("a", second)))
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 200), (40, 12)])
+def test_coordinates_keep_every_length_distance_and_angle_and_every_measure(n, d):
+    rng = np.random.default_rng(d)
+    real, other = rng.normal(1, 1, (n, d)), rng.normal(1.3, 1.2, (n, d))
+    a, b = coordinates(real, other)
+    assert a.shape[1] == min(d, 2 * n)
+    np.testing.assert_allclose(a @ b.T, real @ other.T, atol=1e-9)
+    names = [name for name, measure in MEASURES.items() if measure.needs <= n]
+    np.testing.assert_allclose(values((real, other), (a, b), names), values((real, other), (real, other), names))
 
 
 @pytest.fixture
@@ -101,9 +128,9 @@ def enlarged(run, tmp_path):
 
 def test_a_baseline_of_smaller_images_is_compared_at_its_size(run, enlarged):
     assert compare.side(run, enlarged) == 64 and compare.common_side(run, enlarged) == 32
-    full, small = (compare.features(run, enlarged, eye, px, 0) for px in (64, 32))
+    by_side = {side: compare.features(run, enlarged, eye, side, 0, {}) for side in (64, 32)}
     far, near = (
-        compare.measured(f, enlarged.dx, 10)["estimate"].xs("all", level="dx").unstack() for f in (full, small)
+        measured(features, enlarged.dx)["estimate"].xs("all", level="dx").unstack() for features in by_side.values()
     )
     assert far.at["scratch-unet", "frechet"] > 2 * far.at["adapter", "frechet"], "what it lacks is the enlargement's"
     assert near.at["scratch-unet", "frechet"] < 1.5 * near.at["adapter", "frechet"]

@@ -1,35 +1,57 @@
 """Tables and sentences: they say what the numbers carry, and no more."""
 
+from functools import cache
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.fidelity import alignment, compare, report, verdicts
-from p2d_lib.fidelity.controls import CONTROLS
+from p2d_lib.fidelity import alignment, compare, copying, pixels, report, verdicts
+from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
+from p2d_lib.fidelity.report.cells import number
 from p2d_lib.fidelity.sets import Sets
 
 DX = np.repeat(["bcc", "mel", "nv"], [30, 30, 8])
+EYES = (
+    SimpleNamespace(title="stranger", note="it has seen nothing", independent=True),
+    SimpleNamespace(title="friend", note="it has seen all", independent=False),
+)
 
 
+@cache
 def analysed(adapter=0.2, outliers=False, too_few=()):
-    shifts = {"test": 0, "train": 0, "adapter": adapter, "base": 1.0, "cascade": 1.0, **dict.fromkeys(CONTROLS, 8)}
-    features = {
-        name: np.random.default_rng(k).normal(shift, 1, (len(DX), 8)) for k, (name, shift) in enumerate(shifts.items())
-    }
+    """All that the report takes but the eyes: two of them see the same features, of which the second sees a part."""
+    shifts = {"test": 0, "train": 0, "adapter": adapter, "base": 1.0, "cascade": 1.0, RECONSTRUCTED: 0.1}
+    rng = [np.random.default_rng(k) for k in range(len(shifts) + 3)]
+    features = {name: rng[k].normal(shift, 1, (len(DX), 8)) for k, (name, shift) in enumerate(shifts.items())}
+    features |= {name: rng[-1].normal(8, 0.1, (len(DX), 8)) for name in CONTROLS}
     features["test"][:7] *= 60 if outliers else 1
-    rng, aligned = np.random.default_rng(9), {}
+    aligned = {}
     for name in ("adapter", "base", "cascade", "test", *CONTROLS):
-        prompts, images = rng.normal(size=(2, len(DX), 16))
+        prompts, images = rng[-2].normal(size=(2, len(DX), 16))
         images += (name not in CONTROLS) * prompts
         unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (images, prompts)]
         aligned[name] = alignment.align(*unit, DX)
     chosen = Sets({name: pd.DataFrame({"dx": DX}) for name in ("test", "train", "adapter", "base", "cascade")}, too_few)
-    measured = compare.measured(features, DX, 10)
-    return measured, aligned, verdicts.family(features, features, aligned, DX, ["cascade"], 10, 0), chosen
+    both = {"stranger": features, "friend": {name: x[:, :3] for name, x in features.items()}}
+    statistics = {name: 1 + rng[-3].random((len(DX), 9)) for name in features}
+    statistics["adapter"][:, 3:5] /= 10  # power from 0.2 cycles/px on
+    in_pixels = pixels.measured(statistics, DX, 10)
+    copied = pd.DataFrame([("adapter", 68, 0.0, 0.5, 0.5, 0.4)], columns=list(copying.COLUMNS))
+    tests = verdicts.family(features, features, aligned, DX, copied, ["cascade"], 10, 0)
+    return compare.measured(both, DX, 10), in_pixels, aligned, tests, chosen
 
 
-def sentences(*analysis):
-    return " ".join(report.findings(*analysis, "means see no shapes"))
+def sentences(*analysis, eyes=EYES):
+    return " ".join(report.findings(*analysis, eyes))
+
+
+def change(measured, key, value):
+    """The same table with another estimate."""
+    measured = measured.copy()
+    measured.loc[[key], "estimate"] = value
+    return measured
 
 
 def test_a_planted_gain_is_said_to_fall_and_no_gain_is_not():
@@ -39,9 +61,30 @@ def test_a_planted_gain_is_said_to_fall_and_no_gain_is_not():
     assert "rises**" in sentences(*analysed(adapter=3.0))
 
 
-def test_sentences_name_the_controls_the_extractor_and_hold_no_nan():
+def test_the_first_sentence_says_whether_the_judge_tells_them_apart_and_what_it_is():
+    far, near = (report.findings(*analysed(adapter=shift), EYES)[0] for shift in (1.0, 0.0))
+    assert far.startswith("**By AUC, stranger tells from real test images the adapter's images with 0.9")
+    assert "they differ), the base's" in far and "no difference is shown), the base's" in near
+    assert "it has seen nothing" in far and "no judge of realism" not in far
+    assert "friend, which is no judge of realism," in report.findings(*analysed(), EYES[::-1])[0]
+
+
+def test_only_the_judge_has_verdicts_and_the_other_eye_is_named_with_what_one_must_know():
+    (line,) = [line for line in report.findings(*analysed(), EYES) if line.startswith("friend")]
+    assert "no verdict" in line and "it has seen all" in line and "Holm" not in line and "times the floor" in line
+    alone = sentences(*analysed(), eyes=EYES[:1])
+    assert "friend" not in alone
+
+
+def test_lost_detail_is_said_with_the_values_of_real_and_reconstructed_images():
+    (line,) = [line for line in report.findings(*analysed(), EYES) if line.startswith("In pixels")]
+    detail = line.split("power from 0.2 cycles/px on")[1]
+    assert "is 0.1" in detail and "images 1.01" in detail and "reconstructed ones 0.99" in detail
+
+
+def test_sentences_name_the_controls_and_hold_no_nan():
     text = sentences(*analysed())
-    assert all(f"{name} " in text for name in CONTROLS) and "means see no shapes" in text
+    assert all(f"{name} " in text for name in CONTROLS)
     assert "for noise 5" in text or "for noise 4" in text, "chance is printed beside obedience"
     assert "nan" not in text.lower() and "nv" not in text and "melanocytic nevus (8)" in text
 
@@ -49,85 +92,134 @@ def test_sentences_name_the_controls_the_extractor_and_hold_no_nan():
 def test_a_baseline_that_is_no_nearer_than_noise_is_said_to_be_so():
     measured, *others = analysed()
     assert "No nearer to them than noise" not in sentences(measured, *others)
-    measured.loc[("cascade", "all", "frechet"), "estimate"] = 1 + measured.at[("noise", "all", "frechet"), "estimate"]
+    noise = measured.loc[("stranger", "noise", "all", "frechet"), "estimate"]
+    measured = change(measured, ("stranger", "cascade", "all", "frechet"), 1 + noise)
     assert "No nearer to them than noise: cascade." in sentences(measured, *others)
 
 
 def test_features_that_do_not_see_a_blur_are_said_not_to_and_others_are_not():
     measured, *others = analysed()
     assert "these features do not see that" not in sentences(measured, *others)
-    measured.loc[("blurred", "all", "frechet"), "estimate"] = measured.at[("train", "all", "frechet"), "high"]
+    high = measured.loc[("stranger", "train", "all", "frechet"), "high"]
+    measured = change(measured, ("stranger", "blurred", "all", "frechet"), high)
     assert "made blurred are as near: these features do not see that" in sentences(measured, *others)
 
 
-def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named():
-    measured, aligned, tests, chosen = analysed(outliers=True)
-    for table in (report.overall_table(measured, aligned), report.generators_table(measured, aligned, tests, chosen).T):
-        assert "precision ↑" not in table.index
-    assert "precision gives blobs 1.00" in sentences(measured, aligned, tests, chosen)
-    assert "precision ↑" in report.overall_table(*analysed()[:2]).index
+def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named_for_that_eye_alone():
+    measured, in_pixels, aligned, tests, chosen = analysed(outliers=True)
+    table = report.overall_table(measured).set_index("eye")["measure"]
+    assert "precision ↑" not in table["stranger"].tolist()
+    generators = report.generators_table(measured, aligned, tests, chosen).set_index("eye")
+    assert "precision ↑" not in generators or (generators.loc["stranger", "precision ↑"] == "–").all()
+    assert "precision gives blobs 1.00" in sentences(measured, in_pixels, aligned, tests, chosen)
+    assert "precision ↑" in report.overall_table(analysed()[0])["measure"].tolist()
 
 
 def test_the_controls_stand_beside_base_adapter_and_real_images():
-    table = report.overall_table(*analysed()[:2])
-    assert list(table.columns) == ["base", "adapter", "real", *CONTROLS]
-    assert "[" in table.at["KID ↓", "adapter"] and "[" not in table.at["KID ↓", "noise"]
+    table = report.overall_table(analysed()[0])
+    assert list(table.columns) == ["eye", "measure", "base", "adapter", "real", RECONSTRUCTED, *CONTROLS]
+    kid = table[table["measure"] == "KID ↓"].iloc[0]
+    infinite = table[table["measure"].str.contains("infinite")].iloc[0]
+    assert infinite["adapter"] == report.TOO_SMALL, "68 images are too few for 32 components"
+    assert kid["eye"] == "stranger" and "[" in kid["adapter"] and "[" not in kid["noise"]
+
+
+def test_realism_has_a_column_for_each_eye_and_a_row_for_each_set_real_images_first():
+    measured, in_pixels, *_ = analysed()
+    table = report.realism_table(measured, in_pixels)
+    assert list(table["images"]) == ["real", RECONSTRUCTED, "adapter", "base", "cascade", *CONTROLS]
+    assert table["AUC, stranger ↓"].str.contains(r"\[").all() and table["AUC, friend ↓"].str.contains(r"\[").all()
+    assert table.set_index("images").at["adapter", "power 0.3–0.5"].startswith("0.1")
+    figure = report.realism_figure(measured, in_pixels, ["train", "adapter"])
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["stranger", "friend"]
+    assert len(figure.axes[1].get_legend().get_texts()) == 2
 
 
 def test_a_small_class_reads_n_too_small():
-    measured, aligned, tests, _ = analysed()
-    table = report.classes_table(measured, aligned, tests, DX)
-    assert (table.loc["nv"].filter(like="distance") == report.TOO_SMALL).all() and table.at["nv", "p (Holm)"] == "–"
-    assert list(table.index) == ["bcc", "mel", "nv", "all"] and table.at["all", "n"] == "68"
-    assert (table.loc["mel"].filter(like="KID").str.match(r"-?\d")).all()
+    measured, _, _, tests, _ = analysed()
+    table = report.classes_table(measured.loc["stranger"], tests).set_index(["dx", "measure"])
+    assert (table.loc["nv"][["base", "adapter", "real"]] == report.TOO_SMALL).all(axis=None)
+    assert (table.loc["nv"]["p (Holm)"] == "–").all() and (table.loc["all"]["n"] == "68").all()
+    assert list(table.index.unique("dx")) == ["bcc", "mel", "nv", "all"]
+    assert table.loc[("mel", "KID ↓"), "adapter"].count("[") == 1
+    assert table.loc[("mel", "Fréchet distance ↓"), "p (Holm)"] != "–" == table.loc[("mel", "KID ↓"), "p (Holm)"]
 
 
 def test_one_quantity_has_one_value_in_all_tables():
-    measured, aligned, tests, chosen = analysed()
-    overall = report.overall_table(measured, aligned).loc["Fréchet distance ↓"]
-    all_generators = report.generators_table(measured, aligned, tests, chosen).set_index("images")["Fréchet distance ↓"]
-    by_class = report.classes_table(measured, aligned, tests, DX).loc["all"]
+    measured, _, aligned, tests, chosen = analysed()
+    overall = report.overall_table(measured).set_index(["eye", "measure"]).loc[("stranger", "Fréchet distance ↓")]
+    generators = report.generators_table(measured, aligned, tests, chosen).set_index(["eye", "images"])
+    by_class = report.classes_table(measured.loc["stranger"], tests).set_index(["dx", "measure"])
     for name in ("base", "adapter", "real"):
-        assert overall[name].split(" ")[0] == all_generators[name] == by_class[f"Fréchet distance {name}"]
+        value = overall[name].split(" ")[0]
+        assert value == generators.at[("stranger", name), "Fréchet distance ↓"]
+        assert value == by_class.at[("all", "Fréchet distance ↓"), name].split(" ")[0]
 
 
 def test_a_baseline_with_too_few_images_keeps_its_row():
-    measured, aligned, tests, chosen = analysed(too_few=("scratch-unet",))
-    table = report.generators_table(measured, aligned, tests, chosen).set_index("images")
-    assert table.loc["scratch-unet"].tolist() == [report.TOO_SMALL, *["–"] * (table.shape[1] - 1)]
-    assert "scratch-unet: n too small" in sentences(measured, aligned, tests, chosen)
+    measured, in_pixels, aligned, tests, chosen = analysed(too_few=("scratch-unet",))
+    table = report.generators_table(measured, aligned, tests, chosen).set_index(["eye", "images"])
+    row = table.loc[("stranger", "scratch-unet")].tolist()
+    assert row == [report.TOO_SMALL, *["–"] * (table.shape[1] - 1)]
+    assert "scratch-unet: n too small" in sentences(measured, in_pixels, aligned, tests, chosen)
+
+
+def test_prompts_have_a_row_for_each_set_real_images_first():
+    table = report.prompts_table(analysed()[2])
+    assert list(table["images"]) == ["real", "adapter", "base", "cascade", *CONTROLS]
+    assert table["own prompt fits better ↑"].str.contains(r"\[").all()
+
+
+def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance():
+    agreements = {
+        name: pd.DataFrame({
+            "attribute": ["class"], "estimate": share, "low": share - 0.1, "high": share + 0.1, "chance": 1 / 7
+        })
+        for name, share in {"test": 0.8, "adapter": 0.4, "base": 0.2}.items()
+    }  # fmt: skip
+    assert list(report.attributes_table(agreements)["images"]) == ["real (test)", "adapter", "base"]
+    line = report.attributes_finding(agreements, "stranger")
+    assert "40 % [30, 50] of the adapter's" in line and "80 % of real test images; chance 14 %" in line
+
+
+def test_further_sentences_stand_behind_the_judges_and_before_the_other_eye():
+    lines = report.findings(*analysed(), EYES, ["First.", "", "Second."])
+    assert (
+        lines.index("First.") + 1
+        == lines.index("Second.")
+        < lines.index(next(line for line in lines if line.startswith("friend")))
+    )
 
 
 def test_the_floors_of_train_and_val_stand_side_by_side_or_read_n_too_small():
     features = {
         name: np.random.default_rng(k).normal(size=(len(DX), 8)) for k, name in enumerate(("test", "train", "val"))
     }
-    table = report.floors_table(compare.measured(features, DX, 10)).set_index("real images")
+    table = report.floors_table(compare.measured({"stranger": features}, DX, 10)).set_index("real images")
     assert (
         list(table.index) == ["train", "val"]
         and (table["n"] == "68").all()
         and table["KID ↓"].str.contains(r"\[").all()
     )
-    empty = report.floors_table(compare.measured({}, np.array([]), 10))
+    empty = report.floors_table(compare.measured({"stranger": {}}, np.array([]), 10))
     assert (empty["KID ↓"] == report.TOO_SMALL).all()
 
 
 def test_the_figure_has_a_line_for_each_class_and_says_which_are_too_small():
-    measured, _, _, chosen = analysed()
-    figure = report.distances_figure(measured, chosen.n)
+    figure = report.distances_figure(analysed()[0].loc["stranger"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "bcc (n = 30)", "mel (n = 30)", "nv (n = 8)", "all (n = 68)"
     ]  # fmt: skip
     assert [text.get_text() for text in figure.axes[0].texts] == [report.TOO_SMALL]
 
 
-@pytest.mark.parametrize("measure", ["frechet", "kid", "auc", "wins"])
+@pytest.mark.parametrize("measure", ["frechet", "kid", "auc", "wins", "copying"])
 def test_every_hypothesis_stands_in_the_table_of_tests(measure):
-    _, _, tests, _ = analysed()
+    tests = analysed()[3]
     table = report.tests_table(tests)
     assert len(table) == len(tests) and table["p (Holm)"].str.match(r"< 0.001$|[01]\.\d{3}$").all()
     assert table["estimate"][tests["measure"] == measure].str.contains(r"\[").all() == (measure in ("frechet", "kid"))
 
 
 def test_a_number_that_rounds_to_zero_has_no_sign():
-    assert report._number("kid", -0.001, -0.5, 0.5) == "0.00 [-0.50, 0.50]" and report._number("kid", np.nan) == "–"
+    assert number("frechet", -0.01, -0.5, 0.5) == "0.0 [-0.5, 0.5]" and number("kid", np.nan) == "–"

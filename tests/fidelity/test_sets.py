@@ -52,9 +52,12 @@ def test_the_choice_is_the_seeds():
     assert not one["test"].equals(other["test"]) and not one["adapter"].equals(other["adapter"])
 
 
-def test_val_is_compared_at_the_n_that_it_allows():
+def test_val_is_compared_at_the_n_that_it_allows_with_images_that_are_compared_anyway():
     table = cases(30, ("train", "val", "test"))
     table = table[(table["split"] != "val") | (table["lesion_id"].str.endswith(("1", "2")))]
-    splits = sets.real_splits(table, 0)
+    chosen = sets.choose(table, synthetic(24), 10, 0)
+    splits = sets.real_splits(table, chosen, 0)
     assert {name: len(rows) for name, rows in splits.tables.items()} == {"test": 24, "train": 24, "val": 24}
-    assert len(sets.real_splits(cases(5), 0).dx) == 0
+    for name in ("test", "train"):
+        assert splits.tables[name]["image_id"].isin(chosen.tables[name]["image_id"]).all()
+    assert len(sets.real_splits(cases(5), sets.choose(cases(5), synthetic(5), 2, 0), 0).dx) == 0

@@ -1,23 +1,15 @@
 """All that 05 announces together: rarely anything where nothing is, what was planted where something is."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.fidelity import alignment, verdicts
+from p2d_lib.fidelity import alignment, copying, verdicts
 from p2d_lib.instruments import multiplicity
 from p2d_lib.instruments.multiplicity import LEVEL
 
 DX = np.repeat(["bcc", "mel", "nv"], [24, 24, 8])
 BASELINES = ["scratch-unet", "cascade"]
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    """statsmodels collects garbage in each call of its correction, which takes half a second beside torch."""
-    monkeypatch.setattr(gc, "collect", lambda: None)
 
 
 def features(seed, off=0.5, adapter=0.0, d=8):
@@ -35,9 +27,15 @@ def aligned(seed, obeyed):
     return {"adapter": alignment.align(images, prompts, DX)}
 
 
+def copied(seed):
+    """A generator that copies nothing: its p-value is uniform."""
+    p = np.random.default_rng([seed, 2]).integers(1, 1001) / 1000
+    return pd.DataFrame([("adapter", 48, 0.0, 0.5, 0.5, p)], columns=list(copying.COLUMNS))
+
+
 def family(seed, obeyed=0.0, **planted):
     sets = features(seed, **planted)
-    return verdicts.family(sets, sets, aligned(seed, obeyed), DX, BASELINES, 10, seed)
+    return verdicts.family(sets, sets, aligned(seed, obeyed), DX, copied(seed), BASELINES, 10, seed)
 
 
 def test_without_any_effect_about_one_of_twenty_runs_announces_one():
@@ -58,7 +56,7 @@ def test_planted_effects_are_announced_with_their_direction():
 def test_the_family_is_everything_and_holm_runs_over_all_of_it():
     table = family(0)
     assert table["holm"].tolist() == pytest.approx(multiplicity.holm(table["p"]).tolist())
-    assert table.groupby("measure").size().to_dict() == {"auc": 3, "frechet": 5, "kid": 1, "wins": 1}
+    assert table.groupby("measure").size().to_dict() == {"auc": 3, "copying": 1, "frechet": 5, "kid": 1, "wins": 1}
     assert "nv" not in set(table["dx"]), "eight images are too few to test"
 
 

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
 from p2d_lib.instruments import distances
+from p2d_lib.instruments.moments import Moments
 
 
 def gaussian(n, mean, covariance, seed):
@@ -31,7 +34,7 @@ def test_fid_of_gaussians_is_the_closed_form():
     assert distances.frechet(a, b) == pytest.approx(10, abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [300, 20])  # well above d, and below it: singular covariances
+@pytest.mark.parametrize("n", [300, 33, 20])  # well above d, just above and below it: singular covariances
 def test_fid_is_the_number_of_the_matrix_square_root_and_of_clean_fid(n):
     from cleanfid.fid import frechet_distance
 
@@ -43,6 +46,71 @@ def test_fid_is_the_number_of_the_matrix_square_root_and_of_clean_fid(n):
     )
     assert distances.frechet(a, b) == pytest.approx(direct, rel=1e-5)
     assert distances.frechet(a, b) == pytest.approx(frechet_distance(*moments), rel=1e-5)
+
+
+def test_fid_of_moments_in_any_batches_is_that_of_all_features():
+    a, b = normal(300, 32, 1) ** 3 + 50, normal(90, 32, 2) ** 2 + 50
+    parts = [Moments().add(part) for part in np.split(a, [1, 7, 200])]
+    merged = parts[3].merge(parts[0]).merge(Moments()).merge(parts[2]).merge(parts[1])
+    np.testing.assert_allclose(merged.covariance, np.cov(a.T), rtol=1e-10)
+    np.testing.assert_allclose(Moments.of(300, a.mean(0), np.cov(a.T)).merge(merged).mean, a.mean(0), rtol=1e-12)
+    assert distances.frechet_of_moments(merged, Moments().add(b)) == pytest.approx(distances.frechet(a, b), rel=1e-9)
+
+
+def test_fid_of_moments_of_fewer_images_than_features_is_that_of_the_features():
+    a, b = normal(40, 64, 1), normal(30, 64, 2)
+    of_moments = distances.frechet_of_moments(Moments().add(a), Moments().add(b))
+    assert of_moments == pytest.approx(distances.frechet(a, b), rel=1e-6)
+
+
+def test_moments_keep_their_digits_far_from_zero():
+    """The sum of squares less the square of the sum, in float64, has no digit left here."""
+    x = normal(500, 3, 1)
+    far = Moments()
+    for part in np.split(x + 1e8, 10):
+        far.add(part)
+    np.testing.assert_allclose(far.covariance, np.cov(x.T), rtol=1e-5)
+
+
+def test_dead_features_and_large_matrices_change_nothing(monkeypatch):
+    """A network's rectified features are often zero for all images; above EXACT rows another path computes."""
+    a, b = (np.maximum(normal(300, 40, seed) - 1, 0) * (np.arange(40) % 4 > 0) for seed in (1, 2))
+    exact = distances.frechet(a, b)
+    direct = sqrtm(np.cov(a.T) @ np.cov(b.T))
+    assert exact == pytest.approx(
+        ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * np.real(direct)), rel=1e-4
+    )
+    monkeypatch.setattr(distances, "EXACT", 8)
+    assert distances.frechet(a, b) == pytest.approx(exact, rel=1e-5)
+    assert distances.frechet(a[:30], b) == pytest.approx(distances.frechet(b, a[:30]), rel=1e-6)
+
+
+def test_fifty_thousand_images_take_the_memory_of_one_thousand():
+    def peak(n):
+        tracemalloc.start()
+        moments, rng = Moments(), np.random.default_rng(0)
+        for _ in range(n // 500):
+            moments.add(rng.normal(size=(500, 64)))
+        assert moments.n == n
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(500)  # what the first call of all allocates
+    assert peak(50_000) < 1.1 * peak(1_000)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [(np.zeros((3, 5)), "5"), (np.full((3, 4), np.nan), "finite"), (np.zeros(4), r"shape \(4,\)")],
+)
+def test_features_that_do_not_belong_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        Moments().add(np.ones((2, 4))).add(features)
+    with pytest.raises(ValueError, match="two images or more, there are 1"):
+        _ = Moments().add(np.ones((1, 4))).covariance
+    with pytest.raises(ValueError, match="two extractors"):
+        distances.frechet_of_moments(Moments().add(normal(9, 4, 1)), Moments().add(normal(9, 5, 1)))
 
 
 def test_kid_is_the_number_of_clean_fid():

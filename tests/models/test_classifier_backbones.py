@@ -28,12 +28,12 @@ def test_each_kind_of_name_builds_a_body_that_gives_an_embedding(name, dim, side
 def test_efficientnet_with_weights_embeds_as_the_independent_eye_does_and_without_them_does_not():
     pixels = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images = (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    reference = efficientnet.embedder("efficientnet_lite0", torch.device("cpu"))(images)
+    reference = efficientnet.kind("efficientnet_lite0").load(torch.device("cpu")).embed(images)
     for name, equal in (("efficientnet_lite0:IMAGENET1K", True), ("efficientnet_lite0", False)):
         model = classifiers.build(name).eval()
         with torch.inference_mode():
             embedding = model((pixels * 255).round() / 255)[2]
-        assert torch.allclose(embedding, torch.from_numpy(reference), atol=1e-4) == equal
+        assert torch.allclose(embedding, torch.from_numpy(reference), atol=1e-3) == equal
 
 
 def test_three_conv_has_three_convolutions():

@@ -1,10 +1,13 @@
-"""Features are kept under the pixels that were embedded; Inception sees what clean-fid shows it."""
+"""The cache and the captions of extractors: features are kept under the pixels that were embedded."""
 
 import numpy as np
 import pytest
 import torch
 
+from p2d_lib import parameters
 from p2d_lib.models import classifiers, extractors
+from p2d_lib.models.extractors.kind import Kind, Loaded
+from p2d_lib.parameters.fidelity import EXTRACTORS
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
@@ -75,44 +78,46 @@ def test_a_refitted_scout_is_another_extractor(scout, tmp_path):
     assert after.name != before.name and not np.allclose(after(IMAGES), features)
 
 
-def test_what_is_registered_is_recognised_by_its_file_named_and_cached(tmp_path, monkeypatch):
-    def load(folder, device):
-        return lambda images: images.mean((1, 2), "f4")
+@pytest.fixture
+def means(monkeypatch):
+    """An extractor "means" in the registry, whose features are the mean colours."""
+    load = lambda device: Loaded(lambda images: images.mean((1, 2), "f4"))  # noqa: E731
+    kind = Kind("Means", "means see no shapes", "0123456789abcdef", 8, "bicubic", 3, load)
+    monkeypatch.setitem(extractors.REGISTRY, "means", lambda name, folder: kind)
 
-    means = extractors.Kind("means see no shapes", lambda folder: folder / "means.txt", load)
-    monkeypatch.setitem(extractors.REGISTRY, "means", means)
-    (tmp_path / "means.txt").write_text("weights")
-    extractor = extractors.Extractor("means", CPU, tmp_path / "features", tmp_path)
+
+def test_what_is_registered_is_recognised_by_its_weights_and_cached(means, tmp_path):
+    extractor = extractors.Extractor("means", CPU, tmp_path)
     np.testing.assert_allclose(extractor(IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
-    assert extractor.name.startswith("means-") and extractor.note == "means see no shapes"
-    assert list((tmp_path / "features" / extractor.name).glob("*.npz"))
+    assert extractor.name == "means-0123456789ab"
+    assert list((tmp_path / "means-0123456789ab").glob("*.npz"))
 
 
-class _Pooled(torch.nn.Module):
-    """Stands for Inception: a scripted module with `layers` whose first three features are the channels' means."""
-
-    class Layers(torch.nn.Module):
-        def forward(self, x):
-            return x.mean((2, 3)).repeat(1, 683)[:, :2048]
-
-    def __init__(self):
-        super().__init__()
-        self.layers = self.Layers()
-
-    def forward(self, x):
-        return self.layers(x)
+def test_a_caption_says_which_weights_and_what_the_network_sees(means, scout):
+    assert extractors.Extractor("means", CPU).caption == (
+        "Features: Means (means-0123456789ab, d = 3), images resized to 8 px (bicubic); means see no shapes."
+    )
+    extractor = extractors.Extractor("scout", CPU, None, scout)
+    assert extractor.title == "domain (scout)" and not extractor.independent
+    assert "d = 128), images as they are; the scout was fitted on this run's train images" in extractor.caption
 
 
-def test_inception_sees_299_px_scaled_to_plus_minus_one(tmp_path):
-    torch.jit.script(_Pooled()).save(tmp_path / extractors.INCEPTION)
-    flat = np.full((2, 64, 64, 3), (0, 128, 255), np.uint8)
-    extractor = extractors.Extractor("inception", CPU, None, tmp_path)
-    features = extractor(flat)
-    assert features.shape == (2, 2048)
-    np.testing.assert_allclose(features[0, :3], [-1, 0, 127 / 128], atol=1e-5)
-    assert extractor.name.startswith("inception-")
+def test_the_scouts_probabilities_come_from_its_features_without_the_images(scout):
+    extractor = extractors.Extractor("scout", CPU, None, scout)
+    expected = classifiers.predict(classifiers.load(scout, CPU), IMAGES, CPU)["p"]
+    np.testing.assert_allclose(extractor.probabilities(extractor(IMAGES)), expected, atol=1e-6)
 
 
-def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"extractor inception needs its weights in .*inception-2015-12-05.pt"):
-        extractors.Extractor("inception", CPU, None, tmp_path)
+def test_a_network_without_classes_has_no_probabilities(means):
+    assert extractors.Extractor("means", CPU).probabilities(np.zeros((2, 3))) is None
+
+
+def test_the_parameter_takes_every_extractor_of_the_registry_and_no_other():
+    assert set(EXTRACTORS) == set(extractors.REGISTRY)
+    for names in ([*EXTRACTORS], ["clip:org/model@v1"]):
+        assert parameters.check("05_fidelity", {"extractors": names}).extractors == names
+    for wrong, message in ((["inceptoin"], "did you mean 'inception'"), ([], "at least 1"), (["clip:"], "clip:ID")):
+        with pytest.raises(parameters.ParameterError, match=message):
+            parameters.check("05_fidelity", {"extractors": wrong})
+    with pytest.raises(ValueError, match="no extractor 'inceptoin': did you mean 'inception'"):
+        extractors.Extractor("inceptoin", CPU)

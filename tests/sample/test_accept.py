@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.instruments import copies
-from p2d_lib.sample import accept, controls, measure
+from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.instruments import alterations, copies
+from p2d_lib.run import Run
+from p2d_lib.sample import accept, measure
 from p2d_lib.vocabulary import DX
 
 
@@ -18,8 +20,8 @@ def measured():
 def test_an_image_is_refused_for_the_first_reason_there_is_and_reasons_can_be_counted():
     table = measured()
     table.loc[0, "nearest_ratio"] = copies.COPY_RATIO
-    audit = pd.DataFrame({"image_id": table["image_id"], "memorised": [True] * 4 + [False] * 96})
-    judged = accept.accept(table, alignment_quantile=0.1, memorised=audit)
+    refused = pd.Series([True] * 4 + [False] * 96)
+    judged = accept.accept(table, refused, alignment_quantile=0.1)
     assert judged["reason"][:6].tolist() == ["copy", "memorised", "memorised", "memorised", "alignment", "alignment"]
     assert judged["reason"].value_counts().to_dict() == {"": 90, "alignment": 6, "memorised": 3, "copy": 1}
     assert (judged["accepted"] == (judged["reason"] == "")).all()
@@ -34,10 +36,30 @@ def test_nothing_is_refused_by_alignment_unless_it_is_asked_for():
     assert accept.accept(measured())["accepted"].all()
 
 
-def test_an_audit_of_other_images_is_refused():
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    run = Run("t", "04_sample")
+    run.folder.mkdir(parents=True)
+    return run
+
+
+def test_an_audit_of_other_images_is_refused(run):
     audit = pd.DataFrame({"image_id": [f"x{k}" for k in range(99)], "memorised": False})
     with pytest.raises(ValueError, match="lacks 1 of the images, x99 first"):
-        accept.accept(measured(), memorised=audit)
+        accept.memorised(run, measured(), audit)
+
+
+def test_the_audit_of_05_holds_for_the_very_image_that_it_judged(run):
+    table = measured().assign(sha256=[f"now{k}" for k in range(100)])
+    assert not accept.memorised(run, table).any()  # no audit yet
+    audit = table[["image_id", "sha256"]].head(6).assign(memorised=[True, True, True, False, False, True])
+    audit.loc[1, "sha256"] = "before"  # x1 was sampled anew since
+    audit.to_parquet(run.folder / ARTEFACTS["memorisation"].path)
+    assert np.flatnonzero(accept.memorised(run, table)).tolist() == [0, 2, 5]
+    other = table[["image_id"]].assign(memorised=[False] * 99 + [True])
+    assert np.flatnonzero(accept.memorised(run, table, other)).tolist() == [0, 2, 5, 99]
+    assert "memorisation" not in run._inputs  # a verdict is no input: to write it does not make 04 out of date
 
 
 def table_of(generator, n, n_copies, **columns):
@@ -106,7 +128,7 @@ def textures(n, seed):
 
 def test_a_generator_that_copies_and_alters_is_refused_and_one_that_cannot_copy_is_accepted():
     train, fresh = textures(120, 0), textures(60, 1)
-    sampled = np.concatenate([controls.altered_copies(train[:60], 0), fresh])
+    sampled = np.concatenate([alterations.altered(train[:60], "all of these", 0), fresh])
     plan = pd.DataFrame({"generator": ["adapter"] * 60 + ["base"] * 60, "dx": "mel", "prompt": "melanoma"})
     plan["image_id"] = [f"x{k}" for k in range(120)]
     unknown = [np.zeros(120)] * 5

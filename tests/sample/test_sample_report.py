@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.sample import accept, measure, obedience, report
+from p2d_lib.instruments import obedience
+from p2d_lib.sample import accept, measure, report, report_sweep
 from p2d_lib.vocabulary import DX, FEATURES
 
 N = 84
@@ -112,13 +113,23 @@ def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
     assert shown["alignment"].tolist()[-2:] == pytest.approx([0.6, 0.1])
 
 
-def test_the_sweep_is_shown_with_noise_in_the_table_and_without_it_in_the_figure():
-    point = {"seconds": 0.1, "frechet": 9.0, "class_read": 0.7, "alignment": 0.5}
-    records = [{"images": "adapter", "guidance": g, "steps": s, **point} for g in (1.0, 5.0) for s in (8, 15)]
-    points = pd.DataFrame(
-        [*records, {"images": "uniform noise", "frechet": 110.0, "class_read": 0.1, "alignment": 0.0}]
-    )
-    assert report.sweep_table(points)["images"].tolist() == ["adapter"] * 4 + ["uniform noise"]
-    axes = report.sweep_figure(points).axes
-    assert [sum(len(line.get_xdata()) > 0 for line in axis.lines) for axis in axes] == [2, 2, 2, 2]
-    assert max(axes[0].lines[0].get_ydata()) == 9.0
+def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_figure():
+    point = {"seconds": 0.1, "kid": 0.2, "kid_low": 0.1, "kid_high": 0.3, "kid_scout": 9.0, "class_read": 0.7}
+    records = [{"images": "adapter", "guidance": g, "steps": s, **point, "alignment": 0.5}
+               for g in (1.0, 5.0) for s in (8, 15)]  # fmt: skip
+    ends = [
+        {"images": name, "kid": kid, "kid_low": kid, "kid_high": kid}
+        for name, kid in (("real (train)", 0.0), ("uniform noise", 4.0))
+    ]
+    points = pd.DataFrame([*records, *ends])
+    shown = report_sweep.sweep_table(points, "eye")
+    assert shown["images"].tolist() == ["adapter"] * 4 + ["real (train)", "uniform noise"]
+    assert shown.at[0, "KID (eye) ↓"] == "0.200 [0.100, 0.300]"
+    axes = report_sweep.sweep_figure(points, "eye").axes
+    assert [len(axis.lines) for axis in axes] == [2] * 6
+    assert max(axes[0].lines[0].get_ydata()) == 0.2 and {text.get_text() for text in axes[5].texts} == {"1", "5"}
+    text = report_sweep.sweep_finding(points, "eye")
+    assert "guidance 1 with 8 steps is nearest" in text and "3 others" in text and "it does not reach that" in text
+    points.loc[3, ["kid", "kid_low", "kid_high"]] = -0.01, -0.02, 0.01
+    text = report_sweep.sweep_finding(points, "eye")
+    assert "guidance 5 with 15 steps is nearest" in text and "0 others" in text and "it reaches that" in text

@@ -57,11 +57,43 @@ def test_uniform_noise_stands_at_the_bad_end_of_each_scale_beside_real_images():
                     batches=class_batches.balanced(labels, 40, 16, 0), progress=False)  # fmt: skip
     aligner, _ = clip.fit(train, words, steps=20, batch_size=16, seed=0, device=device)
     rows = pd.DataFrame({"dx": ["mel"] * 12 + ["nv"] * 12, "prompt": ["melanoma"] * 12 + ["nevus"] * 12})
-    reference = classifiers.predict(scout, np.concatenate([flat(60, 12), flat(190, 12)]), device)["embedding"]
-    good = np.concatenate([flat(60, 12), flat(190, 12)])
+    reference, floor, good = (np.concatenate([flat(60, 12), flat(190, 12)]) for _ in range(3))
     point = {"guidance": 1.0, "steps": 2, "seconds": 0.1}
-    table = sweep.points(iter([(point, good)]), rows, reference, scout, aligner, device, 0).set_index("images")
-    real, noise = table.loc["adapter"], table.loc[sweep.NOISE]
-    assert real["class_read"] > 0.9 and noise["class_read"] < 0.8
-    assert real["frechet"] < noise["frechet"]
-    assert real["alignment"] > noise["alignment"]
+    real = [(pixels, rows["dx"].to_numpy()) for pixels in (reference, floor)]
+    table = sweep.points(iter([(point, good)]), rows, *real, means, scout, aligner, device, 0)
+    table = table.set_index("images")
+    same_law, real, noise = (table.loc[name] for name in ("adapter", sweep.FLOOR, sweep.NOISE))
+    assert same_law["class_read"] > 0.9 and noise["class_read"] < 0.8
+    for each in (same_law, real):
+        assert each["kid_low"] <= 0.02 and each["kid_low"] <= each["kid"] <= each["kid_high"] < noise["kid_low"]
+    assert same_law["kid_scout"] < noise["kid_scout"]
+    assert same_law["alignment"] > noise["alignment"]
+    assert np.isnan(real[["kid_scout", "class_read", "alignment"]].astype(float)).all(), "the scout has seen them"
+
+
+def means(images):
+    """Features of no network: mean and spread of each channel."""
+    pixels = images.astype(np.float32) / 255
+    return np.hstack([pixels.mean((1, 2)), pixels.std((1, 2))])
+
+
+def test_kid_of_few_images_orders_planted_doses_and_has_no_bias():
+    rng, law = np.random.default_rng(0), np.linspace(0.2, 0.8, 7)
+
+    def images(shift=0.0, n=4):
+        pixels = law.repeat(n)[:, None, None, None] + shift + rng.normal(0, 0.05, (7 * n, 1, 1, 3))
+        return (255 * (pixels + rng.normal(0, 0.02, (7 * n, 16, 16, 3)))).clip(0, 255).astype(np.uint8)
+
+    dx = [np.repeat(np.arange(7), n) for n in (5, 4)]
+    values = np.array([
+        [sweep._kid(means(images(n=5)), means(images(dose)), *dx)["kid"] for dose in (0, 0.1, 0.2)] for _ in range(60)
+    ])  # fmt: skip
+    assert abs(values[:, 0].mean()) < 3 * values[:, 0].std() / 60**0.5
+    assert (values[:, 1] < values[:, 2]).mean() > 0.95 and (values[:, 0] < values[:, 1]).mean() > 0.95
+
+
+def test_real_images_of_a_sweep_are_balanced_and_of_different_lesions():
+    cases = pd.DataFrame({"dx": ["mel"] * 9 + ["nv"] * 30, "lesion_id": [*range(3)] * 3 + [*range(10, 40)]})
+    chosen = sweep.balanced(cases, 20, 0)
+    assert chosen["dx"].value_counts().to_dict() == {"mel": 3, "nv": 3} and chosen["lesion_id"].is_unique
+    assert len(sweep.balanced(cases, 2, 0)) == 4

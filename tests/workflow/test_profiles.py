@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import outside
 import pytest
 import yaml
 
@@ -159,3 +160,10 @@ def test_rules_rewrite_phrases_alone():
         parameters.profile("smoke", overrides=rewritten)
     with_api = (*rewritten, "02_describe.rewriter=api", "02_describe.api_model=any")
     assert parameters.profile("smoke", overrides=with_api)["02_describe"]["worded_as"] == "json"
+
+
+def test_an_extractors_folder_is_among_what_05_reads_from_outside(tmp_path):
+    values = parameters.profile("smoke")["05_fidelity"] | {
+        "extractors": ["scout", f"clip:{tmp_path}", "clip:org/model"]
+    }
+    assert outside.files("05_fidelity", values, tmp_path) == [tmp_path]

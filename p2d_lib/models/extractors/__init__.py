@@ -1,117 +1,101 @@
 """Feature extractors: networks whose features of two sets of images are compared, in one registry.
 
-`REGISTRY` holds one entry for each name that the parameter `extractors` of 05 takes. All are cached in the same way:
-features are kept under the SHA-256 of the pixels that were embedded, so that a changed crop is another image.
+`REGISTRY` holds one entry for each name that the parameter `extractors` of 05 takes; `clip:ID` is any model of
+open_clip. All are cached in the same way: features are kept under the SHA-256 of the pixels that were embedded, so that
+a changed crop is another image.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from p2d_lib.files import atomic, sha256
-from p2d_lib.models import classifiers
-from p2d_lib.models.extractors import efficientnet
+from p2d_lib.files import atomic
+from p2d_lib.models.extractors import dinov2, efficientnet, inception, open_clip_images, scout
+from p2d_lib.models.extractors.kind import Kind, Loaded
+from p2d_lib.suggest import did_you_mean
 
-INCEPTION = "inception-2015-12-05.pt"
-BATCH = 32  # images that an extractor embeds at once
+BATCH_ON_GPU = 64  # images that an extractor embeds at once
 
-Embed = Callable[[np.ndarray], np.ndarray]  # uint8 (b, h, w, 3) -> float32 (b, d)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """An extractor: what captions say of it, its file of weights, and how it is loaded.
-
-    weights, load: of the folder that holds the weights, which only the scout and Inception need.
-    """
-
-    note: str
-    weights: Callable[[Path | None], Path]
-    load: Callable[[Path | None, torch.device], Embed]
-
-
-def _scout(folder: Path, device: torch.device) -> Embed:
-    """The penultimate layer of a classifier: d = 128 for tiny_resnet."""
-    model = classifiers.load(folder, device)
-    return lambda images: classifiers.predict(model, images, device)["embedding"]
-
-
-def _inception(folder: Path, device: torch.device) -> Embed:
-    """d = 2048. Images are resized to 299 px as in Parmar, Zhang, Zhu, CVPR 2022 (clean-fid)."""
-    from cleanfid.inception_torchscript import InceptionV3W
-    from cleanfid.resize import make_resizer
-
-    model = InceptionV3W(str(folder), download=False).to(device).eval()
-    resize = make_resizer("PIL", False, "bicubic", (299, 299))
-
-    @torch.inference_mode()
-    def embed(images: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(np.stack([resize(image) for image in images]))
-        return model(pixels.to(device).permute(0, 3, 1, 2)).float().cpu().numpy()
-
-    return embed
-
-
-def _efficientnet(name: str) -> Kind:
-    return Kind(
-        f"ImageNet weights, {efficientnet.SIDES[name]} px; it has never seen an image of this project",
-        lambda folder: efficientnet.weights(name),
-        lambda folder, device: efficientnet.embedder(name, device),
-    )
-
-
-REGISTRY = {
-    **{name: _efficientnet(name) for name in efficientnet.SIDES},
-    "scout": Kind(
-        "the scout was fitted on this run's train images: it ranks this run's generators and is no judge of realism",
-        lambda folder: folder / classifiers.WEIGHTS,
-        _scout,
-    ),
-    "inception": Kind("ImageNet weights, 299 px", lambda folder: folder / INCEPTION, _inception),
+REGISTRY: dict[str, Callable[[str, Path | None], Kind]] = {
+    **dict.fromkeys(efficientnet.SIDES, efficientnet.kind),
+    "inception": inception.kind,
+    "dinov2_vitl14": dinov2.kind,
+    **dict.fromkeys(open_clip_images.OF_SKIN, open_clip_images.kind),
+    "scout": scout.kind,
 }
+
+
+def find(name: str, folder: Path | None = None) -> Kind:
+    """The registry's entry for a name. Raises ValueError for a name that it does not have."""
+    if name.startswith(open_clip_images.PREFIX):
+        return open_clip_images.kind(name, folder)
+    if name not in REGISTRY:
+        hint = did_you_mean(name, REGISTRY)
+        raise ValueError(f"no extractor {name!r}{hint}; there are {', '.join(REGISTRY)} and clip:ID")
+    return REGISTRY[name](name, folder)
 
 
 class Extractor:
     """An extractor of the registry with a cache of features on disk.
 
-    kind: a key of REGISTRY. folder: holds its weights, where it needs a folder. cache: the run's folder of features;
-    None keeps nothing. Calls that find all features in the cache load no network. Raises FileNotFoundError where the
-    weights are missing.
+    kind: a key of REGISTRY, or clip:ID. cache: the folder of features; None keeps nothing. folder: holds the weights in
+    place of where the extractor finds them by itself; the scout needs it. Calls that find all features in the cache
+    load no network. Raises ValueError for an unknown kind; FileNotFoundError or WeightsError, which name what to do,
+    where the weights are missing.
     """
 
     def __init__(self, kind: str, device: torch.device, cache: Path | None = None, folder: Path | None = None):
-        self.kind, self.folder, self.device = REGISTRY[kind], folder, device
-        weights = self.kind.weights(folder)
-        if not weights.exists():
-            raise FileNotFoundError(f"the extractor {kind} needs its weights in {weights}")
-        self.name = f"{kind}-{sha256(weights)[:12]}"  # in captions and caches
+        self.kind, self.device = find(kind, folder), device
+        self.name = f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{self.kind.digest[:12]}"  # in captions and caches
+        self.title = self.kind.title  # in tables
         self.note = self.kind.note  # what one must know to judge its distances
+        self.dimension = self.kind.dimension
+        self.independent = self.kind.independent  # False where it was fitted on images of the run
         self._cache = cache / self.name if cache else None
         self._known: dict[str, np.ndarray] = {}
-        self._embed: Embed | None = None
+        self._network: Loaded | None = None
         for part in sorted(self._cache.glob("*.npz")) if self._cache else ():
             with np.load(part) as stored:
                 self._known |= zip(stored["sha256"].tolist(), stored["features"], strict=True)
 
+    @property
+    def caption(self) -> str:
+        """One sentence for captions: network, id of the weights, size and resize rule of its input, and the note."""
+        side = f"images resized to {self.kind.side} px ({self.kind.resize})" if self.kind.side else "images as they are"
+        return f"Features: {self.title} ({self.name}, d = {self.dimension:,}), {side}; {self.note}."
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features of uint8 (n, h, w, 3): float32 (n, d). What the cache lacks is computed and added to it."""
         keys = [_key(image) for image in images]
-        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        known = self._known if self._cache else {}
+        new = {key: row for row, key in enumerate(keys) if key not in known}
         if new:
             computed = self._compute(images[list(new.values())])
-            self._known |= zip(new, computed, strict=True)
+            known |= zip(new, computed, strict=True)
             self._add(list(new), computed)
-        return np.stack([self._known[key] for key in keys])
+        return np.stack([known[key] for key in keys])
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray | None:
+        """What the network's own last layer makes of its features (n, d): float32 (n, k), rows sum to 1.
+
+        The Inception Score needs it. None for a network without classes (DINOv2, CLIP).
+        """
+        classify = self._loaded().classify
+        return classify(features) if classify else None
+
+    def _loaded(self) -> Loaded:
+        if self._network is None:
+            self._network = self.kind.load(self.device)
+        return self._network
 
     def _compute(self, images: np.ndarray) -> np.ndarray:
-        if self._embed is None:
-            self._embed = self.kind.load(self.folder, self.device)
-        starts = range(0, len(images), BATCH)
-        return np.concatenate([self._embed(images[start : start + BATCH]) for start in starts])
+        batch = self.kind.batch_on_cpu if self.device.type == "cpu" else BATCH_ON_GPU
+        starts = range(0, len(images), batch)
+        return np.concatenate([self._loaded().embed(images[start : start + batch]) for start in starts])
 
     def _add(self, keys: list[str], features: np.ndarray) -> None:
         """One more file with these features; files that are there are not touched, by this process or another."""

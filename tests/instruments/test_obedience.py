@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from p2d_lib.sample import obedience
+from p2d_lib.instruments import obedience
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.parse import parse
 from p2d_lib.words.render import render

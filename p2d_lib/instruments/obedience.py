@@ -1,15 +1,16 @@
 """Whether images obey their prompts: the scores asked for against what a network trained on real images reads.
 
-The network (the scout) was trained on real train images alone, so it knows nothing of the generator. How well it reads
-real images of other lesions, by the same measure, is the most that synthetic ones can reach.
+A network that was trained on real images alone knows nothing of the generator. How well it reads real images of other
+lesions, by the same measure, is the most that synthetic ones can reach.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals
+from p2d_lib.report import tables
 from p2d_lib.vocabulary import DX, FEATURES
 from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 
@@ -31,7 +32,7 @@ def agreement(
 
     prompts (n,): images of one prompt are resampled together; the words do not matter. dx (n,): the class asked for.
     requested: the scores asked for, n rows with a column per attribute, NaN where the prompt says nothing. p (n, 7),
-    features (n, 22): what the network reads in each image (`classifiers.predict`). attributes: of the vocabulary.
+    features (n, 22): what the network reads in each image. attributes: of the vocabulary.
     Columns attribute, measure, n, estimate, low, high, chance:
 
     - "class": the share of images whose most probable class is the one asked for; chance is 1/7.
@@ -52,6 +53,15 @@ def agreement(
             (name, "concordance", int(np.isfinite(level).sum()), *intervals.summarise(replicates, bounds=(0, 1)), 0.5)
         )
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
+
+
+def printed(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`agreement` of several sets of images as tables print it: a row per set, each number with its interval."""
+    cells = {
+        name: {row.attribute: tables.interval(row.estimate, row.low, row.high, 2) for row in table.itertuples()}
+        for name, table in agreements.items()
+    }
+    return pd.DataFrame(cells).T.rename(columns=lambda name: name.replace("_", " ")).rename_axis("images").reset_index()
 
 
 def levels(name: str, scores: np.ndarray) -> np.ndarray:

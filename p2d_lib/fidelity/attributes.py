@@ -1,0 +1,62 @@
+"""Whether images show the attributes that their prompts ask for, as a linear readout of an independent eye sees them.
+
+04 asks the scout, which was fitted on the same train images as the generator. Here a ridge regression from the features
+of an eye that has never seen this project to the class and the described scores of real train images reads every set;
+real test images with their own descriptions are the most that synthetic ones can reach.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from p2d_lib.fidelity.sets import REFERENCE, Sets
+from p2d_lib.instruments import obedience
+from p2d_lib.run import Run
+from p2d_lib.vocabulary import DX, FEATURES
+
+PENALTIES = np.logspace(1, 6, 11)
+
+
+def fit(features: np.ndarray, dx: np.ndarray, scores: np.ndarray) -> Pipeline:
+    """A ridge regression from features (n, d) to the class, one of DX, and to the 22 scores (n, 22).
+
+    Scores that a description does not give (NaN) count as the mean of their column, and say nothing so. The penalty is
+    the one of PENALTIES with the smallest leave-one-out error. `predict` gives (n, 29): the classes, then the scores.
+    """
+    known = np.isfinite(scores)
+    means = np.divide(np.where(known, scores, 0).sum(axis=0), known.sum(axis=0), out=np.zeros(scores.shape[1]),
+                      where=known.any(axis=0))  # fmt: skip
+    targets = np.hstack([np.asarray(dx)[:, None] == np.array(DX), np.where(known, scores, means)])
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(features, targets)
+
+
+def of_sets(
+    run: Run,
+    chosen: Sets,
+    described: pd.DataFrame,
+    features: Mapping[str, np.ndarray],
+    extractor: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """`obedience.agreement` of every generator with its plan, and of real test images with their descriptions.
+
+    described: cases with their chosen description; its train rows fit the readout. features: (k, d) by set of `chosen`,
+    from extractor.
+    """
+    train = described[described["split"] == "train"]
+    of_train = run.in_parts(train, lambda images, _: extractor(images))
+    readout = fit(of_train, train["dx"].to_numpy(), train[list(FEATURES)].to_numpy(float))
+    real = chosen.tables[REFERENCE][["image_id"]].reset_index(names="row").merge(described, on="image_id")
+    tables = {REFERENCE: real} | {
+        name: chosen.tables[name].assign(row=range(len(chosen.dx))) for name in chosen.generators
+    }
+    result = {}
+    for name, table in tables.items():
+        predicted = readout.predict(features[name][table["row"]])
+        p, scores = predicted[:, : len(DX)], predicted[:, len(DX) :]
+        result[name] = obedience.agreement(table["prompt"].tolist(), table["dx"], table, p, scores, seed=seed)
+    return result

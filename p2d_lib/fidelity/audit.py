@@ -1,0 +1,219 @@
+"""The memorisation audit: which synthetic images show a train lesion, how sure that is, and whether the set passes.
+
+Everything is measured against lesions that the generator has not seen: they set the threshold, show how often an
+innocent image is refused, and are the control of every rate. Similarity alone is no verdict on privacy (Delphi
+consensus, arXiv:2503.04980), so membership and attribute disclosure are measured too.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from p2d_lib.instruments import alterations, copies, disclosure, multiplicity
+from p2d_lib.instruments.reidentification import OperatingPoint, Originals, cross_fitted_alarms, operating_point
+from p2d_lib.run import Run
+from p2d_lib.seeds import derive
+
+PLANTED = 30  # copies of each kind, and at most LIMIT other photographs, by which recall is measured
+LIMIT = 1000  # real images, and synthetic ones, at most, in a measurement: more make no rate much more precise
+HELD_OUT, OTHER_PHOTOGRAPH = "real (val and test)", "another photograph of a lesion"
+
+
+class Detector(NamedTuple):
+    """The search among train images with its operating point.
+
+    train: rows of cases, in the order of `originals`. held_out: rows of cases of val and test with score and alarm
+    (bool, refused at the threshold that the other half sets). recall: by kind of copy, n, found, low, high. scores: of
+    the positives, by kind, for the ROC curve.
+    """
+
+    originals: Originals
+    train: pd.DataFrame
+    point: OperatingPoint
+    held_out: pd.DataFrame
+    recall: pd.DataFrame
+    scores: dict[str, np.ndarray]
+
+
+def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> Detector:
+    """The detector of a run: real images of val and test set its threshold, planted copies show its recall.
+
+    Other photographs: of each held-out lesion with two images or more, one is put among the originals, another is
+    searched for. rate: the false-alarm rate that is wanted.
+    """
+    train, held_out = cases[cases["split"] == "train"], cases[cases["split"] != "train"]
+    pixels = run.in_parts(train, copies.thumbnails)
+    originals = Originals(pixels, train["lesion_id"])
+    held_out = held_out.sample(min(len(held_out), 3 * LIMIT), random_state=seed).sort_index()
+    real = run.in_parts(held_out, copies.thumbnails)
+    score = originals.search(real, "real images")["score"].to_numpy()
+    point = operating_point(score, rate)
+    alarm = cross_fitted_alarms(score, held_out["lesion_id"], rate, seed)
+    rows = np.random.default_rng(derive(seed, "planted")).permutation(len(pixels))[:PLANTED]
+    planted = [alterations.altered(pixels[rows], name, seed) for name in alterations.ALTERATIONS]
+    scores = originals.search(np.concatenate(planted), "planted copies")["score"].to_numpy()
+    by_kind = dict(zip(alterations.ALTERATIONS, scores.reshape(len(planted), -1), strict=True))
+    by_kind |= {OTHER_PHOTOGRAPH: _other_photographs(pixels, train, real, held_out)}
+    recall = pd.DataFrame({name: rate_of(values >= point.threshold) for name, values in by_kind.items()}).T
+    return Detector(originals, train, point, held_out.assign(score=score, alarm=alarm), recall, by_kind)
+
+
+def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray, held_out: pd.DataFrame) -> np.ndarray:
+    """Scores of held-out images whose lesion is among the originals by another image; 0: another is nearer."""
+    views = pd.Series(np.arange(len(held_out))).groupby(held_out["lesion_id"].to_numpy())
+    pairs = np.array([rows.to_numpy()[:2] for _, rows in views if len(rows) > 1][:LIMIT], int).reshape(-1, 2)
+    if not len(pairs):
+        return np.zeros(0)
+    lesions = held_out["lesion_id"].to_numpy()
+    known = np.concatenate([train["lesion_id"].to_numpy(), lesions[pairs[:, 0]]])
+    found = Originals(np.concatenate([pixels, real[pairs[:, 0]]]), known).search(real[pairs[:, 1]], "other photographs")
+    return np.where(known[found["original"]] == lesions[pairs[:, 1]], found["score"], 0.0)
+
+
+def rate_of(flags: np.ndarray) -> dict[str, float]:
+    """n, k, rate and the exact 95 % interval (Clopper and Pearson, Biometrika 26, 1934) of flags (n,), bool."""
+    n, k = len(flags), int(np.sum(flags))
+    low, high = stats.binomtest(k, n).proportion_ci(method="exact") if n else (np.nan, np.nan)
+    return {"n": n, "k": k, "rate": k / n if n else np.nan, "low": low, "high": high}
+
+
+def judge(run: Run, synthetic: pd.DataFrame, found: Detector) -> pd.DataFrame:
+    """The artefact `memorisation`: a verdict on each synthetic image, accepted or not."""
+    nearest = found.originals.search(run.in_parts(synthetic, copies.thumbnails), "synthetic images")
+    memorised = nearest["score"].to_numpy() >= found.point.threshold
+    cases = found.train["image_id"].to_numpy()[nearest["original"]]
+    return pd.DataFrame(
+        {
+            "image_id": synthetic["image_id"].to_numpy(),
+            "sha256": synthetic["sha256"].to_numpy(),
+            "generator": synthetic["generator"].to_numpy(),
+            "score": nearest["score"],
+            "distance": nearest["distance"].clip(0, 2),
+            "nearest_case": cases,
+            "threshold": found.point.threshold,
+            "false_alarm_rate": found.held_out["alarm"].mean(),
+            "memorised": memorised,
+            "reason": [
+                f"shows the lesion of {case}" if is_so else "" for case, is_so in zip(cases, memorised, strict=True)
+            ],
+        }
+    )
+
+
+def rates(verdicts: pd.DataFrame, found: Detector) -> pd.DataFrame:
+    """How often images are called memorised: a row for each generator and for HELD_OUT, columns of `rate_of`."""
+    flags = {name: part["memorised"].to_numpy() for name, part in verdicts.groupby("generator", sort=False)}
+    flags[HELD_OUT] = found.held_out["alarm"].to_numpy()
+    return pd.DataFrame({name: rate_of(of_set) for name, of_set in flags.items()}).T.rename_axis("images")
+
+
+def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, found: Detector) -> pd.DataFrame:
+    """For each prompt that was sampled several times, the most suspicious of its images.
+
+    table: the artefact `worst_case`. Columns prompted_by, split (of that case), dx, suspicion (the largest over the
+    prompt's images, each compared with the prompt's own case) and memorised (bool, at the detector's threshold).
+    """
+    own = table[["prompted_by"]].merge(cases, left_on="prompted_by", right_on="image_id", how="left")
+    images, suspects = (
+        (run.in_parts(part, copies.thumbnails) for part in (table, own)) if len(table) else (EMPTY, EMPTY)
+    )
+    suspicion = found.originals.suspicion(images, suspects, own["lesion_id"], "several images a prompt")
+    by_prompt = table.assign(suspicion=suspicion).groupby(["prompted_by", "split", "dx"], sort=False)["suspicion"]
+    return by_prompt.max().reset_index().assign(memorised=lambda rows: rows["suspicion"] >= found.point.threshold)
+
+
+EMPTY = np.zeros((0, copies.THUMBNAIL, copies.THUMBNAIL, 3), np.uint8)
+
+
+class Disclosure(NamedTuple):
+    """What the adapter's images give away: membership, and by attribute what is inferred beyond the population."""
+
+    membership: disclosure.Membership
+    attributes: dict[str, disclosure.AttributeInference]
+
+
+KNOWN = {  # by attribute that an adversary infers, what he knows beforehand
+    "sex": ("dx", "age band", "localization"),
+    "age band": ("dx", "sex", "localization"),
+    "localization": ("dx", "sex", "age band"),
+}
+
+
+def disclosed(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) -> Disclosure:
+    """What an adversary learns who holds a photograph and looks for the adapter's image that resembles it most.
+
+    He says "this record was in train" where one is very near, and guesses an attribute that the photograph does not
+    show from the case whose description was that image's prompt.
+    """
+    of_adapter = synthetic[synthetic["generator"] == "adapter"].head(LIMIT)
+    lesions = cases.drop_duplicates("lesion_id")
+    fraction = float((lesions["split"] == "train").mean())
+    is_train = (cases["split"] == "train").to_numpy()
+    rows = disclosure.attack_set(is_train, cases["lesion_id"], fraction, derive(seed, "attack") % 2**32, LIMIT)
+    attacked, is_train = cases.iloc[rows].reset_index(drop=True), is_train[rows]
+    released = Originals(run.in_parts(of_adapter, copies.thumbnails), of_adapter["image_id"])
+    nearest = released.search(run.in_parts(attacked, copies.thumbnails), "attacked records")
+    member = disclosure.membership(-nearest["distance"].to_numpy(), is_train, seed)
+    about = _attributes(cases).set_index(cases["image_id"].to_numpy())
+    true = _attributes(attacked)
+    guessed = about.loc[of_adapter["prompted_by"].to_numpy()[nearest["original"]]].reset_index(drop=True)
+    inferred = {}
+    for name, known in KNOWN.items():
+        rows = (true[name] != "unknown").to_numpy()
+        strata = true.loc[rows, list(known)].agg(" ".join, axis=1)
+        try:
+            inferred[name] = disclosure.attribute_inference(
+                guessed.loc[rows, name], true.loc[rows, name], is_train[rows], strata, derive(seed, name) % 2**32
+            )
+        except ValueError:  # no stratum holds both sides: nothing can be said of this attribute
+            continue
+    return Disclosure(member, inferred)
+
+
+def _attributes(cases: pd.DataFrame) -> pd.DataFrame:
+    """dx, sex, age band (20 years) and localization as texts, "unknown" where they are."""
+    band = (cases["age"] // 20 * 20).map(lambda low: "unknown" if np.isnan(low) else f"{low:.0f} to {low + 19:.0f}")
+    known = cases[["dx", "sex", "localization"]].fillna("unknown").astype(str).replace("", "unknown")
+    return known.assign(**{"age band": band.astype(str)})
+
+
+def repeated(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """How many images of each generator, and of train at equal n of each class, repeat another of their set.
+
+    Images repeat one another as `copies.duplicates` says. Of train one image of each lesion is taken, so that
+    photographs of one lesion do not count. Index images (generators, and "real (train)"), columns of `rate_of`.
+    """
+    table, real = {}, cases[cases["split"] == "train"].sample(frac=1, random_state=seed).drop_duplicates("lesion_id")
+    for name, part in synthetic.groupby("generator", sort=False):
+        sizes = part["dx"].value_counts()
+        same = pd.concat([real[real["dx"] == dx].head(n) for dx, n in sizes.items()])
+        kept = pd.concat([part[part["dx"] == dx].head(n) for dx, n in same["dx"].value_counts().items()])
+        table[name] = rate_of(_repeats(run, kept))
+        if name == "adapter":
+            table["real (train)"] = rate_of(_repeats(run, same))
+    return pd.DataFrame(table).T.rename_axis("images")
+
+
+def _repeats(run: Run, table: pd.DataFrame) -> np.ndarray:
+    table = table.reset_index(drop=True)
+    pairs = copies.duplicates(table, run.in_parts(table, copies.thumbnails))
+    return table["image_id"].isin({*pairs["image_a"], *pairs["image_b"]}).to_numpy()
+
+
+def set_tests(rates: pd.DataFrame, worst: pd.DataFrame, given_away: Disclosure) -> pd.DataFrame:
+    """The three hypotheses by which the adapter's set is judged, one-sided; columns test, p and holm.
+
+    memorised: its images are refused more often than held-out real ones (Fisher's exact test). worst case: train
+    prompts lead back to their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership:
+    train records are nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction
+    keeps the rate at which innocent sets are refused at multiplicity.LEVEL.
+    """
+    sides = rates.loc[["adapter", HELD_OUT], ["k", "n"]].to_numpy()
+    fisher = stats.fisher_exact([[k, n - k] for k, n in sides], alternative="greater").pvalue
+    suspicion = [worst.loc[worst["split"] == split, "suspicion"] for split in ("train", "val")]
+    asked = all(len(values) for values in suspicion)
+    repeated_asking = stats.mannwhitneyu(*suspicion, alternative="greater").pvalue if asked else np.nan
+    p = [fisher, repeated_asking, given_away.membership.p]
+    return pd.DataFrame({"test": ["memorised", "worst case", "membership"], "p": p, "holm": multiplicity.holm(p)})

@@ -1,0 +1,154 @@
+"""The memorisation audit as the paper shows it: tables, a figure and findings."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from p2d_lib.fidelity import audit
+from p2d_lib.fidelity.audit import HELD_OUT, OTHER_PHOTOGRAPH, Detector, Disclosure
+from p2d_lib.instruments.alterations import ALTERATIONS
+from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.report import figures, tables
+
+NAMES = {
+    "memorised": "the adapter's images show train lesions more often than real images of other lesions do",
+    "worst case": "train prompts lead back to their own case more than val prompts do",
+    "membership": "train records are nearer to the adapter's images than held-out ones",
+}
+
+
+def percent(row: pd.Series) -> str:
+    """A row of `audit.rate_of` as "3.1 [1.2, 5.0]"."""
+    return tables.interval(*100 * row[["rate", "low", "high"]].to_numpy(float), 1)
+
+
+def detector_table(found: Detector) -> pd.DataFrame:
+    """Recall at the threshold for each kind of planted copy and for other photographs, then the false-alarm rate."""
+    alarms = pd.DataFrame({f"{HELD_OUT}: false alarms": audit.rate_of(found.held_out["alarm"].to_numpy())}).T
+    rows = pd.concat([found.recall, alarms])
+    return pd.DataFrame(
+        {
+            "images": rows.index,
+            "n": rows["n"].astype(int).to_numpy(),
+            "called memorised (%)": [percent(row) for _, row in rows.iterrows()],
+        }
+    )
+
+
+def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFrame:
+    """How many images are memorised, repeat others of their set, or are given away by asking several times."""
+    asked = {
+        f"adapter, {split} prompts, worst of several": audit.rate_of(part["memorised"].to_numpy())
+        for split, part in worst.groupby("split")
+    }
+    rows = pd.concat([rates, pd.DataFrame(asked).T, repeats.loc[repeats.index.difference(rates.index)]])
+    table = pd.DataFrame({"images": rows.index, "n": rows["n"].astype(int).to_numpy()})
+    shown = rows.index.isin(repeats.index.difference(rates.index))
+    table["memorised (%)"] = [
+        "–" if skip else percent(row) for skip, (_, row) in zip(shown, rows.iterrows(), strict=True)
+    ]
+    table["repeat another (%)"] = [percent(repeats.loc[name]) if name in repeats.index else "–" for name in rows.index]
+    return table
+
+
+def disclosure_table(given: Disclosure) -> pd.DataFrame:
+    """Membership and attributes: what the adversary reaches, what he reaches without the synthetic set, and p."""
+    member = given.membership
+    rows = [
+        (
+            "membership (F1)",
+            tables.interval(member.f1, member.low, member.high, 2),
+            member.naive,
+            f"{member.gain:.2f}",
+            member.p,
+        )
+    ]
+    rows += [
+        (
+            f"{name} (share guessed right)",
+            f"{one.train:.2f}",
+            one.held_out,
+            tables.interval(one.risk, one.low, one.high, 2),
+            one.p,
+        )
+        for name, one in given.attributes.items()
+    ]
+    table = pd.DataFrame(rows, columns=["disclosure", "train", "without the set", "gain", "p"])
+    return table.assign(p=[tables.p_value(p) for p in table["p"]])
+
+
+def detector_figure(found: Detector) -> Figure:
+    """Recall against the false-alarm rate for kinds of copies and other photographs, and the operating point."""
+    figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.6))
+    innocent = np.sort(found.held_out["score"].to_numpy())[::-1]
+    thresholds = np.concatenate([innocent, [0.0]])
+    alarms = (innocent >= thresholds[:, None]).mean(1)
+    kinds = [OTHER_PHOTOGRAPH, "exact", "all of these", "shifted by 6 to 12 %", "cropped by 15 to 25 %"]
+    for name, colour in zip(kinds, figures.OKABE_ITO, strict=False):
+        scores = found.scores[name]
+        if len(scores):
+            axis.step(alarms, (scores >= thresholds[:, None]).mean(1), where="post", color=colour, label=name)
+    axis.axvline(max(found.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
+    axis.set(
+        xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
+    )
+    axis.legend(loc="lower right")
+    return figure
+
+
+def findings(
+    found: Detector,
+    rates: pd.DataFrame,
+    worst: pd.DataFrame,
+    given: Disclosure,
+    repeats: pd.DataFrame,
+    tests: pd.DataFrame,
+    base_is_innocent: bool,
+) -> list[str]:
+    """The audit as sentences, the verdict on the set first; the rest as in the tables."""
+    copies = found.recall.loc[list(ALTERATIONS)]
+    photograph = found.recall.loc[OTHER_PHOTOGRAPH]
+    worst_kind = copies["rate"].astype(float).idxmin()
+    lines = [
+        verdict(tests),
+        f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
+        f"seen. It finds {copies['rate'].mean():.0%} of planted copies (least: {worst_kind}, "
+        f"{copies['rate'].astype(float)[worst_kind]:.0%})"
+        + (f" and {percent(photograph)} % of other photographs of a lesion." if photograph["n"] else "."),
+    ]
+    base = f"; of base, which has not seen them, {percent(rates.loc['base'])} %" if base_is_innocent else ""
+    lines.append(f"Of the adapter's images {percent(rates.loc['adapter'])} % show a train lesion{base}.")
+    if len(worst):
+        asked = {split: audit.rate_of(part["memorised"].to_numpy()) for split, part in worst.groupby("split")}
+        lines.append(
+            f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts "
+            f"give their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
+        )
+    member = given.membership
+    lines.append(
+        f"Who says which records were in train reaches F1 {tables.interval(member.f1, member.low, member.high, 2)} at "
+        f"a share of {member.share:.2f}; who claims all reaches {member.naive:.2f}."
+    )
+    lines += [
+        f"{name.capitalize()} is guessed right in {one.train:.0%} of train records and {one.held_out:.0%} of held-out "
+        f"ones (risk {tables.interval(one.risk, one.low, one.high, 2)})."
+        for name, one in given.attributes.items()
+    ]
+    lines.append(
+        f"{percent(repeats.loc['adapter'])} % of the adapter's images repeat another one; of as many real train images "
+        f"{percent(repeats.loc['real (train)'])} %."
+    )
+    return lines
+
+
+def verdict(tests: pd.DataFrame) -> str:
+    """The verdict on the adapter's set, with what refuses it; tests: of `audit.set_tests`."""
+    failed = tests[tests["holm"] <= LEVEL]
+    if failed.empty:
+        return (
+            f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace "
+            f"of train images (smallest Holm p {tables.p_value(tests['holm'].min())}); this proves no absence."
+        )
+    reasons = "; ".join(f"{NAMES[row.test]} (Holm p {tables.p_value(row.holm, '')})" for row in failed.itertuples())
+    return f"The adapter's set is refused by the memorisation audit: {reasons}."

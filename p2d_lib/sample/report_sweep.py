@@ -1,0 +1,71 @@
+"""The sweep of guidance and denoising steps as 04 shows it."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from p2d_lib.report import figures, tables
+from p2d_lib.sample.sweep import FLOOR
+
+HEADS = {"kid_scout": "KID (scout) ↓", "class_read": "class as asked ↑", "alignment": "alignment ↑"}
+
+
+def sweep_table(points: pd.DataFrame, eye: str) -> pd.DataFrame:
+    """`sweep.points` as they are printed. eye: the name of the independent extractor."""
+    whole = points.astype({"steps": "Int64"}).rename(columns={**HEADS, "seconds": "seconds an image"})
+    rows = points[["kid", "kid_low", "kid_high"]].itertuples(index=False)
+    whole[f"KID ({eye}) ↓"] = [tables.interval(*row) for row in rows]
+    return whole[["images", "guidance", "steps", f"KID ({eye}) ↓", *HEADS.values(), "seconds an image"]]
+
+
+def sweep_figure(points: pd.DataFrame, eye: str) -> Figure:
+    """Each measure against guidance, a line per number of denoising steps, and last what is traded: the eye's KID
+    against the share of images of the class asked for, a number per guidance scale.
+
+    The band is what real images get, with the interval of few images.
+    """
+    titles = {"kid": f"KID ({eye}) ↓", **HEADS, "seconds": "seconds an image"}
+    swept = points[points["steps"].notna()].astype({"steps": int})
+    floor = points.set_index("images").loc[FLOOR]
+    figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.2))
+    for axis, (measure, title) in zip(axes.flat, titles.items(), strict=False):
+        for colour, (steps, line) in zip(figures.OKABE_ITO, swept.groupby("steps"), strict=False):
+            axis.plot(line["guidance"], line[measure], "o-", color=colour, label=str(steps))
+            if measure == "kid":
+                bounds = line["kid_low"], line["kid_high"]
+                axis.fill_between(line["guidance"], *bounds, color=colour, alpha=0.12, linewidth=0)
+        axis.set(title=title, xlabel="guidance")
+    axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0)
+    axes[0, 0].annotate(
+        "real images", (1, floor["kid_high"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+        fontsize=6, color="0.4",
+    )  # fmt: skip
+    axes[1, 1].set_ylim(0, 1.1 * swept["seconds"].max())
+    _trade_off(axes[1, 2], swept)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
+    return figure
+
+
+def sweep_finding(points: pd.DataFrame, eye: str) -> str:
+    """Which point of the sweep is nearest to real images by the eye, which by the scout, and if it reaches them."""
+    swept, floor = points[points["steps"].notna()], points.set_index("images").loc[FLOOR]
+    best, of_scout = (swept.loc[swept[measure].idxmin()] for measure in ("kid", "kid_scout"))
+    of_best, of_real = (tables.interval(row["kid"], row["kid_low"], row["kid_high"]) for row in (best, floor))
+    as_near = int((swept["kid_low"] <= best["kid_high"]).sum()) - 1
+    reached = "reaches that" if best["kid_low"] <= floor["kid_high"] else "does not reach that"
+    return (
+        f"Of {len(swept)} points of the sweep, guidance {best['guidance']:g} with {best['steps']:.0f} steps is nearest "
+        f"to real val images by {eye} (KID {of_best}; {as_near} others have intervals that overlap); real train images "
+        f"have {of_real}: it {reached}. The scout would choose guidance {of_scout['guidance']:g} with "
+        f"{of_scout['steps']:.0f} steps."
+    )
+
+
+def _trade_off(axis: Axes, swept: pd.DataFrame) -> None:
+    for colour, (_, line) in zip(figures.OKABE_ITO, swept.groupby("steps"), strict=False):
+        axis.plot(line["class_read"], line["kid"], "o-", color=colour)
+        for row in line.itertuples():
+            axis.annotate(f"{row.guidance:g}", (row.class_read, row.kid), xytext=(2, 2), textcoords="offset points",
+                          fontsize=6, color=colour)  # fmt: skip
+    axis.set(title="KID by class as asked", xlabel="class as asked")

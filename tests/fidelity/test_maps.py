@@ -1,0 +1,44 @@
+"""Maps show what was planted: classes and generators apart where they are, mixed where they are of one law."""
+
+import numpy as np
+import pytest
+
+from p2d_lib.fidelity import maps
+
+DX = np.repeat(["bcc", "mel", "nv"], 20)
+
+
+def points(shift: float, seed=0):
+    """Real images of classes that differ, a generator of the same law moved by `shift`, in 30 dimensions."""
+    rng, of_class = np.random.default_rng(seed), 4 * np.random.default_rng(9).normal(size=(3, 30))
+    real, other = (np.repeat(of_class, 20, axis=0) + rng.normal(size=(60, 30)) for _ in range(2))
+    return maps.project({"test": real, "adapter": other + shift}, DX, 0)
+
+
+def own_neighbours(part, column):
+    """The share of images whose nearest neighbour has their own value of a column."""
+    xy, labels = part[["x", "y"]].to_numpy(), part[column].to_numpy()
+    apart = ((xy[:, None] - xy) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return (labels[apart.argmin(axis=1)] == labels).mean()
+
+
+@pytest.mark.parametrize("view", [maps.PCA_VIEW, maps.TSNE_VIEW])
+def test_sets_of_one_law_mix_and_a_planted_shift_parts_them_in_both_views(view):
+    mixed, apart = (table[table["view"] == view] for table in (points(0.0), points(5.0)))
+    assert 0.3 < own_neighbours(mixed, "set") < 0.7 and own_neighbours(apart, "set") > 0.95
+    assert own_neighbours(mixed, "dx") > 0.95
+
+
+def test_a_map_is_the_same_again_and_holds_at_most_so_many_images_of_a_class():
+    again = points(1.0)
+    assert again.equals(points(1.0)) and len(again) == 2 * 2 * 60
+    few = maps.project({"test": np.random.default_rng(0).normal(size=(60, 4))}, DX, 0, most=5)
+    assert few.groupby(["view", "dx"]).size().eq(5).all()
+
+
+def test_every_panel_shows_the_real_images_behind_and_no_panel_is_left_empty():
+    figure = maps.figure(points(1.0), {"test": "real", "adapter": "adapter"}, maps.PCA_VIEW)
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in shown] == ["real", "adapter"]
+    assert all(sum(len(dots.get_offsets()) for dots in axis.collections) == 120 for axis in shown)

@@ -1,0 +1,128 @@
+"""Claims about the memorisation audit: a generator that copies is refused, one that has seen nothing is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2d_lib.fidelity import audit, audit_report
+from p2d_lib.instruments import alterations, disclosure
+from p2d_lib.prep import phantom
+from p2d_lib.schemas import MEMORISATION
+from p2d_lib.seeds import derive
+from p2d_lib.vocabulary import DX
+
+N_TRAIN, N_FITTED = 120, 40
+
+
+class Pictures:
+    """A run as the audit sees it: pictures by image_id."""
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def in_parts(self, table, measure):
+        return measure(np.stack([self.pictures[name] for name in table["image_id"]]), table)
+
+
+def lesion(number):
+    rng = np.random.default_rng(number)
+    made = phantom.make_lesion(rng, DX[number % len(DX)])
+    return phantom.render(made, phantom.make_view(rng, "clinic"), (64, 64))[0]
+
+
+def synthetic_rows(prefix, generator, prompted_by, dx):
+    names = [f"{prefix}{k}" for k in range(len(prompted_by))]
+    return pd.DataFrame(
+        {"image_id": names, "generator": generator, "prompted_by": prompted_by, "dx": dx, "sha256": names}
+    )
+
+
+@pytest.fixture(scope="module")
+def made():
+    """120 train and 120 held-out lesions, 40 images of a generator that was fitted to 40 train images for too long (it
+    shows them cropped, tinted, turned and noisy), 40 of one that has seen none, noise and flat colours."""
+    splits = ["train"] * N_TRAIN + ["val"] * 60 + ["test"] * 60
+    ids = [f"case{k}" for k in range(len(splits))]
+    cases = pd.DataFrame({"image_id": ids, "lesion_id": ids, "split": splits, "dx": [DX[k % 7] for k in range(240)]})
+    cases = cases.assign(age=50.0, sex=["male", "female"] * 120, localization="back")
+    pictures = {name: lesion(k) for k, name in enumerate(ids)}
+    fitted, dx = ids[:N_FITTED], [DX[k % 7] for k in range(N_FITTED)]
+    copied = alterations.altered(np.stack([pictures[name] for name in fitted]), "all of these", 0)
+    tables = [synthetic_rows("copy", "adapter", fitted, dx), synthetic_rows("new", "base", fitted, dx)]
+    pictures |= zip(tables[0]["image_id"], copied, strict=True)
+    pictures |= {f"new{k}": lesion(10_000 + k) for k in range(N_FITTED)}
+    rng = np.random.default_rng(0)
+    pictures |= {f"noise{k}": rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for k in range(5)}
+    pictures |= {f"flat{k}": np.full((64, 64, 3), rng.integers(0, 256, 3), np.uint8) for k in range(5)}
+    tables += [synthetic_rows(name, "scratch-unet", fitted[:5], dx[:5]) for name in ("noise", "flat")]
+    run = Pictures(pictures)
+    return run, cases, pd.concat(tables, ignore_index=True), audit.detector(run, cases, seed=0)
+
+
+@pytest.fixture(scope="module")
+def verdicts(made):
+    run, _, synthetic, found = made
+    return MEMORISATION.validate(audit.judge(run, synthetic, found))
+
+
+def test_images_of_a_generator_that_copies_are_memorised_and_their_cases_are_named(made, verdicts):
+    of_adapter = verdicts[verdicts["generator"] == "adapter"]
+    assert of_adapter["memorised"].mean() >= 0.95
+    named = of_adapter["nearest_case"].to_numpy() == made[2]["prompted_by"][:N_FITTED].to_numpy()
+    assert named.mean() >= 0.95 and (of_adapter["reason"] != "").equals(of_adapter["memorised"])
+
+
+def test_a_generator_that_has_seen_nothing_and_noise_and_flat_colours_are_not_memorised(made, verdicts):
+    assert verdicts.loc[verdicts["generator"] == "base", "memorised"].sum() <= 1
+    assert not verdicts.loc[verdicts["generator"] == "scratch-unet", "memorised"].any()
+    assert made[3].held_out["alarm"].mean() <= 0.03 and set(made[3].held_out["split"]) == {"val", "test"}
+
+
+def test_asked_several_times_the_copying_generator_gives_away_train_cases_and_no_val_cases(made):
+    run, cases, _, found = made
+    asked = pd.concat([cases[cases["split"] == split].head(15) for split in ("train", "val")], ignore_index=True)
+    pictures = dict(run.pictures)
+    rows = []
+    for k in range(2):
+        shown = [pictures[name] for name in asked["image_id"][:15]] + [
+            lesion(derive(k, name) % 10**6) for name in asked["image_id"][15:]
+        ]
+        names = [f"asked{i}_{k}" for i in range(30)]
+        pictures |= zip(names, alterations.altered(np.stack(shown), "all of these", k), strict=True)
+        rows.append(asked[["split", "dx"]].assign(image_id=names, prompted_by=asked["image_id"]))
+    worst = audit.worst_cases(Pictures(pictures), pd.concat(rows, ignore_index=True), cases, found)
+    given_away = worst.groupby("split")["memorised"].mean()
+    assert len(worst) == 30 and given_away["train"] >= 0.9 and given_away["val"] == 0
+
+
+def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
+    run, cases, synthetic, found = made
+    given = audit.disclosed(run, cases, synthetic, seed=0)
+    assert given.membership.p < 0.001 and given.membership.auc > 0.6
+    worst = pd.DataFrame({"prompted_by": [], "split": [], "dx": [], "suspicion": [], "memorised": []})
+    rates, repeats = audit.rates(verdicts, found), audit.repeated(run, cases, synthetic, seed=0)
+    tests = audit.set_tests(rates, worst, given)
+    lines = audit_report.findings(found, rates, worst, given, repeats, tests, base_is_innocent=True)
+    assert "is refused by the memorisation audit" in lines[0] and "show train lesions more often" in lines[0]
+    assert len(audit_report.verdicts_table(rates, repeats, worst)) == 5
+    assert audit_report.detector_table(found)["images"].iloc[-1].endswith("false alarms")
+
+
+def test_an_innocent_set_is_refused_at_the_level_at_most():
+    rng, refused = np.random.default_rng(0), []
+    for _ in range(200):
+        flags = [rng.random(n) < 0.01 for n in (336, 390)]
+        rates = pd.DataFrame({"adapter": audit.rate_of(flags[0]), audit.HELD_OUT: audit.rate_of(flags[1])}).T
+        worst = pd.DataFrame({"split": ["train"] * 24 + ["val"] * 24, "suspicion": rng.normal(size=48)})
+        member = disclosure.Membership(0, 0, 0, 0, 0, 0, 0.5, rng.random())
+        tests = audit.set_tests(rates, worst, audit.Disclosure(member, {}))
+        refused.append("is refused" in audit_report.verdict(tests))
+    assert np.mean(refused) <= 0.075
+
+
+def test_a_set_that_repeats_itself_is_told_from_real_images_at_equal_n(made):
+    run, cases, synthetic, _ = made
+    same = synthetic[synthetic["generator"] == "adapter"].reset_index(drop=True)
+    pictures = {**run.pictures, **{name: run.pictures["copy0"] for name in same["image_id"][20:]}}
+    repeats = audit.repeated(Pictures(pictures), cases, same, seed=0)
+    assert repeats.loc["adapter", "rate"] >= 0.5 and repeats.loc["real (train)", "rate"] == 0
