@@ -93,10 +93,10 @@ def fine_tuned(pixels: np.ndarray, labels: np.ndarray, split: np.ndarray, epochs
 
 
 def report(name: str, p: np.ndarray, test: pd.DataFrame, seconds: float) -> float:
-    """Prints all scores of the test images with their intervals over lesions; gives macro-F1."""
+    """Prints the main scores of the test images with their intervals over lesions; gives macro-F1."""
     weights = intervals.resample(test["lesion_id"], 2000)
     of_scores = scores.resampled_scores(test["dx"], np.array(DX)[p.argmax(1)], p, weights)
-    texts = [f"{score} {interval(*intervals.summarise(values))}" for score, values in of_scores.items()]
+    texts = [f"{score} {interval(*intervals.summarise(of_scores[score]))}" for score in scores.SCORES]
     print(f"{name}, {seconds:.0f} s: {'; '.join(texts)}", flush=True)
     return float(of_scores["macro_f1"][0])
 
