@@ -8,7 +8,7 @@ import pytest
 
 from p2d_lib.classify import comparison, reading_tests, report
 from p2d_lib.instruments import intervals
-from p2d_lib.vocabulary import DX
+from p2d_lib.vocabulary import DX, MALIGNANT
 
 SCORES = ("balanced_accuracy",)  # the primary one
 SKILL = {"real": 0.6, "real+replay": 0.75, "synthetic": 0.3, "mixed": 0.75}
@@ -84,6 +84,11 @@ def test_the_other_tests_see_the_planted_differences_and_none_where_none_is(read
         assert tests.loc[("mixed", "real", test), "difference"] == pytest.approx(0.15, abs=0.05)
         assert tests.loc[("mixed", "real+replay", test), "p"] > 0.05
     assert tests.loc[("synthetic", "real", "delong"), "p"] > 0.05, "p is noise in all arms"
+    readings, cases = read
+    malignant = readings["image_id"].isin(cases.loc[cases["dx"].isin(MALIGNANT), "image_id"])
+    surer = readings.assign(p_mel=readings["p_mel"] + 0.3 * (malignant & (readings["arm"] == "mixed")))
+    of_surer = reading_tests.reading_tests(surer, cases, 0, 9).set_index(["first", "second", "test"])
+    assert of_surer.loc[("mixed", "real", "delong"), "low"] > 0.1
     table = report.tests_table(tests.reset_index())
     assert len(table) == 12 and table["p"].notna().all()
 

@@ -96,7 +96,7 @@ def test_a_class_that_a_resample_lacks_leaves_its_means_defined():
     assert without_df["macro_precision"] == pytest.approx([(1 + 1 + 1 / 2) / 3, (1 + 1 / 3) / 2])
 
 
-def test_two_thousand_resamples_of_fifty_readings_of_two_thousand_images_take_five_seconds_of_one_core():
+def test_two_thousand_resamples_of_fifty_readings_of_two_thousand_images_take_about_five_seconds_of_one_core():
     """One reading of the fifty is timed, the others would take as long; the whole is in benchmarks/RESULTS.md."""
     rng = np.random.default_rng(0)
     dx, read, p = _readings(rng, 2000)
@@ -121,3 +121,29 @@ def test_the_test_of_an_area_keeps_its_level_and_finds_a_planted_area():
     assert 0.03 <= announced[0.5] / 500 <= 0.07
     assert announced[0.65] / 500 >= 0.80
     assert np.isnan(scores.mann_whitney(np.ones(5, bool), np.arange(5)))
+
+
+def _lesions(rng, n_lesions):
+    """Readings of 1 to 3 images a lesion that resemble one another: lesion, truth, probabilities."""
+    lesion = np.repeat(np.arange(n_lesions), rng.choice([1, 2, 3], n_lesions, p=[0.7, 0.2, 0.1]))
+    truth = rng.choice(7, n_lesions, p=[0.03, 0.05, 0.11, 0.02, 0.11, 0.65, 0.03])[lesion]
+    ease = rng.normal(size=n_lesions)[lesion] + 0.6 * rng.normal(size=len(lesion))
+    logits = rng.normal(size=(len(lesion), 7))
+    logits[np.arange(len(lesion)), truth] += 1.6 + 1.2 * ease + 0.8 * (truth == DX.index("nv"))
+    p = np.exp(logits)
+    return lesion, np.array(DX)[truth], p / p.sum(1, keepdims=True)
+
+
+def test_intervals_over_lesions_cover_the_true_scores_of_such_lesions_except_of_the_calibration_error():
+    """200 lesions as in smoke. 1,000 such cohorts gave 0.92 to 0.96, and 0.93 to 0.96 with HAM10000's 1,494 lesions."""
+    _, dx, p = _lesions(np.random.default_rng(10**6), 100_000)
+    truth = _scores(dx, np.array(DX)[p.argmax(1)], p)
+    covered = dict.fromkeys(truth, 0)
+    for trial in range(100):
+        lesion, dx, p = _lesions(np.random.default_rng([200, trial]), 200)
+        weights = intervals.resample(lesion, 300, trial)
+        for name, replicates in scores.resampled_scores(dx, np.array(DX)[p.argmax(1)], p, weights).items():
+            interval = intervals.summarise(replicates, bounds=(0, 1))
+            covered[name] += interval.low <= truth[name] <= interval.high
+    assert covered.pop("calibration_error") < 80, "so its interval is not printed"
+    assert min(covered.values()) >= 85, covered
