@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from p2d_lib.images import square
-from p2d_lib.models import classifiers
+from p2d_lib.models import class_batches, classifiers
 from p2d_lib.prep import phantom
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
@@ -61,7 +61,7 @@ def main() -> None:
     network, cpu = classifiers.build("tiny_resnet"), torch.device("cpu")
     classifiers.fit(
         network, images[~test], labels[~test], steps=options.steps, batch_size=32, learning_rate=2e-3, seed=0,
-        device=cpu, batches=classifiers.balanced(labels[~test], options.steps, 32, 0), progress=False,
+        device=cpu, batches=class_batches.balanced(labels[~test], options.steps, 32, 0), progress=False,
     )  # fmt: skip
     read = classifiers.predict(network, images[test], cpu)["p"].argmax(1)
     by_network = balanced_accuracy_score(labels[test], read)

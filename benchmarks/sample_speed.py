@@ -35,7 +35,7 @@ from p2d_lib import images
 from p2d_lib.device import generator, set_up
 from p2d_lib.finetune.adapter import ATTENTION
 from p2d_lib.instruments.distances import frechet
-from p2d_lib.models import classifiers, pipelines, sampling, tiny_base
+from p2d_lib.models import class_batches, classifiers, pipelines, sampling, tiny_base
 from p2d_lib.prep import phantom
 from p2d_lib.sample import generate
 from p2d_lib.seeds import derive
@@ -134,7 +134,7 @@ def judge(sets: dict[str, np.ndarray], device: torch.device) -> None:
     network = classifiers.build("tiny_resnet")
     classifiers.fit(
         network, render_phantom(FITTED, 0)[0], labels, steps=FITTING, batch_size=32, learning_rate=2e-3, seed=0,
-        device=device, batches=classifiers.balanced(labels, FITTING, 32, 0), progress=False,
+        device=device, batches=class_batches.balanced(labels, FITTING, 32, 0), progress=False,
     )  # fmt: skip
     reference = classifiers.predict(network, render_phantom(REAL, FITTED)[0], device)["embedding"]
     for name, pixels in sets.items():

@@ -52,6 +52,10 @@ ARTEFACTS = {
     "memorisation": Artefact("memorisation.parquet", "05_fidelity", "MEMORISATION"),  # 04 obeys it on its next run
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
+    "published_readings": Artefact("readings/published.parquet", "06_classify", "READINGS"),  # the protocol that leaks
+    "external_images": Artefact("external", "06_classify"),  # resized, <image_id>.png; empty without external sets
+    "external_cases": Artefact("external.parquet", "06_classify", "EXTERNAL"),
+    "external_readings": Artefact("readings/external.parquet", "06_classify", "READINGS"),
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
     "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
 }
@@ -73,7 +77,7 @@ READS = {
         "scout",
         "alignment",
     ),
-    "06_classify": ("images", "cases", "base", "synthetic", "synthetic_images"),
+    "06_classify": ("images", "cases", "descriptions", "base", "synthetic", "synthetic_images"),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),
 }

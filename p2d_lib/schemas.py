@@ -142,6 +142,19 @@ MEMORISATION = _table(
         "reason": _text(),  # "" where it is not memorised
     }
 )
+EXTERNAL = _table(
+    {  # images of external sets, as 06 reads them
+        "image_id": _text(unique=True),
+        "lesion_id": _text(),
+        "dx": _text(isin=DX),
+        "age": _number(0, 120, nullable=True),  # years
+        "sex": _text(isin=SEXES),
+        "localization": _text(),
+        "dataset": _text(),
+        "set": _text(),  # its entry in 06_classify.external
+        "path": _text(),  # of the resized image, relative to the run's folder
+    }
+)
 READINGS = _table(
     {
         "image_id": _text(),

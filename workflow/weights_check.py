@@ -57,17 +57,12 @@ def _look(values: dict[str, dict]) -> list[str]:
 
 
 def _unfit_backbone(backbone: str) -> str:
-    import torchvision
+    from p2d_lib.models.classifier_backbones import check
 
-    from p2d_lib.suggest import did_you_mean
-
-    name, _, weights = backbone.partition(":")
-    known = torchvision.models.list_models(torchvision.models)
-    if name not in known:
-        return f"no classifier of torchvision{did_you_mean(name, known)}; write tiny_resnet or one such as resnet18"
-    offered = [member.name for member in torchvision.models.get_model_weights(name)]
-    if weights and weights not in (*offered, "DEFAULT"):
-        return f"{name} has no weights {weights!r}; it has {', '.join(offered)}"
+    try:
+        check(backbone)
+    except ValueError as error:
+        return str(error)
     return ""
 
 

@@ -2,22 +2,47 @@
 
 All arms of a seed take the same number of steps of the same batch size, from the same initial weights. Each batch has
 two parts. The first holds real images with their natural frequencies: it is the same, place for place, in `real`,
-`real+replay` and `mixed`. The second is filled by
+`real+replay` and `mixed` of one ratio. The second is filled by
 
-- `real` with further real images,
+- `real` and `real+classical` with further real images (they differ in augmentation and class weights alone),
 - `mixed` with synthetic images, balanced over the classes,
 - `real+replay` with real images of the very classes that `mixed` has in these places,
 
 so that real+replay differs from mixed in nothing but the pixels: a gain of mixed over replay is due to the synthetic
-images, one of both over real to the balancing. In `synthetic` the second part is the whole batch.
+images, one of both over real to the balancing. `pretrain` shows the very images that mixed shows, each as often, but
+all synthetic ones first and then all real ones: it differs from mixed in nothing but the order. In `synthetic` the
+second part is the whole batch. `published` is the protocol of Shavlokhova et al., Front Med 2023: real images of all
+splits and synthetic ones are pooled and divided at random, 80 to 20, whatever their lesions; see `published_split`.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from p2d_lib.models.classifiers import epochs, images_of_classes
+from p2d_lib.models.class_batches import epochs, images_of_classes
+from p2d_lib.parameters.classify import arm_parts
 from p2d_lib.seeds import derive
 
-ARMS = ("real", "real+replay", "synthetic", "mixed")
+PUBLISHED_TEST = 0.2  # share of the pooled images that are tested on
+
+
+@dataclass(frozen=True)
+class Arm:
+    """kind: of parameters.classify.ARMS. describer: whose descriptions prompted its synthetic images; "": all of them.
+    share: of a batch, its second part."""
+
+    kind: str
+    describer: str
+    share: float
+
+
+def parse(name: str, share: float) -> Arm:
+    """The arm of a name. share: where the name has no ratio r of synthetic to real images; with one it is r / (1 + r).
+
+    Raises ValueError as `parameters.classify.arm_parts` does.
+    """
+    kind, describer, ratio = arm_parts(name)
+    return Arm(kind, describer, share if ratio is None else ratio / (1 + ratio))
 
 
 def batches(
@@ -32,25 +57,38 @@ def batches(
 ) -> np.ndarray:
     """The images of each step of an arm: indices (steps, batch_size) into the real images, then the synthetic ones.
 
-    real, synthetic: their classes (n,), as indices into `vocabulary.DX`. share: of a batch, the second part (0..1).
-    Over a whole training, the natural part of each arm sees all real images equally often, to within one; so does the
-    balanced part with the images of one class. Raises ValueError for an unknown arm, without synthetic images, or when
-    replay lacks a class that mixed has.
+    real, synthetic: their classes (n,), as indices into `vocabulary.DX`. share: of a batch, the second part (0..1),
+    where the arm's name has no ratio. Over a whole training, the natural part of each arm sees all real images equally
+    often, to within one; so does the balanced part with the images of one class. For `published` the images are the
+    pooled ones, whatever they are. Raises ValueError for an unknown arm, without synthetic images, where a batch is too
+    small for the ratio, or when replay lacks a class that mixed has.
     """
-    if arm not in ARMS:
-        raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS)}")
-    n_extra = batch_size if arm == "synthetic" else round(share * batch_size)
+    parsed = parse(arm, share)
+    if parsed.kind == "published":
+        return epochs(len(real) + len(synthetic), steps, batch_size, derive(seed, "pooled"))
+    n_extra = batch_size if parsed.kind == "synthetic" else round(parsed.share * batch_size)
+    if parsed.kind != "synthetic" and not 0 < n_extra < batch_size:
+        raise ValueError(f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {parsed.share:.3f}")
     order = epochs(len(real), 1, steps * batch_size, derive(seed, "real"))[0]
     first = order[: steps * (batch_size - n_extra)].reshape(steps, batch_size - n_extra)
-    if arm == "real":
+    if parsed.kind in ("real", "real+classical"):
         further = order[steps * (batch_size - n_extra) :].reshape(steps, n_extra)
         return np.concatenate([first, further], axis=1)
     if not len(synthetic):
         raise ValueError(f"arm {arm!r} takes its classes from the synthetic set, and no synthetic image is accepted")
     classes = np.unique(synthetic)
     extra_classes = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
-    if arm == "real+replay":
+    if parsed.kind == "real+replay":
         extra = images_of_classes(real, extra_classes, derive(seed, "replay"))
     else:
         extra = len(real) + images_of_classes(synthetic, extra_classes, derive(seed, "synthetic"))
+    if parsed.kind == "pretrain":
+        return np.concatenate([extra.ravel(), first.ravel()]).reshape(steps, batch_size)
     return np.concatenate([first, extra], axis=1)
+
+
+def published_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Train and test rows of n pooled images, at random: PUBLISHED_TEST of them for test. Lesions leak."""
+    order = np.random.default_rng(derive(seed, "published split")).permutation(n)
+    n_test = round(PUBLISHED_TEST * n)
+    return np.sort(order[n_test:]), np.sort(order[:n_test])

@@ -1,6 +1,6 @@
 """Arms compared: scores with intervals over test lesions and training seeds, paired differences, recall by class.
 
-Balanced accuracy is the primary score, chosen beforehand: only its differences are announced.
+Balanced accuracy is the primary score, chosen beforehand: only its differences are tested and announced.
 """
 
 from collections.abc import Iterator
@@ -22,24 +22,34 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
     """Every score of every arm and training seed on the same resamples of the test lesions, arms in order of readings.
 
     readings: schemas.READINGS of one reader per arm and seed, all of the same images. cases: their rows at least.
+    Raises ValueError when arms or seeds have read different images.
     """
     result: Replicates = {}
     for arm, of_seeds in by_arm(readings, cases):
+        if not result:
+            lesions = of_seeds[0].set_index("image_id")["lesion_id"]
+            weights = intervals.resample(lesions, n_resamples, derive(seed, "lesions") % 2**32).astype(float)
         per_seed = []
         for part in of_seeds:
-            weights = intervals.resample(part["lesion_id"], n_resamples, derive(seed, "lesions") % 2**32)
+            if list(part["image_id"]) != list(lesions.index):
+                raise ValueError(
+                    f"arm {arm!r}, seed {part['seed'].iloc[0]} read {len(part)} images, others {len(lesions)} or other "
+                    "ones: arms are compared on the same images"
+                )
             p = part[[f"p_{dx}" for dx in DX]]
             per_seed.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights))
-        result[arm] = {score: np.stack([one[score] for one in per_seed]) for score in scores.SCORES}
+        result[arm] = {score: np.stack([one[score] for one in per_seed]) for score in per_seed[0]}
     return result
 
 
 def paired(of_arms: Replicates) -> pd.DataFrame:
     """One row per score and pair of arms: first minus second, in 0..1, over lesions and training seeds.
 
-    score, first, second; difference, low, high, p (`intervals.compare`); n_seeds; lowest, highest: the differences that
-    single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs of a score;
-    announced: p_holm is at most multiplicity.LEVEL and all seeds agree in sign, so no verdict depends on one training.
+    score, first, second; difference, low, high, p (`intervals.compare`); detectable: the difference that a single test
+    would detect with a power of 80 % (`intervals.minimal_detectable`); n_seeds; lowest, highest: the differences that
+    single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs; announced: p_holm
+    is at most multiplicity.LEVEL and all seeds agree in sign, so no verdict depends on one training. p and p_holm are
+    those of the primary score, NaN of the others. Raises ValueError with a single seed.
     """
     rows = []
     for score in scores.SCORES:
@@ -48,15 +58,21 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
                 continue
             difference = intervals.compare(of_arms[first][score], of_arms[second][score])
             of_seeds = of_arms[first][score][:, 0] - of_arms[second][score][:, 0]
+            if len(of_seeds) < 2:
+                raise ValueError(
+                    "differences of arms need two training seeds or more, there is 1: raise 06_classify.seeds"
+                )
             rows.append(
                 {"score": score, "first": first, "second": second}
                 | difference._asdict()
+                | {"detectable": intervals.minimal_detectable(of_arms[first][score], of_arms[second][score])}
                 | {"lowest": of_seeds.min(), "highest": of_seeds.max(), "n_seeds": len(of_seeds)}
                 | {"agreeing": int((of_seeds * difference.difference > 0).sum())}
             )
-    columns = ["score", "first", "second", *intervals.Difference._fields, "lowest", "highest", "n_seeds", "agreeing"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["p_holm"] = table.groupby("score")["p"].transform(multiplicity.holm)
+    columns = ["score", "first", "second", *intervals.Difference._fields, "detectable"]
+    table = pd.DataFrame(rows, columns=[*columns, "lowest", "highest", "n_seeds", "agreeing"])
+    table["p"] = table["p"].where(table["score"] == PRIMARY)
+    table["p_holm"] = multiplicity.holm(table["p"])
     table["announced"] = (table["p_holm"] <= multiplicity.LEVEL) & (table["agreeing"] == table["n_seeds"])
     return table
 
@@ -64,16 +80,22 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
 def recall_by_class(
     readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resamples: int = 1000
 ) -> dict[str, dict[str, intervals.Interval]]:
-    """{dx: {arm: the recall of that class, with its interval over lesions and training seeds}} of the classes read."""
+    """{dx: {arm: the recall of that class, with its interval over lesions and training seeds}} of the classes read.
+
+    The interval of a class with fewer than intervals.FEWEST lesions is NaN.
+    """
     result: dict[str, dict[str, intervals.Interval]] = {}
     for arm, of_seeds in by_arm(readings, cases):
         for dx in sorted(set(of_seeds[0]["dx"])):
-            recalls = []
-            for part in of_seeds:
-                part = part[part["dx"] == dx]
-                weights = intervals.resample(part["lesion_id"], n_resamples, derive(seed, "class", dx) % 2**32)
-                recalls.append(weights @ (part["dx_read"] == dx).to_numpy() / weights.sum(1))
-            result.setdefault(dx, {})[arm] = summary(np.stack(recalls))
+            of_class = [part[part["dx"] == dx] for part in of_seeds]
+            right = np.array([part["dx_read"] == dx for part in of_class])
+            if of_class[0]["lesion_id"].nunique() < intervals.FEWEST:
+                recall = intervals.Interval(float(right.mean()), np.nan, np.nan)
+            else:
+                lesions = of_class[0]["lesion_id"]
+                weights = intervals.resample(lesions, n_resamples, derive(seed, "class", dx) % 2**32)
+                recall = summary(right @ weights.T / weights.sum(1))
+            result.setdefault(dx, {})[arm] = recall
     return result
 
 

@@ -7,14 +7,27 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from p2d_lib.classify import comparison
+from p2d_lib.classify import comparison, reading_tests
 from p2d_lib.classify.comparison import PRIMARY, Replicates
 from p2d_lib.instruments import multiplicity, scores
 from p2d_lib.report import figures
 from p2d_lib.report.tables import interval
 from p2d_lib.vocabulary import DX
 
-NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "auc": "AUC",
+    "weighted_f1": "weighted F1",
+    "macro_precision": "macro precision",
+    "average_precision": "average precision",
+    "malignant_auc": "malignant AUC",
+    **{f"malignant_sensitivity_at_{s}": f"malignant sensitivity at {s} % specificity" for s in scores.SPECIFICITIES},
+    "brier": "Brier score ↓",
+    "calibration_error": "calibration error (ECE) ↓",
+}
+TOO_SMALL = "n too small"
 
 
 def arms_table(of_arms: Replicates) -> pd.DataFrame:
@@ -25,6 +38,23 @@ def arms_table(of_arms: Replicates) -> pd.DataFrame:
     ).set_axis(pd.Index(of_arms, name="arm"))
 
 
+def scores_table(of_arms: Replicates) -> pd.DataFrame:
+    """One row per further score, one column per arm: the mean over seeds with its 95 % interval over lesions and seeds.
+
+    The calibration error has no interval, since resamples raise it (`calibration.calibration_error`).
+    """
+    table = {
+        arm: [
+            f"{of_arm[score][:, 0].mean():.3f}"
+            if score == "calibration_error"
+            else interval(*comparison.summary(of_arm[score]))
+            for score in scores.FURTHER
+        ]
+        for arm, of_arm in of_arms.items()
+    }
+    return pd.DataFrame(table, index=pd.Index([NAMES[score] for score in scores.FURTHER], name="score"))
+
+
 def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
     """`comparison.paired` as it is printed: differences in points (hundredths), a verdict on the primary score."""
     points = 100 * differences[["difference", "low", "high", "lowest", "highest"]]
@@ -33,6 +63,7 @@ def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
             "comparison": differences["first"] + " − " + differences["second"],
             "score": differences["score"].map(NAMES),
             "difference (points)": [interval(*row[:3], digits=1) for row in points.itertuples(index=False)],
+            "detectable (points)": [f"{100 * row.detectable:.1f}" for row in differences.itertuples()],
             "single seeds": [f"{row.lowest:.1f} to {row.highest:.1f}" for row in points.itertuples()],
             "same sign": [f"{row.agreeing} of {row.n_seeds}" for row in differences.itertuples()],
             "p": differences["p"],
@@ -42,13 +73,31 @@ def paired_table(differences: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """`reading_tests.reading_tests` as it is printed: differences in points, TOO_SMALL where there are few lesions."""
+    points = (100 * tests[["difference", "low", "high"]].astype(float)).itertuples(index=False)
+    return pd.DataFrame(
+        {
+            "comparison": tests["first"] + " − " + tests["second"],
+            "test": tests["test"].map(reading_tests.TESTS),
+            "score": tests["test"].map(reading_tests.SCORE).map(NAMES),
+            "difference (points)": [_points(*row) for row in points],
+            "p": tests["p"].astype(float),
+            "p (Holm)": tests["p_holm"],
+        }
+    )
+
+
 def classes_table(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resamples: int = 1000) -> pd.DataFrame:
-    """One row per dx in the test split: images, lesions, and each arm's recall with its 95 % interval."""
+    """One row per dx in the test split: images, lesions, and each arm's recall with its 95 % interval.
+
+    A class of too few lesions has no interval (`comparison.recall_by_class`).
+    """
     recalls = comparison.recall_by_class(readings, cases, seed, n_resamples)
     images = cases[cases["image_id"].isin(readings["image_id"])].groupby("dx")
     return pd.DataFrame(
         {"dx": dx, "images": len(images.get_group(dx)), "lesions": images.get_group(dx)["lesion_id"].nunique()}
-        | {arm: interval(*recall, digits=2) for arm, recall in by_arm.items()}
+        | {arm: _recall(*recall) for arm, recall in by_arm.items()}
         for dx, by_arm in sorted(recalls.items())
     )
 
@@ -64,7 +113,14 @@ def findings(of_arms: Replicates, differences: pd.DataFrame, test: pd.DataFrame,
         + "; ".join(f"{arm} {interval(*summary)}" for arm, summary in summaries.items())
         + "."
     ]
-    lines += [_difference(row) for row in differences[differences["score"] == PRIMARY].itertuples()]
+    primary = differences[differences["score"] == PRIMARY]
+    lines += [_difference(row) for row in primary.itertuples()]
+    if len(primary):
+        lines.append(
+            f"These comparisons detect true differences from about {100 * primary['detectable'].min():.1f} to "
+            f"{100 * primary['detectable'].max():.1f} points on, by comparison (power 80 %, a single test at "
+            f"{100 * multiplicity.LEVEL:.0f} %); smaller ones cannot be told from none with these lesions and seeds."
+        )
     arm = next(iter(of_arms))
     error, spread = 100 * comparison.standard_error(of_arms, arm), 100 * of_arms[arm][PRIMARY][:, 0].std(ddof=1)
     lines.append(
@@ -99,6 +155,16 @@ def confusion_figure(readings: pd.DataFrame, cases: pd.DataFrame) -> Figure:
         for arm, of_seeds in comparison.by_arm(readings, cases)
     }
     return figures.confusions(counts, DX)
+
+
+def _recall(estimate: float, low: float, high: float) -> str:
+    return f"{estimate:.2f} ({TOO_SMALL})" if np.isnan(low) else interval(estimate, low, high, digits=2)
+
+
+def _points(difference: float, low: float, high: float) -> str:
+    if np.isnan(difference):
+        return TOO_SMALL
+    return f"{difference:.1f}" if np.isnan(low) else interval(difference, low, high, digits=1)
 
 
 def _verdict(row: tuple) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals
-from p2d_lib.instruments.scores import weighted_auc
+from p2d_lib.instruments.ranking import weighted_auc
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import PRESENT
@@ -57,7 +57,7 @@ def macro(
 ) -> dict[str, intervals.Interval]:
     """Mean auc and kappa over features, each with its 95 % percentile interval over lesions."""
     replicates = resampled(scores, reference, _lesions(lesion_ids, n_resamples, seed))
-    return {measure: intervals.summarise(replicates[measure]) for measure in MEASURES}
+    return {measure: intervals.summarise(replicates[measure], bounds=(-1, 1)) for measure in MEASURES}
 
 
 def compare(

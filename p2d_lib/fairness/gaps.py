@@ -12,7 +12,7 @@ from p2d_lib.vocabulary import DX
 ANNOUNCED = ("balanced accuracy", "malignant sensitivity")  # of groups of patients; between classes it is accuracy
 CHANGE = "change"  # stands for an arm in rows that hold the second arm's gap minus the first arm's
 INDEPENDENT_IN_PHANTOM = ("sex", "age", "site")  # within a class the phantom chooses them without regard to the picture
-COLUMNS = ("attribute", "metric", "arm", "best", "worst", "gap", "low", "high", "p", "p_holm")
+COLUMNS = ("attribute", "metric", "arm", "best", "worst", "gap", "low", "high", "ratio", "p", "p_holm")
 
 
 def gaps(
@@ -25,12 +25,12 @@ def gaps(
     n_permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Best group minus worst: attribute, metric, arm, best, worst (groups), gap, low, high (-1..1), p, p_holm (0..1).
+    """Best group minus worst: attribute, metric, arm, best, worst (groups), gap, low, high (-1..1), ratio, p, p_holm.
 
     readings, cases, min_n: as in `groups.by_group`; too small groups take no part. Three rows for each attribute and
     metric: the two arms, and CHANGE, how much wider the gap is in the second arm. LESION_TYPE attributes have accuracy
     only. Intervals resample lesions and seeds and hold the two groups fixed, so having picked the extremes moves them
-    away from 0: p decides.
+    away from 0: p decides. ratio: worst group over best (0..1), NaN for CHANGE.
 
     p of an arm: the share of n_permutations in which the largest difference between any two groups is at least as large
     as the observed one, when group labels are permuted among the lesions of one class. So the choice of the extremes is
@@ -127,7 +127,10 @@ def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> li
         extremes[arm] = of_groups[best][arm], of_groups[worst][arm]
         gap, low, high, _ = intervals.compare(*extremes[arm])
         low, high = np.clip((low, high), -1, 1)  # few seeds widen the replicates beyond what a difference can be
-        rows.append({"arm": arm, "best": best, "worst": worst, "gap": gap, "low": low, "high": high, "p": p[arm]})
+        ratio = means[worst] / means[best] if means[best] else np.nan
+        row = {"best": best, "worst": worst, "gap": gap, "low": low, "high": high, "ratio": ratio, "p": p[arm]}
+        rows.append({"arm": arm} | row)
     first, second = (best - worst for best, worst in (extremes[arm] for arm in arms))
-    change = intervals.compare(second, first)
-    return [*rows, {"arm": CHANGE, **dict(zip(("gap", "low", "high", "p"), change, strict=True))}]
+    gap, low, high, p_change = intervals.compare(second, first)
+    low, high = np.clip((low, high), -2, 2)
+    return [*rows, {"arm": CHANGE, "gap": gap, "low": low, "high": high, "p": p_change}]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.fairness.gaps import ANNOUNCED, CHANGE
+from p2d_lib.fairness.odds import RATES
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
@@ -42,6 +44,7 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
             "best": gaps["best"].fillna(""),
             "worst": gaps["worst"].fillna(""),
             "gap": [tables.interval(*row, 2) for row in gaps[["gap", "low", "high"]].itertuples(index=False)],
+            "ratio": [tables.NOTHING if ratio != ratio else f"{ratio:.2f}" for ratio in gaps["ratio"]],
             "p (Holm)": gaps["p_holm"],
         }
     )
@@ -49,6 +52,31 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
         known = gaps["attribute"].map(truth).map("{:.0f}".format, na_action="ignore")
         printed["true gap within a class"] = known.fillna("unknown")
     return printed
+
+
+def odds_table(odds: pd.DataFrame) -> pd.DataFrame:
+    """`odds.equalised_odds` as it is printed; an attribute with fewer than two groups large enough reads TOO_SMALL."""
+    small = odds["n_groups"] < 2
+    printed = odds[["attribute", "arm"]].copy()
+    for rate in RATES:
+        printed[f"gap in {rate}"] = odds[rate].map("{:.2f}".format).mask(small, TOO_SMALL)
+    spans = [tables.interval(*row, 2) for row in odds[["difference", "low", "high"]].itertuples(index=False)]
+    printed["equalised odds difference"] = spans
+    printed["worst group"] = odds["worst"].astype(object).fillna("")
+    printed["equalised odds ratio"] = [tables.NOTHING if ratio != ratio else f"{ratio:.2f}" for ratio in odds["ratio"]]
+    return printed
+
+
+def calibration_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`confidence.by_group` as it is printed: a row per group, for each arm the excess and both calibration errors."""
+    printed = table[["attribute", "group", "n_lesions"]].drop_duplicates(ignore_index=True)
+    for arm, rows in table.groupby("arm", sort=False):
+        small = rows["excess"].isna().to_numpy()
+        excess = [tables.interval(*row, 2) for row in rows[["excess", "low", "high"]].itertuples(index=False)]
+        errors = [f"{row.ece:.2f} ({row.ece_if_calibrated:.2f})" for row in rows.itertuples()]
+        printed[f"overconfidence, {arm}"] = np.where(small, TOO_SMALL, excess)
+        printed[f"ECE (if calibrated), {arm}"] = np.where(small, tables.NOTHING, errors)
+    return printed.rename(columns={"n_lesions": "lesions"})
 
 
 def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> Figure:

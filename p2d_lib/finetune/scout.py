@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.training_set import Split
-from p2d_lib.models import classifiers
+from p2d_lib.models import class_batches, classifiers
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.vocabulary import FEATURES
 
@@ -32,7 +32,7 @@ def fit_scout(
     key = digest(train, settings, *scout.state_dict().values()) if checkpoints else ""
     log = classifiers.fit(
         scout, train.pixels, train.labels, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
-        device=device, features=train.features, batches=classifiers.balanced(train.labels, steps, batch_size, seed),
+        device=device, features=train.features, batches=class_batches.balanced(train.labels, steps, batch_size, seed),
         checkpoint=checkpoints and checkpoints.of("scout", key),
     )  # fmt: skip
     return scout, log

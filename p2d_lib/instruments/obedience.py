@@ -49,7 +49,9 @@ def agreement(
     for name in (name for name in attributes if requested[name].notna().any()):
         level = levels(name, requested[name].to_numpy(float))
         replicates = _concordance(level, features[:, list(FEATURES).index(name)], dx, weights)
-        rows.append((name, "concordance", int(np.isfinite(level).sum()), *intervals.summarise(replicates), 0.5))
+        rows.append(
+            (name, "concordance", int(np.isfinite(level).sum()), *intervals.summarise(replicates, bounds=(0, 1)), 0.5)
+        )
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
 
 

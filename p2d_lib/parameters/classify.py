@@ -1,32 +1,93 @@
 """The parameters of 06_classify."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
-from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook
+from p2d_lib.parameters.prep import SOURCES
+from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook, ShareBelow1
+from p2d_lib.suggest import did_you_mean
+
+ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "published")
+WITH_RATIO, WITH_DESCRIBER = ("real+replay", "mixed", "pretrain"), ("synthetic", "mixed", "pretrain")
+
+
+def arm_parts(name: str) -> tuple[str, str, float | None]:
+    """Kind, describer ("": all) and ratio (None: none is named) of an arm: "mixed:captioner@0.5x".
+
+    Raises ValueError for another name, and for a describer or a ratio of an arm that has none.
+    """
+    kind, describer, ratio = re.fullmatch(r"([^:@]*)(?::([\w-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
+    if kind not in ARMS:
+        raise ValueError(f"no arm {name!r}; there are {', '.join(ARMS)}, with a ratio mixed@0.5x, of one describer "
+                         "mixed:captioner")  # fmt: skip
+    if ratio and (kind not in WITH_RATIO or float(ratio) == 0):
+        raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
+    if describer and kind not in WITH_DESCRIBER:
+        raise ValueError(f"arm {name!r}: the images of one describer have {', '.join(WITH_DESCRIBER)} only")
+    return kind, describer, float(ratio) if ratio else None
+
+
+def _arm(name: str) -> str:
+    arm_parts(name)
+    return name
+
+
+def _external(entry: str) -> str:
+    layout, is_named, folder = entry.rpartition("=")
+    if is_named and layout not in SOURCES[1:] and not layout.endswith((".yaml", ".yml")):
+        near = did_you_mean(layout, SOURCES[1:])
+        raise ValueError(f"{entry!r}: no layout {layout!r}{near}; write LAYOUT=FOLDER, with one of "
+                         f"{', '.join(SOURCES[1:])} or your own layout file (.yaml)")  # fmt: skip
+    if not folder:
+        raise ValueError(f"{entry!r} names no folder")
+    return entry
 
 
 class Classify(Notebook):
-    HEADINGS: ClassVar = {"arms": "Which arms are compared", "backbone": "The budget, equal for all arms"}
-    BY_MODEL: ClassVar = (
-        "backbone",
-        "steps",
-        "batch_size",
-        "learning_rate",
-    )
+    HEADINGS: ClassVar = {
+        "arms": "Which arms are compared",
+        "external": "Where else they are tested",
+        "backbone": "The network",
+        "steps": "The budget, equal for all arms",
+    }
+    BY_MODEL: ClassVar = ("backbone", "steps", "batch_size", "optimizer", "learning_rate")
 
-    arms: Annotated[list[Literal["real", "real+replay", "synthetic", "mixed"]], Field(min_length=2), Distinct] = Field(
-        ["real", "real+replay", "synthetic", "mixed"], description="Training sets of the classifiers."
+    arms: Annotated[list[Annotated[str, AfterValidator(_arm)]], Field(min_length=2), Distinct] = Field(
+        ["real", "real+replay", "synthetic", "mixed", "pretrain", "published"],
+        description="Of real, real+replay, real+classical, synthetic, mixed, mixed@2x, pretrain, published.",
     )
     seeds: Annotated[int, Field(ge=2)] = Field(3, description="Paired trainings of each arm.")
     synthetic_share: Fraction = Field(
-        0.5, description="Share of each batch of real+replay and mixed that is balanced over the classes."
+        0.5, description="Share of synthetic (or replayed) images in arms that name no ratio; 0.5 is a ratio of 1."
+    )
+
+    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
+        [], description="Folders of other raw sets, as HAM10000 lies on disk, or LAYOUT=FOLDER: isic2019=/data/isic."
     )
 
     backbone: str = Field(
-        "tiny_resnet", description="tiny_resnet, or a torchvision model and its weights: resnet18:IMAGENET1K_V1."
+        "tiny_resnet",
+        description="tiny_resnet, three_conv, or a network and its weights: efficientnet_lite0:IMAGENET1K.",
     )
-    steps: PositiveInt = Field(250, description="Optimiser steps.")
+    input_size: NonNegativeInt = Field(0, description="Side to which the network resizes images, px; 0: its own.")
+    dropout: ShareBelow1 = Field(0.0, description="Dropout before the last layer.")
+    test_time_flips: bool = Field(False, description="Average the readings of an image and its three mirror images.")
+
+    steps: PositiveInt = Field(170, description="Optimiser steps.")
     batch_size: PositiveInt = Field(32, description="Images per step.")
-    learning_rate: LearningRate = Field(0.002, description="Peak learning rate.")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="AdamW with weight decay and a one-cycle rate, or Adam with a constant rate."
+    )
+    learning_rate: LearningRate = Field(0.002, description="Learning rate; with adamw its peak.")
+    class_weights: Literal["none", "capped", "uncapped"] = Field(
+        "none", description="Weights of classes in the loss: inverse frequencies, capped at 3 or not."
+    )
+    augmentation: Annotated[list[Literal["flip", "colour", "turn", "shift", "zoom"]], Distinct] = Field(
+        ["flip", "colour"], description="Augmentation of training images; real+classical always has all five."
+    )
+    patience: NonNegativeInt = Field(
+        0, description="Evaluations on val without a better macro-F1 before a training stops; 0: it never does."
+    )
+    evaluate_every: PositiveInt = Field(100, description="Steps between two such evaluations.")

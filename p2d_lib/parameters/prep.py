@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 from p2d_lib.parameters.types import Fraction, Notebook, ShareFrom0To1
 from p2d_lib.suggest import did_you_mean
 
-SOURCES = ("phantom", "ham10000", "isic2019", "pad_ufes_20", "fitzpatrick17k", "ph2")
+SOURCES = ("phantom", "ham10000", "ham10000_test", "isic2019", "pad_ufes_20", "fitzpatrick17k", "ph2")
 
 
 def _source(name: str) -> str:
@@ -26,7 +26,7 @@ class Prep(Notebook):
 
     source: Annotated[str, AfterValidator(_source)] = Field(
         "phantom",
-        description="phantom, ham10000, isic2019, pad_ufes_20, fitzpatrick17k, ph2, or the path of a layout file.",
+        description="phantom, ham10000, ham10000_test, isic2019, pad_ufes_20, fitzpatrick17k, ph2, or a layout file.",
     )
     data: str = Field(
         "", description='Folder of the raw set. "" takes the variable P2D_HAM10000 (source ham10000 only).'

@@ -14,13 +14,17 @@ from statsmodels.stats.proportion import (
     test_proportions_2indep,
 )
 
-from p2d_lib.instruments import agreement, intervals, multiplicity, scores
+from p2d_lib.instruments import agreement, intervals, multiplicity, ranking, scores
 from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
 
 UNDEFINED = Interval(np.nan, np.nan, np.nan)
-TRAINED_ON_SYNTHETIC = ("synthetic", "mixed")  # arms of 06 whose training images are among those of the study
+TRAINED_ON_SYNTHETIC = (
+    "synthetic",
+    "mixed",
+    "pretrain",
+)  # arms of 06 whose training images are among those of the study
 
 
 def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -38,7 +42,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     rows = []
     for (reader, kind, arm), one in _with_truth(readings, key).groupby(["reader", "kind", "arm"], sort=False):
         right = {source: (part["dx_read"] == part["dx"]).to_numpy() for source, part in _by_source(one)}
-        if arm in TRAINED_ON_SYNTHETIC:
+        if arm.partition("@")[0].partition(":")[0] in TRAINED_ON_SYNTHETIC:
             right["synthetic"] = right["synthetic"][:0]
         difference, p_dx = _difference(right["synthetic"], right["real"])
         answered = one[one["is_synthetic_read"].notna()]
@@ -143,4 +147,4 @@ def _auc(synthetic: np.ndarray, p_synthetic: np.ndarray, n_resamples: int, seed:
     if synthetic.all() or not synthetic.any():
         return UNDEFINED
     weights = intervals.resample(range(len(synthetic)), n_resamples, seed)
-    return intervals.summarise(scores.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))
+    return intervals.summarise(ranking.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from p2d_lib.classify import arms
+from p2d_lib.parameters.classify import ARMS
 
 REAL = np.repeat([0, 1, 4, 5], [10, 20, 30, 140])
 SYNTHETIC = np.repeat([0, 1, 4, 5], 12)
@@ -12,7 +13,7 @@ BUDGET = {"steps": 40, "batch_size": 16, "share": 0.5, "seed": 3}
 
 @pytest.fixture
 def batches():
-    return {arm: arms.batches(arm, REAL, SYNTHETIC, **BUDGET) for arm in arms.ARMS}
+    return {arm: arms.batches(arm, REAL, SYNTHETIC, **BUDGET) for arm in ARMS}
 
 
 def test_every_arm_has_the_same_budget(batches):
@@ -32,6 +33,63 @@ def test_each_real_image_is_seen_before_any_is_seen_twice_in_every_arm(steps):
         counts = arms.batches(arm, real, SYNTHETIC, steps=steps, batch_size=32, share=0.5, seed=0)[:, part]
         times = np.bincount(counts.ravel(), minlength=327)
         assert times.max() - times.min() <= 1, arm
+
+
+@pytest.mark.parametrize(("ratio", "share"), [("0.25", 0.2), ("1", 0.5), ("4", 0.8)])
+def test_a_ratio_is_that_of_synthetic_to_real_images_and_each_real_image_is_shown_as_often(ratio, share):
+    shown = arms.batches(f"mixed@{ratio}x", REAL, SYNTHETIC, steps=100, batch_size=20, share=0.1, seed=0)
+    is_real = shown < len(REAL)
+    assert (is_real.sum(1) == round((1 - share) * 20)).all()
+    assert (~is_real).sum() / is_real.sum() == pytest.approx(float(ratio))
+    times = np.bincount(shown[is_real], minlength=len(REAL))
+    assert times.min() >= 1 and times.max() - times.min() <= 1
+
+
+def test_classical_shows_the_images_of_real(batches):
+    np.testing.assert_array_equal(batches["real+classical"], batches["real"])
+
+
+def test_pretrain_shows_what_mixed_shows_as_often_and_all_synthetic_images_first(batches):
+    pretrain = batches["pretrain"]
+    np.testing.assert_array_equal(np.sort(pretrain, axis=None), np.sort(batches["mixed"], axis=None))
+    is_real = pretrain.ravel() < len(REAL)
+    assert (np.diff(is_real.astype(int)) >= 0).all(), "real images come last"
+    assert is_real.mean() == 0.5
+
+
+def test_the_published_split_is_random_and_tests_on_a_fifth_of_the_pool():
+    train, test = arms.published_split(1000, seed=1)
+    assert len(test) == 200
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(1000))
+    assert 70 < (test < 500).sum() < 130, "not the first images, nor the last"
+    assert not np.array_equal(test, arms.published_split(1000, seed=2)[1])
+
+
+def test_a_ratio_that_a_batch_cannot_hold_is_refused():
+    with pytest.raises(
+        ValueError, match=r"arm 'mixed@0\.01x': a batch of 16 images is too small for a share of 0\.010"
+    ):
+        arms.batches("mixed@0.01x", REAL, SYNTHETIC, **BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mixes", "no arm 'mixes'; there are real, real"),
+        ("mixed@2", "no arm 'mixed@2'"),
+        ("mixed@0x", "a ratio above 0"),
+        ("real@2x", "a ratio above 0 of synthetic to real images have real"),
+        ("real:captioner", "the images of one describer have synthetic, mixed, pretrain only"),
+    ],
+)
+def test_a_name_of_no_arm_is_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        arms.parse(name, 0.5)
+
+
+def test_the_name_of_an_arm_says_kind_describer_and_ratio():
+    assert arms.parse("mixed:captioner@3x", 0.5) == arms.Arm("mixed", "captioner", 0.75)
+    assert arms.parse("real+replay", 0.3) == arms.Arm("real+replay", "", 0.3)
 
 
 def test_replay_has_the_very_classes_that_mixed_has_but_real_images_of_them(batches):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.classify import comparison, report
+from p2d_lib.classify import comparison, reading_tests, report
 from p2d_lib.instruments import intervals
-from p2d_lib.vocabulary import DX
+from p2d_lib.vocabulary import DX, MALIGNANT
 
 SCORES = ("balanced_accuracy",)  # the primary one
 SKILL = {"real": 0.6, "real+replay": 0.75, "synthetic": 0.3, "mixed": 0.75}
@@ -55,6 +55,59 @@ def test_planted_differences_are_found_and_none_where_none_is(of_arms):
     assert differences.loc[("synthetic", "real"), "difference"] == pytest.approx(-0.3, abs=0.08)
     assert differences.loc[("mixed", "real+replay"), "p_holm"] > 0.05
     assert (differences["p_holm"] >= differences["p"]).all()
+    assert 0 < differences.loc[("mixed", "real"), "detectable"] < 0.15
+
+
+def test_only_the_primary_score_is_tested_and_its_comparisons_are_one_family(of_arms):
+    differences = comparison.paired(of_arms)
+    tested = differences["p"].notna()
+    assert set(differences.loc[tested, "score"]) == {comparison.PRIMARY} and tested.sum() == 4
+    smallest = differences["p"].idxmin()
+    assert differences.loc[smallest, "p_holm"] == pytest.approx(min(1, 4 * differences.loc[smallest, "p"]))
+    assert not differences.loc[~tested, "announced"].any()
+
+
+def test_a_single_seed_and_arms_of_other_images_are_refused(read, of_arms):
+    one_seed = {arm: {score: values[:1] for score, values in of_arm.items()} for arm, of_arm in of_arms.items()}
+    with pytest.raises(ValueError, match="two training seeds or more, there is 1"):
+        comparison.paired(one_seed)
+    readings, cases = read
+    lacking = readings.drop(index=readings.index[(readings["arm"] == "mixed") & (readings["seed"] == 1)][0])
+    with pytest.raises(ValueError, match="arm 'mixed', seed 1 read 399 images, others 400"):
+        comparison.replicates(lacking, cases, 0, 20)
+
+
+def test_the_other_tests_see_the_planted_differences_and_none_where_none_is(read):
+    tests = reading_tests.reading_tests(*read, seed=0, n_permutations=199).set_index(["first", "second", "test"])
+    for test in ("swap", "mcnemar"):
+        assert tests.loc[("mixed", "real", test), "p_holm"] <= 0.06 and tests.loc[("mixed", "real", test), "p"] < 0.01
+        assert tests.loc[("mixed", "real", test), "difference"] == pytest.approx(0.15, abs=0.05)
+        assert tests.loc[("mixed", "real+replay", test), "p"] > 0.05
+    assert tests.loc[("synthetic", "real", "delong"), "p"] > 0.05, "p is noise in all arms"
+    readings, cases = read
+    malignant = readings["image_id"].isin(cases.loc[cases["dx"].isin(MALIGNANT), "image_id"])
+    surer = readings.assign(p_mel=readings["p_mel"] + 0.3 * (malignant & (readings["arm"] == "mixed")))
+    of_surer = reading_tests.reading_tests(surer, cases, 0, 9).set_index(["first", "second", "test"])
+    assert of_surer.loc[("mixed", "real", "delong"), "low"] > 0.1
+    table = report.tests_table(tests.reset_index())
+    assert len(table) == 12 and table["p"].notna().all()
+
+
+def test_few_lesions_have_no_test_and_no_interval(read):
+    readings, cases = read
+    few = cases[cases["lesion_id"] < 15]
+    readings = readings[readings["image_id"].isin(few["image_id"])]
+    table = report.tests_table(reading_tests.reading_tests(readings, few, 0, 9))
+    assert set(table["difference (points)"]) == {"n too small"} and table["p"].isna().all()
+    recalls = report.classes_table(readings, few, 0, 20)
+    assert recalls["real"].str.fullmatch(r"[01]\.\d\d \(n too small\)").all()
+
+
+def test_further_scores_are_those_of_the_readings(read, of_arms):
+    table = report.scores_table(of_arms)
+    assert list(table) == list(SKILL) and len(table) == len(comparison.scores.FURTHER)
+    assert float(table.loc["malignant AUC", "mixed"].split()[0]) == pytest.approx(0.5, abs=0.06), "p is noise"
+    assert "[" not in table.loc["calibration error (ECE) ↓", "mixed"]
 
 
 def test_findings_say_better_worse_and_not_shown_as_it_is(read, of_arms):
@@ -67,6 +120,7 @@ def test_findings_say_better_worse_and_not_shown_as_it_is(read, of_arms):
         "synthetic − real": "**lower**.",
     }
     assert all("(3 of 3 of the same sign)" in line for line in lines if "real+replay − real" in line)
+    assert "detect true differences from about" in lines[-3]
     assert "200 test lesions" in lines[-2] and lines[-1] == "The base saw nothing."
 
 

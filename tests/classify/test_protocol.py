@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from p2d_lib import images
-from p2d_lib.classify import protocol
+from p2d_lib.classify import image_sets, protocol
 from p2d_lib.models import classifiers
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX
@@ -45,7 +45,7 @@ def write(run, folder, counts, picture, **columns):
 def compare(tmp_path, monkeypatch):
     """Runs a small comparison in a home of its own, with synthetic images that `picture` makes."""
 
-    def run_it(picture=disc, home="home", **changes):
+    def run_it(picture=disc, home="home", others=(), **changes):
         monkeypatch.setenv("P2D_HOME", str(tmp_path / home))
         run = Run("test", "06_classify")
         if not (run.folder / "train").exists():
@@ -54,12 +54,13 @@ def compare(tmp_path, monkeypatch):
             pd.concat(cases).to_pickle(run.folder / "cases.pkl")
             made.to_pickle(run.folder / "made.pkl")
         cases, made = (pd.read_pickle(run.folder / f"{name}.pkl") for name in ("cases", "made"))
+        collected = image_sets.collect(run, cases, made, *others)
         settings = {
             "arms": ["real", "mixed"], "backbone": "tiny_resnet", "seeds": 2, "steps": 40, "batch_size": 16,
             "learning_rate": 3e-3, "synthetic_share": 0.5, "seed": 0,
         }  # fmt: skip
         settings = protocol.Protocol(**{**settings, **changes})
-        return run, cases, protocol.train_and_read(run, cases, made, settings, torch.device("cpu"))
+        return run, cases, protocol.train_and_read(run, collected, settings, torch.device("cpu"))
 
     return run_it
 
@@ -79,16 +80,17 @@ def test_synthetic_images_of_a_class_that_train_lacks_help_and_noise_does_not(co
 
 
 def test_only_accepted_images_of_the_adapter_are_trained_on(compare, monkeypatch):
-    sizes = []
-    monkeypatch.setattr(classifiers, "fit", lambda model, pixels, *_, **__: sizes.append(len(pixels)))
-    run, cases, _ = compare(steps=1)
+    shown = []
+    monkeypatch.setattr(classifiers, "fit", lambda model, pixels, labels, batches, **_: shown.append(batches))
+    run, cases, _ = compare(steps=20)
     made = pd.read_pickle(run.folder / "made.pkl")
     made.loc[:9, "accepted"], made.loc[10:19, "generator"] = False, "base"
     made.to_pickle(run.folder / "made.pkl")
-    compare(steps=1)
-    n_train = (cases["split"] == "train").sum()
-    assert set(sizes[:4]) == {n_train + 60}
-    assert set(sizes[4:]) == {n_train + 40}
+    compare(steps=20)
+    first = len(cases)  # the synthetic images stand behind the cases
+    assert set(np.unique(shown[3])) >= {first + 5}, "before, the first ten are among them"
+    mixed = np.unique(shown[-1])
+    assert set(mixed[mixed >= first] - first) == set(range(40)), "twenty of sixty are not used"
 
 
 def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(compare, monkeypatch):
@@ -96,7 +98,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(comp
     fit, fitted = classifiers.fit, []
 
     def fit_until_interrupted(*arguments, **keywords):
-        fitted.append("mixed" if keywords["batches"].max() >= sum(TRAIN.values()) else "real")
+        fitted.append("mixed" if keywords["batches"].max() >= sum(TRAIN.values()) + sum(TEST.values()) else "real")
         if len(fitted) == 3:
             raise KeyboardInterrupt
         return fit(*arguments, **keywords)
@@ -145,12 +147,83 @@ def test_memory_holds_a_batch_and_not_the_images(compare, monkeypatch):
     made = pd.read_pickle(run.folder / "made.pkl")
     many = pd.concat([made] * 100).assign(image_id=[f"m{i}" for i in range(100 * len(made))])
     size = len(many) * 32 * 32 * 3
-    monkeypatch.setattr(protocol, "sha256", lambda path: "")
+    monkeypatch.setattr(image_sets, "sha256", lambda path: "")
     monkeypatch.setattr(classifiers, "save", lambda model, folder: folder.mkdir())
     settings = protocol.Protocol(["mixed"], 1, 0.5, "tiny_resnet", 20, 16, 3e-3, 0)
     tracemalloc.start()
-    protocol.train_and_read(run, cases, many, settings, torch.device("cpu"))
+    protocol.train_and_read(run, image_sets.collect(run, cases, many), settings, torch.device("cpu"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert size > 15e6
     assert peak < size / 4, f"{peak / 1e6:.1f} MB of {size / 1e6:.1f} MB"
+
+
+def test_every_arm_of_the_notebook_trains_and_reads_and_published_reads_its_own_fifth(compare):
+    arms = ["real", "real+replay", "real+classical", "synthetic", "mixed@0.25x", "pretrain", "published"]
+    run, _, _ = compare(steps=1)
+    made = pd.read_pickle(run.folder / "made.pkl")
+    made[made["dx"] != "df"].to_pickle(run.folder / "made.pkl")  # train has none to replay
+    run, cases, readings = compare(arms=arms, steps=2, backbone="three_conv", dropout=0.2, test_time_flips=True)
+    assert list(readings["arm"].unique()) == arms[:-1]
+    test = set(cases.loc[cases["split"] == "test", "image_id"])
+    assert all(set(of) == test for _, of in readings.groupby(["arm", "seed"])["image_id"])
+    published = run.read("published_readings")
+    n_pool = len(cases) + 48
+    assert [len(of) for _, of in published.groupby("seed")] == [round(0.2 * n_pool)] * 2
+    sources = published["image_id"].str.split("_").str[0]
+    assert set(sources) == {"train", "test", "synthetic"}
+    of_seeds = [set(of) for _, of in published.groupby("seed")["image_id"]]
+    assert of_seeds[0] != of_seeds[1]
+    assert not (run.path("classifiers") / "published").exists(), "it has seen test images"
+    assert run.read("external_readings").empty
+
+
+def test_published_is_trained_on_what_it_does_not_read(compare, monkeypatch):
+    fit, shown = classifiers.fit, []
+    monkeypatch.setattr(classifiers, "fit", lambda *a, **k: shown.append(k["batches"]) or fit(*a, **k))
+    run, cases, _ = compare(arms=["real", "published"], steps=30)
+    names = [*cases["image_id"], *pd.read_pickle(run.folder / "made.pkl")["image_id"]]
+    published = run.read("published_readings")
+    for index in (0, 1):
+        trained = {names[row] for row in np.unique(shown[1 + 2 * index])}
+        read = set(published.loc[published["seed"] == index, "image_id"])
+        assert not trained & read
+        assert trained | read == set(names)
+
+
+def test_classical_weighs_classes_and_augments_in_full_and_others_as_the_protocol_says(compare, monkeypatch):
+    options = {}
+    monkeypatch.setattr(classifiers, "fit", lambda *a, **k: options.setdefault(len(options), k))
+    compare(arms=["real", "real+classical"], steps=20, seeds=2)
+    real, classical = options[0], options[1]
+    assert real["weights"] is None and list(real["augmentation"]) == ["flip", "colour"]
+    assert classical["weights"].max() == 3.0 and len(classical["augmentation"]) == 5
+    np.testing.assert_array_equal(real["batches"], classical["batches"])
+
+
+def test_an_arm_of_one_describer_is_trained_on_the_images_of_its_prompts(compare, monkeypatch):
+    run, cases, _ = compare(steps=1)
+    made = pd.read_pickle(run.folder / "made.pkl")
+    made["prompted_by"] = np.where(np.arange(len(made)) % 4 == 0, "train_nv1", "train_nv0")
+    made.to_pickle(run.folder / "made.pkl")
+    descriptions = pd.DataFrame(
+        {"image_id": ["train_nv0", "train_nv1"], "describer": ["template", "captioner"], "valid": True, "reviewer": ""}
+    )
+    shown = []
+    monkeypatch.setattr(classifiers, "fit", lambda *a, batches, **k: shown.append(batches))
+    compare(arms=["real", "mixed:captioner"], steps=20, others=(None, descriptions))
+    synthetic = np.unique(shown[1][shown[1] >= len(cases)]) - len(cases)
+    assert set(synthetic) == set(range(0, 60, 4))
+    with pytest.raises(ValueError, match="prompted by a description of 'vlm'; there are images of captioner, template"):
+        compare(arms=["real", "mixed:vlm"], steps=1, others=(None, descriptions))
+
+
+def test_early_stopping_reads_val_and_never_test(compare, monkeypatch):
+    run, cases, _ = compare(steps=1)
+    cases = cases.assign(split=np.where(cases["image_id"].isin(["train_nv0", "train_mel0"]), "val", cases["split"]))
+    cases.to_pickle(run.folder / "cases.pkl")
+    seen, note = [], protocol.EarlyStopping
+    monkeypatch.setattr(protocol, "EarlyStopping", lambda images, *rest: seen.append(images) or note(images, *rest))
+    compare(steps=4, patience=1, evaluate_every=2)
+    val = run.images(cases[cases["split"] == "val"])
+    assert all(np.array_equal(images, val) for images in seen) and len(seen) == 4

@@ -31,6 +31,7 @@ def test_a_planted_gap_between_the_sexes_is_found_and_no_other():
         assert (planted["best"], planted["worst"]) == ("female", "male")
         assert planted["low"] < 0.25 < planted["high"] and abs(planted["gap"] - 0.25) < 0.08
         assert planted["p_holm"] < 0.05
+        assert planted["ratio"] == pytest.approx(0.6 / 0.85, abs=0.09)
     others = table[(table["attribute"] != "sex") & (table["arm"] != gaps.CHANGE)]
     assert not (others["p_holm"] < 0.05).any()
     assert not (table[table["arm"] == gaps.CHANGE]["p_holm"] < 0.05).any()

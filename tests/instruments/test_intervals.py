@@ -26,15 +26,28 @@ def test_intervals_over_lesions_cover_the_truth_and_intervals_over_images_do_not
     assert covered["images"] / 200 <= 0.75
 
 
-def test_a_statistic_undefined_in_some_resamples_still_has_an_interval():
-    right = np.array([1.0, 0, 1, 1, 0, 1])
-    rare = np.array([1, 0, 0, 0, 0, 1], bool)
-
-    weights = intervals.resample(np.arange(6))[:, rare]
+def test_undefined_replicates_neither_undefine_an_interval_nor_narrow_it():
+    weights = intervals.resample(np.arange(40), 2000)[:, :2]
     with np.errstate(invalid="ignore"):
-        recalls = weights @ right[rare] / weights.sum(1)  # NaN where neither of the two is in the resample
-    assert np.isnan(recalls).any()
-    assert intervals.summarise(recalls) == (1, 1, 1)
+        recalls = weights[:, 1] / weights.sum(1)  # of two lesions, one read rightly; NaN where a resample has neither
+    assert np.isnan(recalls).mean() > 0.1
+    assert intervals.summarise(recalls, bounds=(0, 1)) == (0.5, 0, 1)
+    defined = np.linspace(0.4, 0.8, 2000)
+    one_percent_less = np.append(defined, np.full(20, np.nan))
+    without, with_ = (intervals.summarise(one, bounds=(0, 1)) for one in (defined, one_percent_less))
+    assert 0 < with_.low < without.low and without.high < with_.high < 1
+    unbounded = intervals.summarise(recalls)
+    assert (unbounded.low, unbounded.high) == (-np.inf, np.inf)
+
+
+def test_undefined_replicates_speak_against_a_difference():
+    replicates = np.append(np.random.default_rng(0).normal(1, 0.1, 1001), np.full(50, np.nan))
+    assert intervals.compare(replicates, np.zeros(1051)).p == pytest.approx(51 / 1051)
+
+
+def test_a_single_lesion_is_refused_since_nothing_would_vary():
+    with pytest.raises(ValueError, match="there are 1: nothing would vary"):
+        intervals.resample(["a", "a"])
 
 
 def test_rows_without_a_lesion_are_refused():
@@ -115,3 +128,18 @@ def test_an_interval_of_a_share_stays_within_its_bounds():
 def test_a_difference_that_is_nowhere_defined_has_no_p_value():
     nowhere = np.full(5, np.nan)
     assert np.isnan(intervals.compare(nowhere, nowhere)).all()
+
+
+@pytest.mark.parametrize("n_seeds", [1, 5])
+def test_the_minimal_detectable_difference_is_detected_with_the_power_that_it_states(n_seeds):
+    detected = {0.8: 0, 0.5: 0}
+    for power in detected:
+        for trial in range(80):
+            weights = intervals.resample(np.arange(300), 200, seed=trial)
+            arms = [
+                _arms_that_differ_by_luck(np.random.default_rng([k, trial]), weights, n_seeds, 0.02) for k in range(2)
+            ]
+            planted = intervals.minimal_detectable(*arms[0], power=power)  # of one study, as if to plan the next
+            detected[power] += intervals.compare(np.asarray(arms[1][0]) + planted, arms[1][1]).p <= 0.05
+    assert 0.66 <= detected[0.8] / 80 <= 0.92
+    assert 0.35 <= detected[0.5] / 80 <= 0.66

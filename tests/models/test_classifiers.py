@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
-from p2d_lib.models import classifiers
+from p2d_lib.models import class_batches, classifiers
+from p2d_lib.models.checkpoints import Checkpoints
+from p2d_lib.models.early_stopping import EarlyStopping
 from p2d_lib.vocabulary import DX
 
 CPU = torch.device("cpu")
@@ -69,34 +72,88 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_batches_hold_all_images_before_any_twice_and_balanced_ones_all_classes_alike():
-    assert (np.bincount(classifiers.epochs(10, 6, 5, seed=0).ravel()) == 3).all()
-    labels = np.repeat([0, 1, 6], [50, 5, 1])
-    classes = labels[classifiers.balanced(labels, 10, 9, seed=0)]
-    assert np.unique(classes, return_counts=True)[1].tolist() == [30, 30, 30]
-    with pytest.raises(ValueError, match="needs images of class df"):
-        classifiers.images_of_classes(labels, np.array([3]), seed=0)
+def fit(model, images, labels, **changes):
+    options = {"steps": 40, "batch_size": 16, "learning_rate": 3e-3, "seed": 1, "device": CPU, "progress": False}
+    return classifiers.fit(model, images, labels, **{**options, **changes})
 
 
-def test_augmentation_only_turns_and_tints():
-    pixels = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.7
-    turned = classifiers.augment(pixels, seed=5)
-    gains = turned.mean((2, 3)) / pixels.mean((2, 3))
-    assert gains.min() > (1 - classifiers.JITTER) ** 2 - 1e-3
-    assert gains.max() < (1 + classifiers.JITTER) ** 2 + 1e-3
-    positions = set()
-    for before, after, gain in zip(pixels, turned, gains, strict=True):
-        candidates = [torch.rot90(before, k, (1, 2)) for k in range(4)]
-        candidates += [candidate.mT for candidate in candidates]
-        distances = [(candidate * gain[:, None, None] - after).abs().max().item() for candidate in candidates]
-        assert min(distances) < 1e-4
-        positions.add(int(np.argmin(distances)))
-    assert positions == set(range(8))
+def test_weighted_classes_are_as_probable_as_others_when_images_show_nothing():
+    """From equal images a network learns the frequencies alone: nine in ten are nv; weights make both classes equal."""
+    labels = np.where(np.arange(100) % 10 == 0, DX.index("mel"), DX.index("nv"))
+    grey = np.full((100, 16, 16, 3), 128, np.uint8)
+    p = {}
+    for kind in ("none", "uncapped"):
+        model = classifiers.build("three_conv", seed=0)
+        fit(model, grey, labels, steps=60, weights=class_batches.class_weights(labels, kind))
+        p[kind] = classifiers.predict(model, grey, CPU)["p"].mean(0)[DX.index("mel")]
+    assert 0.03 < p["none"] < 0.2
+    assert 0.3 < p["uncapped"] < 0.7
 
 
-def test_torchvision_names_build_and_unknown_names_are_refused():
-    model = classifiers.build("resnet18", n_features=22)
-    dx, features, embedding = model.eval()(torch.rand(1, 3, 64, 64))
-    assert (dx.shape, features.shape, embedding.shape) == ((1, 7), (1, 22), (1, 512))
-    with pytest.raises(ValueError, match="no backbone 'resnet19'"):
-        classifiers.build("resnet19")
+def test_early_stopping_ends_with_the_weights_that_read_val_best_and_stops_where_nothing_gets_better():
+    rng = np.random.default_rng(0)
+    labels = np.arange(70) % 7
+    images, val = coloured(rng, labels), coloured(rng, labels)
+    model, stopping = classifiers.build("tiny_resnet", seed=3), EarlyStopping(val, labels, every=10, patience=2)
+    log = fit(model, images, labels, steps=200, optimizer="adam", stopping=stopping)
+    scores = log["val_macro_f1"].dropna()
+    assert list(scores.index) == list(range(9, 10 * len(scores), 10))
+    assert len(log) < 200, "macro-F1 reaches 1 and cannot rise"
+    read = classifiers.predict(model, val, CPU)["p"].argmax(1)
+    assert f1_score(labels, read, average="macro") == pytest.approx(scores.max())
+    assert scores.idxmax() + 1 + 2 * 10 == len(log)
+
+
+def test_an_early_stopped_fit_that_was_interrupted_ends_with_the_same_bits(tmp_path):
+    labels = np.arange(28) % 7
+    images = coloured(np.random.default_rng(0), labels)
+
+    def weights(checkpoint=None, fails_at=None):
+        def on_step(step, _):
+            if step == fails_at:
+                raise KeyboardInterrupt
+
+        model = classifiers.build("tiny_resnet", seed=3, dropout=0.5)
+        stopping = EarlyStopping(images, labels, every=2, patience=9)
+        fit(model, images, labels, steps=8, stopping=stopping, checkpoint=checkpoint, on_step=on_step)
+        return torch.cat([tensor.ravel().float() for tensor in model.state_dict().values()])
+
+    checkpoints = Checkpoints(tmp_path, every_minutes=0)
+    with pytest.raises(KeyboardInterrupt):
+        weights(checkpoints.of("fit", "key"), fails_at=5)
+    assert torch.equal(weights(checkpoints.of("fit", "key")), weights())
+
+
+def test_early_stopping_without_val_images_is_refused():
+    with pytest.raises(ValueError, match="needs images of the val split"):
+        EarlyStopping(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, int), every=1, patience=1)
+
+
+def test_dropout_acts_in_training_alone_and_repeats_itself():
+    labels = np.arange(28) % 7
+    images = coloured(np.random.default_rng(0), labels)
+    losses = {}
+    for name, dropout in (("none", 0.0), ("half", 0.5), ("half again", 0.5)):
+        torch.rand(3)  # the ambient generator must not matter
+        model = classifiers.build("tiny_resnet", seed=3, dropout=dropout)
+        losses[name] = fit(model, images, labels, steps=2)["loss"].tolist()
+        np.testing.assert_array_equal(
+            classifiers.predict(model, images, CPU)["p"], classifiers.predict(model, images, CPU)["p"]
+        )
+    assert losses["half"] == losses["half again"]
+    assert losses["half"] != losses["none"]
+
+
+def test_flips_make_a_prediction_blind_to_mirroring():
+    rng = np.random.default_rng(0)
+    model, images = classifiers.build("tiny_resnet", seed=3), rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    for flips, equal in ((True, True), (False, False)):
+        p, mirrored = (
+            classifiers.predict(model, of, CPU, flips=flips)["p"] for of in (images, images[:, :, ::-1].copy())
+        )
+        assert np.allclose(p, mirrored, atol=1e-5) == equal
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="no optimizer 'sgd'; there are adamw, adam"):
+        fit(classifiers.build("tiny_resnet"), np.zeros((16, 8, 8, 3), np.uint8), np.zeros(16, int), optimizer="sgd")

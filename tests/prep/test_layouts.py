@@ -12,7 +12,7 @@ from p2d_lib.prep.metadata import UNUSED
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.prep.raw import read
 
-SHIPPED = ("fitzpatrick17k", "ham10000", "isic2019", "pad_ufes_20", "ph2")
+SHIPPED = ("fitzpatrick17k", "ham10000", "ham10000_test", "isic2019", "pad_ufes_20", "ph2")
 
 
 def picture(path: Path) -> None:

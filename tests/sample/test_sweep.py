@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from p2d_lib.models import classifiers, clip, sampling
+from p2d_lib.models import class_batches, classifiers, clip, sampling
 from p2d_lib.sample import sweep
 
 SETTINGS = {"size": 32, "guidance_interval": (0, math.inf)}
@@ -54,7 +54,7 @@ def test_uniform_noise_stands_at_the_bad_end_of_each_scale_beside_real_images():
     labels, words = np.repeat([4, 5], 24), ["melanoma"] * 24 + ["nevus"] * 24
     scout = classifiers.build("tiny_resnet")
     classifiers.fit(scout, train, labels, steps=40, batch_size=16, learning_rate=2e-3, seed=0, device=device,
-                    batches=classifiers.balanced(labels, 40, 16, 0), progress=False)  # fmt: skip
+                    batches=class_batches.balanced(labels, 40, 16, 0), progress=False)  # fmt: skip
     aligner, _ = clip.fit(train, words, steps=20, batch_size=16, seed=0, device=device)
     rows = pd.DataFrame({"dx": ["mel"] * 12 + ["nv"] * 12, "prompt": ["melanoma"] * 12 + ["nevus"] * 12})
     reference, floor, good = (np.concatenate([flat(60, 12), flat(190, 12)]) for _ in range(3))

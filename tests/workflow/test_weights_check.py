@@ -33,5 +33,7 @@ def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_
         f"03_finetune.base: {tmp_path}: its pipeline is StableDiffusionInpaintPipeline; expected "
         "StableDiffusionPipeline or StableDiffusionXLPipeline"
     )
-    assert third.startswith("03_finetune.scout_backbone: 'resnet999': no classifier of torchvision: did you mean 'resn")
-    assert fourth.endswith("'resnet18:IMAGENET1K_V9': resnet18 has no weights 'IMAGENET1K_V9'; it has IMAGENET1K_V1")
+    assert third.startswith("03_finetune.scout_backbone: 'resnet999': no backbone 'resnet999': did you mean 'resn")
+    assert fourth.endswith(
+        "'resnet18:IMAGENET1K_V9': resnet18 has no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1, DEFAULT"
+    )
