@@ -17,6 +17,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from p2d_lib.models.tiny_decoder import Details
 from p2d_lib.models.tiny_tokenizer import MAX_TOKENS, tiny_tokenizer
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
@@ -30,10 +31,14 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, patch: int = 4, latent_channels: int = 8, scaling_factor: float = 1.0):
+    def __init__(
+        self, patch: int = 4, latent_channels: int = 8, scaling_factor: float = 1.0, width: int = 0,
+        blocks: tuple[int, ...] = (3, 3, 1),
+    ):  # fmt: skip
         super().__init__()
         self.encoder = torch.nn.Conv2d(3, latent_channels, patch, stride=patch)
         self.decoder = torch.nn.ConvTranspose2d(latent_channels, 3, patch, stride=patch)
+        self.details = Details(latent_channels, patch, width, tuple(blocks)) if width else None
         # diffusers takes the number of these channels, less one, for how often the autoencoder halves the side
         self.register_to_config(block_out_channels=[0] * patch.bit_length())
 
@@ -45,6 +50,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, latents: torch.Tensor, return_dict: bool = True, generator=None) -> DecoderOutput | tuple:
         """Latents -> (n, 3, h, w)."""
         pixels = self.decoder(latents)
+        if self.details is not None:
+            pixels = pixels + self.details(latents)
         return DecoderOutput(pixels) if return_dict else (pixels,)
 
     @torch.no_grad()
@@ -74,7 +81,7 @@ def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
     """The tiny pipeline with random weights: denoiser 4.0 M, text encoder 0.3 M parameters, autoencoder 768."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = PatchAutoencoder()
+        vae = PatchAutoencoder(width=64)
         unet = UNet2DConditionModel(
             in_channels=vae.config.latent_channels, out_channels=vae.config.latent_channels, sample_size=16,
             block_out_channels=(32, 64, 128), layers_per_block=1, norm_num_groups=8,

@@ -49,6 +49,9 @@ class Finetune(Notebook):
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
     base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
+    decoder_steps: NonNegativeInt = Field(
+        0, description="Training steps of a tiny base's decoder, after its denoiser; 0: it stays as it is."
+    )
 
     lora_rank: PositiveInt = Field(8, description="Rank of the LoRA matrices.")
     lora_alpha: NonNegativeFloat = Field(
