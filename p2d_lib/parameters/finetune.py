@@ -70,7 +70,7 @@ class Finetune(Notebook):
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
     snr_gamma: PositiveFloat = Field(
-        5.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
+        20.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
     )
     caption_dropout: ShareBelow1 = Field(
         0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."
