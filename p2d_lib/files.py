@@ -5,6 +5,7 @@ nothing behind that looks finished, and two processes that write one path leave 
 """
 
 import errno
+import json
 import os
 import shutil
 import socket
@@ -58,6 +59,15 @@ def atomic(path: Path) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         remove(temporary)
+
+
+def read_record(path: Path) -> dict:
+    """The JSON object in a file; {} where there is none that can be read, as a power cut leaves it empty or half."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def remove(path: Path) -> None:

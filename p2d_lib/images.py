@@ -6,10 +6,14 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from p2d_lib.colour_profiles import ProfileError, to_srgb
+
 MAX_PIXELS = 64_000_000
+TURNS = range(2, 9)  # EXIF orientations other than upright; 0, 9 and the like are no turn, and some cameras write them
+GAMMA = 1 / 2.2  # of sRGB, as PNG's gAMA chunk has it
 
 
 class ImageError(Exception):
@@ -32,10 +36,10 @@ def read(path: Path, size: int | None = None) -> np.ndarray:
 def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
     """The RGB image that a file's bytes hold.
 
-    at_least: px that the shorter side needs; a larger JPEG may then come at 1/2, 1/4 or 1/8 of its size, which is
-    decoded in a fraction of the time. Raises ImageError, with the file's name, for a file that is no image or is
-    truncated, and for one that would not be shown as it was taken: CMYK, more than 8 bits a channel, an EXIF note to
-    rotate it, more than MAX_PIXELS.
+    Colours are those of sRGB: an embedded profile of another space is honoured. at_least: px that the shorter side
+    needs; a larger JPEG may then come at 1/2, 1/4 or 1/8 of its size, which is decoded in a fraction of the time.
+    Raises ImageError, with the file's name, for a file that is no image or is truncated, and for one that would not be
+    shown as it was taken: see `_unfit`.
     """
     if not data:
         raise ImageError(f"{name}: is empty (0 bytes); replace the file")
@@ -45,8 +49,12 @@ def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
                 raise ImageError(f"{name}: {problem}")
             if at_least:
                 image.draft("RGB", (at_least, at_least))
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return to_srgb(image)
+    except ImageError:
+        raise
+    except ProfileError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Exception as error:  # whatever a decoder meets in broken bytes: OSError, SyntaxError, NotImplementedError, …
         problem = "no known format" if isinstance(error, UnidentifiedImageError) else error
         raise ImageError(f"{name}: not a readable image ({problem}); replace the file") from None
 
@@ -60,8 +68,18 @@ def _unfit(image: Image.Image) -> str:
     raw = image.tile[0].args if image.tile else ""  # how its file holds a pixel: "RGB;16B"
     if image.mode.startswith(("I", "F")) or "16" in str(raw if isinstance(raw, str) else raw[:1]):
         return "has more than 8 bits a channel; convert it to 8 bits"
-    if (turn := image.getexif().get(0x0112, 1)) != 1:
+    exif = image.getexif()
+    if (turn := exif.get(ExifTags.Base.Orientation)) in TURNS:
         return f"asks in its EXIF data to be turned (orientation {turn}), which its mask is not; save it upright"
+    if "icc_profile" not in image.info:
+        if exif.get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+            return "is in Adobe RGB by its EXIF data and has no colour profile; convert it to sRGB"
+        if "srgb" not in image.info and abs(image.info.get("gamma", GAMMA) - GAMMA) > 0.05:
+            return f"has a gamma of {image.info['gamma']:.2f} ({GAMMA:.2f} is usual); convert it to sRGB"
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        return "has transparent pixels, whose colour nobody knows; save it without transparency"
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO's second picture is a preview
+        return f"holds {image.n_frames} pictures; save the one that is meant alone"
     return ""
 
 

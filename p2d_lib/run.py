@@ -24,7 +24,7 @@ import pandera.pandas as pa
 
 from p2d_lib.artefacts import ARTEFACTS, result_parameters
 from p2d_lib.cores import cores
-from p2d_lib.files import atomic, remove, sha256
+from p2d_lib.files import atomic, read_record, remove, sha256
 from p2d_lib.home import home
 from p2d_lib.locks import lock_notebook
 
@@ -41,12 +41,20 @@ class OtherParameters(Exception):
 
 @cache
 def _commit() -> str:
-    if not shutil.which("git"):
+    """The commit of this repository; "unknown" without git, and where only a folder above is a repository."""
+    repository = Path(__file__).resolve().parents[1]
+    if not shutil.which("git") or Path(_git("rev-parse", "--show-toplevel") or "/").resolve() != repository:
         return "unknown"
+    return _git("describe", "--always", "--dirty") or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the library's folder, whatever repository a hook's variables (GIT_DIR) name; "" on failure."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+        ["git", *arguments], cwd=Path(__file__).parent, env=environment, capture_output=True, encoding="utf-8"
     )
-    return git.stdout.strip() if git.returncode == 0 else "unknown"
+    return git.stdout.strip() if git.returncode == 0 else ""
 
 
 def _threads() -> int:
@@ -84,8 +92,7 @@ class Run:
 
     def _declared(self, notebook: str) -> dict:
         """The parameters that ./run_all.sh gave a notebook of this run; {} in a run that it has not made."""
-        path = self.folder / "parameters.json"
-        return result_parameters(json.loads(path.read_text()).get(notebook, {})) if path.exists() else {}
+        return result_parameters(read_record(self.folder / "parameters.json").get(notebook, {}))
 
     def _refuse_other_parameters(self) -> None:
         declared, values = self._declared(self.notebook), result_parameters(self.parameters)
@@ -215,8 +222,7 @@ class Run:
 
 def _provenance(path: Path) -> dict:
     """An artefact's provenance; {} for one that somebody has put there by hand."""
-    sidecar = path.with_name(f"{path.name}.provenance.json")
-    return json.loads(sidecar.read_text()) if sidecar.exists() else {}
+    return read_record(path.with_name(f"{path.name}.provenance.json"))
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from p2d_lib import images
 
@@ -132,3 +132,122 @@ def test_images_of_two_sizes_are_refused_by_name(tmp_path):
         images.save(tmp_path / f"{name}.png", np.zeros((size, 2 * size, 3), np.uint8))
     with pytest.raises(ValueError, match=r"b\.png is 32 x 16 px, .*a\.png is 16 x 8 px"):
         images.load([tmp_path / "a.png", tmp_path / "b.png"])
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **how) -> bytes:
+    stream = BytesIO()
+    image.save(stream, kind, **how)
+    return stream.getvalue()
+
+
+ADOBE = (1, round(2.2 * 256))  # one number: a gamma
+LEVELS = np.linspace(0, 1, 256)
+SRGB = np.where(LEVELS <= 0.04045, LEVELS / 12.92, ((LEVELS + 0.055) / 1.055) ** 2.4)
+
+
+def profile(green: tuple[float, float] = (0.21, 0.71), curve: tuple[int, ...] = ADOBE) -> bytes:
+    """An ICC profile of an RGB space under D50, with matrix and curve: by default Adobe RGB's."""
+    to_xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in ((0.64, 0.33), green, (0.15, 0.06))]).T
+    white = np.array([0.9505, 1, 1.089])
+    bradford = np.array([[1.0478, 0.0229, -0.0501], [0.0295, 0.9905, -0.0171], [-0.0092, 0.0150, 0.7521]])
+    columns = bradford @ (to_xyz * np.linalg.solve(to_xyz, white))
+    tags = {f"{name}XYZ": b"XYZ \0\0\0\0" + s15(*columns[:, k]) for k, name in enumerate("rgb")}
+    tags["wtpt"] = b"XYZ \0\0\0\0" + s15(0.9642, 1, 0.8249)
+    words = struct.pack(f">I{len(curve) - 1}H", *curve)
+    tags |= {f"{name}TRC": b"curv\0\0\0\0" + words.ljust(-(-len(words) // 4) * 4, b"\0") for name in "rgb"}
+    table, body = b"", b""
+    for name, data in tags.items():
+        table += name.encode() + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data
+    size = 132 + 12 * len(tags) + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    head = head.ljust(68, b"\0") + s15(0.9642, 1, 0.8249)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def s15(*values: float) -> bytes:
+    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+
+def test_a_picture_in_a_wider_colour_space_is_converted_to_srgb():
+    wide = encoded(Image.new("RGB", (8, 8), (150, 110, 90)), icc_profile=profile())
+    colour = images.decode(wide, "wide.png").getpixel((0, 0))
+    # Adobe RGB (1998) to sRGB, both under D65: linear light, the two matrices, the curve of sRGB
+    linear = (np.array([150, 110, 90]) / 255) ** 2.2
+    adobe = np.array([[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]])
+    back = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    light = back @ adobe @ linear
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(np.array(colour) - expected).max() <= 2 and np.abs(expected - (150, 110, 90)).max() > 8
+
+
+def test_a_profile_that_is_srgbs_changes_no_pixel():
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rounded = profile(
+        green=(0.3001, 0.60), curve=(256, *(round(65535 * light) for light in SRGB))
+    )  # as cameras write it
+    for icc in (srgb, rounded):
+        assert images.decode(encoded(pixels, icc_profile=icc), "x").tobytes() == pixels.tobytes()
+    grey = pixels.convert("L")  # with the profile of colours, as many programs save it
+    assert images.decode(encoded(grey, icc_profile=srgb), "x").tobytes() == grey.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 255])
+def test_an_orientation_that_is_no_turn_is_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert images.decode(encoded(Image.new("RGB", (8, 6)), "JPEG", exif=exif), "x.jpg").size == (8, 6)
+
+
+def adobe_by_exif() -> bytes:
+    """The EXIF of a camera that was set to Adobe RGB: its interoperability index is R03, and no profile is embedded."""
+    tags = ((0x8769, 4, 1, struct.pack("<I", 26)), (0xA005, 4, 1, struct.pack("<I", 44)), (1, 2, 4, b"R03\0"))
+    directories = [struct.pack("<HHHI", 1, *tag[:3]) + tag[3] + bytes(4) for tag in tags]
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + b"".join(directories)
+    return encoded(Image.new("RGB", (8, 8)), "JPEG", exif=exif)
+
+
+def linear_png() -> bytes:
+    data = encoded(Image.new("RGB", (8, 8)))
+    body = b"gAMA" + struct.pack(">I", 100_000)
+    return data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+
+
+CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (encoded(Image.new("RGB", (8, 8)), icc_profile=b"junk" * 50), "has a broken colour profile .*save it in sRGB"),
+        (adobe_by_exif(), "is in Adobe RGB by its EXIF data"),
+        (linear_png(), r"has a gamma of 1\.00"),
+        (encoded(CLEAR), "has transparent pixels"),
+        (encoded(Image.new("P", (8, 8)), transparency=0), "has transparent pixels"),
+        (encoded(Image.new("LA", (8, 8), (255, 200))), "has transparent pixels"),
+        (
+            encoded(Image.new("L", (8, 8)), "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)]),
+            "holds 2 pictures",
+        ),
+    ],
+    ids=["broken profile", "Adobe RGB", "gamma", "RGBA", "palette", "grey and alpha", "animation"],
+)
+def test_colours_that_nobody_knows_are_refused(data, problem):
+    with pytest.raises(images.ImageError, match=rf"x: {problem}"):
+        images.decode(data, "x")
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of what it skips
+@pytest.mark.parametrize("kind", ["DDS", "PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000"])
+def test_broken_bytes_of_any_format_are_an_image_error(kind):
+    rng = np.random.default_rng(0)
+    whole = encoded(Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)), kind)
+    for _ in range(60):
+        broken = bytearray(whole)
+        for at in rng.integers(0, min(160, len(broken)), 3):
+            broken[at] = rng.integers(256)
+        try:
+            images.decode(bytes(broken), "x")
+        except images.ImageError as error:
+            assert str(error).startswith("x: ")

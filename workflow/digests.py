@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from p2d_lib.files import atomic, file_sha256, sha256
+from p2d_lib.files import atomic, file_sha256, read_record, sha256
 
 SETTLED = 2.0  # seconds: a file that was changed less long ago may change once more within one tick of its clock
 
@@ -19,7 +19,7 @@ class Digests:
 
     def __init__(self, store: Path):
         self._store = store
-        self._known = _read(store)
+        self._known = read_record(store)
         self._now = time.time()
 
     def __call__(self, path: Path) -> str:
@@ -40,13 +40,6 @@ class Digests:
     def save(self) -> None:
         """Keeps the digests of all files that still exist."""
         known = {path: entry for path, entry in self._known.items() if os.path.exists(path)}  # noqa: PTH110, of thousands
-        if known != _read(self._store):
+        if known != read_record(self._store):
             with atomic(self._store) as partial:
                 partial.write_text(json.dumps(known))
-
-
-def _read(store: Path) -> dict[str, list]:
-    try:
-        return json.loads(store.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}

@@ -6,10 +6,20 @@ drivers and notebooks run by hand apart (p2d_lib/locks.py), shows progress (prog
 kill -9 and failures (processes.py), so that starting again just continues (paper.py has all of this in order).
 """
 
+import errno
+import os
 import signal
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH is set, it is not there
 
 from cli import Refused, arguments
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = (
+    "make room, or name a folder on another disk for all that is made (P2D_HOME=DIR); the same command then continues"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +34,13 @@ def main(argv: list[str]) -> int:
     except Refused as refusal:
         print(f"prompt2derm: {refusal}", file=sys.stderr, flush=True)
         return 2
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(
+            f"prompt2derm: {error.filename or 'the disk'}: {error.strerror}: {MAKE_ROOM}", file=sys.stderr, flush=True
+        )
+        return 1
     except KeyboardInterrupt as interrupt:
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
@@ -33,4 +50,6 @@ def _interrupt(number: int, _frame) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.utf8_mode:  # all our files are UTF-8, whatever the locale
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     sys.exit(main(sys.argv[1:]))

@@ -19,13 +19,14 @@ def execute(notebook: str, parameters: dict, executed: Path) -> None:
     """Leaves the executed notebook at `executed`, also when a cell fails. Raises StageError."""
     try:
         papermill.execute_notebook(
-            str(NOTEBOOKS / f"{notebook}.ipynb"),
-            str(executed),
+            _verbatim(NOTEBOOKS / f"{notebook}.ipynb"),
+            _verbatim(executed),
             parameters=parameters,
             kernel_name="prompt2derm" if "prompt2derm" in find_kernel_specs() else "python3",
             cwd=str(NOTEBOOKS),
             progress_bar=False,
-            extra_arguments=["--log-level=50"],  # of the kernel, which warns about TCP on every start
+            # of the kernel, which warns about TCP on every start, and whose history needs a file system with locks
+            extra_arguments=["--log-level=50", "--HistoryManager.enabled=False"],
             stdout_file=sys.stdout,
             stderr_file=sys.stdout,  # where the bars are: the terminal
         )
@@ -36,8 +37,13 @@ def execute(notebook: str, parameters: dict, executed: Path) -> None:
         problem = f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)"
         raise StageError(problem) from None
     finally:
-        if executed.exists():
+        if executed.exists() and executed.stat().st_size:  # papermill makes it empty before it runs
             _fold_bars(executed)
+
+
+def _verbatim(path: Path) -> str:
+    """A path for papermill, which would fill {x} in it with a parameter."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _fold_bars(executed: Path) -> None:

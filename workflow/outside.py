@@ -30,7 +30,8 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
         paths += _raw_tables(parameters)
     if notebook == "07_readers":
         sheets = HOME / parameters["sheets"] if parameters["sheets"] else folder / "study_filled"
-        paths += sorted(sheets.glob("*.*"))
+        # not hidden files and those by which Excel (~$) and LibreOffice (.~lock) mark an open sheet
+        paths += sorted(path for path in sheets.glob("*.*") if not path.name.startswith((".", "~$")))
     return [path for path in paths if path.exists()]
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import html
-import json
 import os
 import re
 import time
@@ -14,7 +13,7 @@ from headline import first_screen, rounded
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-from p2d_lib.files import atomic
+from p2d_lib.files import atomic, read_record
 
 MARKDOWN = mistune.create_markdown(escape=True)  # findings quote names that strangers chose
 SUFFIXES = {"tables": ".csv", "figures": ".png"}
@@ -26,7 +25,7 @@ def write(folder: Path, home: Path, profile: str) -> None:
 
     home: the folder that holds tables/<run> and figures/<run>.
     """
-    executed = sorted(folder.glob("notebooks/[0-9]*.ipynb"))
+    executed = [path for path in sorted(folder.glob("notebooks/[0-9]*.ipynb")) if "cells" in read_record(path)]
     sections = [_section(path, folder, home) for path in executed]
     links = "".join(f'<a href="#{path.stem}">{path.stem}</a>' for path in executed)
     name = html.escape(folder.name)
@@ -54,7 +53,7 @@ def _section(path: Path, folder: Path, home: Path) -> str:
     )
     parts = [f"<h2 id='{path.stem}'>{html.escape(title[1] if title else path.stem)}</h2>"]
     stage, error = folder / "stages" / f"{path.stem}.json", folder / "stages" / f"{path.stem}.error"
-    made = json.loads(stage.read_text()) if stage.exists() else None
+    made = read_record(stage)
     where = f"<a href='notebooks/{path.stem}.html'>executed notebook</a> · <a href='notebooks/{path.name}'>ipynb</a>"
     parts.append(f"<p class='quiet'>{where}" + (f" · {made['seconds']:.0f} s" if made else "") + "</p>")
     if error.exists():
@@ -74,8 +73,7 @@ def _in_order(made: dict, folder: Path) -> list[tuple[str, str]]:
 
 def _origin(folder: Path, kind: str, file: Path) -> dict:
     """The provenance of a table or figure; {} where somebody has deleted it."""
-    sidecar = folder / kind / f"{file}.provenance.json"
-    return json.loads(sidecar.read_text()) if sidecar.exists() else {}
+    return read_record(folder / kind / f"{file}.provenance.json")
 
 
 def _findings(notebook) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,7 @@ import psutil
 from places import HOME, REPOSITORY
 
 BUSY = 0.7  # cores; what waiting for a busy core costs: benchmarks/busy_machine.py
+FOREIGN = ("SNAKEMAKE_", "JUPYTER_", "PYTHONSAFEPATH", "PYTHONHOME", "MPLBACKEND")  # variables for other work
 SPINS = "2000"  # looks of a waiting OpenMP thread before it sleeps: fewer than by default, no dearer when quiet
 
 
@@ -20,6 +22,7 @@ def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "snakemake"]
     command += ["--snakefile", str(REPOSITORY / "workflow" / "Snakefile"), "--directory", str(folder)]
     command += ["--configfile", str(folder / "plan.json"), "--cores", str(cores)]
+    command += ["--profile", "none"]  # not the user's own, which is for other workflows
     command += ["--workflow-profile", str(REPOSITORY / "workflow" / "profiles" / "local")]
     return subprocess.Popen(
         command,
@@ -63,7 +66,26 @@ def _environment(mark: str) -> dict[str, str]:
     added["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", SPINS)
     if not sys.stderr.isatty():
         added["TQDM_MININTERVAL"] = "20"  # a log file needs no ten bars a second
-    return {**os.environ, **added}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, **_settled(folder=Path(mark)), **added}
+
+
+def _settled(folder: Path) -> dict[str, str]:
+    """Variables by which no setting of the user's other work reaches a run: locale, Jupyter, IPython, matplotlib.
+
+    Where the home folder cannot be written to (containers, cluster nodes), one in the run's folder takes its place.
+    """
+    variables = {"PYTHONUTF8": "1", "JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": str(folder / ".ipython")}
+    if matplotlib := find_spec("matplotlib"):
+        variables["MATPLOTLIBRC"] = str(Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc")
+    home = Path.home()
+    if not os.access(home, os.W_OK):
+        substitute = folder / ".home"
+        substitute.mkdir(parents=True, exist_ok=True)
+        variables["HOME"] = str(substitute)
+        if "HF_HOME" not in os.environ and (cache := home / ".cache" / "huggingface").is_dir():
+            variables["HF_HOME"] = str(cache)  # weights that were downloaded may still be read
+    return variables
 
 
 def end_children(mark: str) -> None:

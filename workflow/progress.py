@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from p2d_lib.files import atomic
+from p2d_lib.files import atomic, read_record
 
 EXPECTED = {  # seconds a stage on two CPU cores, until a run of the profile has been timed
     "smoke": (43, 93, 200, 70, 17, 63, 16, 12),
@@ -91,9 +91,9 @@ def duration(seconds: float) -> str:
 def last_timings(runs: Path, profile: str, run: str, notebooks: list[str]) -> dict[str, float]:
     """Seconds a stage takes: as measured in this run, else in the profile's own, else as expected on two cores."""
     known = dict(zip(notebooks, EXPECTED.get(profile, ()), strict=False))
-    for path in filter(Path.exists, (runs / name / "timings.json" for name in (profile, run))):
-        timings = json.loads(path.read_text())
-        if timings["profile"] == profile:
+    for path in (runs / name / "timings.json" for name in (profile, run)):
+        timings = read_record(path)
+        if timings.get("profile") == profile:
             known.update(timings["seconds"])
     return known
 
@@ -101,10 +101,10 @@ def last_timings(runs: Path, profile: str, run: str, notebooks: list[str]) -> di
 def save_timings(folder: Path, profile: str) -> dict[str, float]:
     """Keeps, and returns, the seconds that each stage took when it last ran to its end."""
     timings = folder / "timings.json"
-    seconds = json.loads(timings.read_text())["seconds"] if timings.exists() else {}
+    seconds = read_record(timings).get("seconds", {})
     for stage in sorted(folder.glob("stages/*.json")):
-        record = json.loads(stage.read_text())
-        seconds[record["notebook"]] = record["seconds"]
+        if record := read_record(stage):
+            seconds[record["notebook"]] = record["seconds"]
     with atomic(timings) as partial:
         partial.write_text(json.dumps({"profile": profile, "seconds": seconds}, indent=1) + "\n")
     return seconds

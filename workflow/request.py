@@ -5,8 +5,11 @@ import json
 import os
 from pathlib import Path
 
+import guidance_check
 import outside
+import weights_check
 from cli import Refused
+from places import HOME
 
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.device import DeviceError, requested
@@ -15,24 +18,45 @@ from p2d_lib.suggest import did_you_mean
 
 
 def parameters(options: argparse.Namespace) -> dict[str, dict]:
-    """{notebook: {parameter: value}}, validated, with all paths absolute. Raises Refused."""
+    """{notebook: {parameter: value}}, validated, with all paths absolute. Raises Refused, which lists all that cannot
+    be, so that one correction is enough."""
+    problems = []
     try:
         requested()
     except DeviceError as error:
-        raise Refused(str(error)) from None
-    values = _profile(options)
+        problems.append(str(error))
+    values = _profile(options, problems)
     for notebook, name in outside.FOLDERS:
-        values[notebook][name] = _folder(values[notebook][name], f"{notebook}.{name}")
+        if notebook in values:
+            values[notebook][name] = _folder(values[notebook][name], f"{notebook}.{name}", problems)
     for notebook, name in outside.TABLES:
-        if table := values[notebook][name]:
+        if table := values.get(notebook, {}).get(name):
             values[notebook][name] = str(Path(table).expanduser().resolve())
             if not Path(values[notebook][name]).is_file():
-                raise Refused(f"there is no file {table} ({notebook}.{name})")
-    _find_images(values["01_prep"], options)
+                problems.append(f"there is no file {table} ({notebook}.{name})")
+    if sheets := values.get("07_readers", {}).get("sheets"):
+        values["07_readers"]["sheets"] = str(HOME / Path(sheets).expanduser())
+        if not Path(values["07_readers"]["sheets"]).is_dir():
+            problems.append(f"there is no folder {values['07_readers']['sheets']} (07_readers.sheets)")
+    if "01_prep" in values:
+        _find_images(values["01_prep"], options, problems)
+    if not problems:
+        problems += guidance_check.problems(values)
+    if not problems and not options.dry_run:
+        problems += weights_check.problems(values)
+    if problems:
+        raise Refused(_listed(problems))
     return values
 
 
-def _profile(options: argparse.Namespace) -> dict[str, dict]:
+def _listed(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return "\n- ".join([f"{len(problems)} things must be corrected before anything runs:", *problems])
+
+
+def _profile(options: argparse.Namespace, problems: list[str]) -> dict[str, dict]:
+    """The parameters of those notebooks whose own are all right; what is wrong with others is added to problems."""
     overrides = [f"{notebook}.seed={options.seed}" for notebook in NOTEBOOKS if options.seed is not None]
     overrides += options.set
     if options.data:
@@ -40,25 +64,28 @@ def _profile(options: argparse.Namespace) -> dict[str, dict]:
     try:
         return profile(options.profile, options.run, tuple(overrides))
     except ParameterError as error:
-        raise Refused(" ".join(str(error).split())) from None
+        problems += [" ".join(line.split()) for line in str(error).split("\n")]
+        return error.valid
 
 
-def _folder(value: str, parameter: str) -> str:
+def _folder(value: str, parameter: str, problems: list[str]) -> str:
     """A folder's absolute path, since kernels run elsewhere; anything else is a hub id, or a name that ships here."""
     path = Path(value).expanduser()
-    if "/" in value and path.exists():
+    if path.is_file():
+        problems.append(f"{value} is a file, and a folder is needed ({parameter})")
+    elif "/" in value and path.exists():
         return str(path.resolve())
-    if value.startswith(("/", "./", "../", "~")):
-        raise Refused(f"there is no folder {value} ({parameter})")
+    elif value.startswith(("/", "./", "../", "~")):
+        problems.append(f"there is no folder {value} ({parameter})")
     return value
 
 
-def _find_images(prep: dict, options: argparse.Namespace) -> None:
-    """Makes the paths of the image set absolute. Raises Refused for a set that does not exist."""
+def _find_images(prep: dict, options: argparse.Namespace, problems: list[str]) -> None:
+    """Makes the paths of the image set absolute; adds to problems what is wrong with a set."""
     source = prep["source"]
     if source == "phantom":
         if options.data:
-            raise Refused(
+            problems.append(
                 f"--data names a set of images, and profile {options.profile} renders the phantom: "
                 "add --profile mini (or --set 01_prep.source=ham10000)"
             )
@@ -70,14 +97,16 @@ def _find_images(prep: dict, options: argparse.Namespace) -> None:
         try:
             layouts.load(prep["source"])
         except pixels.DataError as error:
-            raise Refused(str(error)) from None
+            problems.append(str(error))
     folder = prep["data"] or (os.environ.get("P2D_HAM10000", "") if source == "ham10000" else "")
     if folder:
         prep["data"] = str(Path(folder).expanduser().resolve())
-        if not Path(prep["data"]).is_dir():
-            raise Refused(f"there is no folder {prep['data']} ({source}, from --data, 01_prep.data or P2D_HAM10000)")
+        if Path(prep["data"]).is_file():
+            problems.append(f"{prep['data']} is a file: unpack it and name the folder (--data, 01_prep.data)")
+        elif not Path(prep["data"]).is_dir():
+            problems.append(f"there is no folder {prep['data']} ({source}, from --data, 01_prep.data or P2D_HAM10000)")
     elif not options.dry_run:  # which shows the plan without any images
-        raise Refused(
+        problems.append(
             f"source {source} is a set of images: give its folder with --data DIR"
             f"{' or P2D_HAM10000=DIR' if source == 'ham10000' else ''} (README.md says where to get it)"
         )

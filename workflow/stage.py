@@ -11,7 +11,10 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH is set, it is not there
 
 import processes
 import psutil
@@ -35,8 +38,9 @@ def main(notebook: str) -> int:
         _run(stages, notebook, begun)
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
         problem = f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}"
-        (folder / "stages" / f"{notebook}.error").write_text(f"{problem}\n")
-        record_event(folder, notebook, "failed")
+        with suppress(OSError):  # a full disk has no room for its own error
+            (folder / "stages" / f"{notebook}.error").write_text(f"{problem}\n")
+            record_event(folder, notebook, "failed")
         return 1
     record_event(folder, notebook, "done")
     return 0

@@ -19,7 +19,7 @@ from digests import Digests
 from places import HOME, REPOSITORY
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
-from p2d_lib.files import atomic, remove
+from p2d_lib.files import atomic, read_record, remove
 
 KINDS = ("tables", "figures")
 
@@ -44,11 +44,7 @@ class Stages:
     def record(self, notebook: str) -> dict | None:
         """What the stage recorded when it ended: None where it never ended, was begun again since, or where the record
         was damaged by hand."""
-        path = self.folder / "stages" / f"{notebook}.json"
-        try:
-            return json.loads(path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
+        return read_record(self.folder / "stages" / f"{notebook}.json") or None
 
     def basis(self, notebook: str) -> dict[str, dict]:
         """What the stage's results depend on. Raises StageError for code that cannot run."""
@@ -145,8 +141,8 @@ class Stages:
         """The tables or figures that one execution wrote, in its order; what an earlier one wrote is removed."""
         written = {}
         for sidecar in sorted((self.folder / kind).glob("*.provenance.json")):
-            origin, name = json.loads(sidecar.read_text()), sidecar.name.removesuffix(".provenance.json")
-            if origin["notebook"] != notebook:
+            origin, name = read_record(sidecar), sidecar.name.removesuffix(".provenance.json")
+            if origin.get("notebook") != notebook:
                 continue
             if origin.get("execution") == execution:
                 written[name] = origin["position"]

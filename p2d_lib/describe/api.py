@@ -1,6 +1,7 @@
 """The api describer: a model behind a server describes each image: it replies with a text and 22 scores."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,18 +11,37 @@ from p2d_lib.describe.llm.cache import Answer
 from p2d_lib.describe.llm.client import Client
 from p2d_lib.describe.llm.errors import CeilingError
 from p2d_lib.describe.llm.replies import QUESTION, Parsed, Reply, described, parse, unusable
+from p2d_lib.describe.llm.settings import Settings
+from p2d_lib.parameters.describe import Describe
 
 IMAGES_IN_MEMORY = 32
 QUESTION_AGAIN = f"{QUESTION}\nReply with the JSON object alone: no introduction, no remark, no fence around it."
+
+
+def client(parameters: Describe, cache: Path) -> Client:
+    """The client that the parameters of 02_describe state. cache: as of `Client`. Raises ApiError."""
+    price_in, price_out = parameters.api_usd_per_million
+    return Client(
+        Settings(),
+        parameters.api_model,
+        cache,
+        allow_upload=parameters.api_allow_upload,
+        concurrency=parameters.api_concurrency,
+        timeout=parameters.api_timeout,
+        max_tokens=parameters.api_max_tokens,
+        price_in=price_in,
+        price_out=price_out,
+        max_cost=parameters.api_max_cost or None,
+    )
 
 
 def describe(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray], client: Client) -> pd.DataFrame:
     """One row per case, as `replies.described`: describer "api:<model>", text, scores, seconds and cost (USD).
 
     cases: with image_id. load: the images of some rows of it, uint8 (n, h, w, 3), such as `Run.images`. Where a reply
-    has no JSON the question is sent once more. A reply without information on the image is not valid: its scores are
-    NaN and its text is "[refused] ..." or "[no JSON] ..." with the beginning of the reply. Raises ApiError; after a
-    CeilingError too, everything that was paid for is in the cache and is used by the next run.
+    has words and no JSON the question is sent once more. A reply without information on the image is not valid: its
+    scores are NaN and its text is "[refused] ..." or "[no JSON] ..." with the beginning of the reply or the reason.
+    Raises ApiError; after a CeilingError too, everything that was paid for is in the cache and is used by the next run.
     """
     results: dict[str, tuple[Parsed, float, float]] = {}
 
@@ -29,7 +49,7 @@ def describe(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray], cl
         image_id, image = case
         answers = [client.ask(QUESTION, image=image, schema=Reply)]
         parsed = _parsed(answers[0])
-        if parsed.repairs == ["no JSON"]:
+        if parsed.repairs == ["no JSON"] and answers[0].text:
             answers.append(client.ask(QUESTION_AGAIN, image=image, schema=Reply))
             parsed = _parsed(answers[1])
         results[image_id] = parsed, sum(a.seconds for a in answers), sum(a.cost for a in answers)
@@ -51,4 +71,11 @@ def _with_images(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray]
 
 
 def _parsed(answer: Answer) -> Parsed:
-    return unusable(answer.text, "refused") if answer.refused else parse(answer.text)
+    if answer.refused:
+        return unusable(answer.text, "refused")
+    if answer.text.strip():
+        parsed = parse(answer.text, is_cut=bool(answer.cut_at))
+        return parsed._replace(repairs=["other field"] * bool(answer.part) + parsed.repairs)
+    if answer.cut_at:
+        return unusable(f"{answer.cut_at} tokens ended before an answer: raise 02_describe.api_max_tokens", "no JSON")
+    return unusable("the reply holds reasoning and no answer" if answer.part else "the reply is empty", "no JSON")

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from p2d_lib import table_files
 from p2d_lib.describe.table import rows
+from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import FEATURES
+
+COLUMNS = ("image_id", "reviewer", "text", *FEATURES)
 
 
 class EditError(Exception):
@@ -14,53 +18,54 @@ class EditError(Exception):
 
 
 def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
-    """The edits in a CSV file as rows of descriptions with `reviewer` filled.
+    """The edits in a table (CSV or .xlsx, see `table_files.read`) as rows of descriptions with `reviewer` filled.
 
-    Columns of the file: image_id, reviewer and any of text and the features. An empty cell takes the value of the first
-    of the image's `descriptions`. A feature is a number in 0..1, or "unknown". Raises EditError.
+    Columns of the file: image_id, reviewer and any of text and the features. A cell that is empty, or holds a marker of
+    a missing value (NA, #N/A), takes the value of the first of the image's `descriptions`. A feature is a number in
+    0..1, or "unknown". Raises EditError.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise EditError(f"{path}: no table in UTF-8 ({error}); save it as CSV UTF-8, with a line of headers") from None
-    if missing := {"image_id", "reviewer"} - set(table):
+        table = table_files.read(path)
+    except table_files.TableError as error:
+        raise EditError(str(error)) from None
+    if lacking := [name for name in COLUMNS[:2] if name not in table]:
         raise EditError(
-            f"{path}: has no column {min(missing)!r}; it needs image_id, reviewer and the columns that were changed"
+            f"{path}: has no column {lacking[0]!r}{did_you_mean(lacking[0], table.columns)}; it needs image_id, "
+            "reviewer and the columns that were changed"
         )
-    if foreign := set(table) - {"image_id", "reviewer", "text", *FEATURES}:
-        raise EditError(f"{path}: {min(foreign)!r} is no column of edits: write text or a feature of the vocabulary")
+    if foreign := [name for name in table if name not in COLUMNS]:
+        raise EditError(
+            f"{path}: {foreign[0]!r} is no column of edits{did_you_mean(foreign[0], COLUMNS)}; write text or a feature "
+            "of the vocabulary"
+        )
+    table = table.mask(table.apply(table_files.missing), "")
     machine = descriptions.drop_duplicates("image_id").set_index("image_id")
-    edited = []
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        where = f"{path}, line {line}"
-        if row["image_id"] not in machine.index:
-            raise EditError(f"{where}: no description of an image {row['image_id']!r} to edit")
-        if not row["reviewer"]:
-            raise EditError(f"{where}: reviewer is empty: say who edited {row['image_id']}")
-        before = machine.loc[row["image_id"]]
-        scores = {name: _score(row[name], name, where) if row.get(name) else before[name] for name in FEATURES}
-        text = row.get("text") or before["text"]
-        edited.append(rows([row["image_id"]], before["describer"], [text], [scores]).assign(reviewer=row["reviewer"]))
+    edited = [_edit(row, machine, f"{path}, line {line}") for line, row in table.iterrows()]
     twice = table.duplicated(["image_id", "reviewer"])
     if twice.any():
-        first = table[twice].iloc[0]
-        raise EditError(
-            f"{path}, line {twice.idxmax() + 2}: {first.reviewer} has edited {first.image_id} twice; keep one"
-        )
-    return (
-        pd.concat(edited, ignore_index=True)
-        if edited
-        else descriptions.iloc[:0].drop(columns="prompt", errors="ignore")
-    )
+        line = twice.idxmax()
+        first = table.loc[line]
+        raise EditError(f"{path}, line {line}: {first.reviewer} has edited {first.image_id} twice; keep one")
+    return pd.concat(edited, ignore_index=True)
+
+
+def _edit(row: pd.Series, machine: pd.DataFrame, where: str) -> pd.DataFrame:
+    image_id = row["image_id"]
+    if image_id not in machine.index:
+        near = did_you_mean(image_id, machine.index) if image_id else ""
+        raise EditError(f"{where}: no description of an image {image_id!r} to edit{near}")
+    if not row["reviewer"]:
+        raise EditError(f"{where}: reviewer is empty: say who edited {image_id}")
+    before = machine.loc[image_id]
+    scores = {name: _score(row[name], name, where) if row.get(name) else before[name] for name in FEATURES}
+    text = row.get("text") or before["text"]
+    return rows([image_id], before["describer"], [text], [scores]).assign(reviewer=row["reviewer"])
 
 
 def _score(value: str, name: str, where: str) -> float:
-    if value == "unknown":
+    if value.lower() == "unknown":
         return math.nan
-    try:
-        score = float(value)
-    except ValueError:
-        score = math.nan
-    if not 0 <= score <= 1:
+    score = table_files.number(value)
+    if score is None or not 0 <= score <= 1:
         raise EditError(f"{where}: {name} is {value!r}; write a score from 0 to 1, or unknown")
     return score

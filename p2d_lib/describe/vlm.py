@@ -18,6 +18,7 @@ from p2d_lib.describe.llm import replies
 from p2d_lib.files import atomic
 from p2d_lib.models.vlm import Vlm, generate, scores
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words import thinking
 
 TEXT_QUESTION = (
     "This is a dermoscopic image of one skin lesion. Describe in two or three sentences what is seen, without naming "
@@ -79,6 +80,6 @@ def _replies(vlm: Vlm, images: np.ndarray, mode: str, max_new_tokens: int, batch
         return texts
     forced = scores(vlm, images, SCORES_QUESTION, list(FEATURES), batch_size).round(4).tolist()
     return [
-        json.dumps({"description": text} | dict(zip(FEATURES, row, strict=True)))
+        json.dumps({"description": thinking.answer(text)} | dict(zip(FEATURES, row, strict=True)))
         for text, row in zip(texts, forced, strict=True)
     ]

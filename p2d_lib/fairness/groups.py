@@ -32,7 +32,7 @@ def attributes(cases: pd.DataFrame) -> pd.DataFrame:
     type where people judged it or the phantom knows it.
 
     Ordered categories; NaN where sex, age, site or skin type is unknown: such an image is in no group of that
-    attribute.
+    attribute. An attribute that is known of no image is left out.
     """
     malignant = np.where(cases["dx"].isin(MALIGNANT), "malignant", "benign")
     site = cases["localization"].replace(REGIONS).where(cases["localization"] != "unknown")
@@ -46,7 +46,7 @@ def attributes(cases: pd.DataFrame) -> pd.DataFrame:
             groups["skin type"] = _ordered(cases[column].map(SKIN_TYPES), SKIN_TYPES.values())
     groups["malignancy"] = _ordered(malignant, ["benign", "malignant"])
     groups["lesion type"] = _ordered(cases["dx"].map(DX_NAMES), DX_NAMES.values())
-    return pd.DataFrame(groups, index=pd.Index(cases["image_id"]))
+    return pd.DataFrame(groups, index=pd.Index(cases["image_id"])).dropna(axis="columns", how="all")
 
 
 def by_group(

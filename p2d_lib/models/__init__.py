@@ -1,6 +1,7 @@
 """Things with weights: how they are built, fitted, saved and used. They import the ground floor only.
 
 Diffusion
+  base_fitness       why a pipeline cannot be a base, from its configuration alone
   pipelines          load, save or point to a Stable Diffusion pipeline
   tiny_base          the project's own small pipeline and its autoencoder; tiny/ holds the weights that ship
   tiny_decoder       what its decoder adds to a linear one

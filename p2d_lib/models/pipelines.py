@@ -11,9 +11,8 @@ from diffusers.utils import logging
 from transformers.utils import logging as transformers_logging
 
 from p2d_lib.models import weights
+from p2d_lib.models.base_fitness import POINTER, misfit, misfit_of_folder
 from p2d_lib.models.tiny_base import TINY, _pipeline, tiny_pipeline
-
-POINTER = "pointer.json"  # stands in a folder for a base that lies elsewhere
 
 logging.set_verbosity_error()  # diffusers warns about the missing safety checker at every load
 logging.disable_progress_bar()
@@ -54,20 +53,35 @@ def load(
 def _from_source(base: str, dtype: torch.dtype) -> DiffusionPipeline:
     """The pipeline that a name other than "random" means; `pipe.source` says where it was loaded from."""
     try:
-        source = weights.Source("tiny") if base == "tiny" else weights.resolve(base)
-        pipe = DiffusionPipeline.from_pretrained(
-            str(TINY) if base == "tiny" else source.name, **source.options, dtype=dtype, safety_checker=None,
-            feature_extractor=None, requires_safety_checker=False,
-        )  # fmt: skip
-    except (weights.WeightsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        source = weights.Source(str(TINY)) if base == "tiny" else weights.resolve(base)
+        problem = "" if source.commit else misfit_of_folder(Path(source.name))
+        if not problem:
+            pipe = DiffusionPipeline.from_pretrained(
+                source.name, **source.options, dtype=dtype, safety_checker=None, feature_extractor=None,
+                requires_safety_checker=False,
+            )  # fmt: skip
+            problem = misfit(*_classes_and_configs(pipe))
+    except Exception as error:  # of whatever diffusers, transformers or safetensors stumble over
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BaseError(
             f"base {base!r} cannot be loaded ({reason}): give tiny, random, a folder in the diffusers layout, or a "
             "Hugging Face id (id@revision for one commit) that this machine can download"
         ) from None
+    if problem:
+        raise BaseError(f"base {base!r}: {problem}")
+    for tokenizer, encoder in zip((pipe.tokenizer, getattr(pipe, "tokenizer_2", None)), encoders(pipe), strict=False):
+        # where tokenizer_config.json does not say it, transformers puts 10^30
+        tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     pipe.set_progress_bar_config(disable=True)
-    pipe.source = source
+    pipe.source = weights.Source("tiny") if base == "tiny" else source
     return pipe
+
+
+def _classes_and_configs(pipe: DiffusionPipeline) -> tuple[dict[str, str], dict[str, dict]]:
+    parts = {name: part for name, part in pipe.components.items() if part is not None}
+    configs = {name: part.config for name, part in parts.items() if hasattr(part, "config")}
+    classes = {name: type(part).__name__ for name, part in parts.items()}
+    return classes, {name: config if hasattr(config, "items") else config.to_dict() for name, config in configs.items()}
 
 
 def is_xl(pipe: DiffusionPipeline) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from p2d_lib.parameters.types import Distinct, Notebook
 
@@ -90,6 +90,10 @@ class Describe(Notebook):
     )
     api_max_cost: NonNegativeFloat = Field(0.0, description="Cost ceiling, USD; 0: no ceiling.")
     api_concurrency: PositiveInt = Field(8, description="Requests in flight at once.")
+    api_max_tokens: PositiveInt = Field(
+        1000, description="Longest reply, in tokens; a model that reasons first needs several thousand."
+    )
+    api_timeout: PositiveFloat = Field(120.0, description="Seconds that a whole reply may take.")
 
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from p2d_lib.generators import BASELINES
 from p2d_lib.parameters.sample import GuidanceScale
-from p2d_lib.parameters.types import Distinct, LearningRate, NoiseInterval, Notebook, ShareBelow1
+from p2d_lib.parameters.types import DenoisingSteps, Distinct, LearningRate, NoiseInterval, Notebook, ShareBelow1
 
 
 class Finetune(Notebook):
@@ -89,7 +89,7 @@ class Finetune(Notebook):
     baseline_guidance: GuidanceScale = Field(
         2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
     )
-    num_inference_steps: PositiveInt = Field(15, description="Denoising steps per image.")
+    num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
 
     evaluate_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and preview images).")
     checkpoint_minutes: NonNegativeFloat = Field(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from p2d_lib.parameters.types import Fraction, Notebook, ShareFrom0To1
 from p2d_lib.suggest import did_you_mean
@@ -53,6 +53,6 @@ class Prep(Notebook):
     )
     test_size: Fraction = Field(0.2, description="Share of lesions in the test split.")
     val_size: Fraction = Field(1 / 9, description="Share of the remaining lesions in the val split.")
-    split_seed: NonNegativeInt = Field(
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         42, description="Seed of the split; 0.2, 1/9 and 42 reproduce HAM10000's published split."
     )

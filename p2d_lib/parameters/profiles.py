@@ -35,11 +35,21 @@ MODELS = {
     "08_fairness": Fairness,
 }
 
+MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, as the text encoder of a base reads it
+CLIP_TOKENS = 75  # of any other base: Stable Diffusion 1, 2 and XL
+
 Value = tuple[Any, str]  # a value and where it comes from: a profile's file or an option of the command line
 
 
 class ParameterError(Exception):
-    """An unknown parameter, or a value that it cannot take."""
+    """Unknown parameters, or values that they cannot take; a line each.
+
+    valid: the checked parameters of the notebooks whose own are all right.
+    """
+
+    def __init__(self, message: str, valid: dict[str, dict] | None = None):
+        super().__init__(message)
+        self.valid = valid or {}
 
 
 class _Yaml(yaml.SafeLoader):
@@ -55,27 +65,59 @@ def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) 
     """The checked parameters of all notebooks: {notebook: {name: value}}.
 
     name: a file of params/. run: the run's name; default: the profile's. overrides: "06_classify.seeds=5", each value
-    in YAML. Raises ParameterError.
+    in YAML. Raises ParameterError, which names all that is wrong.
     """
-    values = _load(name)
+    values, problems = _load(name), []
     for override in overrides:
-        notebook, parameter, value = _override(override)
-        values.setdefault(notebook, {})[parameter] = value, f"--set {override}"
+        try:
+            notebook, parameter, value = _override(override)
+        except ParameterError as error:
+            problems.append(str(error))
+        else:
+            values.setdefault(notebook, {})[parameter] = value, f"--set {override}"
     common = {"run": (name, f"params/{name}.yaml"), **values.pop("common", {})}
     if run is not None:
         common["run"] = run, f"--run {run!r}"
-    checked = {
-        notebook: _check(notebook, {**common, **values.get(notebook, {})}, f"params/{name}.yaml").model_dump()
-        for notebook in MODELS
-    }
-    per_class, shown = checked["04_sample"]["per_class"], checked["07_readers"]["n_images"] // 14
-    if checked["04_sample"]["plan_mode"] == "balanced" and per_class <= shown:
-        place = values.get("04_sample", {}).get("per_class", (None, f"params/{name}.yaml"))[1]
-        raise ParameterError(
-            f"{place}: 04_sample.per_class: {per_class}: 07_readers.n_images shows {shown} images of a class, "
-            "and some must be left for the network that learns to tell real from synthetic"
-        )
+    try:
+        _check("01_prep", {"run": common["run"]}, f"params/{name}.yaml")
+    except ParameterError as error:  # once, and not for each notebook
+        problems.append(str(error))
+        common["run"] = name, ""
+    checked = {}
+    for notebook in MODELS:
+        try:
+            own = {**common, **values.get(notebook, {})}
+            checked[notebook] = _check(notebook, own, f"params/{name}.yaml").model_dump()
+        except ParameterError as error:
+            known = {problem.replace(other, notebook) for problem in problems for other in MODELS}
+            problems += [problem for problem in str(error).split("\n") if problem not in known]  # --seed: once
+    problems += _unfit_together(checked, values, f"params/{name}.yaml")
+    if problems:
+        raise ParameterError("\n".join(dict.fromkeys(problems)), checked)
     return checked
+
+
+def _unfit_together(checked: dict[str, dict], values: dict[str, dict[str, Value]], place: str) -> list[str]:
+    """What is wrong with parameters of several notebooks together."""
+
+    def given(notebook: str, name: str) -> str:
+        return f"{values.get(notebook, {}).get(name, (None, place))[1]}: {notebook}.{name}: {checked[notebook][name]!r}"
+
+    problems = []
+    if {"04_sample", "07_readers"} <= checked.keys():
+        sample, shown = checked["04_sample"], checked["07_readers"]["n_images"] // 14
+        if sample["plan_mode"] == "balanced" and sample["per_class"] <= shown:
+            problems.append(
+                f"{given('04_sample', 'per_class')}: 07_readers.n_images shows {shown} images of a class, and some "
+                "must be left for the network that learns to tell real from synthetic"
+            )
+    if {"02_describe", "03_finetune"} <= checked.keys():
+        base = checked["03_finetune"]["base"]
+        most = MOST_TOKENS.get(base, CLIP_TOKENS)
+        if checked["02_describe"]["max_tokens"] > most:
+            where = given("02_describe", "max_tokens")
+            problems.append(f"{where}: the text encoder of base {base!r} reads {most} at most")
+    return problems
 
 
 def _override(override: str) -> tuple[str, str, Any]:
@@ -125,17 +167,22 @@ def _check(notebook: str, values: dict[str, Value], place: str) -> Notebook:
     try:
         return model.model_validate({name: value for name, (value, _) in values.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:  # about several parameters together; the message starts with one of them
-            name = message.partition(":")[0]
-            raise ParameterError(f"{values.get(name, (None, place))[1]}: {notebook}.{message}") from None
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            problem = f"there is no such parameter{did_you_mean(name, model.model_fields)}"
-        else:
-            problem = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
-        raise ParameterError(f"{values[name][1]}: {notebook}.{name}: {problem}") from None
+        problems = [_problem(notebook, model, values, place, first) for first in error.errors()]
+        raise ParameterError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _problem(notebook: str, model: type[Notebook], values: dict[str, Value], place: str, error: dict) -> str:
+    """What pydantic found, in a sentence that names the place of the value and the parameter."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # about several parameters together; the message starts with one of them
+        name = message.partition(":")[0]
+        return f"{values.get(name, (None, place))[1]}: {notebook}.{message}"
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        problem = f"there is no such parameter{did_you_mean(name, model.model_fields)}"
+    else:
+        problem = f"{error['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{values[name][1]}: {notebook}.{name}: {problem}"
 
 
 def of_notebook(notebook: str, namespace: dict) -> Notebook:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from p2d_lib.parameters.types import NoiseInterval, Notebook, ShareBelow1
+from p2d_lib.parameters.types import DenoisingSteps, NoiseInterval, Notebook, ShareBelow1
 
 GuidanceScale = Annotated[float, Field(ge=0, le=30)]
 
@@ -43,7 +43,7 @@ class Sample(Notebook):
         2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
     )
     solver: Literal["dpm++2m", "ddim", "euler"] = Field("dpm++2m", description="Solver of the reverse diffusion.")
-    num_inference_steps: PositiveInt = Field(15, description="Denoising steps per image.")
+    num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
     batch_size: PositiveInt = Field(32, description="Images sampled at once.")
     shard: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)] = Field(
         [0, 1], description="[i, n]: this process samples images i, i + n, i + 2n, ...; n processes share the work."
@@ -63,7 +63,7 @@ class Sample(Notebook):
     sweep_guidance: Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
         [1.0, 3.0, 5.0, 8.0], description="Guidance scales."
     )
-    sweep_steps: Annotated[list[PositiveInt], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
+    sweep_steps: Annotated[list[DenoisingSteps], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
     sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ShareFrom0To1 = Annotated[float, Field(ge=0, le=1)]
 ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
+DenoisingSteps = Annotated[int, Field(ge=1, le=1000)]  # the noise schedules of the bases have 1000
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -52,4 +53,6 @@ class Notebook(BaseModel):
     run: Annotated[str, AfterValidator(_folder_name)] = Field(
         "smoke", description="Name of the run; its artefacts lie in data/runs/<run>."
     )
-    seed: int = Field(0, ge=0, description="Seed of the run; each image, arm and fold derives its own from it.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Seed of the run; each image, arm and fold derives its own from it."
+    )

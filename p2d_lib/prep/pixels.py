@@ -17,6 +17,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from p2d_lib import images
+from p2d_lib.prep import masks
 
 
 class DataError(Exception):
@@ -31,7 +32,20 @@ class File:
     member: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        return f"{self.path}/{'/'.join(self._below)}" if self.member else str(self.path)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The folders and the name of the file, those in a zip behind the zip's."""
+        return (*self.path.parts, *self._below)
+
+    @property
+    def _below(self) -> list[str]:
+        return self.member.replace("\\", "/").split("/") if self.member else []  # zips made by Windows have \\
+
+    def within(self, folder: Path) -> str:
+        """Its path relative to a folder, or as it is where it lies elsewhere."""
+        return within(Path(str(self)), folder)
 
     def data(self) -> bytes:
         """Raises images.ImageError."""
@@ -43,6 +57,11 @@ class File:
     def image(self, at_least: int = 0) -> Image.Image:
         """The RGB image; see `images.decode`. Raises images.ImageError."""
         return images.decode(self.data(), self, at_least)
+
+
+def within(path: Path, folder: Path) -> str:
+    """A path relative to a folder, with /; as it is where it lies elsewhere."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 Job = tuple[str, File, File | None]  # image_id, its picture, its lesion mask
@@ -88,7 +107,10 @@ def shard(work: Callable[[Job], dict], folder: Path, code: str, jobs: list[Job])
 
 
 def _stat(file: File) -> tuple[int, int]:
-    stat = file.path.stat()
+    try:
+        stat = file.path.stat()
+    except OSError:  # a link that leads nowhere: `File.data` says so
+        return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 
@@ -106,8 +128,7 @@ def write_square(size: int, folder: Path, job: Job) -> dict:
 def measure_one(job: Job) -> dict:
     """sha256 (of the picture's file), width and height (px), and what `measure.quality` and `measure.measure` say.
 
-    Raises images.ImageError, also for a mask of another shape, and for one that is marked so faintly (1 instead of 255)
-    that it would pass for empty.
+    Raises images.ImageError, also for a mask that does not fit: see `masks.refuse_unfit`.
     """
     from p2d_lib.prep.measure import measure, quality  # brings SciPy, which resizing does without
 
@@ -115,19 +136,13 @@ def measure_one(job: Job) -> dict:
     data = file.data()
     image = images.decode(data, file)
     mask = mask_file.image().convert("L") if mask_file else None
-    if mask and 0 < (brightest := mask.getextrema()[1]) < 128:
-        raise images.ImageError(
-            f"{mask_file}: its brightest level is {brightest}; a mask is 255 inside the lesion, 0 outside: save it so"
-        )
-    if mask and abs(mask.width * image.height - mask.height * image.width) > 0.02 * mask.width * image.height:
-        raise images.ImageError(
-            f"{mask_file}: {mask.width} x {mask.height} px do not fit {file}, {image.width} x {image.height} px; "
-            "replace the mask by the one of this image, or remove it"
-        )
+    if mask:
+        masks.refuse_unfit(mask, mask_file, image, file)
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
         "width": image.width,
         "height": image.height,
         **quality(image),
         **measure(image, mask),
+        **({"mask_corners": masks.corners_inside(mask)} if mask else {}),
     }

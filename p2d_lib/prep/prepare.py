@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,11 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 from tqdm import tqdm
 
-from p2d_lib import images
+from p2d_lib import colour_profiles, images
 from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.cores import cores
 from p2d_lib.files import sha256
-from p2d_lib.prep import measure, pixels
+from p2d_lib.prep import masks, measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
 
 SHARD = 128  # images that may have to be processed again after an interruption
@@ -31,8 +31,9 @@ def prepare(
 
     image_size: px of the squares. scratch: a folder for unfinished work, which goes on where it stopped as long as
     files, size and code are the same. on_bad: "fail" raises images.ImageError at the first unreadable image or mask;
-    "quarantine" leaves such images out and lists them in `bad`, with what the raw set had listed before. Raises
-    DataError where that takes the last image of a class from train, val or test.
+    "quarantine" leaves such images out and lists them in `bad`, with what the raw set had listed before; in both,
+    ImageError is raised where most masks mark the skin. Raises DataError where an image that is left out was the last
+    of its class in train, val or test.
     `P2D_THREADS` processes share the work (default: one per core that this process may use); the result does not
     depend on their number.
     """
@@ -42,6 +43,7 @@ def prepare(
     if not good:
         raise images.ImageError(f"not one of {len(jobs)} images can be used; the first: {rows[0]['reason']}")
     table = pd.DataFrame(rows, raw.metadata.index)
+    masks.refuse_inverted(np.array([row.get("mask_corners", np.nan) for row in rows]))
     known = raw.metadata[table["sha256"].notna()]
     _refuse_gaps(raw.metadata["dx"], known["dx"], split)
 
@@ -56,7 +58,9 @@ def prepare(
     listed = [_listed(raw, job, row["reason"]) for job, row in zip(jobs, rows, strict=True) if "reason" in row]
     measurements = known[["image_id"]].join(table[list(measure.NAMES)])
     paths = f"{ARTEFACTS['images'].path}/" + known["image_id"] + ".png"
-    cases = known.assign(split=split, path=paths).join(table.drop(columns=[*measure.NAMES, "reason"], errors="ignore"))
+    cases = known.assign(split=split, path=paths).join(
+        table.drop(columns=[*measure.NAMES, "reason", "mask_corners"], errors="ignore")
+    )
     return cases, measurements, pd.concat([raw.bad, pd.DataFrame(listed, columns=BAD)], ignore_index=True)
 
 
@@ -76,7 +80,7 @@ def _listed(raw: RawSet, job: pixels.Job, reason: str) -> tuple:
     """A row of `bad`: image_id, file, row, stage, reason."""
     name, image, mask = job
     stage, file = ("mask", mask) if mask and reason.startswith(f"{mask}:") else ("image", image)
-    return name, PurePath(str(file)).relative_to(raw.folder).as_posix(), 0, stage, reason
+    return name, file.within(raw.folder), 0, stage, reason
 
 
 def in_shards(
@@ -88,7 +92,7 @@ def in_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
-    code = [sha256(Path(module.__file__)) for module in (images, measure, pixels)]
+    code = [sha256(Path(module.__file__)) for module in (images, colour_profiles, masks, measure, pixels)]
     one_shard, results = partial(pixels.shard, work, folder, "".join(code)), []
     processes = min(len(shards), int(os.environ.get("P2D_THREADS") or cores()))
     with contextlib.ExitStack() as stack:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.prep import prepare, skin_tone, splits
+from p2d_lib.prep import masks, prepare, skin_tone, splits
 from p2d_lib.prep.picture_quality import entropy_filter
 from p2d_lib.prep.raw import RawSet
 from p2d_lib.prep.source import phantoms
@@ -197,6 +197,7 @@ def findings(
     lines.append(
         f"{measurements['area'].notna().mean():.1%} of the images have a lesion mask; the others are not measured."
     )
+    lines += filter(None, [masks.sentence(measurements["area"])])
     contrast = measurements["skin_contrast"].groupby(cases["dx"]).median().sort_values().dropna()
     if len(contrast):
         lines.append(

@@ -1,17 +1,17 @@
 """Reads filled sheets: answers as readings, the missing answers, and errors that name the cell."""
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from openpyxl import Workbook, load_workbook
+from openpyxl import Workbook
 from openpyxl.cell import Cell
-from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet.worksheet import Worksheet
 
+from p2d_lib import table_files
 from p2d_lib.readers.sheet import (
     COMMENT,
     CONFIDENCE,
@@ -23,17 +23,16 @@ from p2d_lib.readers.sheet import (
     SOURCE,
     STUDY_CELL,
 )
+from p2d_lib.readers.sheet_files import KEY_FILE, SheetError, filled
 from p2d_lib.readers.study import KEY
 from p2d_lib.readings import SOURCES, readings
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_NAMES
+from p2d_lib.workbooks import WorkbookError, values
 
 NAME_LENGTH = 60  # characters of a reader's name at most
+NETWORKS = re.compile(r"scout|classifier\b.*", re.IGNORECASE)  # readers of 07 that are no people
 NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
-
-
-class SheetError(Exception):
-    """A sheet or key that cannot be read; the message names file, sheet, cell, value and what was expected."""
 
 
 class Filled(NamedTuple):
@@ -56,13 +55,22 @@ class Filled(NamedTuple):
 
 
 def read_key(path: Path) -> pd.DataFrame:
-    """A key as `build` wrote it. Raises SheetError when it is missing or lacks a column."""
+    """A key as `build` wrote it, also after a spreadsheet has saved it. Raises SheetError when it is missing, lacks a
+    column or has another value."""
     if not path.exists():
         raise SheetError(f"{path}: no key is here; it lies in the study's key/ folder")
-    key = pd.read_csv(path, dtype={"study": str})
+    try:
+        key = table_files.read(path)
+    except table_files.TableError as error:
+        raise SheetError(str(error)) from None
     if lacking := [name for name in KEY if name not in key.columns]:
         raise SheetError(f"{path}: column {lacking[0]!r} is missing; expected {', '.join(KEY)}")
-    return key
+    for column, words in (("number", None), ("source", SOURCES), ("dx", DX)):
+        right = key[column].isin(words) if words else key[column].map(_whole).notna()
+        if not right.all():
+            line = right.idxmin()
+            raise SheetError(f"{path}, line {line}: {column} is {key[column][line]!r}; take the key as it was written")
+    return key.assign(number=key["number"].map(_whole).astype(int)).reset_index(drop=True)
 
 
 def read(path: Path, key: pd.DataFrame) -> Filled:
@@ -75,7 +83,7 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
     """
     book = _open(path)
     name, study = (book["Instructions"][cell].value for cell in (NAME_CELL, STUDY_CELL))
-    if study != key["study"].iloc[0]:
+    if not _same_study(study, key["study"].iloc[0]):
         raise SheetError(
             f"{path.name}, sheet Instructions, cell {STUDY_CELL}: the sheet belongs to study {study!r}, "
             f"the key to {key['study'].iloc[0]!r}; read it with its own key: copy study_keys/{study}.csv of the run "
@@ -89,6 +97,10 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
         for number, row in lacking[lacking.any(axis=1)].iterrows()
     }
     done = answers[~lacking.any(axis=1)]
+    if done.empty:
+        raise SheetError(
+            f"{path.name}, sheet Readings: no image has all its answers; move the sheet away until it is filled"
+        )
     image_id = key.set_index("number")["image_id"].reindex(done.index)
     confidence = done[CONFIDENCE].to_numpy(float)
     beside_half = np.where(np.isnan(confidence), 5, confidence) / 10
@@ -113,53 +125,66 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
 
 
 def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
-    """All filled sheets (*.xlsx) of a folder, by file name, and the key they were read with.
+    """All filled sheets of a folder (see `sheet_files.filled`), by file name, and the key they were read with.
 
     key: the run's; a key.csv that lies beside the sheets is taken instead, so that answers outlive the run that made
-    the study. Raises SheetError for a folder without sheets, and when two bear one reader's name.
+    the study. Raises SheetError for a folder without sheets, for what may be a sheet and cannot be read, and when two
+    bear one reader's name, in whatever letters.
     """
-    paths = sorted(p for p in folder.glob("*.xlsx") if not p.name.startswith("~$"))  # ~$: open in Excel
-    if not paths:
-        raise SheetError(f"{folder}: there is no filled sheet (*.xlsx) here")
-    if (folder / "key.csv").exists():
-        key = read_key(folder / "key.csv")
+    paths = filled(folder)
+    if (folder / KEY_FILE).exists():
+        key = read_key(folder / KEY_FILE)
     sheets, names = [], {}
     for path in paths:
         sheet = read(path, key)
-        if sheet.reader in names:
+        name = " ".join(sheet.reader.split()).casefold()
+        if name in names:
             raise SheetError(
-                f"{path.name} and {names[sheet.reader]} both say reader {sheet.reader!r} in cell {NAME_CELL} of sheet "
+                f"{path.name} and {names[name]} both say reader {sheet.reader!r} in cell {NAME_CELL} of sheet "
                 "Instructions: give each reader another name"
             )
-        names[sheet.reader] = path.name
+        names[name] = path.name
         sheets.append(sheet)
     return sheets, key
 
 
+def _same_study(one: object, other: str) -> bool:
+    """Whether two identifiers are one; programs make a number of 00123456, and of 12e45678 too."""
+    if isinstance(one, int | float):
+        return (number := table_files.number(other)) is not None and number == one
+    return str(one).strip() == other or str(one).strip().zfill(8) == other
+
+
 def _name(path: Path, value: object) -> str:
     """The reader's name as the sheet has it, or the file's name. Raises SheetError for more than a plain name."""
-    name = str(value).strip() if value else ""
+    name = unicodedata.normalize("NFC", "" if value is None else str(value).strip())
+    if NETWORKS.fullmatch(name):
+        raise SheetError(
+            f"{path.name}, sheet Instructions, cell {NAME_CELL}: {name!r} is the name of a network in the tables; give "
+            "the reader another name, such as initials"
+        )
     if len(name) > NAME_LENGTH or NOT_IN_NAMES.search(name):
         raise SheetError(
             f"{path.name}, sheet Instructions, cell {NAME_CELL}: {name[: NAME_LENGTH + 1]!r} is no name of a reader; "
             f"write at most {NAME_LENGTH} letters, digits, spaces and . , ' ( ) -"
         )
-    return name or NOT_IN_NAMES.sub(" ", path.stem).strip()[:NAME_LENGTH] or "unnamed"
+    stem = NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", path.stem)).strip()[:NAME_LENGTH] or "unnamed"
+    return name or (f"{stem} (file)" if NETWORKS.fullmatch(stem) else stem)
 
 
 def _open(path: Path) -> Workbook:
     if not path.exists():
         raise SheetError(f"{path}: no such sheet")
     try:
-        book = load_workbook(path, data_only=True)
-    except (BadZipFile, InvalidFileException, KeyError, OSError) as error:
-        raise SheetError(f"{path}: not a readable xlsx file ({error}); save the sheet as .xlsx") from None
+        book = values(path)
+    except WorkbookError as error:
+        raise SheetError(str(error)) from None
     for name in ("Instructions", "Readings"):
         if name not in book.sheetnames:
             raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
     for column, header in enumerate(HEADERS, 1):
         cell = book["Readings"].cell(1, column)
-        if cell.value != header:
+        if str(cell.value).strip() != header:
             raise SheetError(f"{_where(path, cell)}: header {cell.value!r}; expected {header!r}")
     return book
 
@@ -168,7 +193,7 @@ def _answers(path: Path, sheet: Worksheet, key: pd.DataFrame) -> pd.DataFrame:
     """What was answered, one row per image of the key (index: number), None where nothing was."""
     by_number: dict[int, dict] = {}
     for row in sheet.iter_rows(min_row=2, max_col=len(HEADERS)):
-        if all(cell.value is None for cell in row):
+        if all(_is_empty(cell) for cell in row):
             continue
         number = _whole(row[0].value)
         if number not in set(key["number"]):
@@ -180,13 +205,13 @@ def _answers(path: Path, sheet: Worksheet, key: pd.DataFrame) -> pd.DataFrame:
             DIAGNOSIS: _one_of(path, row[4], {**{name: dx for dx, name in DX_NAMES.items()}, **{dx: dx for dx in DX}}),
             CONFIDENCE: _one_of(path, row[5], {grade: int(grade) for grade in GRADES}),
             QUALITY: _one_of(path, row[6], {grade: int(grade) for grade in GRADES}),
-            COMMENT: row[7].value,
+            COMMENT: None if _is_empty(row[7]) else str(row[7].value),
         }
     return pd.DataFrame.from_dict(by_number, orient="index", columns=HEADERS[3:], dtype=object).reindex(key["number"])
 
 
 def _one_of(path: Path, cell: Cell, choices: dict[str, object]) -> object | None:
-    if cell.value is None or not str(cell.value).strip():
+    if _is_empty(cell):
         return None
     grade = _whole(cell.value)
     answer = str(cell.value if grade is None else grade).strip().lower()
@@ -196,13 +221,15 @@ def _one_of(path: Path, cell: Cell, choices: dict[str, object]) -> object | None
     return choices[answer]
 
 
+def _is_empty(cell: Cell) -> bool:
+    """Whether a cell holds nothing, or one of the markers of a missing value (NA, -, #N/A)."""
+    return cell.value is None or str(cell.value).strip().lower() in table_files.MISSING
+
+
 def _whole(value: object) -> int | None:
-    """3, 3.0 and "3" as 3; anything else None."""
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() else None
+    """3, 3.0, "3" and "3,0" as 3; anything else None."""
+    number = table_files.number(str(value))
+    return None if number is None or not number.is_integer() else int(number)
 
 
 def _where(path: Path, cell: Cell) -> str:

@@ -1,1 +1,1 @@
-"""Features -> words, words -> features, rewording, and which description of an image is used."""
+"""Features -> words, words -> features, rewording, which description of an image is used, answers without thoughts."""

@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from p2d_lib.describe.llm.client import Client
+from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.vocabulary import FEATURES
 
+KEY = "sk-a-very-secret-key-0123456789"
 DESCRIPTION = {"description": "A dark macule.", **dict.fromkeys(FEATURES, 0.25)}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 400}
 
@@ -30,10 +34,15 @@ def says(*args, **kwargs) -> Callable:
     return lambda handler: handler.reply(200, completion(*args, **kwargs))
 
 
+def sends(body: dict | str | bytes, status: int = 200, **headers: str) -> Callable:
+    """A step of a plan: a body as it is, with headers (Content_Type="...")."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler: handler.reply(status, body, named)
+
+
 def fails(status: int, text: str = "trouble", **headers: str) -> Callable:
     """A step of a plan: an error with a text and headers (Retry_After="1")."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda handler: handler.reply(status, {"error": {"message": text}}, named)
+    return sends({"error": {"message": text}}, status, **headers)
 
 
 def hangs(seconds: float) -> Callable:
@@ -61,7 +70,7 @@ class ChatServer:
 
     def __init__(self, *plan: Callable, delay: float = 0.0):
         self.plan, self.delay = plan or (says(),), delay
-        self.requests: list[dict] = []  # bodies, with "headers" and "time"
+        self.requests: list[dict] = []  # bodies, with "headers", "path" and "time"
         self.at_once, self.most_at_once = 0, 0
         self._lock = threading.Lock()
 
@@ -76,7 +85,9 @@ class ChatServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with owner._lock:
                     step = owner.plan[min(len(owner.requests), len(owner.plan) - 1)]
-                    owner.requests.append(body | {"headers": dict(self.headers), "time": time.monotonic()})
+                    owner.requests.append(
+                        body | {"headers": dict(self.headers), "path": self.path, "time": time.monotonic()}
+                    )
                     owner.at_once += 1
                     owner.most_at_once = max(owner.most_at_once, owner.at_once)
                 time.sleep(owner.delay)
@@ -87,8 +98,9 @@ class ChatServer:
                 except OSError:
                     self.close_connection = True
 
-            def reply(self, status: int, reply: dict | str, headers: dict | None = None) -> None:
-                data = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
+            def reply(self, status: int, reply: dict | str | bytes, headers: dict | None = None) -> None:
+                text = json.dumps(reply) if isinstance(reply, dict) else reply
+                data = text.encode() if isinstance(text, str) else text
                 self.send_response(status)
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)
@@ -110,6 +122,13 @@ class ChatServer:
         self._http.stopped.set()
         self._http.shutdown()
         self._http.server_close()
+
+
+def client(server: ChatServer, cache: Path | str = "cache.jsonl", url: str = "", **changed) -> Client:
+    """A client of the server, or of another address, whose pauses are short."""
+    settings = Settings(p2d_api_base_url=url or server.url, p2d_api_key=KEY)
+    options = {"allow_upload": True, "backoff": 0.01, "timeout": 5.0, "tries": 3}
+    return Client(settings, "some-llm", Path(cache), **options | changed)
 
 
 def prompt(request: dict) -> str:

@@ -17,7 +17,20 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from chat_server import DESCRIPTION, ChatServer, completion, cuts, drips, fails, hangs, picture, prompt, says
+from chat_server import (
+    DESCRIPTION,
+    KEY,
+    ChatServer,
+    client,
+    completion,
+    cuts,
+    drips,
+    fails,
+    hangs,
+    picture,
+    prompt,
+    says,
+)  # fmt: skip
 from PIL import Image
 
 from p2d_lib.describe import api
@@ -29,23 +42,9 @@ from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 
-KEY = "sk-a-very-secret-key-0123456789"
 PRICES = {"price_in": 0.4, "price_out": 1.6}  # USD per million tokens
 PAID = (1000 * 0.4 + 400 * 1.6) / 1e6  # USD, for chat_server.USAGE
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch, tmp_path):
-    for name in ("P2D_API_BASE_URL", "P2D_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
-    monkeypatch.chdir(tmp_path)
-
-
-def client(server: ChatServer, cache: Path | str = "cache.jsonl", **changed) -> Client:
-    settings = Settings(p2d_api_base_url=server.url, p2d_api_key=KEY)
-    options = {"allow_upload": True, "backoff": 0.01, "timeout": 5.0, "tries": 3}
-    return Client(settings, "some-llm", Path(cache), **options | changed)
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
 
 
 def cases(n: int) -> pd.DataFrame:
@@ -482,6 +481,16 @@ def test_a_file_that_is_no_cache_is_left_alone(text):
     assert Path("cases.csv").read_text() == text
 
 
+def test_a_cache_that_cannot_be_read_or_written_is_named():
+    Path("folder.jsonl").mkdir()
+    Path("file").write_text("")
+    with ChatServer() as server:
+        with pytest.raises(ApiError, match=r"folder\.jsonl: cannot be read \(Is a directory\); name another file"):
+            client(server, "folder.jsonl")
+        with pytest.raises(ApiError, match=r"cannot be written \(File exists\); make room"):
+            client(server, "file/cache.jsonl").ask("Hello")
+
+
 # cost
 
 
@@ -546,39 +555,7 @@ def test_a_ceiling_without_prices_is_an_error():
     assert not Path("cache.jsonl").exists()
 
 
-# settings
-
-
-def test_settings_come_from_the_environment_or_dot_env(monkeypatch):
-    assert Settings().base_url == "https://api.openai.com/v1"
-    Path(".env").write_text(f"OPENAI_BASE_URL=http://file/v1\nOPENAI_API_KEY={KEY}\nUNRELATED=1\n")
-    settings = Settings(_env_file=".env")
-    assert (settings.base_url, settings.key.get_secret_value()) == ("http://file/v1", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://environment/v1")
-    assert Settings(_env_file=".env").base_url == "http://environment/v1"
-    monkeypatch.setenv("P2D_API_BASE_URL", "http://ours/v1")
-    monkeypatch.setenv("P2D_API_KEY", "ours")
-    settings = Settings(_env_file=".env")
-    assert (settings.base_url, settings.key.get_secret_value()) == ("http://ours/v1", "ours")
-
-
-def test_the_key_for_openai_is_not_sent_to_another_address(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with ChatServer() as server:
-        monkeypatch.setenv("P2D_API_BASE_URL", server.url)
-        Client(Settings(), "local", Path("cache.jsonl"), allow_upload=True).ask("Hello")
-    assert "Authorization" not in server.requests[0]["headers"]
-
-
-def test_a_key_is_sent_where_there_is_one():
-    with ChatServer() as server:
-        client(server).ask("Hello")
-    assert server.requests[0]["headers"]["Authorization"] == f"Bearer {KEY}"
-
-
-def test_settings_do_not_show_their_key():
-    settings = Settings(openai_api_key=KEY, p2d_api_key=KEY)
-    assert KEY not in f"{settings!r} {settings!s} {settings.key!r} {settings.model_dump()} {settings.model_dump_json()}"
+# the key
 
 
 @pytest.mark.parametrize(
@@ -601,29 +578,6 @@ def test_a_key_that_the_server_echoes_reaches_no_error_log_or_file(step, caplog,
     holders = (api_client, api_client._transport, api_client._transport._openai, api_client._transport._openai._client)
     kept = " ".join(repr(vars(holder)) for holder in holders)
     assert KEY not in shown + files + caplog.text + "".join(capfd.readouterr()) + kept
-
-
-@pytest.mark.parametrize(("key", "message"), [(f"{KEY}\nX-Other: 1", "space"), (f"{KEY}\u2019", "character")])
-def test_a_key_that_cannot_be_one_is_refused_unseen(key, message):
-    with pytest.raises(ApiError, match=message) as refused:
-        Client(Settings(openai_api_key=key), "some-llm", Path("cache.jsonl"))
-    assert KEY not in str(refused.value)
-
-
-def test_a_line_end_after_the_key_does_no_harm():
-    assert Settings(openai_api_key=f"{KEY}\n").key.get_secret_value() == KEY
-
-
-@pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://host/v1", "http://"])
-def test_an_address_that_is_none_is_refused(url):
-    with pytest.raises(ApiError, match="no http address"):
-        Client(Settings(p2d_api_base_url=url), "some-llm", Path("cache.jsonl"))
-
-
-def test_a_password_in_the_address_is_refused_unseen():
-    with pytest.raises(ApiError, match="holds a name or password") as refused:
-        Client(Settings(p2d_api_base_url=f"http://me:{KEY}@host/v1"), "some-llm", Path("cache.jsonl"))
-    assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])

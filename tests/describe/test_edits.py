@@ -57,9 +57,45 @@ def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    "content", ["image_id,reviewer,text\nISIC_1,Zoë,Läsion\n".encode("latin-1"), b"\xff\xfei\x00", b""]
+    ("content", "message"),
+    [
+        (
+            "image_id,reviewer,text\na,Dr Müller,x\n".encode("latin-1"),
+            r"edits\.csv, line 2: a letter that is not in UTF-8",
+        ),
+        (b"\xff\xfei", r"edits\.csv, line 1: a letter that is not in UTF-16"),
+        (b"", r"edits\.csv: there are no rows"),
+        (b"image_id,reviewr\na,Dr\n", r"edits\.csv: has no column 'reviewer': did you mean 'reviewr'"),
+        (b"image_id,reviewer,Red\na,Dr,0.1\n", r"'Red' is no column of edits: did you mean 'red'"),
+        (b"image_id,reviewer,red\n\na,Dr,0.1\n\na,Dr,2\n", r"edits\.csv, line 5: red is '2'"),
+        (b"image_id,reviewer,red\na,NA,0.1\n", "line 2: reviewer is empty"),
+    ],
 )
-def test_a_file_that_is_no_table_in_utf8_is_named_with_what_to_do(tmp_path, content):
+def test_a_file_that_cannot_be_used_is_named_with_its_line(machine, tmp_path, content, message):
     (tmp_path / "edits.csv").write_bytes(content)
-    with pytest.raises(edits.EditError, match=r"edits\.csv: no table in UTF-8 .*save it as CSV UTF-8"):
-        edits.read_edits(tmp_path / "edits.csv", pd.DataFrame({"image_id": ["ISIC_1"]}))
+    with pytest.raises(edits.EditError, match=message):
+        edits.read_edits(tmp_path / "edits.csv", machine)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image_id;reviewer;text;red;black\na;Dr Müller;;0,2;unknown\n",
+        "image_id,reviewer,text,red,black\na,Dr Müller,NA,0.2,Unknown\n",
+        "sep=;\nimage_id;reviewer;text;red;black\na;Dr Müller;#NV;0,2;unknown\n",
+        "image_id\treviewer\ttext\tred\tblack\na\tDr Müller\t\t0.2\tunknown\n".encode("utf-16"),
+    ],
+    ids=["German Excel", "R", "Excel's sep=", "Excel's Unicode text"],
+)
+def test_edits_are_read_as_spreadsheets_and_r_save_them(machine, tmp_path, content):
+    (tmp_path / "edits.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (edit,) = edits.read_edits(tmp_path / "edits.csv", machine).to_dict("records")
+    assert (edit["reviewer"], edit["text"], edit["red"]) == ("Dr Müller", "a red spot", 0.2)
+    assert math.isnan(edit["black"])
+
+
+def test_edits_may_be_an_excel_file(machine, tmp_path):
+    table = pd.DataFrame({"image_id": ["a"], "reviewer": ["Dr A"], "red": [0.0], "black": ["unknown"]})
+    table.to_excel(tmp_path / "edits.xlsx", index=False)
+    (edit,) = edits.read_edits(tmp_path / "edits.xlsx", machine).to_dict("records")
+    assert edit["red"] == 0 and math.isnan(edit["black"])

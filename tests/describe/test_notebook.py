@@ -11,6 +11,7 @@ import pytest
 from chat_server import USAGE, ChatServer, picture, says
 from PIL import Image
 
+from p2d_lib.describe.llm.errors import ApiError
 from p2d_lib.prep import picture_quality
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.raw import read
@@ -119,3 +120,11 @@ def test_a_model_that_refuses_every_image_is_a_finding_and_another_models_replie
     assert "“api:second” gives no valid description of 14 of 14 images (14 refused)." in text
     assert "“second” has sent 14 replies: 14,000 tokens in" in text
     assert table("t2_repairs", run)["repair"].tolist() == ["refused"]
+
+
+def test_an_empty_address_of_the_server_is_an_error_before_anything_is_trained(run, monkeypatch):
+    monkeypatch.setenv("P2D_API_BASE_URL", "")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-server")
+    with pytest.raises(ApiError, match="P2D_API_BASE_URL is set and empty"):
+        findings(describers=["template", "captioner", "api"], api_model="some-llm", api_allow_upload=True)
+    assert not list(run.folder.glob("scratch/*/captioner"))

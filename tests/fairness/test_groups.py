@@ -31,6 +31,18 @@ def test_groups_are_what_the_cases_say():
     assert "skin type" not in groups.attributes(cases.drop(columns="true_fitzpatrick")), "ITA is no group label"
 
 
+@pytest.mark.parametrize("known", [(), ("sex",)])
+def test_an_attribute_that_is_known_of_no_image_is_left_out(known):
+    cases = cohorts.cases(200).assign(fitzpatrick=np.nan)
+    unknown = {"sex": "unknown", "age": np.nan, "localization": "unknown"}
+    cases = cases.assign(**{column: value for column, value in unknown.items() if column not in known})
+    readings = cohorts.readings(cases, 0.7, seeds=2)
+    table = groups.by_group(readings, cases, min_n=10, n_resamples=50)
+    assert set(table["attribute"]) == {*known, "malignancy", "lesion type"}
+    tested = gaps.gaps(readings, cases, 10, n_resamples=50, n_permutations=50)
+    assert set(tested["attribute"]) == {*known, "malignancy", "lesion type"}
+
+
 def test_few_lesions_read_n_too_small_and_take_no_part():
     cases = cohorts.cases()
     skill = np.where(cases["localization"] == "genital", 0.0, 0.8)  # four lesions, all wrong

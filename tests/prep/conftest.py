@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from raw_set import LESIONS, MASKS, PARTS
 
-from p2d_lib.prep.raw import COLUMNS, find, read
+from p2d_lib.prep.layouts import COLUMNS
+from p2d_lib.prep.raw import find, read
 from p2d_lib.vocabulary import DX
 
 

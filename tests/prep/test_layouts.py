@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from p2d_lib.prep import layouts
+from p2d_lib.prep.metadata import UNUSED
 from p2d_lib.prep.pixels import DataError
-from p2d_lib.prep.raw import UNUSED, read
+from p2d_lib.prep.raw import read
 
 SHIPPED = ("fitzpatrick17k", "ham10000", "isic2019", "pad_ufes_20", "ph2")
 
@@ -331,7 +332,9 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own_layout):
         ("lesion_id: lump or photo, ", "", "neither columns nor constants say what lesion_id is"),
         ("dx: mel, ", "", "neither columns nor constants say what dx is"),
         ("source: ", "values: {dx: {x: melanoma}}\nsource: ", r"layout\.values\.dx\.x: Input should be 'akiec'"),
-        ("source: ", "values: {dx: {1: mel}}\nsource: ", r"layout\.values\.dx\.1.*: Input should be a valid string"),
+        ("source: ", "values: {dx: {x: mel, x: nv}}\nsource: ", r"own\.yaml: not YAML \(key 'x' comes twice, line 1\)"),
+        ("[photos]", "[]", r"own\.yaml: layout\.images\.places: List should have at least 1 item"),
+        ("[list.txt]", "['']", r"own\.yaml: layout\.metadata\.0: String should have at least 1 character"),
         ("metadata: [", "metadata: [[", r"own\.yaml: not YAML"),
     ],
 )

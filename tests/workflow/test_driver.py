@@ -293,6 +293,26 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
         (("--profile", "mini", "--data", "nowhere"), "there is no folder"),
         (("--profile", "mini", "--data", "nowhere", "--dry-run"), "there is no folder"),
         (("--set", "03_finetune.base=/does/not/exist"), "there is no folder /does/not/exist (03_finetune.base)"),
+        (("--set", "03_finetune.base=~/models/none"), "there is no folder ~/models/none (03_finetune.base)"),
+        (
+            ("--set", f"03_finetune.base={__file__}"),
+            "test_driver.py is a file, and a folder is needed (03_finetune.base)",
+        ),
+        (("--set", "07_readers.sheets=~/none"), "/none (07_readers.sheets)"),
+        (
+            ("--set", "04_sample.num_inference_steps=5000"),
+            "num_inference_steps: 5000: input should be less than or equal",
+        ),
+        (
+            ("--set", "01_prep.split_seed=99999999999999999999"),
+            "split_seed: 99999999999999999999: input should be less",
+        ),
+        (
+            ("--seed", "99999999999999999999"),
+            "seed: 99999999999999999999: input should be less than 9223372036854775808",
+        ),
+        (("--set", "02_describe.max_tokens=75"), "max_tokens: 75: the text encoder of base 'tiny' reads 62 at most"),
+        (("--profile", "mini", "--data", __file__), "test_driver.py is a file: unpack it and name the folder"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_sentence_before_anything_runs(clone, arguments, sentence):
@@ -301,6 +321,29 @@ def test_what_cannot_run_is_refused_in_one_sentence_before_anything_runs(clone, 
     assert sentence in output
     assert len(output.strip().splitlines()) == 1, output
     assert clone.ran() == []
+
+
+def test_all_that_cannot_be_is_refused_in_one_list(clone):
+    values = ("06_classify.seeds=1", "03_finetune.base=/none", "04_sample.solver=heun", "07_readers.sheets=/nor/this")
+    wrong = [
+        argument for value in (*values, "05.x=1", "02_describe.edits_file=gone.csv") for argument in ("--set", value)
+    ]
+    code, output = clone.run(*wrong, "--run", "a b", P2D_DEVICE="gpu")
+    assert code == 2 and clone.ran() == []
+    lines = output.strip().splitlines()
+    assert lines[0] == "prompt2derm: 8 things must be corrected before anything runs:", output
+    assert len(lines) == 9 and all(line.startswith("- ") for line in lines[1:])
+    for what in ("P2D_DEVICE=gpu", "'a b'", "seeds: 1", "base)", "'heun'", "sheets)", "'05'", "gone.csv"):
+        assert what in output
+
+
+def test_sheets_are_read_from_the_folder_that_is_named_wherever_it_lies(clone, tmp_path):
+    (tmp_path / "s1").mkdir()
+    (tmp_path / "s1" / "reader.xlsx").write_text("filled")
+    for sheets in ("~/s1", str(tmp_path / "s1")):
+        code, output = clone.run("--set", f"07_readers.sheets={sheets}", HOME=str(tmp_path))
+        assert code == 0, output
+    assert clone.ran() == ["07_readers"], "the two are one folder"
 
 
 def test_where_nothing_can_be_written_one_sentence_says_what_to_do(clone):

@@ -98,6 +98,19 @@ def test_captions_are_the_objects_own_and_the_order_is_that_of_the_notebook(page
     assert "figures/f7_late.png.provenance.json" in index and "tables/t7_zeta.csv.provenance.json" in index
 
 
+def test_what_a_power_cut_left_empty_is_missing_on_the_page_and_the_rest_is_there(page, home):
+    home.notebook(name="07_readers")
+    home.notebook(name="08_fairness")
+    home.notebook(name="06_classify", tables=["t6_x.csv"])
+    home.table("t6_x", pd.DataFrame({"n": [1]}), caption="Gone.")
+    emptied = ("notebooks/07_readers.ipynb", "stages/08_fairness.json", "tables/t6_x.csv.provenance.json")
+    for name in (*emptied, "cases.parquet", "synthetic.parquet"):
+        (home.run / name).write_bytes(b"")
+    page.write(home.run, home.home, profile="smoke")
+    index = (home.run / "index.html").read_text()
+    assert "07_readers" not in index and "08_fairness" in index and "06_classify" in index
+
+
 def test_a_table_stands_on_the_page_as_in_the_notebook(page, home):
     shown = '<style></style><table id="T_t7_zeta"><caption>Scores.</caption><tr><td>38</td></tr></table>'
     cell = new_code_cell(

@@ -28,6 +28,7 @@ class Answer:
     seconds: float
     cut_at: int  # max_tokens, where the reply was truncated there, else 0
     requested: str = ""  # the model as the request named it; "" in lines of earlier versions
+    part: str = ""  # of the message that held the text (`Completion.part`)
 
 
 class Cache:
@@ -40,7 +41,10 @@ class Cache:
         self.path, self.answers = path, {}
         self.costs: dict[str, float] = {}  # USD by model, with requests that were never answered
         self._lock = threading.Lock()
-        data = path.read_bytes() if path.exists() else b""
+        try:
+            data = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise ApiError(f"{path}: cannot be read ({error.strerror}); name another file") from None
         if not data.startswith(_START[: len(data)]):
             raise ApiError(f"{path}: is no cache of replies; name another file")
         for number, line in enumerate(data.split(b"\n"), start=1):
@@ -80,8 +84,14 @@ class Cache:
         self.costs[model] = self.costs.get(model, 0.0) + cost
 
     def _append(self, line: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ApiError(
+                f"{self.path}: the reply that came cannot be written ({error.strerror}); make room or the folder "
+                "writable, and run again"
+            ) from None

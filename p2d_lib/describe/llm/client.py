@@ -13,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import tenacity
-from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
 from p2d_lib.describe.llm.cache import Answer, Cache
+from p2d_lib.describe.llm.completion import Completion
 from p2d_lib.describe.llm.errors import ApiError
 from p2d_lib.describe.llm.purse import Purse
 from p2d_lib.describe.llm.request import Request
 from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.llm.transport import Transport, TryAgainError
+
+SCHEMA_FAULTS = (500, 501, 502)  # with which some servers reply to every request that has a schema
+RUN_AGAIN = "Run again later: the replies that came are in {} and are not asked again"
+NO_COMPLETION = "Each may be billed. Is the base URL that of an OpenAI-compatible server? It mostly ends in /v1"
 
 
 class Client:
@@ -30,7 +34,7 @@ class Client:
     cache: a JSONL file, appended to; one client at a time writes it. allow_upload: nothing leaves this machine unless
     it is True. concurrency: requests at a time. timeout: seconds for a whole reply. max_tokens: of a reply. price_in,
     price_out: USD per million tokens. max_cost: USD, for all that the cache holds, of whichever model, whenever it was
-    paid. tries: attempts at faults that pass (429, 5xx, timeouts, cut connections). backoff: seconds; pauses start
+    paid. tries: attempts at faults that pass (408, 429, 5xx, timeouts, cut connections). backoff: seconds; pauses start
     there, double and are jittered. Raises ApiError for settings that no request can be made with.
     """
 
@@ -106,12 +110,15 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._attempt, request, key)
+            try:
+                return retrying(self._attempt, request, key)
+            except TryAgainError as error:
+                if not (schema and error.status in SCHEMA_FAULTS):
+                    raise
+                return self._attempt(request, key, without=("response_format",))
         except TryAgainError as error:
-            raise ApiError(
-                f"{self._transport.where}: {error}; asked {self.tries} times. Run again later: what was paid for is in "
-                f"{self._cache.path} and is not asked again"
-            ) from None
+            advice = NO_COMPLETION if error.status == 200 else RUN_AGAIN.format(self._cache.path)
+            raise ApiError(f"{self._transport.where}: {error}; asked {self.tries} times. {advice}") from None
 
     def each(self, work: Callable, items: Iterable) -> Iterator:
         """work(item) of all items in their order, `concurrency` at a time in threads; items are taken as needed.
@@ -132,7 +139,7 @@ class Client:
             pool.shutdown(wait=True, cancel_futures=True)
             self._stopped.clear()
 
-    def _attempt(self, request: Request, key: str) -> Answer:
+    def _attempt(self, request: Request, key: str, without: tuple[str, ...] = ()) -> Answer:
         """One request, paid for and kept in the cache, or an error."""
         if self._stopped.is_set():
             raise ApiError(f"{self._transport.where}: stopped before this was asked")
@@ -140,11 +147,11 @@ class Client:
         cost, counted = 0.0, None
         started = time.monotonic()
         try:
-            completion = self._transport.completion(request, self.max_tokens)
-            counted, n_out = _usage(completion)
+            completion = self._transport.completion(request, self.max_tokens, without=without)
+            counted = completion.n_in
             # without a count of tokens the worst case is booked
-            cost = held if counted is None else self._purse.price(counted, n_out)
-            answer = self._answer(completion, counted or 0, n_out, cost, time.monotonic() - started)
+            cost = held if counted is None else self._purse.price(counted, completion.n_out)
+            answer = self._answer(completion, cost, time.monotonic() - started)
             self._cache.keep(key, answer)
             return answer
         except TryAgainError as error:
@@ -155,30 +162,21 @@ class Client:
         finally:
             self._purse.settle(request, held, cost, counted)
 
-    def _answer(self, completion: ChatCompletion, n_in: int, n_out: int, cost: float, seconds: float) -> Answer:
-        message, end = completion.choices[0].message, getattr(completion.choices[0], "finish_reason", None)
-        refusal, content = getattr(message, "refusal", None), getattr(message, "content", None)
+    def _answer(self, completion: Completion, cost: float, seconds: float) -> Answer:
         return Answer(
-            text=str(refusal or content or ""),
-            refused=bool(refusal) or end == "content_filter",
-            model=str(getattr(completion, "model", None) or self.model),
-            input_tokens=n_in,
-            output_tokens=n_out,
+            text=completion.text,
+            refused=completion.refused,
+            model=completion.model or self.model,
+            input_tokens=completion.n_in or 0,
+            output_tokens=completion.n_out,
             cost=cost,
             seconds=round(seconds, 3),
-            cut_at=self.max_tokens if end == "length" else 0,
+            cut_at=self.max_tokens if completion.is_cut else 0,
             requested=self.model,
+            part=completion.part,
         )
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         stated = state.outcome.exception().wait
         jittered = tenacity.wait_random_exponential(multiplier=self.backoff, max=60)(state)
         return jittered if stated is None else stated + min(jittered, self.backoff)
-
-
-def _usage(completion: ChatCompletion) -> tuple[int | None, int]:
-    """Input and output tokens that the server counted; None, 0 where it did not."""
-    try:
-        return int(completion.usage.prompt_tokens), int(completion.usage.completion_tokens)
-    except (AttributeError, TypeError, ValueError):
-        return None, 0

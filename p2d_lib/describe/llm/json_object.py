@@ -1,55 +1,81 @@
 """The JSON object in a language model's reply, which may stand in a fence, among other text, and have faulty syntax.
 
-json-repair mends the syntax. It also guesses (">0.5" becomes 0.5, "0.5%" becomes 0.5), so each mended number is
-compared with what the reply has in its place, and is replaced by that text where this is not a plain number.
+json-repair mends the syntax (loose_syntax.py). Of several objects the last one counts, as long as it holds an answer:
+models draft, correct themselves, and repeat the schema that they were given.
 """
 
+import html
 import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from json_repair import repair_json
+from p2d_lib.describe.llm.loose_syntax import Repeated, first_name, is_inner, mended
+from p2d_lib.words import thinking
 
-_FENCE = re.compile(r"```[\w-]*\s*(.*?)(?:```|$)", re.DOTALL)
-_TOKEN = re.compile(  # a string, also one cut off, or a sign of structure; an apostrophe opens no string
-    r"""(?<=[{\[,:\s])(["'])(?:\\.|(?!\1)[^\\])*(?:\1|$)|[{}\[\],]""", re.DOTALL
-)
-_MEMBER = re.compile(
-    r"""(?:"([^"\n]*)"|'([^'\n]*)'|\b(\w+))\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,{}\[\]\n"']*)"""
-)
-
-
-class Repeated(list):
-    """The values of a name that an object has more than once."""
+_FENCED = re.compile(r"```[\w-]*\s*(.*?)(?:(?<=[}\]\n])[ \t]*```|```\s*$|$)", re.DOTALL)
+_FENCE_BEFORE, _FENCE_AFTER = re.compile(r"```[\w-]*\s*$"), re.compile(r"^\s*```")
 
 
 class _Candidate(NamedTuple):
     value: dict
-    around: str  # the text before and after the object
+    before: str  # the text before and after the object
+    after: str
     repairs: list[str]
 
 
-def last_object(reply: str, useful: Callable[[dict], bool]) -> tuple[dict, list[str]]:
-    """The last useful object in a reply, and the names of the repairs it took ("fenced", "text around", ...).
+def last_object(reply: str, rank: Callable[[dict], int], is_cut: bool = False) -> tuple[dict, list[str]]:
+    """The last object of the highest rank in a reply, and the names of the repairs it took ("fenced", ...).
 
-    Objects with a "description" come before others: an inner object may be complete by itself. A name that has several
-    values has them as `Repeated`. ({}, []) where there is no useful object.
+    rank: how much of an answer an object is; 0: none. is_cut: whether the reply ended for want of tokens. A name that
+    has several values has them as `Repeated`. ({}, []) where there is no such object, or where it is in doubt: the
+    model was still thinking, or has begun another object after it.
     """
-    text, repairs = reply.strip(), []
-    fences = [match for match in _FENCE.finditer(text) if "{" in match[1]]
-    if fences:
-        repairs.append("fenced")
-        text, outside = fences[-1][1].strip(), text[: fences[-1].start()] + text[fences[-1].end() :]
-        repairs += ["text around"] * bool(outside.strip())
-    candidates = _strict(text)
-    if not any("description" in candidate.value for candidate in candidates):
-        candidates += _mended(text)
-    candidates = [each for each in candidates if "description" in each.value] or candidates
-    for candidate in filter(lambda each: useful(each.value), candidates):
-        return candidate.value, repairs + ["text around"] * bool(candidate.around.strip()) + candidate.repairs
-    return {}, []
+    text, has_thoughts, repairs = _plain(reply)
+    strict = [each for each in _strict(text) if rank(each.value) >= 2 or not is_inner(each.before)]
+    best = max(strict, key=lambda each: rank(each.value), default=_Candidate({}, "", text, []))
+    if rank(best.value) < 2:
+        best = max([best, *_mended(text, rank)], key=lambda each: rank(each.value))
+    elif name := first_name(tail := strict[0].after):
+        later = max(_mended(tail, rank), key=lambda each: rank(each.value), default=None)
+        if later is None and rank({name: ""}):
+            return {}, []
+        best = best if later is None else later._replace(before=text[: -len(tail)] + later.before)
+    before, after = _FENCE_BEFORE.sub("", best.before), _FENCE_AFTER.sub("", best.after)
+    if not rank(best.value) or (is_cut and before.strip() and after.strip()):
+        return {}, []
+    is_fenced = before != best.before and best.before.count("```") % 2 == 1
+    has_text = has_thoughts or bool((before if is_fenced else best.before).strip() or after.strip())
+    return best.value, ["fenced"] * is_fenced + ["text around"] * has_text + repairs + best.repairs
+
+
+def _plain(reply: str) -> tuple[str, bool, list[str]]:
+    """A reply's answer as text with JSON in it, whether there were thoughts beside it, and the repairs it took."""
+    text = reply.strip("\ufeff \t\r\n")
+    with suppress(ValueError, RecursionError):
+        if isinstance(json.loads(text, strict=False), dict):  # marks of thoughts in its strings are none
+            return text, False, []
+    answer = thinking.answer(text)
+    plain, repairs = _decoded(answer.strip())
+    decoded = thinking.answer(plain) if repairs else plain  # marks of thoughts may have been encoded too
+    return decoded.strip(), answer != text or decoded != plain, repairs
+
+
+def _decoded(text: str) -> tuple[str, list[str]]:
+    """A text whose quotes are those of JSON, and the repair that it took, if any."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text, strict=False)
+        if isinstance(value, str) and "{" in value:
+            return value.strip(), ["encoded twice"]
+    bare = text.strip('"')
+    if re.search(r'\{(?:\s|\\n|\\t)*\\"', bare) and not re.search(r'(?<!\\)"', bare):
+        return bare.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\"), ["encoded twice"]
+    if '"' not in text and "&quot;" in text:
+        return html.unescape(text), ["loose syntax"]
+    if '"' not in text and re.search("[{,]\\s*[“”]", text):
+        return re.sub("[“”]", '"', text), ["loose syntax"]
+    return text, []
 
 
 def _strict(text: str) -> list[_Candidate]:
@@ -59,7 +85,7 @@ def _strict(text: str) -> list[_Candidate]:
     while start >= 0:
         try:
             value, end = decoder.raw_decode(text, start)
-            candidates.append(_Candidate(value, text[:start] + text[end:], []))
+            candidates.append(_Candidate(value, text[:start], text[end:], []))
         except (ValueError, RecursionError):
             end = start + 1
         start = text.find("{", end)
@@ -73,58 +99,14 @@ def _with_repeated_names(pairs: list[tuple[str, object]]) -> dict:
     return value
 
 
-def _mended(text: str) -> list[_Candidate]:
-    """The objects from the first brace on, mended; of an object that was cut off, what stands before its last comma."""
-    start = text.find("{")
-    if start < 0:
-        return []
-    closed, last_comma = _structure(text[start:])
-    end = text.rfind("}") + 1 if closed else start + last_comma
-    body, around = text[start:end], text[:start] + (text[end:] if closed else "")
-    values = []
-    with suppress(ValueError, RecursionError):
-        values = repair_json(body, return_objects=True)
-    values = values if isinstance(values, list) else [values]
-    written = _members_as_written(body)
-    repair = ["loose syntax" if closed else "cut off"]
-    return [_Candidate(_checked(value, written), around, repair) for value in values[::-1] if isinstance(value, dict)]
-
-
-def _structure(body: str) -> tuple[bool, int]:
-    """Whether all brackets of a text are closed, and the place of the last comma between members (0: there is none)."""
-    depth, last_comma = 0, 0
-    for match in _TOKEN.finditer(body):
-        depth += (match[0] in "{[") - (match[0] in "}]")
-        last_comma = match.start() if match[0] == "," else last_comma
-    return depth == 0, last_comma
-
-
-def _members_as_written(body: str) -> dict[str, list[str]]:
-    """The values of each name as they stand in a text, in order."""
-    written: dict[str, list[str]] = {}
-    for match in _MEMBER.finditer(body):
-        name = next(group for group in match.groups()[:3] if group is not None)
-        written.setdefault(name, []).append(match[4].strip())
-    return written
-
-
-def _checked(value: dict, written: dict[str, list[str]]) -> dict:
-    """A mended object: numbers that do not stand in the text become text, and names that occur twice are `Repeated`."""
-    checked = {}
-    for name, member in value.items():
-        texts = written.get(str(name), [])
-        if isinstance(member, dict):
-            checked[name] = _checked(member, written)
-        elif isinstance(member, int | float) and not isinstance(member, bool):
-            values = [_number(text) for text in texts] or [str(member) + "?"]
-            checked[name] = Repeated(values) if len(values) > 1 else values[0]
-        else:
-            checked[name] = member
-    return checked
-
-
-def _number(text: str) -> float | str:
-    try:
-        return json.loads(re.sub(r"^\.(?=\d)", "0.", text))
-    except ValueError:
-        return text
+def _mended(text: str, rank: Callable[[dict], int]) -> list[_Candidate]:
+    """The objects of a text after mending: those of the fences, the last one first, else those of the whole."""
+    spans = [match.span(1) for match in _FENCED.finditer(text) if first_name(match[1])][::-1]
+    for start, end in [*spans, (0, len(text))]:
+        candidates = [
+            _Candidate(value, text[: start + first], text[start + last : end] + text[end:], repairs)
+            for value, first, last, repairs in mended(text[start:end])
+        ]
+        if any(rank(candidate.value) for candidate in candidates):
+            return candidates
+    return []

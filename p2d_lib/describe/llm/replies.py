@@ -3,7 +3,7 @@
 A reply is a JSON object with a description and the scores, flat or under "features", named as in the vocabulary or as
 the original prompt2derm named them ("Border Irregularity"). Faults are repaired where the meaning is clear; where it is
 not, the score is unknown (NaN): no score is clipped, guessed or taken from a value that was cut off. json_object.py
-takes the object out of the reply.
+takes the object out of the reply, and members.py the description and the scores out of the object.
 """
 
 import math
@@ -15,20 +15,28 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 from pydantic import ConfigDict, Field, create_model
 
-from p2d_lib.describe.llm.json_object import Repeated, last_object
+from p2d_lib.describe.llm.json_object import last_object
+from p2d_lib.describe.llm.loose_syntax import Repeated
+from p2d_lib.describe.llm.members import DESCRIPTION, members, rank
+from p2d_lib.describe.llm.refusal import is_refusal
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words import thinking
 
 REPAIRS = {  # repairs and faults of a reply
+    "other field": "the answer stood beside the content of the message: a tool's arguments or the reasoning",
     "fenced": "JSON taken out of a ``` fence",
     "text around": "text before or after the JSON ignored",
     "loose syntax": "single quotes, missing or extra commas and the like mended",
     "cut off": "kept up to the last value that is complete",
+    "encoded twice": "JSON that was given as text within JSON decoded",
+    "wrapped": "scores and text taken out of an object or list around them",
     "respelled": "a name in another spelling (Border-irregularity) recognised",
-    "score as text": '"0.3" or "30%" taken as 0.3',
+    "score as text": '"0.3", "0,3" or "30%" taken as 0.3',
     "score out of range": "outside 0..1: unknown",
+    "other scale": "three or more scores above 1, as on a scale to 10: all unknown",
     "no number": "a score that is no number: unknown",
-    "given twice": "a score given twice, with different values: unknown",
+    "given twice": "a score or text given twice, with different values: unknown",
     "score missing": "unknown",
     "extra field": "ignored",
     "no description": "the reply has scores and no text",
@@ -51,14 +59,7 @@ QUESTION = "\n".join(
         'Reply with one JSON object: "description" first, then a number from 0 to 1 under the name of each feature.',
     ]
 )
-_NAMES = {name: name for name in FEATURES} | {feature.field: name for name, feature in FEATURES.items()}
-_REFUSAL = re.compile(
-    r"^.{0,60}?\b(?:(?:i['’]m|i am) (?:very |so )?sorry|i apologi[sz]e|"
-    r"i(?:['’]m| am)? (?:can['’]?t|cannot|can not|won['’]t|unable to|not able to) "
-    r"(?:assist|help|analy[sz]e|provide|describe|comply|do (?:this|that)|process|interpret|evaluate|diagnose|score|"
-    r"(?:view|see|open) (?:the |this |any |your )?images?))",
-    re.IGNORECASE | re.DOTALL,
-)
+_OTHER_SCALE = 3  # scores above 1, of which a single one may be a slip
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
@@ -75,15 +76,20 @@ class Parsed(NamedTuple):
         return bool(self.text) and not any(map(math.isnan, self.features.values()))
 
 
-def parse(reply: str) -> Parsed:
-    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds."""
-    value, repairs = last_object(reply, _has_content)
-    description = _one_line(value.get("description", ""))
-    if _REFUSAL.match(description or reply.strip()):
+def parse(reply: str, is_cut: bool = False) -> Parsed:
+    """Text, scores and repairs of one reply; nothing is raised, whatever the reply holds.
+
+    is_cut: whether the reply ended because there were no tokens left.
+    """
+    value, repairs = last_object(reply, rank, is_cut)
+    values, of_members = members(value)
+    repairs += of_members
+    description = _description(values.get(DESCRIPTION, []), repairs)
+    if is_refusal(description or thinking.answer(reply).strip()):
         return unusable(reply, "refused")
     if not value:
         return unusable(reply, "no JSON")
-    features = _features(value, repairs)
+    features = _features(values, repairs)
     if not description:
         repairs.append("no description")
     return Parsed(description, features, list(dict.fromkeys(repairs)))
@@ -91,7 +97,7 @@ def parse(reply: str) -> Parsed:
 
 def unusable(reply: str, why: str) -> Parsed:
     """A reply without information on its image; why: "refused" or "no JSON"."""
-    return Parsed(f"[{why}] {_one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
+    return Parsed(f"[{why}] {one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
 
 
 def described(
@@ -124,33 +130,14 @@ def repairs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame({"repair": list(REPAIRS), "meaning": list(REPAIRS.values()), "n": [counts[r] for r in REPAIRS]})
 
 
-def _has_content(value: dict) -> bool:
-    return "description" in value or any(_name(key) in FEATURES for key in _members(value))
-
-
-def _members(value: dict) -> dict:
-    """An object's members, with those of its inner object "features" among them."""
-    inner = value.get("features")
-    if not isinstance(inner, dict):
-        return value
-    return {key: member for key, member in value.items() if key != "features"} | inner
-
-
-def _name(key: object) -> str:
-    plain = re.sub(r"[\s-]+", "_", str(key).strip().lower()).replace("colour", "color")
-    return _NAMES.get(str(key), plain)
-
-
-def _features(value: dict, repairs: list[str]) -> dict[str, float]:
-    scores: dict[str, list] = {}
-    for key, score in _members(value).items():
-        name = _name(key)
-        if name in FEATURES:
-            scores.setdefault(name, []).append(score)
-            repairs += ["respelled"] * (key not in _NAMES)
-        elif key != "description":
-            repairs.append("extra field")
-    return {name: _score(scores[name], repairs) if name in scores else _missing(repairs) for name in FEATURES}
+def _features(values: dict[str, list], repairs: list[str]) -> dict[str, float]:
+    numbers = {name: _number(values[name], repairs) if name in values else _missing(repairs) for name in FEATURES}
+    if sum(number > 1 for number in numbers.values()) >= _OTHER_SCALE:
+        repairs.append("other scale")
+        return dict.fromkeys(FEATURES, math.nan)
+    outside = [name for name, number in numbers.items() if number < 0 or number > 1]
+    repairs += ["score out of range"] * len(outside)
+    return {name: math.nan if name in outside else float(number) for name, number in numbers.items()}
 
 
 def _missing(repairs: list[str]) -> float:
@@ -158,23 +145,30 @@ def _missing(repairs: list[str]) -> float:
     return math.nan
 
 
-def _score(values: list, repairs: list[str]) -> float:
+def _number(values: list, repairs: list[str]) -> float:
+    """The number that all values of a score agree on, of any size; NaN where there is none."""
     values = [one for value in values for one in (value if isinstance(value, Repeated) else [value])]
     if any(value != values[0] for value in values[1:]):
         repairs.append("given twice")
         return math.nan
     value = values[0]
-    if isinstance(value, str) and (text := re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", value)):
+    if isinstance(value, str) and (text := re.fullmatch(r"\s*\+?(\d*\.?\d+|[01],\d{1,2})\s*(%?)\s*", value)):
         repairs.append("score as text")
-        value = float(text[1]) / (100 if text[2] else 1)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        value = float(text[1].replace(",", ".")) / (100 if text[2] else 1)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         repairs.append("no number")
         return math.nan
-    if not 0 <= value <= 1:
-        repairs.append("score out of range")
-        return math.nan
-    return float(value)
+    return value
 
 
-def _one_line(text: object) -> str:
-    return " ".join(text.split()) if isinstance(text, str) else ""
+def _description(texts: list, repairs: list[str]) -> str:
+    lines = {one_line(text) for text in texts}
+    if len(lines) > 1:
+        repairs.append("given twice")
+    return lines.pop() if len(lines) == 1 else ""
+
+
+def one_line(text: object) -> str:
+    """A text in one line, without characters that tables cannot hold; "" for what is no text."""
+    characters = text if isinstance(text, str) else ""
+    return " ".join("".join(each for each in characters if each.isprintable() or each.isspace()).split())

@@ -1,10 +1,10 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.suggest import did_you_mean
@@ -20,6 +20,7 @@ WORDS = {
 }
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Column = Literal[(*COLUMNS, "fitzpatrick")]
 
 
@@ -28,10 +29,13 @@ class _Model(BaseModel):
 
 
 class Files(_Model):
-    """Pictures: those with one of `names` (globs, in any case) in `places` (globs of folders and zips)."""
+    """Pictures: those with one of `names` (globs) in `places` (globs of folders and zips), in any case.
 
-    places: list[str]
-    names: list[str]
+    Places are relative to the set's folder ("." is the folder itself), or absolute.
+    """
+
+    places: Annotated[list[str], Field(min_length=1)]
+    names: Names
     ending: str = ""  # of a picture's stem, after the image_id
 
 
@@ -49,13 +53,14 @@ class Layout(_Model):
     """How a published set lies on disk. A column of ours that is in neither columns nor constants is unknown."""
 
     source: str  # where to get the set
-    metadata: list[str]  # the table; of several names the first that is there
+    metadata: Names  # the table; of several names the first that is there
     separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
     joined: list[str] = []  # further tables with one row per image, under the same column of image ids
     columns: dict[
         Column, str
     ]  # ours -> the set's; "{this}_{that}" joins two, "this or that" is the first that is not empty
     constants: dict[Column, str] = {}  # ours -> the same word for all
+    defaults: dict[Column, str] = {}  # ours -> the word for all where the table lacks the set's column
     one_hot: list[str] = []  # columns of which the one that is 1 names the dx
     values: Values = Values()
     images: Files
@@ -69,6 +74,23 @@ class Layout(_Model):
         return self
 
 
+class _Texts(yaml.BaseLoader):
+    """YAML in which every word is text, also 1, Yes and 2024-01-01: a layout holds names and words only. A value may be
+    null, and no key comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for at, key in enumerate(keys) if key in keys[:at]]:
+            raise yaml.YAMLError(f"key {twice[0]!r} comes twice, line {node.start_mark.line + 1}")
+        values = super().construct_mapping(node, deep=True)
+        nulls = {key.value for key, value in node.value if _is_null(value)}
+        return {key: None if key in nulls else value for key, value in values.items()}
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in ("null", "Null", "NULL", "~", "")
+
+
 def load(layout: str | Path) -> Layout:
     """A shipped layout by its name, or one of your own by the path of its .yaml. Raises DataError."""
     shipped = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
@@ -78,11 +100,11 @@ def load(layout: str | Path) -> Layout:
         hint = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
         raise DataError(f"no layout {str(layout)!r}{did_you_mean(str(layout), shipped)}; {hint}")
     try:
-        return Layout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Layout.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), _Texts))
     except ValidationError as error:
         first = error.errors()[0]
         keys = ["layout", *map(str, first["loc"])]
         near = did_you_mean(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
         raise DataError(f"{path}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{near}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}); save it as YAML in UTF-8") from None

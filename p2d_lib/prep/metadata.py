@@ -1,0 +1,173 @@
+"""The table of a raw set, in its own columns and words -> our columns, words and names, checked row by row."""
+
+import re
+from collections.abc import Callable
+from functools import reduce
+from itertools import compress
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib import table_files
+from p2d_lib.prep.layouts import COLUMNS, WORDS, Layout
+from p2d_lib.prep.pixels import DataError
+from p2d_lib.suggest import did_you_mean
+
+UNUSED = "none of the seven; not used"
+MAX_AGE = 120  # years
+NAMES = ("image_id", "lesion_id", "dataset")  # columns in which a marker of a missing value would be taken for a name
+NO_LESION = (
+    "unknown",
+    "not available",
+    "-1",
+    "-1.0",
+)  # no names either: as one lesion, strangers would be split together
+PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
+CHECKS = (  # column, which rows are right, what is expected there
+    ("image_id", lambda t: t["image_id"] != "", "a name"),
+    ("lesion_id", lambda t: t["lesion_id"] != "", "a name"),
+    ("image_id", lambda t: ~t["image_id"].duplicated(), "each image once"),
+    ("dx", lambda t: t["dx"].notna(), UNUSED),
+    *((column, lambda t, column=column: t[column].isin(WORDS[column]), "one of") for column in list(WORDS)[:4]),
+    ("dx", lambda t: t["dx"] == t.groupby("lesion_id")["dx"].transform("first"), "the dx of the lesion's first image"),
+    ("age", lambda t: t["age"].isna() | t["age"].between(0, MAX_AGE), f"years from 0 to {MAX_AGE}, or nothing"),
+    ("fitzpatrick", lambda t: t["fitzpatrick"].isna() | t["fitzpatrick"].isin(range(1, 7)), "1 to 6, or nothing"),
+    ("dataset", lambda t: t["dataset"] != "", "the name of the collection"),
+)
+
+
+def read(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame, pd.Series]:
+    """The rows of a set's table that can be used, and how the table names the picture of each of its rows.
+
+    The rows have our columns and words; the index of both is the line in the file. A picture's name may be a path
+    (NEL/NEL025.JPG), without its suffix here. aside: takes what cannot be used, see `raw.read`. Raises DataError for a
+    file that is no table, and for a missing column.
+    """
+    table, pictures = _table(path, layout)
+    for name in layout.joined:
+        table = _joined(table, pictures, path, _beside(path, name, layout), layout, aside)
+    columns = dict.fromkeys((*COLUMNS, *layout.columns, *layout.constants))
+    theirs = pd.DataFrame({column: _source_cells(table, column, path, layout) for column in columns}, table.index)
+    ours = theirs.apply(_translated, values=layout.values.model_dump()).assign(image_id=image_ids(pictures))
+    for column, right, expected in CHECKS:
+        if column not in ours:
+            continue
+        wrong = ours["image_id"][~right(ours)]
+        known = getattr(layout.values, column, None) or WORDS.get(column, ())
+        words = f" {', '.join(word for word in known if word not in ('', '*'))}" if expected == "one of" else ""
+        such = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
+        for line, image_id in wrong.items():
+            value, unused = theirs[column][line], expected == UNUSED
+            reason = (
+                f"{path}, line {line} ({image_id}): {layout.columns.get(column, column)} is {value!r}, expected "
+                f"{expected}{words}{such}; correct the row or remove it"
+            )
+            reason = f"dx {value!r} is {UNUSED}" if unused else reason
+            aside("metadata", image_id, path, line, reason, fails=not unused)
+        ours = ours.drop(wrong.index)
+    return ours, pictures
+
+
+def first(folder: Path, names: list[str], layout: Layout) -> Path:
+    """The first of several files that is there, in whatever letters. Raises DataError, which says where one lies."""
+    here = {path.name.casefold(): path for path in sorted(folder.iterdir())}
+    for name in names:
+        for path in (folder / name, here.get(name.casefold())):
+            if path and path.is_file():
+                return path
+    hint = ""
+    if broken := next((path for name in names if (path := here.get(name.casefold())) and path.is_symlink()), None):
+        hint = f" ({broken.name} is a link that leads nowhere)"
+    elif nested := next((path for name in names for path in sorted(folder.glob(f"*/{name}"))), None):
+        hint = f", but {nested.parent} has one: name that folder"
+    raise DataError(f"{folder}: there is no {' nor '.join(names)}{hint}; take it from {layout.source}")
+
+
+def image_ids(pictures: pd.Series) -> pd.Series:
+    """The names of the images: of a path its last part, or, where two paths end alike, all parts joined by _."""
+    paths = pictures.map(PurePosixPath)
+    stems = paths.map(lambda path: path.name)
+    if pictures.nunique() == stems.nunique():
+        return stems
+    return paths.map(lambda path: "_".join(path.parts).strip("/_"))
+
+
+def _beside(path: Path, name: str, layout: Layout) -> Path:
+    return first(path.parent, [name], layout)
+
+
+def _joined(
+    table: pd.DataFrame, pictures: pd.Series, path: Path, place: Path, layout: Layout, aside: Callable
+) -> pd.DataFrame:
+    """The table with the columns of another one that has a row per image too."""
+    other, others = _table(place, layout)
+    if others.duplicated().any():
+        twice = others[others.duplicated()].iloc[0]
+        raise DataError(f"{place}: {twice} has more than one row; remove all but one")
+    for line, image_id in others[~others.isin(pictures)].items():
+        reason = f"{place}, line {line} ({image_id}): {path.name} has no row of this image; add or remove it"
+        aside("metadata", image_id, place, line, reason)
+    other = other.set_axis(others).reindex(pictures, fill_value="").set_axis(table.index)
+    return table.join(other.drop(columns=list(table), errors="ignore"))
+
+
+def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
+    """The cells of a file as text, and how it names the picture of each row."""
+    try:
+        table = table_files.read(path, layout.separator)
+    except table_files.TableError as error:
+        raise DataError(str(error)) from None
+    cells = _source_cells(table, "image_id", path, layout)
+    cells = cells.where(~table_files.missing(cells), "").str.replace("\\", "/").str.removeprefix("./")
+    return table, cells.str.replace(PICTURE_SUFFIX, "", regex=True)
+
+
+def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
+    """The cells of a table for one of our columns, in the words of the set."""
+    theirs = layout.columns.get(column)
+    one_hot = layout.one_hot if column == "dx" else []
+    if not (theirs or one_hot):
+        return pd.Series(layout.constants.get(column, "unknown"), table.index)
+    sources = one_hot or re.findall(r"{(.+?)}", theirs) or theirs.split(" or ")
+    if absent := [source for source in sources if source not in table]:
+        if column in layout.defaults:
+            return pd.Series(layout.defaults[column], table.index)
+        raise DataError(
+            f"{path}: column {absent[0]!r} is missing{did_you_mean(absent[0], table.columns)}; the file has "
+            f"{', '.join(map(repr, table.columns))}; take it again from {layout.source}"
+        )
+    cells = table[sources]
+    if one_hot:
+        is_one = cells.map(table_files.number) == 1
+        return pd.Series(["+".join(compress(one_hot, row)) for row in is_one.to_numpy()], table.index)
+    if len(sources) > 1 or "{" in theirs:
+        cells = cells.where(~cells.apply(_unnamed, column=column), "")
+    if "{" in theirs:
+        both = pd.Series([theirs.format_map(row) for row in cells.to_dict("records")], table.index)
+        return both.where((cells != "").all(axis=1), "")
+    return reduce(lambda filled, source: filled.where(filled != "", cells[source]), sources[1:], cells[sources[0]])
+
+
+def _unnamed(cells: pd.Series, column: str) -> pd.Series:
+    """Which cells of a column of names hold no name."""
+    unnamed = table_files.missing(cells) | cells.str.match(r"#\w+[!/?]")  # Excel's errors: #REF!, #DIV/0!, #NAME?
+    return unnamed | cells.str.lower().isin(NO_LESION) if column == "lesion_id" else unnamed
+
+
+def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> pd.Series:
+    """The set's words in ours, ages and skin types as numbers; words without counterpart become what no check takes."""
+    if cells.name in NAMES:
+        return cells.where(~_unnamed(cells, cells.name), "")
+    words = values.get(cells.name, {})
+    if cells.name in ("sex", "localization", "age", "fitzpatrick"):
+        cells = cells.mask(table_files.missing(cells) & ~cells.isin(list(words)), "unknown")
+        words = words and {"unknown": "unknown"} | words
+    truths = {table_files.truth(word): ours for word, ours in words.items()}
+    if {True, False} <= set(truths):  # R writes TRUE, Excel in German WAHR, where the publishers have True
+        words = {word: truths[value] for word in set(cells) if (value := table_files.truth(word)) is not None} | words
+    cells = cells.map(lambda word: words.get(word, words.get("*", "?"))) if words else cells
+    if cells.name not in ("age", "fitzpatrick"):
+        return cells
+    numbers = cells.map(lambda text: np.nan if text == "unknown" else table_files.number(text))
+    return numbers.astype(float).fillna(np.inf).where(cells != "unknown")

@@ -1,0 +1,40 @@
+"""The table of a memorisation audit that somebody brings."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from p2d_lib import table_files
+from p2d_lib.suggest import did_you_mean
+
+
+class AuditError(Exception):
+    """A table of an audit that cannot be used; the message names file, line and value."""
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """The verdicts of an audit: image_id, memorised (bool), and sha256 (text) where the table has it.
+
+    Any table that `table_files.read` reads; memorised is a word for true or false as R, Excel or people write it.
+    Raises AuditError for a missing column, another value, an image without a name, and one that comes twice.
+    """
+    try:
+        table = table_files.read(Path(path))
+    except table_files.TableError as error:
+        raise AuditError(str(error)) from None
+    for column in ("image_id", "memorised"):
+        if column not in table:
+            near = did_you_mean(column, table.columns)
+            raise AuditError(f"{path}: has no column {column!r}{near}; it needs image_id and memorised")
+    unnamed, twice = table_files.missing(table["image_id"]), table["image_id"].duplicated()
+    memorised = table["memorised"].map(table_files.truth)
+    for wrong, column, expected in (
+        (unnamed, "image_id", "the name of an image"),
+        (twice, "image_id", "each image once"),
+        (memorised.isna(), "memorised", "true or false"),
+    ):
+        if wrong.any():
+            line = wrong.idxmax()
+            raise AuditError(f"{path}, line {line}: {column} is {table[column][line]!r}, expected {expected}")
+    others = [column for column in table if column in ("image_id", "sha256")]
+    return table[others].assign(memorised=memorised.astype(bool)).reset_index(drop=True)

@@ -1,0 +1,95 @@
+"""Pipelines that cannot be a base are refused in one sentence, from their configuration, before weights are loaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from p2d_lib.models import base_fitness, pipelines
+from p2d_lib.models.tiny_base import TINY
+
+WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """The small files of the base that ships, and a few bytes in place of its weights."""
+    for path in TINY.rglob("*.json"):
+        target = tmp_path / path.relative_to(TINY)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(path.read_text())
+    for part, name in WEIGHTS.items():
+        (tmp_path / part / f"{name}.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def change(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def variant_only(folder: Path) -> None:
+    (folder / "unet/diffusion_pytorch_model.safetensors").rename(
+        folder / "unet/diffusion_pytorch_model.fp16.safetensors"
+    )
+
+
+def flow_matching(folder: Path) -> None:
+    change(folder / "model_index.json", scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
+    (folder / "scheduler/scheduler_config.json").write_text('{"num_train_timesteps": 1000, "shift": 3.0}')
+
+
+MISFITS = {
+    "inpainting": (lambda f: change(f / "unet/config.json", in_channels=9), "takes 9 channels .* makes 8: a base for"),
+    "pix2pix": (
+        lambda f: change(f / "model_index.json", _class_name="StableDiffusionInstructPix2PixPipeline"),
+        "its pipeline is StableDiffusionInstructPix2PixPipeline; expected StableDiffusionPipeline or",
+    ),
+    "own class": (lambda f: change(f / "model_index.json", _class_name="MyPipeline"), "its pipeline is MyPipeline"),
+    "flow matching": (flow_matching, "its scheduler is FlowMatchEulerDiscreteScheduler, which has no noise schedule"),
+    "other autoencoder": (
+        lambda f: change(f / "model_index.json", vae=["diffusers", "AutoencoderTiny"]),
+        "its vae is of class AutoencoderTiny; expected AutoencoderKL",
+    ),
+    "no text": (lambda f: change(f / "model_index.json", text_encoder=[None, None]), "it has no text_encoder"),
+    "other width": (lambda f: change(f / "unet/config.json", cross_attention_dim=768), "reads text of width 768"),
+    "clean images": (
+        lambda f: change(f / "scheduler/scheduler_config.json", prediction_type="sample"),
+        "predicts 'sample'; expected epsilon or v_prediction",
+    ),
+    "variant": (variant_only, r"unet holds only diffusion_pytorch_model\.fp16\.safetensors; save .* without variant"),
+    "no weights": (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").unlink(), "vae holds no weights"),
+    "pointer": (
+        lambda f: (f / "unet/diffusion_pytorch_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),
+        r"unet/diffusion_pytorch_model\.safetensors is a pointer of Git LFS",
+    ),
+    "no index": (lambda f: (f / "model_index.json").unlink(), r"model_index\.json cannot be read .*diffusers layout"),
+    "no JSON": (lambda f: (f / "unet/config.json").write_text("<html>"), r"unet/config\.json cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_what_is_no_base_is_refused_before_weights_are_loaded(folder, kind):
+    spoil, sentence = MISFITS[kind]
+    spoil(folder)
+    with pytest.raises(pipelines.BaseError, match=sentence) as error:
+        pipelines.load(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_the_base_that_ships_and_its_copy_are_fit(folder):
+    assert base_fitness.misfit_of_folder(folder) == base_fitness.misfit_of_folder(TINY) == ""
+
+
+def test_weights_that_cannot_be_loaded_are_one_sentence(folder):
+    with pytest.raises(pipelines.BaseError, match=r"cannot be loaded \(.+\): give tiny, random, a folder"):
+        pipelines.load(folder)
+
+
+def test_a_tokenizer_without_a_length_takes_that_of_the_text_encoder(tmp_path):
+    pipelines.save(pipelines.load("random", seed=1), tmp_path / "base")
+    path = tmp_path / "base" / "tokenizer" / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("model_max_length")
+    path.write_text(json.dumps(config))
+    pipe = pipelines.load(tmp_path / "base")
+    assert pipe.tokenizer.model_max_length == pipe.text_encoder.config.max_position_embeddings

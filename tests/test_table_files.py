@@ -1,0 +1,111 @@
+"""Tables in the ways in which R, Excel, pandas and people write them, and what is none of them."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from p2d_lib import table_files
+from p2d_lib.table_files import TableError, number, read, truth
+
+ROWS = [["a", "0.5"], ["b", "Zoë"]]
+
+
+def written(tmp_path, content: str | bytes, name: str = "t.csv"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x,y\na,0.5\nb,Zoë\n",
+        "x;y\na;0.5\nb;Zoë\n",
+        "x\ty\na\t0.5\nb\tZoë",
+        "x|y\na|0.5\nb|Zoë\n",
+        "sep=;\r\nx;y\r\na;0.5\r\nb;Zoë\r\n",
+        '\ufeff"x", y \r"a", 0.5\rb,Zoë\r',
+        "x,y\na,0.5\nb,Zoë\n".encode("utf-16"),
+        "x;y;;\na;0.5;;\n;;;\nb;Zoë;;\n",
+        "\ufeff\ufeffx,y\u200b\na\u00a0,\u200e0.5\nb,Zo\u00adë\n",
+    ],
+    ids=[
+        "comma",
+        "semicolon",
+        "tab",
+        "bar",
+        "Excel's sep=",
+        "BOM, blanks, old Mac",
+        "UTF-16",
+        "empty columns",
+        "unseen",
+    ],
+)
+def test_a_table_is_read_whatever_program_wrote_it(tmp_path, content):
+    table = read(written(tmp_path, content))
+    assert list(table) == ["x", "y"] and table.to_numpy().tolist() == ROWS
+
+
+def test_an_excel_file_is_read_as_its_csv_is_whatever_its_name(tmp_path):
+    table = pd.DataFrame({"x": ["a", "b"], "n": [3.0, 0.25], "yes": [True, None]})
+    table.to_excel(tmp_path / "t.xlsx", index=False)
+    (tmp_path / "t.xlsx").rename(tmp_path / "t.csv")
+    assert read(tmp_path / "t.csv").to_numpy().tolist() == [["a", "3", "True"], ["b", "0.25", ""]]
+
+
+def test_a_rows_line_is_its_line_in_the_file(tmp_path):
+    content = 'x,y\n\na,1\n"two\nlines",2\n\n\nb,3\n'
+    assert read(written(tmp_path, content)).index.tolist() == [3, 4, 8]
+    assert read(written(tmp_path, f"sep=,\n{content}")).index.tolist() == [4, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("x,y\na,Zoë\n".encode("latin-1"), r"t\.csv, line 2: a letter that is not in UTF-8 \(byte 0xeb\).*CSV UTF-8"),
+        (b"\xff\xfea", "not in UTF-16"),
+        (b"x,y\n\0\0", "zero bytes"),
+        ("", "there are no rows"),
+        ("x,y\n\n", "no rows below its line of column names"),
+        ("x,y,x\n1,2,3\n", "column 'x' comes twice"),
+        ("x,y\n1,2,3\n", r"line 2: 3 cells, and the line of column names has 2.*quotes"),
+        ('x,y\n1,2\n"3,4\n', r"the row that begins in line 3 is no row of a table"),
+        ("<<<<<<< HEAD\nx,y\n", "is an unfinished merge of git"),
+        ("<html>404", "is a web page or XML, not a table"),
+        (b"\xd0\xcf\x11\xe0...", r"an old Excel file \(\.xls\).*save it as CSV UTF-8 or \.xlsx"),
+        (b"\x1f\x8b\x08", "packed by gzip"),
+        (b"PK\x03\x04 half a zip", "not a readable xlsx file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_name_with_what_to_do(tmp_path, content, sentence):
+    with pytest.raises(TableError, match=sentence) as error:
+        read(written(tmp_path, content))
+    assert "t.csv" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TableError, match=r"gone\.csv: cannot be read \(No such file"):
+        read(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.5", 0.5), ("0,5", 0.5), (" 45,0 ", 45), ("-1", -1), (".5", 0.5), ("5e-1", 0.5), ("0,125", 0.125)]
+    + [(text, None) for text in ("1,000", "12,345,678", "", "nan", "inf", "1_0", "5%", "old", "0.5.1", "٣")],
+)
+def test_a_number_has_a_point_or_a_comma_and_what_may_be_a_thousand_is_none(text, value):
+    assert number(text) == value
+
+
+def test_words_for_true_and_false_are_understood_and_no_other(tmp_path):
+    assert [truth(word) for word in ("TRUE", "T", "yes", "1", "WAHR", "vrai", "1.0")] == [True] * 7
+    assert [truth(word) for word in ("False", "f", "No", "0", "FALSCH", "faux", "0.0")] == [False] * 7
+    assert [truth(word) for word in ("", "NA", "0.93", "maybe", "2")] == [None] * 5
+
+
+def test_markers_of_missing_values_are_those_of_r_excel_and_pandas_and_no_word(tmp_path):
+    cells = pd.Series(["NA", "nan", "#N/A", "#NV", "NULL", "None", "", " - ", "nasal", "0", "unknown", "none of these"])
+    assert table_files.missing(cells).tolist() == [True] * 8 + [False] * 4
+    assert math.isnan(float("nan"))

@@ -1,0 +1,76 @@
+"""Weights that a run names and that cannot be had or used, noticed before the first notebook.
+
+Looking needs torch, which the driver does without: a process of its own looks, and only where a parameter names other
+weights than those that ship. Run as a script, it reads {notebook: parameters} and writes the list of problems, in JSON.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED = ("", "tiny", "random", "scout", "tiny_resnet")
+HUB = (  # parameters that are a folder, a hub id or id@revision
+    ("02_describe", "vlm_model"),
+    ("02_describe", "bert_model"),
+    ("02_describe", "captioner_model"),
+    ("03_finetune", "base"),
+    ("03_finetune", "baseline_text_encoder"),
+)
+BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"))
+
+
+def problems(values: dict[str, dict]) -> list[str]:
+    """What is wrong with the weights that the parameters of all notebooks name; [] where none but shipped ones are."""
+    if all(values[notebook][name] in SHIPPED for notebook, name in (*HUB, *BACKBONES)):
+        return []
+    look = subprocess.run(
+        [sys.executable, "-X", "utf8", __file__],
+        input=json.dumps(values),
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if look.returncode:  # what hinders the look hinders the notebooks, and they say so
+        return []
+    return json.loads(look.stdout.splitlines()[-1])
+
+
+def _look(values: dict[str, dict]) -> list[str]:
+    from p2d_lib.models import weights
+    from p2d_lib.models.base_fitness import misfit_of_folder
+
+    found = []
+    for notebook, name in HUB:
+        if (value := values[notebook][name]) not in SHIPPED:
+            try:
+                source = weights.resolve(value)
+            except weights.WeightsError as error:
+                found.append(f"{notebook}.{name}: {error}")
+                continue
+            if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
+                found.append(f"{notebook}.{name}: {value}: {problem}")
+    for notebook, name in BACKBONES:
+        if (value := values[notebook][name]) not in SHIPPED and (problem := _unfit_backbone(value)):
+            found.append(f"{notebook}.{name}: {value!r}: {problem}")
+    return found
+
+
+def _unfit_backbone(backbone: str) -> str:
+    import torchvision
+
+    from p2d_lib.suggest import did_you_mean
+
+    name, _, weights = backbone.partition(":")
+    known = torchvision.models.list_models(torchvision.models)
+    if name not in known:
+        return f"no classifier of torchvision{did_you_mean(name, known)}; write tiny_resnet or one such as resnet18"
+    offered = [member.name for member in torchvision.models.get_model_weights(name)]
+    if weights and weights not in (*offered, "DEFAULT"):
+        return f"{name} has no weights {weights!r}; it has {', '.join(offered)}"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))
+    print(json.dumps(_look(json.load(sys.stdin))))
