@@ -10,11 +10,13 @@ import torch
 from kills import killed_or_finished, kills_itself_after
 from tiny_run import make_run, tiny_parameters
 
-from p2d_lib.finetune import decoder, stages
+from p2d_lib.finetune import base, decoder
 from p2d_lib.finetune.decoder import DecoderRecipe, fit_decoder
-from p2d_lib.models import encoding, pipelines
+from p2d_lib.finetune.stages import Stages
+from p2d_lib.models import encoding, pipelines, sampling
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.tiny_base import PatchAutoencoder
+from p2d_lib.run import Run
 
 RECIPE = DecoderRecipe(steps=60, seed=0, batch_size=8, learning_rate=2e-3)
 
@@ -117,17 +119,37 @@ def test_a_killed_fit_continues_to_the_same_bits(linear, latents, stripes, tmp_p
     assert all(torch.equal(through[name], continued[name]) for name in through)
 
 
-def test_only_a_tiny_base_has_a_decoder_to_fit(tmp_path, monkeypatch):
+@pytest.fixture
+def of_run(tmp_path, monkeypatch):
+    """The stages of a run of 21 images, in which decoders are fitted on 8 sampled latents."""
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    monkeypatch.setattr(base, "SAMPLED", 8)
     make_run("r")
     p = tiny_parameters(run="r", decoder_steps=2, base_steps=0)
-    of_run = stages.Stages(stages.Run("r", "03_finetune", p.model_dump()), p, torch.device("cpu"))
-    monkeypatch.setattr(pipelines, "load", lambda *_, **__: _without_details())
+    return Stages(Run("r", "03_finetune", p.model_dump()), p, torch.device("cpu"))
+
+
+def test_03_fits_the_decoder_of_a_base_on_what_its_denoiser_samples(of_run):
+    pipe = of_run.base()
+    assert len(of_run.logs["decoder"]) == 2
+    assert of_run.parameters["decoder"] == sum(p.numel() for p in pipe.vae.details.parameters())
+    latents = base.sampled_latents(
+        pipe, of_run.train.prompts, of_run.p.seed, of_run.run.scratch("latents"), size=32, **of_run.guidance()
+    )
+    assert latents.shape == (8, 8, 8, 8)
+    assert latents.std(dim=0).min() > 0  # no two are one
+    assert pipe.vae.details[-1].weight.abs().max() > 0  # zero before it was fitted
+
+
+def test_latents_are_sampled_once(of_run, monkeypatch):
+    pipe, cache = of_run.base(), of_run.run.scratch("latents")
+    monkeypatch.setattr(sampling, "sample_latents", lambda *_, **__: pytest.fail("they are in the cache"))
+    base.sampled_latents(pipe, of_run.train.prompts, of_run.p.seed, cache, size=32, **of_run.guidance())
+
+
+def test_only_a_tiny_base_has_a_decoder_to_fit(of_run, monkeypatch):
+    without = pipelines.tiny_pipeline(0)
+    without.vae = PatchAutoencoder(width=0)
+    monkeypatch.setattr(pipelines, "load", lambda *_, **__: without)
     with pytest.raises(pipelines.BaseError, match=r"decoder_steps is 2.*set 03_finetune.decoder_steps to 0"):
         of_run.base()
-
-
-def _without_details():
-    pipe = pipelines.tiny_pipeline(0)
-    pipe.vae = PatchAutoencoder(width=0)
-    return pipe
