@@ -7,5 +7,6 @@ batches       random training batches           previews      images sampled dur
 loss          the weighted denoising error      prior         images of the base, for DreamBooth
 loop          optimiser, average, log, resume   report        table, figures, findings
 denoiser      loop + loss + batches, shared by  base, adapter, inversion, pixel_baselines
+decoder       a tiny base's decoder, against a discriminator
 scout, alignment  the two small networks
 """

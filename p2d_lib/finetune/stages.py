@@ -12,7 +12,8 @@ import torch
 from p2d_lib.finetune import latents, pixel_baselines
 from p2d_lib.finetune.adapter import fit_adapter
 from p2d_lib.finetune.alignment import alignment_model
-from p2d_lib.finetune.base import fit_autoencoder, fit_base
+from p2d_lib.finetune.base import fit_autoencoder, fit_base, sampled_latents
+from p2d_lib.finetune.decoder import DecoderRecipe, fit_decoder
 from p2d_lib.finetune.loop import Monitoring, Recipe
 from p2d_lib.finetune.previews import Previews
 from p2d_lib.finetune.prior import sample_prior
@@ -82,6 +83,8 @@ class Stages:
             self.logs["base"] = fit_base(pipe, encoded, self.train.prompts, recipe, self.checkpoints)
             parts = (pipe.unet, *pipelines.encoders(pipe))
             self.parameters["base"] = sum(w.numel() for part in parts for w in part.parameters())
+        if p.decoder_steps:
+            self._fit_decoder(pipe)
         return pipe
 
     def adapter(self, pipe) -> Previews:
@@ -164,6 +167,18 @@ class Stages:
 
     def _encode(self, pipe, split: Split, words: str) -> latents.Encoded:
         return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
+
+    def _fit_decoder(self, pipe) -> None:
+        if not getattr(pipe.vae, "details", None):
+            raise pipelines.BaseError(
+                f"decoder_steps is {self.p.decoder_steps}, but only the tiny base's decoder can be trained, and "
+                f"{self.p.base!r} has another: set 03_finetune.decoder_steps to 0"
+            )
+        cache, prompts = self.run.scratch("latents"), self.train.prompts
+        sampled = sampled_latents(pipe, prompts, self.p.seed, cache, size=self.size, **self.guidance())
+        recipe = DecoderRecipe(self.p.decoder_steps, self.p.seed)
+        self.logs["decoder"] = fit_decoder(pipe.vae, self.train.pixels, sampled, recipe, self.checkpoints)
+        self.parameters["decoder"] = sum(w.numel() for w in pipe.vae.details.parameters())
 
     def _prior(self, pipe, words: str) -> latents.Encoded:
         cases = self.train.cases.groupby("dx").head(self.p.prior_per_class)

@@ -3,8 +3,10 @@
 Diffusion
   base_fitness       why a pipeline cannot be a base, from its configuration alone
   pipelines          load, save or point to a Stable Diffusion pipeline
-  tiny_base          the project's own small pipeline and its linear autoencoder; tiny/ holds the weights that ship
+  tiny_base          the project's own small pipeline and its autoencoder; tiny/ holds the weights that ship
+  tiny_decoder       what its decoder adds to a linear one
   tiny_tokenizer     its tokenizer
+  discriminator      what a decoder is fitted against
   encoding           images <-> latents, prompts -> tokens -> embeddings
   sampling           latents and pixels from noise: solvers, guidance in an interval of noise levels
   lora               an adapter merged into the weights

@@ -32,17 +32,32 @@ def sample(
 
 @torch.inference_mode()
 def samples(
+    pipe: StableDiffusionPipeline, requests: Iterable[tuple[str, int]], *, size: int | None = None, **settings
+) -> Iterator[np.ndarray]:
+    """An image for each request, in batches as they are done: uint8 (b, size, size, 3).
+
+    size: px, a multiple of 8; default the size that the pipeline was made for. settings: the other keyword arguments of
+    `sample_latents`.
+    """
+    size = size or pipe.unet.config.sample_size * pipe.vae_scale_factor
+    decoded_at_once = max(1, MAX_PIXELS_PER_DECODE // size**2)
+    for latents in sample_latents(pipe, requests, size=size, **settings):
+        yield decode_latents(pipe, latents, decoded_at_once)
+
+
+@torch.inference_mode()
+def sample_latents(
     pipe: StableDiffusionPipeline,
     requests: Iterable[tuple[str, int]],
     *,
+    size: int,
     guidance_scale: float,
     guidance_interval: tuple[float, float],
     num_inference_steps: int = 15,
     solver: str = "dpm++2m",
     batch_size: int = 32,
-    size: int | None = None,
-) -> Iterator[np.ndarray]:
-    """An image for each request, in batches as they are done: uint8 (b, size, size, 3).
+) -> Iterator[torch.Tensor]:
+    """The scaled latents of an image for each request, in batches as they are done: float32 (b, c, h, w).
 
     requests: (prompt, seed) pairs, read one batch ahead; a sequence without end will do. Each image's noise comes from
     its own generator, so an image does not depend on its neighbours, their order or their number (up to float
@@ -52,21 +67,18 @@ def samples(
     guidance_interval: the noise levels low < sigma <= high at which guidance acts (Kynkäänniemi et al.,
     arXiv:2404.07724), sigma being the standard deviation of the noise over that of the signal; at other levels only the
     prompt's branch is evaluated, in half the time. (0, math.inf): everywhere. Which values are best depends on the
-    model: neither has a default. solver: a key of SOLVERS. size: px, a multiple of 8; default the size that the
-    pipeline was made for. SDXL pipelines are taken too. Raises PromptError for a prompt that is too long.
+    model: neither has a default. solver: a key of SOLVERS. size: of the images, px. SDXL pipelines are taken too.
+    Raises PromptError for a prompt that is too long.
     """
     scheduler = SOLVERS[solver].from_config(pipe.scheduler.config)
-    size = size or pipe.unet.config.sample_size * pipe.vae_scale_factor
     shape = (pipe.unet.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
-    decoded_at_once = max(1, MAX_PIXELS_PER_DECODE // size**2)
     requests = iter(requests)
     while batch := list(islice(requests, batch_size)):
         prompts, seeds = zip(*batch, strict=True)
         noise = torch.stack([torch.randn(shape, generator=generator(int(seed))) for seed in seeds]).to(pipe.device)
         scheduler.set_timesteps(num_inference_steps)  # a multistep solver also forgets the batch before
         conditions = _conditions(pipe, prompts, size)
-        latents = denoise(pipe.unet, noise, conditions, scheduler, guidance_scale, guidance_interval)
-        yield decode_latents(pipe, latents, decoded_at_once)
+        yield denoise(pipe.unet, noise, conditions, scheduler, guidance_scale, guidance_interval)
 
 
 def denoise(

@@ -49,6 +49,9 @@ class Finetune(Notebook):
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
     base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
+    decoder_steps: NonNegativeInt = Field(
+        0, description="Training steps of a tiny base's decoder, after its denoiser; 0: it stays as it is."
+    )
 
     lora_rank: PositiveInt = Field(8, description="Rank of the LoRA matrices.")
     lora_alpha: NonNegativeFloat = Field(
@@ -67,7 +70,7 @@ class Finetune(Notebook):
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
     snr_gamma: PositiveFloat = Field(
-        5.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
+        20.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
     )
     caption_dropout: ShareBelow1 = Field(
         0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."

@@ -42,7 +42,7 @@ class Prep(Notebook):
     tail: ShareFrom0To1 = Field(
         0.5, description="Class counts follow HAM10000's counts ** tail: 1 is as long-tailed, 0 is balanced."
     )
-    camera: Literal["clinic", "atlas"] = Field("clinic", description="Optics and image quality.")
+    camera: Literal["clinic", "atlas", "both"] = Field("clinic", description="Optics and image quality.")
     tone_effect: ShareFrom0To1 = Field(0.0, description="Share of melanomas that are moved to dark skin.")
     plants: dict[Literal["duplicated_lesions", "near_duplicates", "mislabelled", "blurred", "empty"], PositiveInt] = (
         Field({}, description="Faults to plant, kind: number; the audit must find them.")

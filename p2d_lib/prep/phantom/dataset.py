@@ -14,6 +14,8 @@ from p2d_lib.prep.phantom.lesions import TRUTH, make_lesion
 from p2d_lib.prep.phantom.patients import VIEWS, class_shares, make_patient, pick
 from p2d_lib.seeds import derive
 
+BOTH = "both"  # cameras take turns
+
 
 def _dark(seed: int, lesion_index: int, dx: str, tone_effect: float) -> int | None:
     """A dark skin type for this share of the melanomas, None (as skin types are spread) for the others."""
@@ -33,13 +35,14 @@ def write(
 ) -> None:
     """Lays a phantom data set out as HAM10000 is, with truth.csv beside; replaces `folder` in one step.
 
-    tail: see `class_shares`. camera: clinic | atlas. size: (width, height) px. tone_effect: chance that a melanoma is
-    on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an effect for audits to find. Lesion k is the
-    same whatever n_images; the last lesion may show fewer views than it has. Raises ValueError for an unknown camera or
-    n_images < 1.
+    tail: see `class_shares`. camera: clinic | atlas | both (views by one and the other in turn). size: (width, height)
+    px. tone_effect: chance that a melanoma is on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an
+    effect for audits to find. Lesion k is the same whatever n_images; the last lesion may show fewer views than it has.
+    Raises ValueError for an unknown camera or n_images < 1.
     """
-    if camera not in CAMERAS:
-        raise ValueError(f"camera is {camera!r}; the phantom has {CAMERAS}")
+    cameras = CAMERAS if camera == BOTH else (camera,)
+    if not set(cameras) <= set(CAMERAS):
+        raise ValueError(f"camera is {camera!r}; the phantom has {(*CAMERAS, BOTH)}")
     if n_images < 1:
         raise ValueError(f"n_images is {n_images}; it must be at least 1")
     shares, metadata, truths = class_shares(tail), [], []
@@ -57,7 +60,7 @@ def write(
             lesion = make_lesion(rng, dx, _dark(seed, lesion_index, dx, tone_effect), n)
             for view_index in range(min(views, n_images - len(metadata))):
                 view_rng = np.random.default_rng(derive(seed, "phantom", lesion_index, view_index))
-                view = make_view(view_rng, camera)
+                view = make_view(view_rng, cameras[(lesion_index + view_index) % len(cameras)])
                 image, mask = render(lesion, view, size)
                 image_id = f"ISIC_{24306 + len(metadata):07d}"  # HAM10000's first number
                 part = parts[len(metadata) >= n_images / 2]
