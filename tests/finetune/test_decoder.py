@@ -71,7 +71,7 @@ def test_before_it_is_fitted_the_decoder_adds_nothing(linear, latents):
 
 def test_a_fitted_decoder_reconstructs_other_images_better_than_the_linear_one(linear, fitted, latents, stripes):
     errors = [np.abs(decoded(vae, latents[16:]) - stripes[16:]).mean() for vae in (linear, fitted[0])]
-    assert errors[1] < 0.85 * errors[0]
+    assert errors[1] < 0.8 * errors[0]  # 0.77; 0.82 without the error of pairs in the loss
 
 
 def test_a_fitted_decoder_leaves_less_energy_at_the_borders_of_patches(linear, fitted, latents, stripes):
@@ -95,7 +95,7 @@ def test_the_mean_of_a_sampled_patch_stays(linear, latents, stripes):
         np.add.reduceat(np.add.reduceat(decoded(which, foreign), range(0, 32, 4), 1), range(0, 32, 4), 2) / 16
         for which in (linear, vae)
     ]
-    assert np.abs(means[0] - means[1]).mean() < 6  # grey levels
+    assert np.abs(means[0] - means[1]).mean() < 0.5  # grey levels: 0.2; 1.0 without its term in the loss
 
 
 def test_a_killed_fit_continues_to_the_same_bits(linear, latents, stripes, tmp_path):
