@@ -134,7 +134,7 @@ class Disclosure(NamedTuple):
     attributes: dict[str, disclosure.AttributeInference]
 
 
-KNOWN = {  # by attribute that an adversary infers, what he knows beforehand
+KNOWN = {  # attribute that an adversary infers -> attributes that the adversary knows beforehand
     "sex": ("dx", "age band", "localization"),
     "age band": ("dx", "sex", "localization"),
     "localization": ("dx", "sex", "age band"),
@@ -144,8 +144,8 @@ KNOWN = {  # by attribute that an adversary infers, what he knows beforehand
 def disclosed(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) -> Disclosure:
     """What an adversary learns who holds a photograph and looks for the adapter's image that resembles it most.
 
-    He says "this record was in train" where one is very near, and guesses an attribute that the photograph does not
-    show from the case whose description was that image's prompt.
+    The adversary says "this record was in train" where such an image is very near, and guesses an attribute that the
+    photograph does not show from the case whose description was that image's prompt.
     """
     of_adapter = synthetic[synthetic["generator"] == "adapter"].head(LIMIT)
     lesions = cases.drop_duplicates("lesion_id")

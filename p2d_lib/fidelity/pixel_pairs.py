@@ -73,7 +73,7 @@ def of_sets(
 ) -> pd.DataFrame:
     """Scores of pairs of each set with real test images: generators, train images, controls, the reconstruction.
 
-    features: (k, d) by set, by which nearest neighbours are chosen (`compare.features`, of an independent eye).
+    features: (k, d) by set, by which nearest neighbours are chosen (`compare.features`, of an independent extractor).
     reconstruct: images through the autoencoder and back. px: all images are reduced to this side first. n: pairs of
     each class. One row a pair: set, pairing, dx, first, second (rows of `chosen`) and SCORES.
     """
