@@ -24,10 +24,10 @@ def percent(row: pd.Series) -> str:
     return tables.interval(*100 * row[["rate", "low", "high"]].to_numpy(float), 1)
 
 
-def detector_table(found: Detector) -> pd.DataFrame:
+def detector_table(detector: Detector) -> pd.DataFrame:
     """Recall at the threshold for each kind of planted copy and for other photographs, then the false-alarm rate."""
-    alarms = pd.DataFrame({f"{HELD_OUT}: false alarms": audit.rate_of(found.held_out["alarm"].to_numpy())}).T
-    rows = pd.concat([found.recall, alarms]).rename(LABELS)
+    alarms = pd.DataFrame({f"{HELD_OUT}: false alarms": audit.rate_of(detector.held_out["alarm"].to_numpy())}).T
+    rows = pd.concat([detector.recall, alarms]).rename(LABELS)
     return pd.DataFrame(
         {
             "images": rows.index,
@@ -53,9 +53,9 @@ def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFra
     return table
 
 
-def disclosure_table(given: Disclosure) -> pd.DataFrame:
+def disclosure_table(disclosed: Disclosure) -> pd.DataFrame:
     """Membership and attributes: what an adversary reaches with and without the synthetic set, the gain, and p."""
-    member = given.membership
+    member = disclosed.membership
     rows = [
         (
             "membership (F1)",
@@ -73,24 +73,24 @@ def disclosure_table(given: Disclosure) -> pd.DataFrame:
             tables.interval(one.risk, one.low, one.high, 2),
             one.p,
         )
-        for name, one in given.attributes.items()
+        for name, one in disclosed.attributes.items()
     ]
     table = pd.DataFrame(rows, columns=["disclosure", "train", "without the set", "gain", "p"])
     return table.assign(p=[tables.p_value(p) for p in table["p"]])
 
 
-def detector_figure(found: Detector) -> Figure:
+def detector_figure(detector: Detector) -> Figure:
     """Recall against the false-alarm rate for kinds of copies and other photographs, and the operating point."""
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.6))
-    innocent = np.sort(found.held_out["score"].to_numpy())[::-1]
+    innocent = np.sort(detector.held_out["score"].to_numpy())[::-1]
     thresholds = np.concatenate([innocent, [0.0]])
     alarms = (innocent >= thresholds[:, None]).mean(1)
     kinds = [OTHER_PHOTOGRAPH, "exact", "all of these", "shifted by 6 to 12 %", "cropped by 15 to 25 %"]
     for kind, colour in zip(kinds, figures.OKABE_ITO, strict=False):
-        scores, name = found.scores[kind], LABELS.get(kind, kind)
+        scores, name = detector.scores[kind], LABELS.get(kind, kind)
         if len(scores):
             axis.step(alarms, (scores >= thresholds[:, None]).mean(1), where="post", color=colour, label=name)
-    axis.axvline(max(found.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
+    axis.axvline(max(detector.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
     axis.set(
         xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
     )
@@ -99,17 +99,17 @@ def detector_figure(found: Detector) -> Figure:
 
 
 def findings(
-    found: Detector,
+    detector: Detector,
     rates: pd.DataFrame,
     worst: pd.DataFrame,
-    given: Disclosure,
+    disclosed: Disclosure,
     repeats: pd.DataFrame,
     tests: pd.DataFrame,
     base_is_innocent: bool,
 ) -> list[str]:
     """The audit as sentences, the verdict on the set first; the rest as in the tables."""
-    copies = found.recall.loc[list(ALTERATIONS)]
-    photograph = found.recall.loc[OTHER_PHOTOGRAPH]
+    copies = detector.recall.loc[list(ALTERATIONS)]
+    photograph = detector.recall.loc[OTHER_PHOTOGRAPH]
     worst_kind = copies["rate"].astype(float).idxmin()
     lines = [
         verdict(tests),
@@ -126,7 +126,7 @@ def findings(
             f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts "
             f"give their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
         )
-    member = given.membership
+    member = disclosed.membership
     lines.append(
         "An adversary who says which records were in train reaches F1 "
         f"{tables.interval(member.f1, member.low, member.high, 2)} at "
@@ -135,7 +135,7 @@ def findings(
     lines += [
         f"{name.capitalize()} is guessed right in {one.train:.0%} of train records and {one.held_out:.0%} of held-out "
         f"ones (risk {tables.interval(one.risk, one.low, one.high, 2)})."
-        for name, one in given.attributes.items()
+        for name, one in disclosed.attributes.items()
     ]
     lines.append(
         f"{percent(repeats.loc['adapter'])} % of the adapter's images repeat another one; of as many real train images "
