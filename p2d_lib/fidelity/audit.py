@@ -117,11 +117,11 @@ def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, detector: De
     table: the artefact `worst_case`. Columns prompted_by, split (of that case), dx, suspicion (the largest over the
     prompt's images, each compared with the prompt's own case) and memorised (bool, at the detector's threshold).
     """
-    own = table[["prompted_by"]].merge(cases, left_on="prompted_by", right_on="image_id", how="left")
+    prompted = table[["prompted_by"]].merge(cases, left_on="prompted_by", right_on="image_id", how="left")
     images, suspects = (
-        (run.in_parts(part, copies.thumbnails) for part in (table, own)) if len(table) else (EMPTY, EMPTY)
+        (run.in_parts(part, copies.thumbnails) for part in (table, prompted)) if len(table) else (EMPTY, EMPTY)
     )
-    suspicion = detector.originals.suspicion(images, suspects, own["lesion_id"], "several images a prompt")
+    suspicion = detector.originals.suspicion(images, suspects, prompted["lesion_id"], "several images a prompt")
     by_prompt = table.assign(suspicion=suspicion).groupby(["prompted_by", "split", "dx"], sort=False)["suspicion"]
     return by_prompt.max().reset_index().assign(memorised=lambda rows: rows["suspicion"] >= detector.point.threshold)
 
