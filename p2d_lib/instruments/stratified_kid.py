@@ -25,9 +25,9 @@ def stratified_kid(a: np.ndarray, b: np.ndarray, classes_a: np.ndarray, classes_
     for features, part, n in zip((a, b), one_hot, counts, strict=True):
         kernel = cubic_kernel(features, features)
         sums = part.T @ kernel @ part
-        same_class = np.diag(sums) - part.T @ np.diag(kernel)  # pairs of different images of one class
+        own = np.diag(sums) - part.T @ np.diag(kernel)  # pairs of different images of one class
         means = sums / np.outer(n, n)
-        np.fill_diagonal(means, same_class / (n * (n - 1)))
+        np.fill_diagonal(means, own / (n * (n - 1)))
         within.append(means.mean())
     between = (one_hot[0].T @ cubic_kernel(a, b) @ one_hot[1] / np.outer(*counts)).mean()
     return float(within[0] + within[1] - 2 * between)
