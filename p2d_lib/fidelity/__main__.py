@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     ref = verbs.add_parser("ref", help="make a reference file of real images")
     ref.add_argument("--out", type=Path, required=True, help="the reference file to write (.npz)")
-    ref.add_argument("--extractor", default="efficientnet_lite0", help="default: %(default)s")
+    ref.add_argument("--extractor", default="efficientnet_lite0", help="a name of the registry; default: %(default)s")
     ref.add_argument("--seed", type=int, default=0, help="of the choice of images for the floor; default: %(default)s")
     measure = verbs.add_parser("measure", help="the distance of images to a reference file")
     measure.add_argument("--ref", type=Path, required=True, help="a file that ref has written")

@@ -1,8 +1,9 @@
-"""Whether images show the attributes that their prompts ask for, as a linear readout of an independent eye sees them.
+"""Whether images show the attributes that their prompts ask for, as a linear readout of an independent extractor says.
 
-04 asks the scout, which was fitted on the same train images as the generator. Here a ridge regression from the features
-of an eye that has never seen this project to the class and the described scores of real train images reads every set;
-real test images with their own descriptions are the most that synthetic ones can reach.
+04 asks the scout, which was fitted on the same train images as the generator. Here a ridge regression (a linear probe)
+predicts class and scores from the features of an extractor that has never seen an image of this project. It is fitted
+on real train images and their descriptions. Its agreement on real test images with their own descriptions is the most
+that synthetic images can reach.
 """
 
 from collections.abc import Callable, Mapping

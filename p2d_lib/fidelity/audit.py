@@ -25,7 +25,7 @@ class Detector(NamedTuple):
     """The search among train images with its operating point.
 
     train: rows of cases, in the order of `originals`. held_out: rows of cases of val and test with score and alarm
-    (bool, refused at the threshold that the other half sets). recall: by kind of copy, n, found, low, high. scores: of
+    (bool, refused at the threshold that the other half sets). recall: by kind of copy, as `rate_of`. scores: of
     the positives, by kind, for the ROC curve.
     """
 
@@ -68,8 +68,10 @@ def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray
         return np.zeros(0)
     lesions = held_out["lesion_id"].to_numpy()
     known = np.concatenate([train["lesion_id"].to_numpy(), lesions[pairs[:, 0]]])
-    found = Originals(np.concatenate([pixels, real[pairs[:, 0]]]), known).search(real[pairs[:, 1]], "other photographs")
-    return np.where(known[found["original"]] == lesions[pairs[:, 1]], found["score"], 0.0)
+    nearest = Originals(np.concatenate([pixels, real[pairs[:, 0]]]), known).search(
+        real[pairs[:, 1]], "other photographs"
+    )
+    return np.where(known[nearest["original"]] == lesions[pairs[:, 1]], nearest["score"], 0.0)
 
 
 def rate_of(flags: np.ndarray) -> dict[str, float]:
@@ -79,11 +81,11 @@ def rate_of(flags: np.ndarray) -> dict[str, float]:
     return {"n": n, "k": k, "rate": k / n if n else np.nan, "low": low, "high": high}
 
 
-def judge(run: Run, synthetic: pd.DataFrame, found: Detector) -> pd.DataFrame:
+def judge(run: Run, synthetic: pd.DataFrame, detector: Detector) -> pd.DataFrame:
     """The artefact `memorisation`: a verdict on each synthetic image, accepted or not."""
-    nearest = found.originals.search(run.in_parts(synthetic, copies.thumbnails), "synthetic images")
-    memorised = nearest["score"].to_numpy() >= found.point.threshold
-    cases = found.train["image_id"].to_numpy()[nearest["original"]]
+    nearest = detector.originals.search(run.in_parts(synthetic, copies.thumbnails), "synthetic images")
+    memorised = nearest["score"].to_numpy() >= detector.point.threshold
+    cases = detector.train["image_id"].to_numpy()[nearest["original"]]
     return pd.DataFrame(
         {
             "image_id": synthetic["image_id"].to_numpy(),
@@ -92,8 +94,8 @@ def judge(run: Run, synthetic: pd.DataFrame, found: Detector) -> pd.DataFrame:
             "score": nearest["score"],
             "distance": nearest["distance"].clip(0, 2),
             "nearest_case": cases,
-            "threshold": found.point.threshold,
-            "false_alarm_rate": found.held_out["alarm"].mean(),
+            "threshold": detector.point.threshold,
+            "false_alarm_rate": detector.held_out["alarm"].mean(),
             "memorised": memorised,
             "reason": [
                 f"shows the lesion of {case}" if is_so else "" for case, is_so in zip(cases, memorised, strict=True)
@@ -102,26 +104,26 @@ def judge(run: Run, synthetic: pd.DataFrame, found: Detector) -> pd.DataFrame:
     )
 
 
-def rates(verdicts: pd.DataFrame, found: Detector) -> pd.DataFrame:
+def rates(verdicts: pd.DataFrame, detector: Detector) -> pd.DataFrame:
     """How often images are called memorised: a row for each generator and for HELD_OUT, columns of `rate_of`."""
     flags = {name: part["memorised"].to_numpy() for name, part in verdicts.groupby("generator", sort=False)}
-    flags[HELD_OUT] = found.held_out["alarm"].to_numpy()
+    flags[HELD_OUT] = detector.held_out["alarm"].to_numpy()
     return pd.DataFrame({name: rate_of(of_set) for name, of_set in flags.items()}).T.rename_axis("images")
 
 
-def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, found: Detector) -> pd.DataFrame:
+def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, detector: Detector) -> pd.DataFrame:
     """For each prompt that was sampled several times, the most suspicious of its images.
 
     table: the artefact `worst_case`. Columns prompted_by, split (of that case), dx, suspicion (the largest over the
     prompt's images, each compared with the prompt's own case) and memorised (bool, at the detector's threshold).
     """
-    own = table[["prompted_by"]].merge(cases, left_on="prompted_by", right_on="image_id", how="left")
+    prompted = table[["prompted_by"]].merge(cases, left_on="prompted_by", right_on="image_id", how="left")
     images, suspects = (
-        (run.in_parts(part, copies.thumbnails) for part in (table, own)) if len(table) else (EMPTY, EMPTY)
+        (run.in_parts(part, copies.thumbnails) for part in (table, prompted)) if len(table) else (EMPTY, EMPTY)
     )
-    suspicion = found.originals.suspicion(images, suspects, own["lesion_id"], "several images a prompt")
+    suspicion = detector.originals.suspicion(images, suspects, prompted["lesion_id"], "several images a prompt")
     by_prompt = table.assign(suspicion=suspicion).groupby(["prompted_by", "split", "dx"], sort=False)["suspicion"]
-    return by_prompt.max().reset_index().assign(memorised=lambda rows: rows["suspicion"] >= found.point.threshold)
+    return by_prompt.max().reset_index().assign(memorised=lambda rows: rows["suspicion"] >= detector.point.threshold)
 
 
 EMPTY = np.zeros((0, copies.THUMBNAIL, copies.THUMBNAIL, 3), np.uint8)
@@ -134,7 +136,7 @@ class Disclosure(NamedTuple):
     attributes: dict[str, disclosure.AttributeInference]
 
 
-KNOWN = {  # by attribute that an adversary infers, what he knows beforehand
+KNOWN = {  # attribute that an adversary infers -> attributes that the adversary knows beforehand
     "sex": ("dx", "age band", "localization"),
     "age band": ("dx", "sex", "localization"),
     "localization": ("dx", "sex", "age band"),
@@ -144,8 +146,8 @@ KNOWN = {  # by attribute that an adversary infers, what he knows beforehand
 def disclosed(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) -> Disclosure:
     """What an adversary learns who holds a photograph and looks for the adapter's image that resembles it most.
 
-    He says "this record was in train" where one is very near, and guesses an attribute that the photograph does not
-    show from the case whose description was that image's prompt.
+    The adversary says "this record was in train" where such an image is very near, and guesses an attribute that the
+    photograph does not show from the case whose description was that image's prompt.
     """
     of_adapter = synthetic[synthetic["generator"] == "adapter"].head(LIMIT)
     lesions = cases.drop_duplicates("lesion_id")

@@ -11,6 +11,7 @@ from p2d_lib.instruments.alterations import ALTERATIONS
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
+LABELS = {"all of these": "cropped, mirrored, tinted, noisy and recompressed"}  # in tables, figures and findings
 NAMES = {
     "memorised": "the adapter's images show train lesions more often than real images of other lesions do",
     "worst case": "train prompts lead back to their own case more than val prompts do",
@@ -23,10 +24,10 @@ def percent(row: pd.Series) -> str:
     return tables.interval(*100 * row[["rate", "low", "high"]].to_numpy(float), 1)
 
 
-def detector_table(found: Detector) -> pd.DataFrame:
+def detector_table(detector: Detector) -> pd.DataFrame:
     """Recall at the threshold for each kind of planted copy and for other photographs, then the false-alarm rate."""
-    alarms = pd.DataFrame({f"{HELD_OUT}: false alarms": audit.rate_of(found.held_out["alarm"].to_numpy())}).T
-    rows = pd.concat([found.recall, alarms])
+    alarms = pd.DataFrame({f"{HELD_OUT}: false alarms": audit.rate_of(detector.held_out["alarm"].to_numpy())}).T
+    rows = pd.concat([detector.recall, alarms]).rename(LABELS)
     return pd.DataFrame(
         {
             "images": rows.index,
@@ -37,7 +38,7 @@ def detector_table(found: Detector) -> pd.DataFrame:
 
 
 def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFrame:
-    """How many images are memorised, repeat others of their set, or are given away by asking several times."""
+    """How many images are memorised, how many repeat others of their set, how many prompts give their case away."""
     asked = {
         f"adapter, {split} prompts, worst of several": audit.rate_of(part["memorised"].to_numpy())
         for split, part in worst.groupby("split")
@@ -52,9 +53,9 @@ def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFra
     return table
 
 
-def disclosure_table(given: Disclosure) -> pd.DataFrame:
-    """Membership and attributes: what the adversary reaches, what he reaches without the synthetic set, and p."""
-    member = given.membership
+def disclosure_table(disclosed: Disclosure) -> pd.DataFrame:
+    """Membership and attributes: what an adversary reaches with and without the synthetic set, the gain, and p."""
+    member = disclosed.membership
     rows = [
         (
             "membership (F1)",
@@ -72,24 +73,24 @@ def disclosure_table(given: Disclosure) -> pd.DataFrame:
             tables.interval(one.risk, one.low, one.high, 2),
             one.p,
         )
-        for name, one in given.attributes.items()
+        for name, one in disclosed.attributes.items()
     ]
     table = pd.DataFrame(rows, columns=["disclosure", "train", "without the set", "gain", "p"])
     return table.assign(p=[tables.p_value(p) for p in table["p"]])
 
 
-def detector_figure(found: Detector) -> Figure:
+def detector_figure(detector: Detector) -> Figure:
     """Recall against the false-alarm rate for kinds of copies and other photographs, and the operating point."""
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.6))
-    innocent = np.sort(found.held_out["score"].to_numpy())[::-1]
+    innocent = np.sort(detector.held_out["score"].to_numpy())[::-1]
     thresholds = np.concatenate([innocent, [0.0]])
     alarms = (innocent >= thresholds[:, None]).mean(1)
     kinds = [OTHER_PHOTOGRAPH, "exact", "all of these", "shifted by 6 to 12 %", "cropped by 15 to 25 %"]
-    for name, colour in zip(kinds, figures.OKABE_ITO, strict=False):
-        scores = found.scores[name]
+    for kind, colour in zip(kinds, figures.OKABE_ITO, strict=False):
+        scores, name = detector.scores[kind], LABELS.get(kind, kind)
         if len(scores):
             axis.step(alarms, (scores >= thresholds[:, None]).mean(1), where="post", color=colour, label=name)
-    axis.axvline(max(found.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
+    axis.axvline(max(detector.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
     axis.set(
         xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
     )
@@ -98,22 +99,22 @@ def detector_figure(found: Detector) -> Figure:
 
 
 def findings(
-    found: Detector,
+    detector: Detector,
     rates: pd.DataFrame,
     worst: pd.DataFrame,
-    given: Disclosure,
+    disclosed: Disclosure,
     repeats: pd.DataFrame,
     tests: pd.DataFrame,
     base_is_innocent: bool,
 ) -> list[str]:
     """The audit as sentences, the verdict on the set first; the rest as in the tables."""
-    copies = found.recall.loc[list(ALTERATIONS)]
-    photograph = found.recall.loc[OTHER_PHOTOGRAPH]
+    copies = detector.recall.loc[list(ALTERATIONS)]
+    photograph = detector.recall.loc[OTHER_PHOTOGRAPH]
     worst_kind = copies["rate"].astype(float).idxmin()
     lines = [
         verdict(tests),
         f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
-        f"seen. It finds {copies['rate'].mean():.0%} of planted copies (least: {worst_kind}, "
+        f"seen. It finds {copies['rate'].mean():.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
         f"{copies['rate'].astype(float)[worst_kind]:.0%})"
         + (f" and {percent(photograph)} % of other photographs of a lesion." if photograph["n"] else "."),
     ]
@@ -125,15 +126,16 @@ def findings(
             f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts "
             f"give their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
         )
-    member = given.membership
+    member = disclosed.membership
     lines.append(
-        f"Who says which records were in train reaches F1 {tables.interval(member.f1, member.low, member.high, 2)} at "
-        f"a share of {member.share:.2f}; who claims all reaches {member.naive:.2f}."
+        "An adversary who says which records were in train reaches F1 "
+        f"{tables.interval(member.f1, member.low, member.high, 2)} at "
+        f"a share of train records of {member.share:.2f}; one who says this of every record reaches {member.naive:.2f}."
     )
     lines += [
         f"{name.capitalize()} is guessed right in {one.train:.0%} of train records and {one.held_out:.0%} of held-out "
         f"ones (risk {tables.interval(one.risk, one.low, one.high, 2)})."
-        for name, one in given.attributes.items()
+        for name, one in disclosed.attributes.items()
     ]
     lines.append(
         f"{percent(repeats.loc['adapter'])} % of the adapter's images repeat another one; of as many real train images "

@@ -80,25 +80,25 @@ def reduced(images: np.ndarray, px: int) -> np.ndarray:
 
 
 def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, min_n: int) -> pd.DataFrame:
-    """Every measure of every set beside the real test images, by each eye, with its 95 % jackknife interval.
+    """Every measure of every set beside the real test images, by each extractor, with its 95 % jackknife interval.
 
-    features: by eye and set, (n, d); row i of all sets is of class dx[i]. Index eye (in the order given), set, dx
+    features: by extractor and set, (n, d); row i of all sets is of class dx[i]. Index extractor (as given), set, dx
     ("all": classes pooled; single classes of BY_CLASS alone) and metric; columns n, estimate, low, high. NaN where a
     class has fewer than min_n images, or fewer than the interval of a measure needs, so that no number is read.
     """
     rows = []
-    for (eye, of_eye), group in product(features.items(), (*dict.fromkeys(dx), ALL)):
+    for (extractor, of_extractor), group in product(features.items(), (*dict.fromkeys(dx), ALL)):
         members, names = np.flatnonzero((dx == group) | (group == ALL)), of_group(group)
         enough = len(members) >= (min_n if group != ALL else 2)
-        for name in (name for name in of_eye if name in BY_CLASS or (group == ALL and name != REFERENCE)):
-            pair = of_eye[REFERENCE][members], of_eye[name][members]
+        for name in (name for name in of_extractor if name in BY_CLASS or (group == ALL and name != REFERENCE)):
+            pair = of_extractor[REFERENCE][members], of_extractor[name][members]
             estimates = _estimates(*pair, names) if enough else np.full((len(names), 3), np.nan)
             rows += [
-                (eye, name, group, metric, len(members), *row.clip(MEASURES[metric].low, MEASURES[metric].high))
+                (extractor, name, group, metric, len(members), *row.clip(MEASURES[metric].low, MEASURES[metric].high))
                 for metric, row in zip(names, estimates, strict=True)
             ]
-    columns = ["eye", "set", "dx", "metric", "n", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).set_index(["eye", "set", "dx", "metric"])
+    columns = ["extractor", "set", "dx", "metric", "n", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index(["extractor", "set", "dx", "metric"])
 
 
 def _estimates(real: np.ndarray, other: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

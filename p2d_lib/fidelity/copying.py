@@ -1,7 +1,7 @@
-"""Does a generator reproduce its train images? Every set against train images and unseen real ones, by one eye.
+"""Does a generator reproduce its train images? Every set against train images and unseen real ones, by one extractor.
 
-The test needs no threshold, and says nothing of a single image; the audit does. Two rows show what it can see: real val
-images, which copy nothing, and train images that went through the autoencoder and back, which are copies.
+The test needs no threshold, and says nothing of a single image; the audit does. Two rows are its controls: real val
+images, which are no copies, and train images that went through the autoencoder and back, which are copies.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Maps: real and synthetic images as points in a plane, by an independent eye.
+"""Maps: real and synthetic images as points in a plane, by an independent extractor.
 
 Two views that know neither classes nor generators: principal components, whose distances are true as far as two axes
 show them, and t-SNE (van der Maaten, Hinton, JMLR 9, 2008), which shows neighbourhoods and no distances. t-SNE is

@@ -34,7 +34,7 @@ class Measure(NamedTuple):
 
     @property
     def plain(self) -> str:
-        """The heading without its arrow."""
+        """The heading without its arrow (↓ or ↑)."""
         return self.heading.removesuffix(" ↓").removesuffix(" ↑")
 
 

@@ -1,7 +1,8 @@
 """Nearest neighbours: synthetic images beside the nearest train images and the nearest test image.
 
 A generator that copies shows its train images again; one that has learnt is as far from train as from test images,
-which it has never seen. The check for copies (`instruments/copies.py`) and an independent eye each choose a neighbour.
+which it has never seen. The check for copies (`instruments/copies.py`) chooses a neighbour by pixels, an independent
+extractor by its features.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,8 @@ FIRST, SUSPICIOUS = "first of each class", "most suspicious"
 COLUMNS = {  # column of the path, column of what is printed below it, heading
     "path": ("dx", "synthetic"),
     "check_path": ("nearest_ratio", "copy check"),
-    f"{FLOOR}_path": (f"{FLOOR}_distance", "train (eye)"),
-    f"{REFERENCE}_path": (f"{REFERENCE}_distance", "test (eye)"),
+    f"{FLOOR}_path": (f"{FLOOR}_distance", "nearest train"),
+    f"{REFERENCE}_path": (f"{REFERENCE}_distance", "nearest test"),
 }
 
 
@@ -60,7 +61,7 @@ def nearest(
 
 def sheet(run: Run, neighbours: pd.DataFrame) -> Figure:
     """A line for each row of `nearest`, two blocks side by side: the synthetic image, the train image that the check
-    for copies chose, and the nearest train and test image of the eye, their ratio and distances below them."""
+    for copies chose, and the nearest train and test image by features, their ratio and distances below them."""
     blocks = [part.reset_index(drop=True) for _, part in neighbours.groupby("why", sort=False)]
     n, across = max(len(block) for block in blocks), len(COLUMNS) + 1
     figure, axes = plt.subplots(

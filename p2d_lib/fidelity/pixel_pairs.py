@@ -73,7 +73,7 @@ def of_sets(
 ) -> pd.DataFrame:
     """Scores of pairs of each set with real test images: generators, train images, controls, the reconstruction.
 
-    features: (k, d) by set, by which nearest neighbours are chosen (`compare.features`, of an independent eye).
+    features: (k, d) by set, by which nearest neighbours are chosen (`compare.features`, of an independent extractor).
     reconstruct: images through the autoencoder and back. px: all images are reduced to this side first. n: pairs of
     each class. One row a pair: set, pairing, dx, first, second (rows of `chosen`) and SCORES.
     """
@@ -82,9 +82,9 @@ def of_sets(
     at_random = random_pairs(chosen.dx, n, seed)
     tasks = [(name, RANDOM, at_random) for name in made]
     tasks += [(name, NEAREST, nearest_pairs(features[name], features[REFERENCE], chosen.dx, n)) for name in made]
-    own = np.concatenate([np.flatnonzero(chosen.dx == name)[:n] for name in dict.fromkeys(chosen.dx)])
+    same = np.concatenate([np.flatnonzero(chosen.dx == name)[:n] for name in dict.fromkeys(chosen.dx)])
     made[RECONSTRUCTED] = (REFERENCE, reconstruct)
-    tasks.append((RECONSTRUCTED, SAME, np.column_stack([own, own])))
+    tasks.append((RECONSTRUCTED, SAME, np.column_stack([same, same])))
     parts = []
     for (name, pairing, pairs), dx in product(tasks, dict.fromkeys(chosen.dx)):
         source, control = made[name]

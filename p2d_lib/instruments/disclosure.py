@@ -1,7 +1,7 @@
-"""What a synthetic set gives away of the records behind it: whether a record was among them, and what it did not say.
+"""What a synthetic set gives away of its train records: which records were among them, and what attributes they have.
 
-Similarity alone is no verdict on privacy (a Delphi consensus, arXiv:2503.04980); these two measures ask
-what an adversary gains. Both compare train records with held-out ones of the same population: what is inferred about
+Similarity alone is no verdict on privacy (a Delphi consensus, arXiv:2503.04980); these two measures ask what an
+adversary gains. Both compare train records with held-out ones of the same population: what is inferred about
 both alike is knowledge of the population, which is the purpose of the data; what is inferred better about train records
 was given away.
 """

@@ -48,14 +48,15 @@ def overfitting(
     """
     rng, totals, nearest, count = np.random.default_rng(seed), 0.0, np.zeros(2), 0
     for dx in np.unique(synthetic[1]):
-        seen, other, made = (features[classes == dx] for features, classes in (train, unseen, synthetic))
-        if not len(seen) or not len(other):
+        of_train, of_unseen, of_set = (features[classes == dx] for features, classes in (train, unseen, synthetic))
+        if not len(of_train) or not len(of_unseen):
             continue
-        is_train = _exchanged(len(seen), len(other), n_permutations, rng)
-        apart = cdist(made, np.vstack([seen, other]))
+        is_train = _exchanged(len(of_train), len(of_unseen), n_permutations, rng)
+        apart = cdist(of_set, np.vstack([of_train, of_unseen]))
         totals = totals + sum(_relative(distances, is_train) for distances in apart)
-        nearest += (apart.argmin(axis=1) < len(seen)).sum(), len(made) * len(seen) / (len(seen) + len(other))
-        count += len(made)
+        n_train, n = len(of_train), len(of_set)
+        nearest += (apart.argmin(axis=1) < n_train).sum(), n * n_train / (n_train + len(of_unseen))
+        count += n
     if not count:
         raise ValueError("no class has train, unseen and synthetic images: choose sets that share a class")
     p = (1 + (totals[1:] <= totals[0] + 1e-12).sum()) / len(totals)

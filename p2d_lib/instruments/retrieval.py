@@ -23,7 +23,7 @@ def best_of(scores: np.ndarray, prompt_of: np.ndarray, n_others: int = N_OTHERS)
     n_others = min(n_others, rivals)
     candidates = np.sort(scores[:, first], axis=1)
     below, up_to = (
-        np.stack([np.searchsorted(row, wanted, side) for row, wanted in zip(candidates, scores, strict=True)])
+        np.stack([np.searchsorted(row, values, side) for row, values in zip(candidates, scores, strict=True)])
         for side in ("left", "right")
     )
     ties = up_to - below - 1  # other prompts that fit exactly as well

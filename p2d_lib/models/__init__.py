@@ -16,7 +16,8 @@ Diffusion
 Reading images and text
   classifiers        networks for dx and features: the scout, the classifiers of the arms
   clip               image-text alignment by open_clip
-  extractors         features in which sets of images are compared
+  extractors/        features in which sets of images are compared: a registry (EfficientNet-Lite, Inception, DINOv2,
+                     CLIP, DermLIP, the scout) with a cache on disk
   captioner          image -> caption, CLIP and GPT-2
   vlm                image -> description, any image-text-to-text model of transformers
   bertscore          similarity of two texts

@@ -43,8 +43,8 @@ def misfit(classes: Mapping[str, str], configs: Mapping[str, Mapping]) -> str:
     if (prediction := scheduler.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
         return f"its denoiser predicts {prediction!r}; expected {' or '.join(PREDICTIONS)}"
     widths = [configs[part]["hidden_size"] for part in ("text_encoder", "text_encoder_2") if part in configs]
-    if isinstance(wanted := denoiser.get("cross_attention_dim"), int) and wanted != sum(widths):
-        return f"its denoiser reads text of width {wanted}, and its text encoder writes {sum(widths)}"
+    if isinstance(width := denoiser.get("cross_attention_dim"), int) and width != sum(widths):
+        return f"its denoiser takes text embeddings of width {width}, and its text encoder makes {sum(widths)}"
     return ""
 
 

@@ -22,7 +22,7 @@ NO_LESION = (
     "not available",
     "-1",
     "-1.0",
-)  # no names either: as one lesion, strangers would be split together
+)  # no names of lesions: images of different people would become one lesion
 PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
 CHECKS = (  # column, which rows are right, what is expected there
     ("image_id", lambda t: t["image_id"] != "", "a name"),

@@ -22,7 +22,7 @@ RULES = {  # why an answer gives what it gives; the last five are abstentions
     "negated": "diagnoses are only ruled out, or asked about",
     "refusal": "the model refuses",
     "no diagnosis": "another diagnosis, or words without any",
-    "silence": "no answer",
+    "empty": "no answer",
 }
 _SPELLINGS = {
     "akiec": r"akiec|(?:actinic|solar) kerato\w+|bowen(?:['’]?s)? disease|intra-?epithelial carcinoma|"
@@ -85,7 +85,7 @@ def parse(answer: str) -> Parsed:
     if label in DX:
         return Parsed(label, label, "label")
     if not label:
-        return Parsed("", "", "silence")
+        return Parsed("", "", "empty")
     asserted, n_mentions = _asserted(text)
     named = set(asserted.values())
     if len(named) == 1 and named <= set(DX):

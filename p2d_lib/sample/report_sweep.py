@@ -11,21 +11,21 @@ from p2d_lib.sample.sweep import FLOOR
 HEADS = {"kid_scout": "KID (scout) ↓", "class_read": "class as asked ↑", "alignment": "alignment ↑"}
 
 
-def sweep_table(points: pd.DataFrame, eye: str) -> pd.DataFrame:
-    """`sweep.points` as they are printed. eye: the name of the independent extractor."""
+def sweep_table(points: pd.DataFrame, extractor: str) -> pd.DataFrame:
+    """`sweep.points` as they are printed. extractor: the name of the independent extractor."""
     whole = points.astype({"steps": "Int64"}).rename(columns={**HEADS, "seconds": "seconds an image"})
     rows = points[["kid", "kid_low", "kid_high"]].itertuples(index=False)
-    whole[f"KID ({eye}) ↓"] = [tables.interval(*row) for row in rows]
-    return whole[["images", "guidance", "steps", f"KID ({eye}) ↓", *HEADS.values(), "seconds an image"]]
+    whole[f"KID ({extractor}) ↓"] = [tables.interval(*row) for row in rows]
+    return whole[["images", "guidance", "steps", f"KID ({extractor}) ↓", *HEADS.values(), "seconds an image"]]
 
 
-def sweep_figure(points: pd.DataFrame, eye: str) -> Figure:
-    """Each measure against guidance, a line per number of denoising steps, and last what is traded: the eye's KID
-    against the share of images of the class asked for, a number per guidance scale.
+def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
+    """Each measure against guidance, a line per number of denoising steps; last, the trade-off: the extractor's KID
+    against the share of images whose class is the one asked for; each point carries its guidance scale.
 
-    The band is what real images get, with the interval of few images.
+    The grey band is the 95 % interval of real train images.
     """
-    titles = {"kid": f"KID ({eye}) ↓", **HEADS, "seconds": "seconds an image"}
+    titles = {"kid": f"KID ({extractor}) ↓", **HEADS, "seconds": "seconds an image"}
     swept = points[points["steps"].notna()].astype({"steps": int})
     floor = points.set_index("images").loc[FLOOR]
     figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.2))
@@ -47,8 +47,8 @@ def sweep_figure(points: pd.DataFrame, eye: str) -> Figure:
     return figure
 
 
-def sweep_finding(points: pd.DataFrame, eye: str) -> str:
-    """Which point of the sweep is nearest to real images by the eye, which by the scout, and if it reaches them."""
+def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
+    """Which point of the sweep is nearest to real images by extractor and scout, and whether it reaches real ones."""
     swept, floor = points[points["steps"].notna()], points.set_index("images").loc[FLOOR]
     best, of_scout = (swept.loc[swept[measure].idxmin()] for measure in ("kid", "kid_scout"))
     of_best, of_real = (tables.interval(row["kid"], row["kid_low"], row["kid_high"]) for row in (best, floor))
@@ -56,8 +56,8 @@ def sweep_finding(points: pd.DataFrame, eye: str) -> str:
     reached = "reaches that" if best["kid_low"] <= floor["kid_high"] else "does not reach that"
     return (
         f"Of {len(swept)} points of the sweep, guidance {best['guidance']:g} with {best['steps']:.0f} steps is nearest "
-        f"to real val images by {eye} (KID {of_best}; {as_near} others have intervals that overlap); real train images "
-        f"have {of_real}: it {reached}. The scout would choose guidance {of_scout['guidance']:g} with "
+        f"to real val images by {extractor} (KID {of_best}; {as_near} others have intervals that overlap); real train "
+        f"images have {of_real}: it {reached}. The scout would choose guidance {of_scout['guidance']:g} with "
         f"{of_scout['steps']:.0f} steps."
     )
 

@@ -56,7 +56,7 @@ def points(
     rows: pd.DataFrame,
     reference: Real,
     floor: Real,
-    eye: Callable[[np.ndarray], np.ndarray],
+    extractor: Callable[[np.ndarray], np.ndarray],
     scout: classifiers.Classifier,
     aligner: clip.Clip,
     device: torch.device,
@@ -66,18 +66,18 @@ def points(
 
     sampled: of `sweep`, an image for each of `rows` (dx, prompt) at each point. reference, floor: real images, uint8
     (m, s, s, 3), and their classes (m,): those that all are compared with, and others that show what real images get.
-    eye: an independent extractor. Columns images ("adapter", FLOOR or NOISE), guidance, steps, seconds (NaN for the
-    ends), kid by the eye with its 95 % jackknife interval over images (kid_low, kid_high), kid_scout by the scout's
-    embeddings, class_read (share of images whose most probable class, by the scout, is the one asked for), alignment
-    (mean cosine with the prompts); the last three are NaN for FLOOR, which the scout has seen.
+    extractor: an independent one. Columns images ("adapter", FLOOR or NOISE), guidance, steps, seconds (NaN for the
+    ends), kid by the extractor with its 95 % jackknife interval over images (kid_low, kid_high), kid_scout by the
+    scout's embeddings, class_read (share of images whose most probable class, by the scout, is the one asked for),
+    alignment (mean cosine with the prompts); the last three are NaN for FLOOR, which the scout has seen.
     """
     (real, real_dx), (others, others_dx), dx = reference, floor, rows["dx"].to_numpy()
-    of_eye = eye(real)
+    of_extractor = extractor(real)
     of_scout = classifiers.predict(scout, real, device)["embedding"]
 
     def scores(pixels: np.ndarray) -> dict[str, float]:
         predictions = classifiers.predict(scout, pixels, device)
-        return _kid(of_eye, eye(pixels), real_dx, dx) | {
+        return _kid(of_extractor, extractor(pixels), real_dx, dx) | {
             "kid_scout": stratified_kid(of_scout, predictions["embedding"], real_dx, dx),
             "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == dx).mean()),
             "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
@@ -87,7 +87,7 @@ def points(
     for point, pixels in sampled:
         records.append({"images": "adapter", **point, **scores(pixels)})
         shape = pixels.shape
-    records.append({"images": FLOOR, **_kid(of_eye, eye(others), real_dx, others_dx)})
+    records.append({"images": FLOOR, **_kid(of_extractor, extractor(others), real_dx, others_dx)})
     records.append({"images": NOISE, **scores(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))})
     return pd.DataFrame(records)
 

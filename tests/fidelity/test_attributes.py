@@ -1,4 +1,4 @@
-"""The readout of an independent eye recovers planted attributes, and falls with prompts that were swapped."""
+"""The readout of an independent extractor recovers planted attributes, and falls with prompts that were swapped."""
 
 import numpy as np
 import pandas as pd

@@ -25,7 +25,7 @@ def gaussians(seed=0, n=60, d=8):
 
 
 def measured(features, dx=DX, min_n=10):
-    """The table of one eye."""
+    """The table of one extractor."""
     return compare.measured({"eye": features}, dx, min_n).loc["eye"].sort_index()
 
 
@@ -90,11 +90,11 @@ def test_a_class_below_min_n_or_below_what_the_interval_needs_has_no_number():
     assert table.index[table["estimate"].isna()].tolist() == ["auc"], "its folds need ten images without the group"
 
 
-def test_each_eye_has_its_own_rows_in_the_order_given():
+def test_each_extractor_has_its_own_rows_in_the_order_given():
     first, second = gaussians(0), gaussians(1)
     table = compare.measured({"b": first, "a": second}, DX, 10)
-    assert table.index.unique("eye").tolist() == ["b", "a"]
-    assert all(table.loc[eye].sort_index().equals(measured(sets)) for eye, sets in (("b", first), ("a", second)))
+    assert table.index.unique("extractor").tolist() == ["b", "a"]
+    assert all(table.loc[name].sort_index().equals(measured(sets)) for name, sets in (("b", first), ("a", second)))
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 200), (40, 12)])

@@ -51,7 +51,7 @@ def test_one_image_of_each_lesion_is_taken_that_of_the_sets_first():
         assert chosen.tables[split]["image_id"].isin(rows["image_id"]).all()
 
 
-def test_an_eye_that_was_fitted_on_train_images_is_not_asked(examined):
+def test_an_extractor_that_was_fitted_on_train_images_is_not_asked(examined):
     run, table, chosen, features, _ = examined
     empty = copying.of_sets(run, table, chosen, features, SimpleNamespace(independent=False), 0)
     assert empty.empty and report.copying_finding(empty, pd.DataFrame()) == "" and report.copying_table(empty).empty

@@ -1,6 +1,6 @@
-"""Each measure of 05, by an eye that has never seen this project, follows the dose of what was planted in real images.
+"""Each measure of 05, by an independent extractor, follows the dose of what was planted in real images.
 
-The eye is EfficientNet-Lite0 with ImageNet weights, the images are phantom lesions of 64 px, one of each lesion. All
+The extractor is EfficientNet-Lite0 with ImageNet weights, the images are phantom lesions of 64 px, one a lesion. All
 sets have as many images; two sets of untouched images show what no effect looks like.
 """
 
@@ -92,8 +92,8 @@ def sets() -> dict:
         for dose in doses:
             kept = ("nv", "mel", "bkl")[:dose] if effect == "classes" else ()
             images[effect, dose] = lesions(0, kept) if kept else planted(images[NONE], effect, dose)
-    eye = Extractor("efficientnet_lite0", torch.device("cpu"))
-    return {name: (pixels, eye(pixels)) for name, pixels in images.items()}
+    extractor = Extractor("efficientnet_lite0", torch.device("cpu"))
+    return {name: (pixels, extractor(pixels)) for name, pixels in images.items()}
 
 
 @pytest.fixture(scope="module")

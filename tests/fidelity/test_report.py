@@ -13,7 +13,7 @@ from p2d_lib.fidelity.report.cells import number
 from p2d_lib.fidelity.sets import Sets
 
 DX = np.repeat(["bcc", "mel", "nv"], [30, 30, 8])
-EYES = (
+EXTRACTORS = (
     SimpleNamespace(title="stranger", note="it has seen nothing", independent=True),
     SimpleNamespace(title="friend", note="it has seen all", independent=False),
 )
@@ -21,7 +21,7 @@ EYES = (
 
 @cache
 def analysed(adapter=0.2, outliers=False, too_few=()):
-    """All that the report takes but the eyes: two of them see the same features, of which the second sees a part."""
+    """All that the report takes but the extractors: two have the same features, of which the second has a part."""
     shifts = {"test": 0, "train": 0, "adapter": adapter, "base": 1.0, "cascade": 1.0, RECONSTRUCTED: 0.1}
     rng = [np.random.default_rng(k) for k in range(len(shifts) + 3)]
     features = {name: rng[k].normal(shift, 1, (len(DX), 8)) for k, (name, shift) in enumerate(shifts.items())}
@@ -43,8 +43,8 @@ def analysed(adapter=0.2, outliers=False, too_few=()):
     return compare.measured(both, DX, 10), in_pixels, aligned, tests, chosen
 
 
-def sentences(*analysis, eyes=EYES):
-    return " ".join(report.findings(*analysis, eyes))
+def sentences(*analysis, extractors=EXTRACTORS):
+    return " ".join(report.findings(*analysis, extractors))
 
 
 def change(measured, key, value):
@@ -62,22 +62,22 @@ def test_a_planted_gain_is_said_to_fall_and_no_gain_is_not():
 
 
 def test_the_first_sentence_says_whether_the_judge_tells_them_apart_and_what_it_is():
-    far, near = (report.findings(*analysed(adapter=shift), EYES)[0] for shift in (1.0, 0.0))
+    far, near = (report.findings(*analysed(adapter=shift), EXTRACTORS)[0] for shift in (1.0, 0.0))
     assert far.startswith("**By AUC, stranger tells from real test images the adapter's images with 0.9")
     assert "they differ), the base's" in far and "no difference is shown), the base's" in near
     assert "it has seen nothing" in far and "no judge of realism" not in far
-    assert "friend, which is no judge of realism," in report.findings(*analysed(), EYES[::-1])[0]
+    assert "friend, which is no judge of realism," in report.findings(*analysed(), EXTRACTORS[::-1])[0]
 
 
-def test_only_the_judge_has_verdicts_and_the_other_eye_is_named_with_what_one_must_know():
-    (line,) = [line for line in report.findings(*analysed(), EYES) if line.startswith("friend")]
+def test_only_the_judge_has_verdicts_and_the_other_extractor_is_named_with_what_one_must_know():
+    (line,) = [line for line in report.findings(*analysed(), EXTRACTORS) if line.startswith("friend")]
     assert "no verdict" in line and "it has seen all" in line and "Holm" not in line and "times the floor" in line
-    alone = sentences(*analysed(), eyes=EYES[:1])
+    alone = sentences(*analysed(), extractors=EXTRACTORS[:1])
     assert "friend" not in alone
 
 
 def test_lost_detail_is_said_with_the_values_of_real_and_reconstructed_images():
-    (line,) = [line for line in report.findings(*analysed(), EYES) if line.startswith("In pixels")]
+    (line,) = [line for line in report.findings(*analysed(), EXTRACTORS) if line.startswith("In pixels")]
     detail = line.split("power from 0.2 cycles/px on")[1]
     assert "is 0.1" in detail and "images 1.01" in detail and "reconstructed ones 0.99" in detail
 
@@ -105,11 +105,11 @@ def test_features_that_do_not_see_a_blur_are_said_not_to_and_others_are_not():
     assert "made blurred are as near: these features do not see that" in sentences(measured, *others)
 
 
-def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named_for_that_eye_alone():
+def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named_for_that_extractor_alone():
     measured, in_pixels, aligned, tests, chosen = analysed(outliers=True)
-    table = report.overall_table(measured).set_index("eye")["measure"]
+    table = report.overall_table(measured).set_index("extractor")["measure"]
     assert "precision ↑" not in table["stranger"].tolist()
-    generators = report.generators_table(measured, aligned, tests, chosen).set_index("eye")
+    generators = report.generators_table(measured, aligned, tests, chosen).set_index("extractor")
     assert "precision ↑" not in generators or (generators.loc["stranger", "precision ↑"] == "–").all()
     assert "precision gives blobs 1.00" in sentences(measured, in_pixels, aligned, tests, chosen)
     assert "precision ↑" in report.overall_table(analysed()[0])["measure"].tolist()
@@ -117,14 +117,14 @@ def test_a_measure_that_calls_nonsense_good_is_not_printed_and_named_for_that_ey
 
 def test_the_controls_stand_beside_base_adapter_and_real_images():
     table = report.overall_table(analysed()[0])
-    assert list(table.columns) == ["eye", "measure", "base", "adapter", "real", RECONSTRUCTED, *CONTROLS]
+    assert list(table.columns) == ["extractor", "measure", "base", "adapter", "real", RECONSTRUCTED, *CONTROLS]
     kid = table[table["measure"] == "KID ↓"].iloc[0]
     infinite = table[table["measure"].str.contains("infinite")].iloc[0]
     assert infinite["adapter"] == report.TOO_SMALL, "68 images are too few for 32 components"
-    assert kid["eye"] == "stranger" and "[" in kid["adapter"] and "[" not in kid["noise"]
+    assert kid["extractor"] == "stranger" and "[" in kid["adapter"] and "[" not in kid["noise"]
 
 
-def test_realism_has_a_column_for_each_eye_and_a_row_for_each_set_real_images_first():
+def test_realism_has_a_column_for_each_extractor_and_a_row_for_each_set_real_images_first():
     measured, in_pixels, *_ = analysed()
     table = report.realism_table(measured, in_pixels)
     assert list(table["images"]) == ["real", RECONSTRUCTED, "adapter", "base", "cascade", *CONTROLS]
@@ -147,8 +147,9 @@ def test_a_small_class_reads_n_too_small():
 
 def test_one_quantity_has_one_value_in_all_tables():
     measured, _, aligned, tests, chosen = analysed()
-    overall = report.overall_table(measured).set_index(["eye", "measure"]).loc[("stranger", "Fréchet distance ↓")]
-    generators = report.generators_table(measured, aligned, tests, chosen).set_index(["eye", "images"])
+    overall = report.overall_table(measured).set_index(["extractor", "measure"])
+    overall = overall.loc[("stranger", "Fréchet distance ↓")]
+    generators = report.generators_table(measured, aligned, tests, chosen).set_index(["extractor", "images"])
     by_class = report.classes_table(measured.loc["stranger"], tests).set_index(["dx", "measure"])
     for name in ("base", "adapter", "real"):
         value = overall[name].split(" ")[0]
@@ -158,7 +159,7 @@ def test_one_quantity_has_one_value_in_all_tables():
 
 def test_a_baseline_with_too_few_images_keeps_its_row():
     measured, in_pixels, aligned, tests, chosen = analysed(too_few=("scratch-unet",))
-    table = report.generators_table(measured, aligned, tests, chosen).set_index(["eye", "images"])
+    table = report.generators_table(measured, aligned, tests, chosen).set_index(["extractor", "images"])
     row = table.loc[("stranger", "scratch-unet")].tolist()
     assert row == [report.TOO_SMALL, *["–"] * (table.shape[1] - 1)]
     assert "scratch-unet: n too small" in sentences(measured, in_pixels, aligned, tests, chosen)
@@ -182,8 +183,8 @@ def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance()
     assert "40 % [30, 50] of the adapter's" in line and "80 % of real test images; chance 14 %" in line
 
 
-def test_further_sentences_stand_behind_the_judges_and_before_the_other_eye():
-    lines = report.findings(*analysed(), EYES, ["First.", "", "Second."])
+def test_further_sentences_stand_behind_the_judges_and_before_the_other_extractor():
+    lines = report.findings(*analysed(), EXTRACTORS, ["First.", "", "Second."])
     assert (
         lines.index("First.") + 1
         == lines.index("Second.")

@@ -51,7 +51,7 @@ MISFITS = {
         "its vae is of class AutoencoderTiny; expected AutoencoderKL",
     ),
     "no text": (lambda f: change(f / "model_index.json", text_encoder=[None, None]), "it has no text_encoder"),
-    "other width": (lambda f: change(f / "unet/config.json", cross_attention_dim=768), "reads text of width 768"),
+    "other width": (lambda f: change(f / "unet/config.json", cross_attention_dim=768), "text embeddings of width 768"),
     "clean images": (
         lambda f: change(f / "scheduler/scheduler_config.json", prediction_type="sample"),
         "predicts 'sample'; expected epsilon or v_prediction",

@@ -111,7 +111,7 @@ ABSTENTIONS = {
         "The camel is novel.",
         "skin cancer",
     ],
-    "silence": ["", "  \n", "...", "<think>It may be mel", "``````"],
+    "empty": ["", "  \n", "...", "<think>It may be mel", "``````"],
 }
 
 

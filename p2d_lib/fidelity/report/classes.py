@@ -1,4 +1,4 @@
-"""Each class by the first eye."""
+"""Each class by the first extractor."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,7 @@ def classes_table(measured: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     """A row for each class and measure that is not misled: n, base, adapter and real images with intervals, and of the
     Fréchet distance the test of adapter against base.
 
-    measured: of one eye.
+    measured: of one extractor.
     """
     holm = tests.query("second == 'base' and measure == 'frechet'").set_index("dx")["holm"]
     kept = [name for name, measure in MEASURES.items() if measure.by_class and name not in misled(measured)]
@@ -41,7 +41,7 @@ def classes_table(measured: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
 def distances_figure(measured: pd.DataFrame) -> Figure:
     """PANELS of base, adapter and real images with intervals: a line for each class, one for all.
 
-    measured: of one eye.
+    measured: of one extractor.
     """
     n = measured["n"].xs(FLOOR, level="set").groupby(level="dx", sort=False).first()
     figure, axes = plt.subplots(1, len(PANELS), figsize=(figures.TEXT_WIDTH, 2.9), sharey=True)

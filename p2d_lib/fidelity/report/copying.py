@@ -24,7 +24,7 @@ def copying_table(copying: pd.DataFrame) -> pd.DataFrame:
 
 def copying_finding(copying: pd.DataFrame, tests: pd.DataFrame) -> str:
     """Whether the adapter's images lie nearer to train images than to unseen ones, beside both controls; "" where no
-    independent eye has looked."""
+    independent extractor has looked."""
     if copying.empty:
         return ""
     rows, p = copying.set_index("set"), tests.set_index("measure").at["copying", "holm"]

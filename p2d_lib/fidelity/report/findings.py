@@ -19,7 +19,7 @@ from p2d_lib.vocabulary import DX_NAMES
 SETS = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
 
 
-class Eye(Protocol):
+class Extractor(Protocol):
     """What the findings say of an extractor."""
 
     title: str
@@ -33,26 +33,27 @@ def findings(
     aligned: Mapping[str, Alignment],
     tests: pd.DataFrame,
     chosen: Sets,
-    eyes: Sequence[Eye],
+    extractors: Sequence[Extractor],
     more: Sequence[str] = (),
 ) -> list[str]:
-    """The results as sentences. measured: by the title of each eye; eyes: the judge first; in_pixels: of `pixels`.
+    """The results as sentences. measured: of `compare.measured`, by the titles of extractors, the judge first.
 
-    more: sentences that follow what the judge says; empty ones are left out.
+    in_pixels: of `pixels.measured`. aligned: of `alignment.of_sets`. tests: of `verdicts.family`. more:
+    sentences that follow what the judge says; empty ones are left out.
     """
-    of_judge = measured.loc[eyes[0].title]
+    of_judge = measured.loc[extractors[0].title]
     against_base = tests[(tests["second"] == "base") & (tests["dx"] == ALL)]
     changes = "; ".join(_change(row, of_judge) for row in against_base.itertuples())
-    lines = [_realism(eyes[0], tests), _floor(eyes[0], of_judge), _pixels(in_pixels), _variety(of_judge)]
+    lines = [_realism(extractors[0], tests), _floor(extractors[0], of_judge), _pixels(in_pixels), _variety(of_judge)]
     lines += [f"From base to adapter, {changes}.", _by_class(tests, chosen.n), _scale(of_judge)]
     lines += [_baselines(tests, chosen, of_judge)] if len(chosen.generators) > 2 or chosen.too_few else []
     lines += [_prompts(tests, aligned), *more]
-    lines += [_other_eye(eye, measured.loc[eye.title]) for eye in eyes[1:]]
-    lines += [_omitted(eye.title, measured.loc[eye.title]) for eye in eyes]
+    lines += [_other_extractor(extractor, measured.loc[extractor.title]) for extractor in extractors[1:]]
+    lines += [_omitted(extractor.title, measured.loc[extractor.title]) for extractor in extractors]
     return [line for line in lines if line]
 
 
-def _realism(judge: Eye, tests: pd.DataFrame) -> str:
+def _realism(judge: Extractor, tests: pd.DataFrame) -> str:
     """Whether a network tells synthetic images from real ones, and real from real."""
     rows = tests[tests["measure"] == "auc"]
     if rows.empty:
@@ -69,7 +70,7 @@ def _realism(judge: Eye, tests: pd.DataFrame) -> str:
     )
 
 
-def _floor(judge: Eye, measured: pd.DataFrame) -> str:
+def _floor(judge: Extractor, measured: pd.DataFrame) -> str:
     """How far from the floor, and how far the autoencoder alone lies from it."""
     scores = measured["estimate"].xs(ALL, level="dx").unstack("metric")
     times = scores["frechet"] / scores.at[FLOOR, "frechet"]
@@ -114,23 +115,23 @@ def _pixels(in_pixels: pd.DataFrame) -> str:
     )
 
 
-def _other_eye(eye: Eye, measured: pd.DataFrame) -> str:
-    """What an eye says of which no verdict is made."""
+def _other_extractor(extractor: Extractor, measured: pd.DataFrame) -> str:
+    """What an extractor says of which no verdict is made."""
     scores = measured["estimate"].xs(ALL, level="dx").unstack("metric")
     times = scores["frechet"] / scores.at[FLOOR, "frechet"]
     areas = ", ".join(f"{text} {number('auc', scores.at[name, 'auc'])}" for name, text in SETS.items())
     return (
-        f"{eye.title}, of which no verdict is made: AUC against real test images {areas}; Fréchet distance "
-        f"{times['adapter']:.1f} (adapter) and {times['base']:.1f} (base) times the floor. About it: {eye.note}."
+        f"{extractor.title}, of which no verdict is made: AUC against real test images {areas}; Fréchet distance "
+        f"{times['adapter']:.1f} (adapter) and {times['base']:.1f} (base) times the floor. About it: {extractor.note}."
     )
 
 
-def _omitted(eye: str, measured: pd.DataFrame) -> str:
+def _omitted(extractor: str, measured: pd.DataFrame) -> str:
     scores = "; ".join(
         f"{MEASURES[metric].plain} gives {name} {score:.2f}" for metric, (name, score) in misled(measured).items()
     )
     why = "because a senseless control scores at least half as well as real images"
-    return f"Not printed for {eye}, {why}: {scores}." if scores else ""
+    return f"Not printed for {extractor}, {why}: {scores}." if scores else ""
 
 
 def _change(row: tuple, measured: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""All classes pooled: every measure by every eye, beside real images and the negative controls."""
+"""All classes pooled: every measure by every extractor, beside real images and the negative controls."""
 
 from collections.abc import Mapping
 
@@ -20,20 +20,20 @@ from p2d_lib.vocabulary import DX, DX_NAMES
 
 
 def overall_table(measured: pd.DataFrame) -> pd.DataFrame:
-    """A row for each eye and measure; base, adapter and real images with intervals, then the controls, before them
-    where it is there what the autoencoder makes of real images.
+    """A row for each extractor and measure: base, adapter and real images with intervals, then what the autoencoder
+    makes of real images (where it was measured), then the controls.
 
-    Measures that a senseless control misleads in the features of an eye (`measures.misled`) have no row there.
+    Measures that a senseless control misleads in the features of an extractor (`measures.misled`) have no row there.
     """
     rows = []
-    for eye in measured.index.unique("eye"):
-        of_eye = measured.loc[eye]
-        controls = [name for name in (RECONSTRUCTED, *CONTROLS) if name in of_eye.index.unique("set")]
-        for metric in (metric for metric in MEASURES if metric not in misled(of_eye)):
-            of_metric = of_eye.xs((ALL, metric), level=("dx", "metric"))[["estimate", "low", "high"]]
+    for extractor in measured.index.unique("extractor"):
+        of_extractor = measured.loc[extractor]
+        controls = [name for name in (RECONSTRUCTED, *CONTROLS) if name in of_extractor.index.unique("set")]
+        for metric in (metric for metric in MEASURES if metric not in misled(of_extractor)):
+            of_metric = of_extractor.xs((ALL, metric), level=("dx", "metric"))[["estimate", "low", "high"]]
             row = {NAMES[name]: number(metric, *of_metric.loc[name], empty=TOO_SMALL) for name in NAMES}
             row |= {name: number(metric, of_metric.at[name, "estimate"]) for name in controls}
-            rows.append({"eye": eye, "measure": MEASURES[metric].heading} | row)
+            rows.append({"extractor": extractor, "measure": MEASURES[metric].heading} | row)
     return pd.DataFrame(rows)
 
 
@@ -49,19 +49,19 @@ def prompts_table(aligned: Mapping[str, Alignment]) -> pd.DataFrame:
 
 
 def attributes_table(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each set of `attributes.of_sets`: class and attributes that were asked for, as an eye reads them."""
+    """A row for each set of `attributes.of_sets`: whether class and attributes are those that were asked for."""
     return obedience.printed({SPLITS.get(name, name): table for name, table in agreements.items()})
 
 
-def attributes_finding(agreements: Mapping[str, pd.DataFrame], eye: str) -> str:
-    """How often the class that was asked for is what a readout of an eye finds, beside real images."""
+def attributes_finding(agreements: Mapping[str, pd.DataFrame], extractor: str) -> str:
+    """How often a linear readout of an extractor names the class that was asked for, beside real images."""
     of_class = {
         name: agreements[name].set_index("attribute").loc["class"] for name in ("adapter", "base", REFERENCE)
     }  # fmt: skip
     shares = {name: f"{100 * row['estimate']:.0f} %" for name, row in of_class.items()}
     low, high = (100 * of_class["adapter"][end] for end in ("low", "high"))
     return (
-        f"A linear readout of {eye}, fitted on real train images, finds the class that was asked for in "
+        f"A linear readout of {extractor}, fitted on real train images, finds the class that was asked for in "
         f"{shares['adapter']} [{low:.0f}, {high:.0f}] of the adapter's images ({shares['base']} of the base's, "
         f"{shares[REFERENCE]} of real test images; chance {100 * of_class['adapter']['chance']:.0f} %)."
     )
@@ -80,7 +80,7 @@ def grid_figure(run: Run, chosen: Sets, synthetic: pd.DataFrame) -> Figure:
 
 def scale_figure(run: Run, chosen: Sets, measured: pd.DataFrame, px: int, seed: int) -> Figure:
     """One train image, the controls made from it, and above each the Fréchet distance of a set of such images to real
-    test images, by the first eye."""
+    test images, by the first extractor."""
     image = reduced(run.images(chosen.tables[FLOOR].head(1)), px)
     shown = {"real": image} | {name: control(image, seed) for name, control in CONTROLS.items()}
     of_judge = measured["estimate"].loc[measured.index[0][0]]

@@ -27,8 +27,8 @@ def glide_table(
 ) -> pd.DataFrame:
     """The columns of Shavlokhova et al. (2023) for the adapter's images, a row for each class and all pooled.
 
-    summary: of `pixel_pairs.summarise`. of_judge: of `compare.measured`, one eye. probabilities: that eye's (n, k) of
-    the sets "adapter" and "train", rows as dx (n,); None where it has no classes, which leaves out the Inception Score.
+    summary: of `pixel_pairs.summarise`. of_judge: of `compare.measured`, one extractor. probabilities: that extractor's
+    (n, k) of the sets "adapter" and "train", rows as dx (n,); None where it has no classes: no Inception Score then.
     """
     rows = []
     for group in (*dict.fromkeys(dx), ALL):

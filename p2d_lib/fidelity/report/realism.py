@@ -1,4 +1,4 @@
-"""Can real and synthetic images be told apart: by each eye, and in their pixels."""
+"""Can real and synthetic images be told apart: by each extractor, and in their pixels."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,12 +15,12 @@ from p2d_lib.report import figures
 
 
 def realism_table(measured: pd.DataFrame, in_pixels: pd.DataFrame) -> pd.DataFrame:
-    """A row for each set, real train images first: area by each eye, block borders and power by band."""
+    """A row for each set, real train images first: AUC by each extractor, block borders and power by band."""
     rows = []
     for name in _sets(measured):
         row = {"images": "real" if name == FLOOR else name}
-        for eye in measured.index.unique("eye"):
-            row[f"AUC, {eye} ↓"] = number("auc", *measured.loc[(eye, name, ALL, "auc"), BOUNDS])
+        for extractor in measured.index.unique("extractor"):
+            row[f"AUC, {extractor} ↓"] = number("auc", *measured.loc[(extractor, name, ALL, "auc"), BOUNDS])
         row["block borders / inside"] = number("", *in_pixels.loc[(name, ALL, pixels.BORDERS), BOUNDS], digits=2)
         for metric, (low, high) in zip(pixels.POWERS, BANDS, strict=True):
             row[f"power {low:g}–{high:g}"] = number("", in_pixels.at[(name, ALL, metric), "estimate"], digits=2)
@@ -29,11 +29,11 @@ def realism_table(measured: pd.DataFrame, in_pixels: pd.DataFrame) -> pd.DataFra
 
 
 def realism_figure(measured: pd.DataFrame, in_pixels: pd.DataFrame, names: list[str]) -> Figure:
-    """Left the area of each eye for every set, right the power of the sets `names` by spatial frequency over that of
-    real test images."""
+    """Left the AUC of every set by each extractor, right the power of the sets `names` by spatial frequency over that
+    of real test images."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.9), width_ratios=(1.1, 1))
     lines, of_auc = _sets(measured), measured.xs((ALL, "auc"), level=("dx", "metric"))[BOUNDS]
-    areas = {eye: of_auc.loc[eye].loc[lines].to_numpy() for eye in measured.index.unique("eye")}
+    areas = {name: of_auc.loc[name].loc[lines].to_numpy() for name in measured.index.unique("extractor")}
     figures.forest(left, ["real" if name == FLOOR else name for name in lines], areas)
     left.set(xlabel="AUC against real test images", xlim=(0.3, 1.03))
     left.axvline(0.5, color="0.6", linewidth=0.6, linestyle=":")

@@ -1,5 +1,6 @@
-"""DINOv2 ViT-L/14 (Oquab et al., TMLR 2024): the eye whose Fréchet distance agrees best with people (Stein et al.,
-NeurIPS 2023), in the way of their dgm-eval and of NVlabs/edm2: 224 px, bicubic and antialiased, the class token.
+"""DINOv2 ViT-L/14 (Oquab et al., TMLR 2024), whose Fréchet distance agrees best with people (Stein, NeurIPS 2023).
+
+Images and features as in Stein et al.'s dgm-eval and in NVlabs/edm2: 224 px, bicubic and antialiased, class token.
 """
 
 from pathlib import Path

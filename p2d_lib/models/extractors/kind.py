@@ -34,7 +34,7 @@ class Kind:
     dimension: int  # of its features
     load: Callable[[torch.device], Loaded]
     independent: bool = True  # False where it was fitted on images of the run
-    batch_on_cpu: int = 32  # images embedded at once; fewer where larger activations leave what glibc keeps in its heap
+    batch_on_cpu: int = 32  # images embedded at once; fewer where a small batch is faster (extractor_speed.py)
 
 
 def resized(images: np.ndarray, side: int) -> torch.Tensor:
