@@ -153,8 +153,8 @@ def verdict(tests: pd.DataFrame, recall: float = 1.0) -> str:
     if failed.empty and recall < LEAST_RECALL:
         return (
             f"The memorisation audit gives no verdict on the adapter's set: no test refuses it, but the detector finds "
-            f"only {recall:.0%} of planted copies ({LEAST_RECALL:.0%} are needed). More val and test images, or sharper "
-            "ones, would let it see more."
+            f"only {recall:.0%} of planted copies ({LEAST_RECALL:.0%} are needed). More or sharper val and test images "
+            "would let it see more."
         )
     if failed.empty:
         return (

@@ -72,7 +72,7 @@ def load(path: Path) -> Reference:
 
 def _check_values(values: dict[str, np.ndarray]) -> None:
     """Raises ValueError for a field of another shape or type than Reference says, and for impossible numbers."""
-    d, k = values["mean"].size, values["floor"].size
+    d, k = values["mean"].size, values["floor_n"].size
     shapes = {"mean": (d,), "covariance": (d, d), "floor_n": (k,), "floor": (k,)}
     for name, value in values.items():
         is_text, expected = name in ("kind", "extractor", "images"), shapes.get(name, ())
@@ -81,8 +81,10 @@ def _check_values(values: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} holds {value.dtype} of shape {value.shape}, expected {what} of shape {expected}")
         if not is_text and not np.isfinite(value).all():
             raise ValueError(f"{name} holds a number that is not finite")
-    if values["n"] < 2 or (values["covariance"].diagonal() < 0).any():
-        raise ValueError(f"n is {values['n']}, or a variance is below 0")
+    if values["n"] < 2:
+        raise ValueError(f"n is {values['n']}, expected 2 or more")
+    if (values["covariance"].diagonal() < 0).any():
+        raise ValueError("covariance holds a variance below 0")
 
 
 def make(path: Path, kind: str, extractor: Extractor, seed: int = 0) -> Reference:

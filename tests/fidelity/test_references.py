@@ -202,10 +202,10 @@ def test_a_broken_image_in_a_tar_file_is_named_with_the_file(tmp_path):
 
 def put_in_tar(path, names, mode="w"):
     """A tar file with an image under each name, or with a link (name, what it links to); returns its path."""
-    stream = io.BytesIO()
-    Image.fromarray(lesion("nv", 1)).save(stream, "PNG")
     with tarfile.open(path, mode) as tar:
-        for name in names:
+        for k, name in enumerate(names):
+            stream = io.BytesIO()
+            Image.fromarray(lesion("nv", k)).save(stream, "PNG")
             member = tarfile.TarInfo(name if isinstance(name, str) else name[0])
             if member.name == name:
                 member.size = len(stream.getvalue())
@@ -228,7 +228,7 @@ def test_no_image_of_a_tar_file_is_passed_over_for_its_name(stored, tmp_path):
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
 def test_a_compressed_tar_file_with_broken_bytes_is_named(kind, tmp_path):
-    shard = put_in_tar(tmp_path / "shard.tar", ["a.png", "b.png"], f"w:{kind}")
+    shard = put_in_tar(tmp_path / "shard.tar", ["a.png", "b.png", "c.png"], f"w:{kind}")
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :])
     with pytest.raises((SourceError, ImageError), match=r"shard.tar: ?\S* ?(is neither a folder|not a readable)"):
