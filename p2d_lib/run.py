@@ -152,7 +152,10 @@ class Run:
         if not path.exists():
             return None
         if _provenance(path).get("sha256", digest := sha256(path)) != digest:
-            raise ArtefactError(f"{path} is not what {made_by} wrote: it was changed since: delete it to do without it")
+            raise ArtefactError(
+                f"{path} is not what {made_by} wrote: it was changed since: run {made_by} again, or delete it to do "
+                "without it"
+            )
         return self._table(path, artefact)
 
     def _table(self, path: Path, artefact: str) -> pd.DataFrame:
