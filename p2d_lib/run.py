@@ -141,7 +141,24 @@ class Run:
 
     def read(self, artefact: str) -> pd.DataFrame:
         """A table, checked against its schema. Raises ArtefactError for one that is missing, broken or does not fit."""
-        path = self.path(artefact)
+        return self._table(self.path(artefact), artefact)
+
+    def read_earlier(self, artefact: str) -> pd.DataFrame | None:
+        """A table that a later notebook left on an earlier pass over the run; None where there is none.
+
+        It is not noted as an input. Raises ArtefactError as `read` does, and for a table that was changed since.
+        """
+        path, made_by = self.folder / ARTEFACTS[artefact].path, ARTEFACTS[artefact].made_by
+        if not path.exists():
+            return None
+        if _provenance(path).get("sha256", digest := sha256(path)) != digest:
+            raise ArtefactError(
+                f"{path} is not what {made_by} wrote: it was changed since: run {made_by} again, or delete it to do "
+                "without it"
+            )
+        return self._table(path, artefact)
+
+    def _table(self, path: Path, artefact: str) -> pd.DataFrame:
         try:
             table = pd.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors

@@ -15,6 +15,7 @@ FOLDERS = (  # parameters that are a hub id or a folder
     ("03_finetune", "baseline_text_encoder"),
     ("03_finetune", "alignment_model"),
 )
+EXTRACTORS = (("04_sample", "sweep_extractor"), ("05_fidelity", "extractors"))
 CLIP = "clip:"  # before the folder or hub id of an extractor
 TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  # parameters that are a file
 

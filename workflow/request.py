@@ -29,6 +29,13 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
     for notebook, name in outside.FOLDERS:
         if notebook in values:
             values[notebook][name] = _folder(values[notebook][name], f"{notebook}.{name}", problems)
+    for notebook, name in outside.EXTRACTORS:
+        if notebook in values:
+            named, parameter = values[notebook][name], f"{notebook}.{name}"
+            if isinstance(named, str):
+                values[notebook][name] = _extractor(named, parameter, problems)
+            else:
+                values[notebook][name] = [_extractor(each, parameter, problems) for each in named]
     for notebook, name in outside.TABLES:
         if table := values.get(notebook, {}).get(name):
             values[notebook][name] = str(Path(table).expanduser().resolve())
@@ -78,6 +85,13 @@ def _folder(value: str, parameter: str, problems: list[str]) -> str:
     elif value.startswith(("/", "./", "../", "~")):
         problems.append(f"there is no folder {value} ({parameter})")
     return value
+
+
+def _extractor(name: str, parameter: str, problems: list[str]) -> str:
+    """An extractor's name, its folder absolute where it has one."""
+    if not name.startswith(outside.CLIP):
+        return name
+    return outside.CLIP + _folder(name.removeprefix(outside.CLIP), parameter, problems)
 
 
 def _find_images(prep: dict, options: argparse.Namespace, problems: list[str]) -> None:

@@ -18,12 +18,14 @@ HUB = (  # parameters that are a folder, a hub id or id@revision
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
 )
+SHIPPED_EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "scout")
 BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"))
 
 
 def problems(values: dict[str, dict]) -> list[str]:
     """What is wrong with the weights that the parameters of all notebooks name; [] where none but shipped ones are."""
-    if all(values[notebook][name] in SHIPPED for notebook, name in (*HUB, *BACKBONES)):
+    ships = all(values[notebook][name] in SHIPPED for notebook, name in (*HUB, *BACKBONES))
+    if ships and not _extractors(values):
         return []
     look = subprocess.run(
         [sys.executable, "-X", "utf8", __file__],
@@ -36,8 +38,15 @@ def problems(values: dict[str, dict]) -> list[str]:
     return json.loads(look.stdout.splitlines()[-1])
 
 
+def _extractors(values: dict[str, dict]) -> dict[str, str]:
+    """The extractors whose weights do not ship, each with the parameter that names it."""
+    named = dict.fromkeys(values["05_fidelity"]["extractors"], "05_fidelity.extractors")
+    named.setdefault(values["04_sample"]["sweep_extractor"], "04_sample.sweep_extractor")
+    return {name: parameter for name, parameter in named.items() if name not in SHIPPED_EXTRACTORS}
+
+
 def _look(values: dict[str, dict]) -> list[str]:
-    from p2d_lib.models import weights
+    from p2d_lib.models import extractors, weights
     from p2d_lib.models.base_fitness import misfit_of_folder
 
     found = []
@@ -50,6 +59,11 @@ def _look(values: dict[str, dict]) -> list[str]:
                 continue
             if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
                 found.append(f"{notebook}.{name}: {value}: {problem}")
+    for extractor, parameter in _extractors(values).items():
+        try:
+            extractors.find(extractor)  # downloads what this machine lacks, so that 05 does not wait for a network
+        except (weights.WeightsError, OSError, LookupError, ValueError) as error:
+            found.append(f"{parameter}: {extractor}: {error}")
     for notebook, name in BACKBONES:
         if (value := values[notebook][name]) not in SHIPPED and (problem := _unfit_backbone(value)):
             found.append(f"{notebook}.{name}: {value!r}: {problem}")

@@ -7,6 +7,7 @@ python -m p2d_lib.fidelity measure SYNTHETIC --ref real.npz [--json]
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -26,13 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
         verb.add_argument("--weights", type=Path, help="folder with the extractor's weights; the scout needs it")
     options = parser.parse_args(arguments)
 
-    from p2d_lib.fidelity.picture_sources import SourceError  # not above, so that --help loads no torch
+    from p2d_lib.device import DeviceError  # not above, so that --help loads no torch
+    from p2d_lib.fidelity.picture_sources import SourceError
     from p2d_lib.images import ImageError
     from p2d_lib.models.weights import WeightsError
 
     try:
         _make(options) if options.verb == "ref" else _measure(options)
-    except (SourceError, ImageError, WeightsError, FileNotFoundError, ValueError) as error:
+    except (SourceError, ImageError, WeightsError, DeviceError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -43,12 +45,24 @@ def _make(options: argparse.Namespace) -> None:
     from p2d_lib.fidelity import references
     from p2d_lib.models.extractors import Extractor
 
+    _check_writable(options.out)
     extractor = Extractor(options.extractor, set_up(), options.cache, options.weights)
     reference = references.make(options.images, options.extractor, extractor, options.seed)
     reference.save(options.out)
     floors = ", ".join(f"{floor:.3g} at n = {n:,}" for n, floor in zip(reference.floor_n, reference.floor, strict=True))
     print(f"{options.out}: {reference.n:,} images. {extractor.caption}")
     print(f"Floor, their distance to each other: {floors or 'too few images to say'}")
+
+
+def _check_writable(path: Path) -> None:
+    """Raises ValueError where a file cannot be written, before features of many images are computed for it."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name the file to write, such as --out {path / 'real.npz'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from None
 
 
 def _measure(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
 LABELS = {"all of these": "cropped, mirrored, tinted, noisy and recompressed"}  # in tables, figures and findings
+LEAST_RECALL = 0.8  # of planted copies, for a set to pass: what misses more copies is no evidence that there are none
 NAMES = {
     "memorised": "the adapter's images show train lesions more often than real images of other lesions do",
     "worst case": "train prompts lead back to their own case more than val prompts do",
@@ -112,7 +113,7 @@ def findings(
     photograph = detector.recall.loc[OTHER_PHOTOGRAPH]
     worst_kind = copies["rate"].astype(float).idxmin()
     lines = [
-        verdict(tests),
+        verdict(tests, float(copies["rate"].mean())),
         f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
         f"seen. It finds {copies['rate'].mean():.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
         f"{copies['rate'].astype(float)[worst_kind]:.0%})"
@@ -144,9 +145,19 @@ def findings(
     return lines
 
 
-def verdict(tests: pd.DataFrame) -> str:
-    """The verdict on the adapter's set, with what refuses it; tests: of `audit.set_tests`."""
+def verdict(tests: pd.DataFrame, recall: float = 1.0) -> str:
+    """The verdict on the adapter's set, with what refuses it; tests: of `audit.set_tests`.
+
+    recall: the share of planted copies that the detector finds; below LEAST_RECALL no set passes, since it may hold
+    copies that nobody sees.
+    """
     failed = tests[tests["holm"] <= LEVEL]
+    if failed.empty and recall < LEAST_RECALL:
+        return (
+            f"The memorisation audit gives no verdict on the adapter's set: no test refuses it, but the detector finds "
+            f"only {recall:.0%} of planted copies ({LEAST_RECALL:.0%} are needed). More or sharper val and test images "
+            "would let it see more."
+        )
     if failed.empty:
         return (
             f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace "

@@ -5,10 +5,9 @@ the images, and the floor: the distance of some of the reference's own images to
 """
 
 import hashlib
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from p2d_lib.instruments.moments import Moments
 from p2d_lib.models.extractors import Extractor
 from p2d_lib.seeds import derive
 
-PART = 64  # images in memory at once
+PART, PART_BYTES = 64, 2**28  # images in memory at once, and their bytes: 64 photographs may fill it
 FOR_FLOOR = 4000  # images whose features are kept for the floor: 32 MB of Inception's
 FLOOR_SIZES = (10, 20, 50, 100, 200, 500, 1000, 2000)
 FLOOR_REPLICATES = 6
@@ -59,15 +58,33 @@ class Reference:
 
 
 def load(path: Path) -> Reference:
-    """Raises SourceError for a file that is missing or is no reference file."""
+    """Raises SourceError for a file that is missing, is no reference file, or holds what cannot be."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             values = {field.name: stored[field.name] for field in fields(Reference)}
+        _check_values(values)
     except FileNotFoundError:
         raise SourceError(f"{path}: no such reference file; make one with python -m p2d_lib.fidelity ref") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what numpy meets in another file: OSError, KeyError, BadZipFile, TypeError, …
         raise SourceError(f"{path}: is no reference file ({error}); make it again") from None
     return Reference(**{name: value.item() if not value.ndim else value for name, value in values.items()})
+
+
+def _check_values(values: dict[str, np.ndarray]) -> None:
+    """Raises ValueError for a field of another shape or type than Reference says, and for impossible numbers."""
+    d, k = values["mean"].size, values["floor_n"].size
+    shapes = {"mean": (d,), "covariance": (d, d), "floor_n": (k,), "floor": (k,)}
+    for name, value in values.items():
+        is_text, expected = name in ("kind", "extractor", "images"), shapes.get(name, ())
+        if value.shape != expected or (value.dtype.kind == "U") != is_text:
+            what = "text" if is_text else "numbers"
+            raise ValueError(f"{name} holds {value.dtype} of shape {value.shape}, expected {what} of shape {expected}")
+        if not is_text and not np.isfinite(value).all():
+            raise ValueError(f"{name} holds a number that is not finite")
+    if values["n"] < 2:
+        raise ValueError(f"n is {values['n']}, expected 2 or more")
+    if (values["covariance"].diagonal() < 0).any():
+        raise ValueError("covariance holds a variance below 0")
 
 
 def make(path: Path, kind: str, extractor: Extractor, seed: int = 0) -> Reference:
@@ -141,15 +158,29 @@ def _notes(moments: Moments, reference: Reference, same: bool, floor: float | No
 def _embedded(source: Source, extractor: Extractor) -> Iterator[tuple[list[str], list[np.ndarray], np.ndarray]]:
     """Names, images and features (b, d) of PART images at a time, in the source's order, with a progress bar."""
     with tqdm(total=len(source), desc="features", unit="image", mininterval=1) as bar:
-        pictures = iter(source)
-        while part := list(islice(pictures, PART)):
+        for part in _parts(source):
             for _, same_size in groupby(part, key=lambda picture: picture[1].shape):
                 names, pixels = zip(*same_size, strict=True)
                 yield list(names), list(pixels), extractor(np.stack(pixels))
             bar.update(len(part))
 
 
+def _parts(source: Source) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """Names and images, at most PART at a time and no more once they have PART_BYTES."""
+    part, size = [], 0
+    for name, pixels in source:
+        part.append((name, pixels))
+        size += pixels.nbytes
+        if len(part) == PART or size >= PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
 def _check_count(source: Source, n: int) -> None:
+    if n != len(source):
+        raise SourceError(f"{source.path}: held {len(source):,} images and now holds {n:,}; repeat it when it is whole")
     if n < 2:
         raise SourceError(f"{source.path}: holds one image; a distance needs two or more")
 
@@ -180,7 +211,9 @@ class _Digest:
 
     def add(self, names: list[str], pixels: list[np.ndarray]) -> None:
         for name, image in zip(names, pixels, strict=True):
-            self._lines.append(hashlib.sha256(f"{name}:{image.shape}:".encode() + image.tobytes()).digest())
+            self._lines.append(
+                hashlib.sha256(f"{name}:{image.shape}:".encode("utf-8", "surrogateescape") + image.tobytes()).digest()
+            )
 
     def hexdigest(self) -> str:
         return hashlib.sha256(b"".join(sorted(self._lines))).hexdigest()

@@ -66,9 +66,12 @@ def choose(cases: pd.DataFrame, synthetic: pd.DataFrame, min_n: int, seed: int) 
             too_few.append(name)
     sizes = _sizes([*limits, _counts(shared)])
     if len(sizes) < 2:
+        flags = {name: synthetic.loc[synthetic["generator"] == name, "accepted"] for name in ("adapter", "base")}
+        kept = " and ".join(f"{flag.sum()} of {len(flag)} of the {name}" for name, flag in flags.items())
         raise ValueError(
             f"{len(sizes)} classes have two images each in test, train, base and adapter (accepted, of the same seed), "
-            "two classes are needed: sample more of each class in 04, or split off a larger test set in 01"
+            f"two classes are needed; 04 accepted {kept} (synthetic.parquet gives each reason). Where it refused "
+            "many, change the generator; else sample more of each class in 04, or split off a larger test set in 01"
         )
     shared = shared[order.permutation(len(shared))]
     chosen = [place for dx in sizes.index for place in shared[shared.get_level_values("dx") == dx][: sizes[dx]]]

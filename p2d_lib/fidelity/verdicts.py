@@ -12,6 +12,7 @@ from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.instruments import multiplicity, paired_tests, two_sample
 from p2d_lib.seeds import derive
 
+LEAST = 3  # images of a class: without one of them its covariance needs two
 COLUMNS = ("first", "second", "measure", "dx", "n", "estimate", "low", "high", "p")
 
 
@@ -31,12 +32,13 @@ def family(
     the class of each row (n,); copying: of `copying.of_sets`. estimate: for "frechet" and "kid" the distance of first
     to real test images less that of second, with its interval; for "auc" the area with which a classifier separates
     first from second; for "wins" the share of other classes' prompts that fit an image less well than its own; for
-    "copying" how much nearer (below 0) images lie to train images than to unseen ones. Classes below min_n images are
-    not tested.
+    "copying" how much nearer (below 0) images lie to train images than to unseen ones. Classes below min_n images, or
+    below LEAST, are not tested.
     """
     rows = [_nearer(features, "base", metric, ALL, dx) for metric in ("frechet", "kid")]
     counts = pd.Series(dx).value_counts()
-    rows += [_nearer(features, "base", "frechet", name, dx) for name in dict.fromkeys(dx) if counts[name] >= min_n]
+    tested = [name for name in dict.fromkeys(dx) if counts[name] >= max(min_n, LEAST)]
+    rows += [_nearer(features, "base", "frechet", name, dx) for name in tested]
     rows += [_nearer(at_common_side, name, "frechet", ALL, dx) for name in baselines]
     if len(dx) >= 2 * two_sample.FOLDS:
         for name in ("adapter", "base", FLOOR):

@@ -21,13 +21,23 @@ def _extractor(name: str) -> str:
     return name
 
 
+def _named_apart(names: list[str]) -> list[str]:
+    """Refuses two extractors that tables and figures would show under one name: the last part of a folder or id."""
+    shown = {}
+    for name in (name for name in names if name.startswith("clip:")):
+        first = shown.setdefault(name.rsplit("/", 1)[-1].removeprefix("clip:"), name)
+        if first != name:
+            raise ValueError(f"{first} and {name} would have one name in tables: rename a folder, or leave one out")
+    return names
+
+
 ExtractorName = Annotated[str, AfterValidator(_extractor)]
 
 
 class Fidelity(Notebook):
     BY_MODEL: ClassVar = ("extractors",)
 
-    extractors: Annotated[list[ExtractorName], Field(min_length=1), Distinct] = Field(
+    extractors: Annotated[list[ExtractorName], Field(min_length=1), Distinct, AfterValidator(_named_apart)] = Field(
         ["efficientnet_lite0", "scout"],
         description="Networks whose features are compared; verdicts come from the first one.",
     )

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.instruments import copies
 from p2d_lib.run import Run
 from p2d_lib.sample.measure import Measurements
@@ -36,10 +35,11 @@ def memorised(run: Run, table: pd.DataFrame, other: pd.DataFrame | None = None) 
     image_id and sha256 and for no other, so an image that was sampled anew is not judged by an old verdict. It is no
     input of 04 (05 comes later and reads what 04 writes), so it is not noted in the provenance. other: an audit that
     the user names, with image_id, memorised (bool) and, where known, sha256; it judges beside that of the run. Raises
-    ValueError when `other` does not know one of the images.
+    ValueError when `other` does not know one of the images, run.ArtefactError where the run's audit is broken or was
+    changed by hand.
     """
-    path = run.folder / ARTEFACTS["memorisation"].path
-    verdicts = [_verdicts(table, pd.read_parquet(path))] if path.exists() else []
+    audit = run.read_earlier("memorisation")
+    verdicts = [] if audit is None else [_verdicts(table, audit)]
     if other is not None:
         of_other = _verdicts(table, other)
         if of_other.isna().any():

@@ -108,6 +108,13 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     assert audit_report.detector_table(found)["images"].iloc[-1].endswith("false alarms")
 
 
+def test_a_detector_that_misses_planted_copies_lets_no_set_pass():
+    tests = pd.DataFrame({"test": ["memorised", "worst case", "membership"], "p": 0.5, "holm": 1.0})
+    assert "passes" in audit_report.verdict(tests, 0.9)
+    assert "gives no verdict" in audit_report.verdict(tests, 0.1) and "only 10%" in audit_report.verdict(tests, 0.1)
+    assert "is refused" in audit_report.verdict(tests.assign(holm=[0.01, 1, 1]), 0.1)
+
+
 def test_an_innocent_set_is_refused_at_the_level_at_most():
     rng, refused = np.random.default_rng(0), []
     for _ in range(200):

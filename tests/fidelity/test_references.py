@@ -138,6 +138,30 @@ def test_the_file_holds_no_pickle_and_another_file_is_refused(stored, tmp_path):
             references.load(tmp_path / path)
 
 
+@pytest.mark.parametrize(
+    "field, value",
+    [("mean", np.full(12, np.nan)), ("covariance", -np.eye(12)), ("covariance", np.eye(11)), ("n", "many"), ("n", 1),
+     ("floor", np.ones(1)), ("floor", np.full(5, np.inf)), ("kind", 3)],
+)  # fmt: skip
+def test_a_reference_that_cannot_be_becomes_no_number(field, value, stored, tmp_path):
+    with np.load(stored) as content:
+        np.savez(tmp_path / "damaged.npz", **{**content, field: np.array(value)})
+    with pytest.raises(SourceError, match=rf"damaged.npz: is no reference file \({field} "):
+        references.load(tmp_path / "damaged.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(SourceError, match=r"array.npy: is no reference file"):
+        references.load(tmp_path / "array.npy")
+
+
+def test_where_no_file_can_be_written_it_is_said_before_an_image_is_looked_at(real, tmp_path, embedded, capsys):
+    (tmp_path / "file").write_text("")
+    before = sum(embedded)
+    for out, message in ((tmp_path, "is a folder; name the file"), (tmp_path / "file" / "a.npz", "cannot be written")):
+        assert command.main(["ref", str(real), "--out", str(out), "--extractor", "eye"]) == 1
+        assert message in capsys.readouterr().err
+    assert sum(embedded) == before
+
+
 def test_another_extractor_than_the_references_is_refused(stored, real):
     with pytest.raises(SourceError, match="made with eye-abababababab, not with other-cdcdcdcdcdcd"):
         references.measure(real, references.load(stored), extractors.Extractor("other", CPU))
@@ -174,6 +198,61 @@ def test_a_broken_image_in_a_tar_file_is_named_with_the_file(tmp_path):
         tar.addfile(member, io.BytesIO(b"truncated"))
     with pytest.raises(ImageError, match=r"shard.tar:bcc/broken.png: not a readable image"):
         list(Source(tmp_path / "shard.tar"))
+
+
+def put_in_tar(path, names, mode="w"):
+    """A tar file with an image under each name, or with a link (name, what it links to); returns its path."""
+    with tarfile.open(path, mode) as tar:
+        for k, name in enumerate(names):
+            stream = io.BytesIO()
+            Image.fromarray(lesion("nv", k)).save(stream, "PNG")
+            member = tarfile.TarInfo(name if isinstance(name, str) else name[0])
+            if member.name == name:
+                member.size = len(stream.getvalue())
+            else:
+                member.type, member.linkname = tarfile.LNKTYPE, name[1]
+            tar.addfile(member, io.BytesIO(stream.getvalue()))
+    return path
+
+
+def test_no_image_of_a_tar_file_is_passed_over_for_its_name(stored, tmp_path):
+    names = ["../up.png", "/root.png", "l\udce4sion.png"]
+    shard = put_in_tar(tmp_path / "a.tar", [*names, ("link.png", "/root.png")])
+    assert [name for name, _ in Source(shard)] == [*names, "link.png"]
+    assert measured(shard, stored)["n"] == 4 and not (tmp_path.parent / "up.png").exists()
+    with pytest.raises(ImageError, match=r"b.tar:link.png: is a link to gone.png, which the tar file lacks"):
+        list(Source(put_in_tar(tmp_path / "b.tar", ["a.png", ("link.png", "gone.png")])))
+    with pytest.raises(SourceError, match=r"c.tar: holds a.png 2 times"):
+        Source(put_in_tar(tmp_path / "c.tar", ["a.png", "b.png", "a.png"]))
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_file_with_broken_bytes_is_named(kind, tmp_path):
+    shard = put_in_tar(tmp_path / "shard.tar", ["a.png", "b.png", "c.png"], f"w:{kind}")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :])
+    with pytest.raises((SourceError, ImageError), match=r"shard.tar: ?\S* ?(is neither a folder|not a readable)"):
+        list(Source(shard))
+
+
+def test_links_in_a_folder_are_followed_or_named(tmp_path):
+    folder, other = put(tmp_path / "images", pixels(2, 0)), put(tmp_path / "other", pixels(1, 5))
+    (folder / "link.png").symlink_to(other / "bcc" / "0000.png")
+    assert len(list(Source(folder))) == 3
+    (folder / "gone.png").symlink_to(other / "none.png")
+    with pytest.raises(ImageError, match=r"gone.png: no such image"):
+        list(Source(folder))
+    (folder / "more").symlink_to(other)
+    with pytest.raises(SourceError, match=r"more: is a link to a folder, whose images would be passed over"):
+        Source(folder)
+
+
+def test_large_photographs_are_embedded_a_few_at_a_time(real, stored, embedded, monkeypatch):
+    whole = measured(real, stored)
+    monkeypatch.setattr(references, "PART_BYTES", 5 * 64 * 64 * 3)
+    before = len(embedded)
+    assert measured(real, stored)["frechet"] == pytest.approx(whole["frechet"], abs=1e-6)
+    assert max(embedded[before:]) == 5
 
 
 def test_stopped_work_is_not_repeated_where_features_are_kept(real, tmp_path, embedded):

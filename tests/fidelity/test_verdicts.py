@@ -65,3 +65,10 @@ def test_the_area_is_tested_by_its_own_null_and_not_read_off_its_size():
     areas = family(3, off=1.0).query("measure == 'auc'").set_index("first")
     assert areas.at["base", "estimate"] > 0.8 and areas.at["base", "holm"] < 0.05
     assert areas.at["train", "p"] > 0.05
+
+
+def test_a_class_of_two_images_is_not_tested_whatever_min_n_allows():
+    rows = np.r_[0:6, 24:27, 48:50]
+    sets = {name: of_set[rows] for name, of_set in features(0).items()}
+    table = verdicts.family(sets, sets, {}, DX[rows], copied(0), [], 1, 0)
+    assert set(table.query("measure == 'frechet'")["dx"]) == {"all", "bcc", "mel"}

@@ -93,6 +93,20 @@ def test_what_is_registered_is_recognised_by_its_weights_and_cached(means, tmp_p
     assert list((tmp_path / "means-0123456789ab").glob("*.npz"))
 
 
+@pytest.mark.parametrize("fault", ["cut", "empty", "other length", "not finite"])
+def test_a_broken_file_of_the_cache_is_no_feature_and_is_computed_again(fault, means, tmp_path):
+    extractors.Extractor("means", CPU, tmp_path)(IMAGES)
+    (part,) = (tmp_path / "means-0123456789ab").glob("*.npz")
+    keys = np.load(part)["sha256"]
+    if fault in ("cut", "empty"):
+        part.write_bytes(part.read_bytes()[: {"cut": 100, "empty": 0}[fault]])
+    else:
+        values = {"other length": np.zeros((len(keys), 5)), "not finite": np.full((len(keys), 3), np.nan)}[fault]
+        np.savez(part, sha256=keys, features=values)
+    np.testing.assert_allclose(extractors.Extractor("means", CPU, tmp_path)(IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
+    assert np.load(part)["features"].shape == (len(keys), 3)  # in its place
+
+
 def test_a_caption_says_which_weights_and_what_the_network_sees(means, scout):
     assert extractors.Extractor("means", CPU).caption == (
         "Features: Means (means-0123456789ab, d = 3), images resized to 8 px (bicubic); means see no shapes."
@@ -116,7 +130,12 @@ def test_the_parameter_takes_every_extractor_of_the_registry_and_no_other():
     assert set(EXTRACTORS) == set(extractors.REGISTRY)
     for names in ([*EXTRACTORS], ["clip:org/model@v1"]):
         assert parameters.check("05_fidelity", {"extractors": names}).extractors == names
-    for wrong, message in ((["inceptoin"], "did you mean 'inception'"), ([], "at least 1"), (["clip:"], "clip:ID")):
+    for wrong, message in (
+        (["inceptoin"], "did you mean 'inception'"),
+        ([], "at least 1"),
+        (["clip:"], "clip:ID"),
+        (["clip:/a/model", "clip:/b/model"], "clip:/a/model and clip:/b/model would have one name in tables"),
+    ):
         with pytest.raises(parameters.ParameterError, match=message):
             parameters.check("05_fidelity", {"extractors": wrong})
     with pytest.raises(ValueError, match="no extractor 'inceptoin': did you mean 'inception'"):

@@ -6,7 +6,7 @@ import pytest
 
 from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.instruments import alterations, copies
-from p2d_lib.run import Run
+from p2d_lib.run import ArtefactError, Run
 from p2d_lib.sample import accept, measure
 from p2d_lib.vocabulary import DX
 
@@ -44,6 +44,13 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+def verdicts_of(table, memorised):
+    """The audit of 05 of a table's images."""
+    numbers = {"score": 1.0, "distance": 0.5, "threshold": 1.0, "false_alarm_rate": 0.01}
+    audit = table[["image_id", "sha256", "generator"]].assign(**numbers, nearest_case="c", reason="")
+    return audit.assign(memorised=memorised)
+
+
 def test_an_audit_of_other_images_is_refused(run):
     audit = pd.DataFrame({"image_id": [f"x{k}" for k in range(99)], "memorised": False})
     with pytest.raises(ValueError, match="lacks 1 of the images, x99 first"):
@@ -53,13 +60,33 @@ def test_an_audit_of_other_images_is_refused(run):
 def test_the_audit_of_05_holds_for_the_very_image_that_it_judged(run):
     table = measured().assign(sha256=[f"now{k}" for k in range(100)])
     assert not accept.memorised(run, table).any()  # no audit yet
-    audit = table[["image_id", "sha256"]].head(6).assign(memorised=[True, True, True, False, False, True])
+    audit = verdicts_of(table.head(6), [True, True, True, False, False, True])
     audit.loc[1, "sha256"] = "before"  # x1 was sampled anew since
-    audit.to_parquet(run.folder / ARTEFACTS["memorisation"].path)
+    Run("t", "05_fidelity").write("memorisation", audit)
     assert np.flatnonzero(accept.memorised(run, table)).tolist() == [0, 2, 5]
     other = table[["image_id"]].assign(memorised=[False] * 99 + [True])
     assert np.flatnonzero(accept.memorised(run, table, other)).tolist() == [0, 2, 5, 99]
     assert "memorisation" not in run._inputs  # a verdict is no input: to write it does not make 04 out of date
+
+
+def test_an_audit_of_05_that_is_broken_or_was_changed_is_named_and_no_image_passes_by_it(run):
+    table = measured().assign(sha256="now")
+    path = run.folder / ARTEFACTS["memorisation"].path
+    audit = Run("t", "05_fidelity").write("memorisation", verdicts_of(table, [True] * 100))
+    audit.assign(memorised=False).to_parquet(path)
+    with pytest.raises(ArtefactError, match=r"memorisation.parquet is not what 05_fidelity wrote: it was changed"):
+        accept.memorised(run, table)
+    path.with_name(path.name + ".provenance.json").unlink()  # as where only the table was copied
+    for damaged, message in (
+        (audit.drop(columns="sha256"), "column 'sha256' is missing"),
+        (audit.assign(memorised="no"), "'no' is no bool"),
+    ):
+        damaged.to_parquet(path)
+        with pytest.raises(ArtefactError, match=message):
+            accept.memorised(run, table)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtefactError, match="is not a readable table"):
+        accept.memorised(run, table)
 
 
 def table_of(generator, n, n_copies, **columns):

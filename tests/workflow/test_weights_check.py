@@ -27,7 +27,14 @@ def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_
     values["02_describe"]["captioner_model"] = "gpt2"
     values["03_finetune"] |= {"base": str(tmp_path), "scout_backbone": "resnet999"}
     values["06_classify"]["backbone"] = "resnet18:IMAGENET1K_V9"
-    first, second, third, fourth = weights_check.problems(values)
+    values["04_sample"]["sweep_extractor"] = "clip:" + str(tmp_path)
+    values["05_fidelity"]["extractors"] = ["dinov2_vitl14", "efficientnet_lite0"]
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    first, second, eye, judge, third, fourth = weights_check.problems(values)
+    assert eye.startswith(
+        "05_fidelity.extractors: dinov2_vitl14: 'timm/vit_large_patch14_dinov2.lvd142m' cannot be loa"
+    )
+    assert judge.startswith("04_sample.sweep_extractor: clip:") and "is no model of open_clip" in judge
     assert first.startswith("02_describe.captioner_model: 'gpt2' cannot be loaded (")
     assert second == (
         f"03_finetune.base: {tmp_path}: its pipeline is StableDiffusionInpaintPipeline; expected "

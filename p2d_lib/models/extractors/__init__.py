@@ -59,8 +59,7 @@ class Extractor:
         self._known: dict[str, np.ndarray] = {}
         self._network: Loaded | None = None
         for part in sorted(self._cache.glob("*.npz")) if self._cache else ():
-            with np.load(part) as stored:
-                self._known |= zip(stored["sha256"].tolist(), stored["features"], strict=True)
+            self._known |= _stored(part, self.dimension)
 
     @property
     def caption(self) -> str:
@@ -103,6 +102,18 @@ class Extractor:
             name = hashlib.sha256("".join(keys).encode()).hexdigest()[:24]
             with atomic(self._cache / f"{name}.npz") as partial, partial.open("wb") as stream:
                 np.savez(stream, sha256=np.array(keys), features=features)
+
+
+def _stored(part: Path, dimension: int) -> dict[str, np.ndarray]:
+    """What one file of a cache knows; nothing where it is broken, so that its features are computed again."""
+    try:
+        with np.load(part) as stored:
+            keys, features = stored["sha256"].tolist(), stored["features"]
+    except Exception:  # what numpy meets in broken bytes: OSError, EOFError, KeyError, BadZipFile, …
+        return {}
+    if features.shape != (len(keys), dimension) or not np.isfinite(features).all():
+        return {}
+    return dict(zip(keys, features, strict=True))
 
 
 def _key(image: np.ndarray) -> str:
