@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from p2d_lib.instruments import alterations, copies, disclosure, multiplicity
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.instruments.reidentification import OperatingPoint, Originals, cross_fitted_alarms, operating_point
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
@@ -75,9 +76,9 @@ def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray
 
 
 def rate_of(flags: np.ndarray) -> dict[str, float]:
-    """n, k, rate and the exact 95 % interval (Clopper and Pearson, Biometrika 26, 1934) of flags (n,), bool."""
+    """n, k, rate and the 95 % `exact_interval` (low, high) of flags (n,), bool."""
     n, k = len(flags), int(np.sum(flags))
-    low, high = stats.binomtest(k, n).proportion_ci(method="exact") if n else (np.nan, np.nan)
+    low, high = exact_interval(k, n)
     return {"n": n, "k": k, "rate": k / n if n else np.nan, "low": low, "high": high}
 
 
@@ -149,7 +150,9 @@ def disclosed(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int)
     The adversary says "this record was in train" where such an image is very near, and guesses an attribute that the
     photograph does not show from the case whose description was that image's prompt.
     """
-    of_adapter = synthetic[synthetic["generator"] == "adapter"].head(LIMIT)
+    of_adapter = synthetic[synthetic["generator"] == "adapter"]
+    # rows are sorted by class, so the first LIMIT of a large set would be of few classes
+    of_adapter = of_adapter.sample(min(len(of_adapter), LIMIT), random_state=derive(seed, "released") % 2**32)
     lesions = cases.drop_duplicates("lesion_id")
     fraction = float((lesions["split"] == "train").mean())
     is_train = (cases["split"] == "train").to_numpy()
@@ -204,18 +207,21 @@ def _repeats(run: Run, table: pd.DataFrame) -> np.ndarray:
     return table["image_id"].isin({*pairs["image_a"], *pairs["image_b"]}).to_numpy()
 
 
-def set_tests(rates: pd.DataFrame, worst: pd.DataFrame, given_away: Disclosure) -> pd.DataFrame:
+def set_tests(rates: pd.DataFrame, point: OperatingPoint, worst: pd.DataFrame, given_away: Disclosure) -> pd.DataFrame:
     """The three hypotheses by which the adapter's set is judged, one-sided; columns test, p and holm.
 
-    memorised: its images are refused more often than held-out real ones (Fisher's exact test). worst case: train
-    prompts lead back to their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership:
-    train records are nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction
-    keeps the rate at which innocent sets are refused at multiplicity.LEVEL.
+    memorised: its images are refused more often than further real ones would be at the threshold of point. That was set
+    at one of the scores of its n real images, so how many of m further ones pass it follows the beta-binomial law
+    whatever the distribution: all orders of the n + m scores are equally likely. worst case: train prompts lead back to
+    their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership: train records are
+    nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction keeps the rate at
+    which innocent sets are refused at multiplicity.LEVEL.
     """
-    sides = rates.loc[["adapter", HELD_OUT], ["k", "n"]].to_numpy()
-    fisher = stats.fisher_exact([[k, n - k] for k, n in sides], alternative="greater").pvalue
+    rank = round(point.nominal * (point.n + 1))
+    refused, m = rates.loc["adapter", ["k", "n"]].astype(int)
+    memorised = float(stats.betabinom.sf(refused - 1, m, rank, point.n + 1 - rank))
     suspicion = [worst.loc[worst["split"] == split, "suspicion"] for split in ("train", "val")]
     asked = all(len(values) for values in suspicion)
     repeated_asking = stats.mannwhitneyu(*suspicion, alternative="greater").pvalue if asked else np.nan
-    p = [fisher, repeated_asking, given_away.membership.p]
+    p = [memorised, repeated_asking, given_away.membership.p]
     return pd.DataFrame({"test": ["memorised", "worst case", "membership"], "p": p, "holm": multiplicity.holm(p)})

@@ -50,6 +50,8 @@ def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFra
     table["memorised (%)"] = [
         "–" if skip else percent(row) for skip, (_, row) in zip(shown, rows.iterrows(), strict=True)
     ]
+    n_repeats = repeats["n"].reindex(rows.index)  # fewer where train has fewer lesions of a class
+    table["n, repeats"] = ["–" if np.isnan(n) else f"{n:.0f}" for n in n_repeats.astype(float)]
     table["repeat another (%)"] = [percent(repeats.loc[name]) if name in repeats.index else "–" for name in rows.index]
     return table
 

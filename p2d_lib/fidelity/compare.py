@@ -92,7 +92,7 @@ def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, m
         enough = len(members) >= (min_n if group != ALL else 2)
         for name in (name for name in of_extractor if name in BY_CLASS or (group == ALL and name != REFERENCE)):
             pair = of_extractor[REFERENCE][members], of_extractor[name][members]
-            estimates = _estimates(*pair, names) if enough else np.full((len(names), 3), np.nan)
+            estimates = _estimates(*pair, names, dx[members]) if enough else np.full((len(names), 3), np.nan)
             rows += [
                 (extractor, name, group, metric, len(members), *row.clip(MEASURES[metric].low, MEASURES[metric].high))
                 for metric, row in zip(names, estimates, strict=True)
@@ -101,12 +101,12 @@ def measured(features: Mapping[str, Mapping[str, np.ndarray]], dx: np.ndarray, m
     return pd.DataFrame(rows, columns=columns).set_index(["extractor", "set", "dx", "metric"])
 
 
-def _estimates(real: np.ndarray, other: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _estimates(real: np.ndarray, other: np.ndarray, names: tuple[str, ...], dx: np.ndarray) -> np.ndarray:
     """Estimate, low and high of each measure, (k, 3); NaN where one cannot be computed."""
     spanned = coordinates(real, other)
 
     def statistic(rows: np.ndarray) -> np.ndarray:
-        return values((real[rows], other[rows]), (spanned[0][rows], spanned[1][rows]), names)
+        return values((real[rows], other[rows]), (spanned[0][rows], spanned[1][rows]), names, dx[rows])
 
     estimates = jackknife(statistic, len(real))
     table = np.stack([estimates.estimate, estimates.low, estimates.high], axis=1)

@@ -76,16 +76,24 @@ def coordinates(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def values(
-    features: tuple[np.ndarray, np.ndarray], spanned: tuple[np.ndarray, np.ndarray], names: Sequence[str]
+    features: tuple[np.ndarray, np.ndarray],
+    spanned: tuple[np.ndarray, np.ndarray],
+    names: Sequence[str],
+    classes: np.ndarray,
 ) -> np.ndarray:
     """The measures `names` of a real and another set of images: float64 (k,), NaN below the n that a measure needs.
 
-    features: both sets, (n, d) each. spanned: their `coordinates`.
+    features: both sets, (n, d) each. spanned: their `coordinates`. classes (n,): of row i of both, which were chosen in
+    fixed numbers.
     """
     computed, n = {}, len(features[0])
     for name in (name for name in names if n >= MEASURES[name].needs):
-        if name in _OF_FEATURES:
-            computed[name] = _OF_FEATURES[name](*features)
+        if name == "kid":  # d and the single features matter, here and for the area
+            computed[name] = distances.kid(*features, (classes, classes))
+        elif name == "auc":
+            computed[name] = two_sample.auc(*features)
+        elif name == "cmmd":
+            computed[name] = cmmd(*spanned, classes=(classes, classes))
         elif name in _OF_DISTANCES:
             computed[name] = _OF_DISTANCES[name](*spanned)
         elif name not in computed:
@@ -103,11 +111,9 @@ def _frechet_at_infinity(real: np.ndarray, other: np.ndarray) -> float:
     return extrapolation.frechet_at_infinity(*extrapolation.principal(real, other))
 
 
-_OF_FEATURES = {"kid": distances.kid, "auc": two_sample.auc}  # d or the single features matter
 _OF_DISTANCES = {
     "frechet": distances.frechet,
     "frechet_at_infinity": _frechet_at_infinity,
-    "cmmd": cmmd,
     "vendi": _relative_vendi,
 }
 

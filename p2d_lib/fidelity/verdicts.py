@@ -59,5 +59,6 @@ def family(
 
 def _nearer(features: Mapping[str, np.ndarray], second: str, metric: str, name: str, dx: np.ndarray) -> tuple:
     members = (dx == name) | (name == ALL)
-    test = paired_tests.nearer(*(features[images][members] for images in ("adapter", second, REFERENCE)), metric)
+    compared = (features[images][members] for images in ("adapter", second, REFERENCE))
+    test = paired_tests.nearer(*compared, metric, classes=dx[members])
     return "adapter", second, metric, name, int(members.sum()), *test

@@ -11,6 +11,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpstrf
 from scipy.spatial.distance import cdist
 
+from p2d_lib.instruments.mmd import Classes, squared_mmd
 from p2d_lib.instruments.moments import Moments
 
 EXACT = 512  # features; above, singular values come from their squares: in a third of the time, to 1e-7 of their sum
@@ -71,19 +72,16 @@ def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(squares.clip(0)).sum())
 
 
-def kid(a: np.ndarray, b: np.ndarray) -> float:
+def kid(a: np.ndarray, b: np.ndarray, classes: Classes | None = None) -> float:
     """Unbiased squared MMD under `cubic_kernel`: KID (Bińkowski et al., ICLR 2018). About 0 for equal laws.
 
-    The estimate over all pairs of a (n, d) and b (m, d), without random subsets. Raises ValueError for fewer than two
-    rows.
+    The estimate over all pairs of a (n, d) and b (m, d), without random subsets. classes: of the rows, where each class
+    has a fixed number of images (`mmd.squared_mmd`, which says when the result is NaN). Raises ValueError for fewer
+    than two rows.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"KID needs two images or more a side, there are {len(a)} and {len(b)}")
-    within = [
-        (kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1))
-        for kernel in (cubic_kernel(a, a), cubic_kernel(b, b))
-    ]
-    return float(sum(within) - 2 * cubic_kernel(a, b).mean())
+    return squared_mmd(cubic_kernel(a, a), cubic_kernel(b, b), cubic_kernel(a, b), classes)
 
 
 def cubic_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

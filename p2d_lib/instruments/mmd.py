@@ -1,4 +1,4 @@
-"""CMMD: the maximum mean discrepancy under a Gaussian kernel, as Jayasumana et al. use it on CLIP embeddings.
+"""The maximum mean discrepancy of two sets, and CMMD: it under a Gaussian kernel, as Jayasumana et al. use it on CLIP.
 
 Jayasumana et al., "Rethinking FID", CVPR 2024, arXiv 2401.09603. In contrast to the Fréchet distance it assumes no
 Gaussian law, and in contrast to KID its kernel is characteristic: its expectation is 0 for equal laws only.
@@ -6,14 +6,46 @@ Gaussian law, and in contrast to KID its kernel is characteristic: its expectati
 
 import numpy as np
 
+Classes = tuple[np.ndarray, np.ndarray]  # the class of each row of the first set (n,) and of the second (m,)
 BANDWIDTH, SCALE = 10.0, 1000.0  # sigma of the kernel and the factor of the published values
 
 
-def cmmd(a: np.ndarray, b: np.ndarray, bandwidth: float = BANDWIDTH, biased: bool = False) -> float:
+def squared_mmd(aa: np.ndarray, bb: np.ndarray, ab: np.ndarray, classes: Classes | None = None) -> float:
+    """The unbiased squared discrepancy (Gretton et al., JMLR 13, 2012, eq. 3): 0 on average for equal laws.
+
+    aa (n, n), bb (m, m), ab (n, m): the kernel of every pair of rows. classes: to be given where classes were chosen in
+    fixed numbers. In such a set two images are of one class too rarely, so equal laws would come out below 0, the
+    further the more the features part the classes. Then images of two classes (or of one) are compared with the weight
+    that the law of the first set gives the two. NaN where a class has fewer than two rows in a set: no unbiased
+    estimate exists.
+    """
+    first, second = classes or (np.zeros(len(aa)), np.zeros(len(bb)))
+    names = np.union1d(first, second)
+    one_hot = [(np.asarray(each)[:, None] == names).astype(float) for each in (first, second)]
+    counts = [part.sum(axis=0) for part in one_hot]
+    if min(each.min() for each in counts) < 2:
+        return np.nan
+    share, within = counts[0] / counts[0].sum(), 0.0
+    for kernel, part, n in zip((aa, bb), one_hot, counts, strict=True):
+        sums = part.T @ kernel @ part
+        means = sums / np.outer(n, n)
+        np.fill_diagonal(means, (np.diag(sums) - part.T @ np.diag(kernel)) / (n * (n - 1)))  # of different images
+        within += share @ means @ share
+    between = one_hot[0].T @ ab @ one_hot[1] / np.outer(*counts)
+    return float(within - 2 * share @ between @ share)
+
+
+def cmmd(
+    a: np.ndarray,
+    b: np.ndarray,
+    bandwidth: float = BANDWIDTH,
+    biased: bool = False,
+    classes: Classes | None = None,
+) -> float:
     """SCALE times the squared discrepancy of a (n, d) and b (m, d), whose rows are first divided by their length.
 
-    biased False: the unbiased estimate of Gretton et al. (JMLR 13, 2012, eq. 3), about 0 and at times negative for
-    equal laws. biased True: their eq. 5, the published reference, which also counts the pairs of an image with itself;
+    biased False: `squared_mmd` with these classes, about 0 and at times negative for equal laws. biased True: eq. 5 of
+    Gretton et al. whatever the classes, the published reference, which also counts the pairs of an image with itself;
     it adds about SCALE (1 / n + 1 / m) (1 - mean kernel) to equal laws, which is no small matter at n of a few hundred.
     bandwidth: sigma of exp(-|x - y|² / (2 sigma²)). Unit vectors are at most 2 apart, so at sigma = 10 the kernel is
     close to linear: CMMD is then nearly SCALE / sigma² = 10 times the squared distance between the two mean vectors, of
@@ -25,8 +57,10 @@ def cmmd(a: np.ndarray, b: np.ndarray, bandwidth: float = BANDWIDTH, biased: boo
     if min(len(a), len(b)) < 2:
         raise ValueError(f"CMMD needs two images or more a side, there are {len(a)} and {len(b)}")
     a, b = unit_rows(a), unit_rows(b)
-    within = [_mean(_gaussian(x, x, bandwidth), biased) for x in (a, b)]
-    return float(SCALE * (sum(within) - 2 * _gaussian(a, b, bandwidth).mean()))
+    aa, bb, ab = (_gaussian(*pair, bandwidth) for pair in ((a, a), (b, b), (a, b)))
+    if biased:
+        return float(SCALE * (aa.mean() + bb.mean() - 2 * ab.mean()))
+    return SCALE * squared_mmd(aa, bb, ab, classes)
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -42,9 +76,3 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
 def _gaussian(a: np.ndarray, b: np.ndarray, bandwidth: float) -> np.ndarray:
     """exp(-|x - y|² / (2 bandwidth²)) for unit rows x of a and y of b: (n, m)."""
     return np.exp((a @ b.T - 1) / bandwidth**2)
-
-
-def _mean(kernel: np.ndarray, biased: bool) -> float:
-    """The mean of a kernel (n, n), without its diagonal unless biased."""
-    n = len(kernel)
-    return kernel.mean() if biased else (kernel.sum() - np.trace(kernel)) / (n * (n - 1))

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from p2d_lib.instruments import copies
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.run import Run
 from p2d_lib.sample.measure import Measurements
 
@@ -131,9 +132,3 @@ def _matches_by_chance(part: pd.DataFrame) -> float:
     """Expected number of rows with nearest_case == prompted_by when either column is shuffled."""
     nearest, prompting = part["nearest_case"].value_counts(), part["prompted_by"].value_counts()
     return float(nearest.mul(prompting, fill_value=0).sum() / len(part))
-
-
-def exact_interval(k: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of Clopper and Pearson (Biometrika 26, 1934) of a rate of k in n."""
-    low, high = stats.binomtest(k, n).proportion_ci(method="exact")
-    return float(low), float(high)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from p2d_lib.instruments import copies, intervals
 from p2d_lib.instruments.multiplicity import LEVEL, holm
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.report import figures, tables
 from p2d_lib.run import Run
 from p2d_lib.sample import accept
@@ -142,7 +143,7 @@ def _copies_line(rates: pd.DataFrame, controls: Sequence[str], p: float) -> str:
         f"{cannot}. Of {accept.ALTERED} it finds {texts[accept.ALTERED]}. "
     )
     pooled = rates.loc[list(controls)].sum()
-    if accept.exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
+    if exact_interval(int(pooled["copies"]), int(pooled["n"]))[0] > accept.NOMINAL:
         return line + f"That is more than the nominal {accept.NOMINAL:.0%} of what cannot be a copy: do not rely on it."
     if p <= LEVEL:
         return line + f"The adapter copies more often than these controls (Fisher's exact test, Holm p {p:.2g})."

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from p2d_lib.instruments import distances
 from p2d_lib.instruments.jackknife import jackknife
-from p2d_lib.instruments.stratified_kid import stratified_kid
 from p2d_lib.models import classifiers, clip, sampling
 from p2d_lib.vocabulary import DX
 
@@ -78,7 +78,7 @@ def points(
     def scores(pixels: np.ndarray) -> dict[str, float]:
         predictions = classifiers.predict(scout, pixels, device)
         return _kid(of_extractor, extractor(pixels), real_dx, dx) | {
-            "kid_scout": stratified_kid(of_scout, predictions["embedding"], real_dx, dx),
+            "kid_scout": distances.kid(of_scout, predictions["embedding"], (real_dx, dx)),
             "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == dx).mean()),
             "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
         }
@@ -96,7 +96,7 @@ def _kid(reference: np.ndarray, features: np.ndarray, reference_dx: np.ndarray, 
     """KID with its interval over the images (features (n, d), classes dx (n,)); NaN where there are too few."""
 
     def statistic(rows: np.ndarray) -> np.ndarray:
-        return np.array([stratified_kid(reference, features[rows], reference_dx, dx[rows])])
+        return np.array([distances.kid(reference, features[rows], (reference_dx, dx[rows]))])
 
     estimates = jackknife(statistic, len(features))
     return dict(zip(("kid", "kid_low", "kid_high"), (float(value[0]) for value in estimates[:3]), strict=True))

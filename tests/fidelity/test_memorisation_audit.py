@@ -6,6 +6,7 @@ import pytest
 
 from p2d_lib.fidelity import audit, audit_report
 from p2d_lib.instruments import alterations, disclosure
+from p2d_lib.instruments.reidentification import operating_point
 from p2d_lib.prep import phantom
 from p2d_lib.schemas import MEMORISATION
 from p2d_lib.seeds import derive
@@ -101,7 +102,7 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     assert given.membership.p < 0.001 and given.membership.auc > 0.6
     worst = pd.DataFrame({"prompted_by": [], "split": [], "dx": [], "suspicion": [], "memorised": []})
     rates, repeats = audit.rates(verdicts, found), audit.repeated(run, cases, synthetic, seed=0)
-    tests = audit.set_tests(rates, worst, given)
+    tests = audit.set_tests(rates, found.point, worst, given)
     lines = audit_report.findings(found, rates, worst, given, repeats, tests, base_is_innocent=True)
     assert "is refused by the memorisation audit" in lines[0] and "show train lesions more often" in lines[0]
     assert len(audit_report.verdicts_table(rates, repeats, worst)) == 5
@@ -118,13 +119,45 @@ def test_a_detector_that_misses_planted_copies_lets_no_set_pass():
 def test_an_innocent_set_is_refused_at_the_level_at_most():
     rng, refused = np.random.default_rng(0), []
     for _ in range(200):
-        flags = [rng.random(n) < 0.01 for n in (336, 390)]
-        rates = pd.DataFrame({"adapter": audit.rate_of(flags[0]), audit.HELD_OUT: audit.rate_of(flags[1])}).T
+        point = operating_point(rng.normal(size=390))
+        rates = pd.DataFrame({"adapter": audit.rate_of(rng.normal(size=336) >= point.threshold)}).T
         worst = pd.DataFrame({"split": ["train"] * 24 + ["val"] * 24, "suspicion": rng.normal(size=48)})
         member = disclosure.Membership(0, 0, 0, 0, 0, 0, 0.5, rng.random())
-        tests = audit.set_tests(rates, worst, audit.Disclosure(member, {}))
+        tests = audit.set_tests(rates, point, worst, audit.Disclosure(member, {}))
         refused.append("is refused" in audit_report.verdict(tests))
     assert np.mean(refused) <= 0.075
+
+
+@pytest.mark.parametrize("n", [390, 60])
+def test_that_a_threshold_was_set_by_few_images_refuses_no_large_innocent_set(n):
+    """A threshold that came out too low refuses many images of a large set; 8 % of copies among them are found."""
+    rng, p = np.random.default_rng(0), []
+    none = audit.Disclosure(disclosure.Membership(0, 0, 0, 0, 0, 0, 0.5, np.nan), {})
+    for shift in [0.0] * 600 + [1.0] * 20:
+        point = operating_point(rng.normal(size=n))
+        scores = rng.normal(size=10_000) + 100 * shift * (rng.random(10_000) < 0.08)
+        rates = pd.DataFrame({"adapter": audit.rate_of(scores >= point.threshold)}).T
+        worst = pd.DataFrame({"split": [], "suspicion": []})
+        p.append(audit.set_tests(rates, point, worst, none)["p"][0])
+    assert 0.02 <= np.mean(np.array(p[:600]) <= 0.05) <= 0.065
+    assert np.median(p[600:]) < 0.05
+
+
+def test_of_a_large_set_images_of_all_classes_are_attacked(made, monkeypatch):
+    """04 writes class by class: the first images of a large set are of one class."""
+    run, cases, synthetic, _ = made
+    by_class = synthetic[synthetic["generator"] == "adapter"].sort_values("dx")
+    released = []
+
+    def originals(images, names):
+        released.extend(names)
+        raise InterruptedError
+
+    monkeypatch.setattr(audit, "LIMIT", 20)
+    monkeypatch.setattr(audit, "Originals", originals)
+    with pytest.raises(InterruptedError):
+        audit.disclosed(run, cases, by_class, seed=0)
+    assert by_class.set_index("image_id").loc[released, "dx"].nunique() >= 6 and len(released) == 20
 
 
 def test_a_set_that_repeats_itself_is_told_from_real_images_at_equal_n(made):

@@ -136,6 +136,8 @@ def _omitted(extractor: str, measured: pd.DataFrame) -> str:
 
 def _change(row: tuple, measured: pd.DataFrame) -> str:
     before, after = (measured.at[(name, row.dx, row.measure), "estimate"] for name in ("base", "adapter"))
+    if pd.isna(row.p):
+        return f"the {MEASURES[row.measure].plain} says nothing: {TOO_SMALL}"
     verdict = ("falls" if row.estimate < 0 else "**rises**") if row.holm <= LEVEL else "no change is shown"
     digits = MEASURES[row.measure].digits
     change = f"{row.estimate:+.{digits}f} [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
