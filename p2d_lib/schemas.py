@@ -137,7 +137,7 @@ MEMORISATION = _table(
         "distance": _number(0, 2),  # 1 - correlation with the nearest train image in the pose in which they agree best
         "nearest_case": _text(),  # image_id of that train image
         "threshold": _number(0),  # of the score
-        "false_alarm_rate": _number(0, 1),  # of real images of other lesions, measured
+        "false_alarm_rate": _number(0, 1),  # nominal, of real images of other lesions at this threshold
         "memorised": pa.Column(bool),
         "reason": _text(),  # "" where it is not memorised
     }

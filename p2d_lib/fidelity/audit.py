@@ -19,15 +19,16 @@ from p2d_lib.seeds import derive
 
 PLANTED = 30  # copies of each kind, and at most LIMIT other photographs, by which recall is measured
 LIMIT = 1000  # real images, and synthetic ones, at most, in a measurement: more make no rate much more precise
+EMPTY = np.zeros((0, copies.THUMBNAIL, copies.THUMBNAIL, 3), np.uint8)
 HELD_OUT, OTHER_PHOTOGRAPH = "real (val and test)", "another photograph of a lesion"
 
 
 class Detector(NamedTuple):
     """The search among train images with its operating point.
 
-    train: rows of cases, in the order of `originals`. held_out: rows of cases of val and test with score and alarm
-    (bool, refused at the threshold that the other half sets). recall: by kind of copy, as `rate_of`. scores: of
-    the positives, by kind, for the ROC curve.
+    train: rows of cases, in the order of `originals`. held_out: one row of cases for each lesion of val and test, so
+    that rows are independent, with score and alarm (bool, refused at the threshold that the other half sets). recall:
+    by kind of copy, as `rate_of`. scores: of the positives, by kind, for the ROC curve.
     """
 
     originals: Originals
@@ -49,16 +50,17 @@ def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> De
     originals = Originals(pixels, train["lesion_id"])
     held_out = held_out.sample(min(len(held_out), 3 * LIMIT), random_state=seed).sort_index()
     real = run.in_parts(held_out, copies.thumbnails)
-    score = originals.search(real, "real images")["score"].to_numpy()
+    innocent = ~held_out["lesion_id"].duplicated().to_numpy()
+    score = originals.search(real[innocent], "real images")["score"].to_numpy()
     point = operating_point(score, rate)
-    alarm = cross_fitted_alarms(score, held_out["lesion_id"], rate, seed)
+    alarm = cross_fitted_alarms(score, held_out["lesion_id"][innocent], rate, seed)
     rows = np.random.default_rng(derive(seed, "planted")).permutation(len(pixels))[:PLANTED]
     planted = [alterations.altered(pixels[rows], name, seed) for name in alterations.ALTERATIONS]
     scores = originals.search(np.concatenate(planted), "planted copies")["score"].to_numpy()
     by_kind = dict(zip(alterations.ALTERATIONS, scores.reshape(len(planted), -1), strict=True))
     by_kind |= {OTHER_PHOTOGRAPH: _other_photographs(pixels, train, real, held_out)}
     recall = pd.DataFrame({name: rate_of(values >= point.threshold) for name, values in by_kind.items()}).T
-    return Detector(originals, train, point, held_out.assign(score=score, alarm=alarm), recall, by_kind)
+    return Detector(originals, train, point, held_out[innocent].assign(score=score, alarm=alarm), recall, by_kind)
 
 
 def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray, held_out: pd.DataFrame) -> np.ndarray:
@@ -96,7 +98,7 @@ def judge(run: Run, synthetic: pd.DataFrame, detector: Detector) -> pd.DataFrame
             "distance": nearest["distance"].clip(0, 2),
             "nearest_case": cases,
             "threshold": detector.point.threshold,
-            "false_alarm_rate": detector.held_out["alarm"].mean(),
+            "false_alarm_rate": detector.point.nominal,
             "memorised": memorised,
             "reason": [
                 f"shows the lesion of {case}" if is_so else "" for case, is_so in zip(cases, memorised, strict=True)
@@ -125,9 +127,6 @@ def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, detector: De
     suspicion = detector.originals.suspicion(images, suspects, prompted["lesion_id"], "several images a prompt")
     by_prompt = table.assign(suspicion=suspicion).groupby(["prompted_by", "split", "dx"], sort=False)["suspicion"]
     return by_prompt.max().reset_index().assign(memorised=lambda rows: rows["suspicion"] >= detector.point.threshold)
-
-
-EMPTY = np.zeros((0, copies.THUMBNAIL, copies.THUMBNAIL, 3), np.uint8)
 
 
 class Disclosure(NamedTuple):
