@@ -1,6 +1,7 @@
 """The sweep of guidance and denoising steps as 04 shows it."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,11 +37,12 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
                 bounds = line["kid_low"], line["kid_high"]
                 axis.fill_between(line["guidance"], *bounds, color=colour, alpha=0.12, linewidth=0)
         axis.set(title=title, xlabel="guidance")
-    axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0)
-    axes[0, 0].annotate(
-        "real images", (1, floor["kid_high"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-        fontsize=6, color="0.4",
-    )  # fmt: skip
+    if np.isfinite(floor["kid_high"]):
+        axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0)
+        axes[0, 0].annotate(
+            "real images", (1, floor["kid_high"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            fontsize=6, color="0.4",
+        )  # fmt: skip
     axes[1, 1].set_ylim(0, 1.1 * swept["seconds"].max())
     _trade_off(axes[1, 2], swept)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
@@ -50,6 +52,8 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
 def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
     """Which point of the sweep is nearest to real images by extractor and scout, and whether it reaches real ones."""
     swept, floor = points[points["steps"].notna()], points.set_index("images").loc[FLOOR]
+    if swept["kid"].isna().all():
+        return "The points of the sweep are not compared: KID needs two images of each class or more in every set."
     best, of_scout = (swept.loc[swept[measure].idxmin()] for measure in ("kid", "kid_scout"))
     of_best, of_real = (tables.interval(row["kid"], row["kid_low"], row["kid_high"]) for row in (best, floor))
     as_near = int((swept["kid_low"] <= best["kid_high"]).sum()) - 1

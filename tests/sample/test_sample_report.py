@@ -133,3 +133,11 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
     points.loc[3, ["kid", "kid_low", "kid_high"]] = -0.01, -0.02, 0.01
     text = report_sweep.sweep_finding(points, "eye")
     assert "guidance 5 with 15 steps is nearest" in text and "0 others" in text and "it reaches that" in text
+
+
+def test_a_sweep_of_too_few_images_is_shown_and_not_ranked():
+    unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout"), np.nan)
+    shown = {"guidance": 1.0, "steps": 8, "seconds": 0.1, "class_read": 0.5, "alignment": 0.4}
+    points = pd.DataFrame([{"images": "adapter", **shown, **unknown}, {"images": sweep.FLOOR, **unknown}])
+    assert "two images of each class" in report_sweep.sweep_finding(points, "eye")
+    report_sweep.sweep_figure(points, "eye").canvas.draw()
