@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from p2d_lib.instruments import obedience
-from p2d_lib.sample import accept, measure, report, report_sweep
+from p2d_lib.sample import accept, measure, report, report_sweep, sweep
 from p2d_lib.vocabulary import DX, FEATURES
 
 N = 84
