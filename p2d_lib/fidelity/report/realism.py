@@ -37,7 +37,7 @@ def realism_figure(measured: pd.DataFrame, in_pixels: pd.DataFrame, names: list[
     figures.forest(left, ["real" if name == FLOOR else name for name in lines], areas)
     left.set(xlabel="AUC against real test images", xlim=(0.3, 1.03))
     left.axvline(0.5, color="0.6", linewidth=0.6, linestyle=":")
-    left.legend(loc="center left", bbox_to_anchor=(0.0, 0.4), handletextpad=0.2)
+    left.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handletextpad=0.2, columnspacing=1)
     places = np.arange(len(BANDS))
     for i, name in enumerate(names):
         estimate, low, high = (
