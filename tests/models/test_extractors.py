@@ -140,3 +140,15 @@ def test_the_parameter_takes_every_extractor_of_the_registry_and_no_other():
             parameters.check("05_fidelity", {"extractors": wrong})
     with pytest.raises(ValueError, match="no extractor 'inceptoin': did you mean 'inception'"):
         extractors.Extractor("inceptoin", CPU)
+
+
+def test_a_feature_that_is_no_number_names_its_image_and_is_not_kept(means, tmp_path, monkeypatch):
+    def embed(images):
+        return np.where((images.mean((1, 2, 3)) > 200)[:, None], np.inf, images.mean((1, 2), "f4"))
+
+    monkeypatch.setattr(extractors.Extractor, "_loaded", lambda self: Loaded(embed))
+    extractor = extractors.Extractor("means", CPU, tmp_path / "features")
+    images = np.stack([IMAGES[0], np.full_like(IMAGES[0], 250)])
+    with pytest.raises(ValueError, match=r"one of 2 images \(mean grey level 250, SHA-256 .* [0-9a-f]{64}\)"):
+        extractor(images)
+    assert not list((tmp_path / "features").rglob("*.npz"))

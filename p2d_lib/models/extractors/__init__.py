@@ -94,7 +94,14 @@ class Extractor:
     def _compute(self, images: np.ndarray) -> np.ndarray:
         batch = self.kind.batch_on_cpu if self.device.type == "cpu" else BATCH_ON_GPU
         starts = range(0, len(images), batch)
-        return np.concatenate([self._loaded().embed(images[start : start + batch]) for start in starts])
+        features = np.concatenate([self._loaded().embed(images[start : start + batch]) for start in starts])
+        for row in np.flatnonzero(~np.isfinite(features).all(axis=1)):
+            raise ValueError(
+                f"{self.title} gives a feature that is no finite number for one of {len(images)} images (mean grey "
+                f"level {images[row].mean():.0f}, SHA-256 of its pixels {_key(images[row])}): look at it, or name "
+                "another extractor"
+            )
+        return features
 
     def _add(self, keys: list[str], features: np.ndarray) -> None:
         """One more file with these features; files that are there are not touched, by this process or another."""
