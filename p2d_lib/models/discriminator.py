@@ -23,7 +23,7 @@ class Features(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.network = efficientnet.build(NETWORK, num_classes=0).requires_grad_(False)
+        self.network = efficientnet.build(NETWORK).requires_grad_(False)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         maps = F.interpolate(pixels, scale_factor=ENLARGED, mode="bilinear", align_corners=False)
