@@ -126,15 +126,15 @@ def test_saved_outputs_and_prose_do_not_outdate_a_stage_and_a_changed_cell_does(
 
 
 def test_other_weights_in_a_folder_that_a_parameter_names_are_noticed(clone):
-    weights = clone.folder / "my base" / "unet.safetensors"
+    weights = clone.folder / "my bert" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_text("first")
-    options = ("--set", f"03_finetune.base={weights.parent}", "--to", "03_finetune")
+    options = ("--set", f"02_describe.bert_model={weights.parent}", "--to", "02_describe")
     assert clone.run(*options)[0] == 0
-    assert clone.ran() == ["03_finetune"]
+    assert clone.ran() == ["02_describe"]
     _edit(weights)
     code, output = clone.run(*options, "--dry-run")
-    assert code == 0 and "[3/8] 03_finetune   runs: my base has changed" in output.replace(f"{clone.folder}/", "")
+    assert code == 0 and "[2/8] 02_describe   runs: my bert has changed" in output.replace(f"{clone.folder}/", "")
 
 
 def test_from_forces_and_to_stops(clone):
