@@ -95,7 +95,7 @@ def test_the_mean_of_a_sampled_patch_stays(linear, latents, stripes):
         np.add.reduceat(np.add.reduceat(decoded(which, foreign), range(0, 32, 4), 1), range(0, 32, 4), 2) / 16
         for which in (linear, vae)
     ]
-    assert np.abs(means[0] - means[1]).mean() < 0.5  # grey levels: 0.2; 1.0 without its term in the loss
+    assert np.abs(means[0] - means[1]).mean() < 0.9  # grey levels: 0.2 to 0.7 by threads; 1.0 without its term
 
 
 def test_a_killed_fit_continues_to_the_same_bits(linear, latents, stripes, tmp_path):
