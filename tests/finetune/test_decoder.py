@@ -21,15 +21,6 @@ from p2d_lib.run import Run
 RECIPE = DecoderRecipe(steps=60, seed=0, batch_size=8, learning_rate=2e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Short adversarial fits end elsewhere when sums are taken in another order, as two threads take them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def stripes():
     """Fine stripes in all directions, which three components of a patch cannot hold: uint8 (24, 32, 32, 3)."""
@@ -41,7 +32,9 @@ def stripes():
 
 @pytest.fixture(scope="module")
 def linear(stripes):
-    return PatchAutoencoder(latent_channels=3, width=16, blocks=(1, 1, 1)).fit(stripes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # what the decoder starts from
+        return PatchAutoencoder(latent_channels=3, width=16, blocks=(1, 1, 1)).fit(stripes)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +73,7 @@ def test_before_it_is_fitted_the_decoder_adds_nothing(linear, latents):
 
 def test_a_fitted_decoder_reconstructs_other_images_better_than_the_linear_one(linear, fitted, latents, stripes):
     errors = [np.abs(decoded(vae, latents[16:]) - stripes[16:]).mean() for vae in (linear, fitted[0])]
-    assert errors[1] < 0.9 * errors[0]  # about 0.8
+    assert errors[1] < 0.8 * errors[0]  # 0.77; 0.82 without the error of pairs in the loss
 
 
 def test_a_fitted_decoder_leaves_less_energy_at_the_borders_of_patches(linear, fitted, latents, stripes):
@@ -104,7 +97,7 @@ def test_the_mean_of_a_sampled_patch_stays(linear, latents, stripes):
         np.add.reduceat(np.add.reduceat(decoded(which, foreign), range(0, 32, 4), 1), range(0, 32, 4), 2) / 16
         for which in (linear, vae)
     ]
-    assert np.abs(means[0] - means[1]).mean() < 0.9  # grey levels: 0.2 to 0.7 by threads; 1.0 without its term
+    assert np.abs(means[0] - means[1]).mean() < 0.5  # grey levels: 0.2; 1.0 without its term in the loss
 
 
 def test_a_killed_fit_continues_to_the_same_bits(linear, latents, stripes, tmp_path):
