@@ -6,36 +6,23 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from phantom_photographs import SIZE, views
 from PIL import Image
 from scipy import fft
 
 from p2d_lib import images
 from p2d_lib.instruments import copies
-from p2d_lib.prep import phantom
 from p2d_lib.prep.raw import find, read
-from p2d_lib.vocabulary import DX
-
-SIZE = 64
-
-
-def rendered(seeds) -> np.ndarray:
-    """Phantom lesions, a view each: uint8 (n, 64, 64, 3)."""
-    pictures = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        lesion = phantom.make_lesion(rng, DX[seed % len(DX)])
-        pictures.append(phantom.render(lesion, phantom.make_view(rng, "clinic"), (SIZE, SIZE))[0])
-    return np.stack(pictures)
 
 
 @pytest.fixture(scope="module")
 def originals():
-    return rendered(range(400))
+    return views(range(400))
 
 
 @pytest.fixture(scope="module")
 def new_lesions():
-    return rendered(range(1000, 1200))
+    return views(range(1000, 1200))
 
 
 # ------------------------------------------------------------------------------------------- a generator that copies

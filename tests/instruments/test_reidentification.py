@@ -2,24 +2,10 @@
 
 import numpy as np
 import pytest
+from phantom_photographs import SIZE, views
 
 from p2d_lib.instruments import alterations, poses
 from p2d_lib.instruments.reidentification import Originals, cross_fitted_alarms, operating_point
-from p2d_lib.prep import phantom
-from p2d_lib.vocabulary import DX
-
-SIZE = 64
-
-
-def views(lesions, n_views=1) -> np.ndarray:
-    """Phantom lesions, n_views photographs each, one lesion after the other: uint8 (n, 64, 64, 3)."""
-    pictures = []
-    for number in lesions:
-        rng = np.random.default_rng(number)
-        lesion = phantom.make_lesion(rng, DX[number % len(DX)])
-        for _ in range(n_views):
-            pictures.append(phantom.render(lesion, phantom.make_view(rng, "clinic"), (SIZE, SIZE))[0])
-    return np.stack(pictures)
 
 
 @pytest.fixture(scope="module")
