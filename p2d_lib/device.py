@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm.auto, of every library that imports it
 
+PRECISIONS = ("auto", "float32", "bfloat16")  # of a training step, see `half`
 DEVICES = "cpu, cuda, cuda:1 (or another number) or mps"
 
 
@@ -68,15 +69,20 @@ def _check_available(name: str) -> None:
         raise DeviceError(f"device {name}: this machine has {torch.cuda.device_count()} of them, numbered from cuda:0")
 
 
-def half(device: torch.device) -> torch.autocast:
-    """A context that computes in bfloat16 on a GPU that can; elsewhere it changes nothing.
+def half(device: torch.device, precision: str = "auto") -> torch.autocast:
+    """A context that computes in bfloat16 where `precision` says so.
 
-    On a CPU bfloat16 is no faster without special instructions, and repeatability is worth more there.
+    precision: "float32" changes nothing. "bfloat16" computes so on any device: the weights stay in float32, so a step
+    is as repeatable as in float32. "auto": bfloat16 on a GPU that can, float32 elsewhere, since a CPU without
+    instructions for it (avx512_bf16, amx_bf16) computes more slowly in bfloat16. Raises ValueError for another word.
     """
     import torch
 
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: write {', '.join(PRECISIONS)}")
     able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+    enabled = precision == "bfloat16" or (precision == "auto" and able)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def generator(seed: int) -> torch.Generator:

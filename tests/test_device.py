@@ -10,6 +10,19 @@ import torch
 from p2d_lib import device
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_a_cpu_computes_in_bfloat16_only_where_it_is_told_to(precision, dtype):
+    layer = torch.nn.Linear(2, 2)
+    with device.half(torch.device("cpu"), precision):
+        assert layer(torch.ones(1, 2)).dtype == dtype
+    assert layer.weight.dtype == torch.float32
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision is 'half': write auto, float32, bfloat16"):
+        device.half(torch.device("cpu"), "half")
+
+
 @pytest.fixture
 def cards(monkeypatch):
     """A machine with four NVIDIA cards, as far as PyTorch is asked; nothing computes on them."""

@@ -22,7 +22,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "P2D_DEVICE=cpu|cuda|cuda:1|mps chooses. README.md explains the rest.",
     )
     parser.add_argument(
-        "--profile", default="smoke", help="smoke (phantom, minutes; default), mini (HAM10000) or paper (a GPU)"
+        "--profile",
+        default="smoke",
+        help="smoke (phantom, minutes; default), mini (HAM10000, an hour), night or paper (a GPU)",
     )
     parser.add_argument("--run", metavar="NAME", help="name of the run's folders (default: the profile's)")
     parser.add_argument("--data", default="", metavar="DIR", help="HAM10000, or another set, as its authors publish it")

@@ -8,5 +8,6 @@ loss          the weighted denoising error      prior         images of the base
 loop          optimiser, average, log, resume   report        table, figures, findings
 denoiser      loop + loss + batches, shared by  base, adapter, inversion, pixel_baselines
 decoder       a tiny base's decoder, against a discriminator
+curve         the Fréchet distance of a base while it is trained
 scout, alignment  the two small networks
 """

@@ -40,7 +40,7 @@ def fit_denoiser(
         if device.type == "cuda":
             batch = {kind: tensor.pin_memory() for kind, tensor in batch.items()}  # or the copy would wait for the step
         batch = {kind: tensor.to(device, non_blocking=True) for kind, tensor in batch.items()}
-        with half(device):
+        with half(device, recipe.precision):
             return denoising_loss(pipe, batch, recipe.snr_gamma, unet).sum()
 
     def loss(step: int, places: range) -> torch.Tensor:

@@ -47,6 +47,7 @@ class Recipe:
     divergence: float = 5.0  # training stops when the median of SYNC_EVERY losses is this many times that of all before
     accumulate: int = 1  # gradient accumulation steps: a batch is computed in so many parts, to save memory
     gradient_checkpointing: bool = False  # activations are computed twice instead of kept, to save memory
+    precision: str = "auto"  # of the denoiser's layers: see device.half
     compile: bool | None = None  # torch.compile of the denoiser; None: on a GPU
 
     def rate(self, step: int) -> float:

@@ -104,7 +104,7 @@ def fit_stage(
     def summed(batch: dict[str, torch.Tensor], addresses: Sequence[tuple]) -> torch.Tensor:
         more = _low_resolution(baseline, batch["latents"], recipe.seed, addresses) if stage == "upsampler" else {}
         batch = {kind: tensor.to(device) for kind, tensor in batch.items()}
-        with half(device):
+        with half(device, recipe.precision):
             return denoising_loss(pipe, batch, recipe.snr_gamma, partial(network, added_cond_kwargs=more)).sum()
 
     def loss(step: int, places: range) -> torch.Tensor:

@@ -90,6 +90,44 @@ def previews_figure(rows: Mapping[int, np.ndarray], classes: Sequence[str], epoc
     return figures.grid(list(rows.values()), [f"epoch {step / epoch:.3g}" for step in rows], classes)
 
 
+def curve_table(stages: Stages) -> pd.DataFrame:
+    """The Fréchet distance of the base's samples, one row per evaluation."""
+    curve = stages.curve.table()
+    seen = curve["steps"] * stages.p.batch_size
+    return pd.DataFrame(
+        {
+            "images seen": seen,
+            "epochs": seen / len(stages.train),
+            "decoder": curve["decoder_fitted"].map({False: "not fitted", True: "fitted"}),
+            "Fréchet distance": curve["frechet"],
+            "times the floor": curve["frechet"] / curve["floor"],
+        }
+    )
+
+
+def curve_caption(stages: Stages) -> str:
+    curve = stages.curve.table()
+    return (
+        f"Fréchet distance of {curve['n'].iloc[0]} samples of the base to as many val images, one of a lesion, whose "
+        f"prompts they follow, as it is trained. Floor: as many train images, {curve['floor'].iloc[0]:.4g}. "
+        f"{stages.curve.extractor.caption}"
+    )
+
+
+def curve_figure(stages: Stages) -> Figure:
+    """Fréchet distance against images seen, the floor below it; a diamond: with the fitted decoder."""
+    curve, table = stages.curve.table(), curve_table(stages)
+    figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.0))
+    for is_fitted, marker in ((False, "o-"), (True, "D")):
+        rows = table[curve["decoder_fitted"] == is_fitted]
+        label = "with the fitted decoder" if is_fitted else "samples of the base"
+        axis.plot(rows["images seen"], rows["Fréchet distance"], marker, label=label if len(rows) else None)
+    axis.axhline(curve["floor"].iloc[0], color="0.6", label="real images (floor)")
+    axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
+    axis.legend()
+    return figure
+
+
 def samples_figure(stages: Stages) -> Figure:
     """One column per class: a sample of each model from the same prompt, and a real train image of that prompt."""
     examples = stages.train.examples
@@ -102,10 +140,21 @@ def findings(
 ) -> list[str]:
     """The results, one or two sentences per item."""
     return [
+        *([_curve_finding(curve_table(stages))] if stages.curve else []),
         _adapter_finding(stages, table.set_index("model").loc["adapter"]),
         f"Baselines fitted beside it: {', '.join(stages.p.baselines) or 'none'}.",
         *(_scout_and_alignment(stages, scores, chance) if stages.val else ["There are no val images to measure on."]),
     ]
+
+
+def _curve_finding(curve: pd.DataFrame) -> str:
+    first, last = curve.iloc[0], curve.iloc[-1]
+    fitted = " and with its fitted decoder" if last["decoder"] == "fitted" else ""
+    return (
+        f"Samples of the base lie {first['times the floor']:.2f} times as far from val images as real images do after "
+        f"{first['images seen']:,} images seen, and {last['times the floor']:.2f} times after {last['images seen']:,} "
+        f"({last['epochs']:.1f} epochs){fitted}."
+    )
 
 
 def _adapter_finding(stages: Stages, row: pd.Series) -> str:

@@ -13,10 +13,13 @@ from p2d_lib.finetune import latents, pixel_baselines
 from p2d_lib.finetune.adapter import fit_adapter
 from p2d_lib.finetune.alignment import alignment_model
 from p2d_lib.finetune.base import fit_autoencoder, fit_base, sampled_latents
+from p2d_lib.finetune.curve import Curve
 from p2d_lib.finetune.decoder import DecoderRecipe, fit_decoder
+from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring, Recipe
 from p2d_lib.finetune.previews import Previews
 from p2d_lib.finetune.prior import sample_prior
+from p2d_lib.finetune.processes import processes
 from p2d_lib.finetune.scout import fit_scout
 from p2d_lib.finetune.training_set import Split, read
 from p2d_lib.models import clip, encoding, pipelines, sampling
@@ -28,7 +31,7 @@ from p2d_lib.parameters import Finetune
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
-SCRATCH = ("checkpoints", "previews", "pixels", "prior")  # of no use once 03 has finished
+SCRATCH = ("checkpoints", "previews", "curve", "pixels", "prior")  # of no use once 03 has finished
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Stages:
     logs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by model, one row per step
     parameters: dict[str, int] = field(default_factory=dict)  # by model: how many numbers were fitted
     samples: dict[str, np.ndarray] = field(default_factory=dict)  # by model: one image per example prompt
+    curve: Curve | None = None  # of the base, where it is trained and measured
 
     def __post_init__(self):
         self.train, self.val = read(self.run)
@@ -58,7 +62,7 @@ class Stages:
         """The recipe of one diffusion model; the settings that all share come from the parameters."""
         shared = (
             "batch_size", "seed", "schedule", "snr_gamma", "caption_dropout", "ema", "accumulate",
-            "gradient_checkpointing",
+            "gradient_checkpointing", "precision",
         )  # fmt: skip
         return Recipe(steps=steps, learning_rate=learning_rate, **{name: getattr(self.p, name) for name in shared})
 
@@ -78,13 +82,22 @@ class Stages:
             fit_autoencoder(pipe, self.train.pixels, p.seed)
         self._check_prompts(pipe)
         if p.base_steps:
-            encoded = self._encode(pipe, self.train, "tokens")
+            encoded, held_out = (
+                self._encode(pipe, self.train, "tokens"),
+                self.val and self._encode(pipe, self.val, "tokens"),
+            )
             recipe = self.recipe(p.base_steps, p.base_learning_rate)
-            self.logs["base"] = fit_base(pipe, encoded, self.train.prompts, recipe, self.checkpoints)
+            self.curve = self._curve(pipe, recipe) if p.curve_images and self.val else None
+            monitoring = Monitoring(p.evaluate_every * self.epoch, held_out, self.curve)
+            self.logs["base"] = fit_base(
+                pipe, encoded, self.train.prompts, recipe, self.checkpoints, monitoring=monitoring
+            )
             parts = (pipe.unet, *pipelines.encoders(pipe))
             self.parameters["base"] = sum(w.numel() for part in parts for w in part.parameters())
         if p.decoder_steps:
             self._fit_decoder(pipe)
+            if self.curve and processes(self.device).is_main_process:
+                self.curve(p.base_steps, decoder_fitted=True)
         return pipe
 
     def adapter(self, pipe) -> Previews:
@@ -167,6 +180,13 @@ class Stages:
 
     def _encode(self, pipe, split: Split, words: str) -> latents.Encoded:
         return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
+
+    def _curve(self, pipe, recipe: Recipe) -> Curve:
+        key = digest(self.train, self.val, repr(recipe), self.p.base)
+        return Curve(
+            pipe, self.train, self.val, self.p.curve_images, self.p.seed, self.run.scratch("curve") / key[:24],
+            size=self.size, **self.guidance(),
+        )  # fmt: skip
 
     def _fit_decoder(self, pipe) -> None:
         if not getattr(pipe.vae, "details", None):

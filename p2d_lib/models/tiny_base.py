@@ -5,6 +5,7 @@ where its maps are small, a word-level text encoder. Prediction is v (Salimans, 
 schedule that ends in pure noise (Lin et al., arXiv:2305.08891), so brightness and skin tone are free.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from p2d_lib.models.tiny_decoder import Details
 from p2d_lib.models.tiny_tokenizer import MAX_TOKENS, tiny_tokenizer
 
 TINY = Path(__file__).with_name("tiny")  # the weights that ship
+WIDTHS = (96, 128, 128)  # channels of the denoiser, from the full map to a quarter of its side
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):
@@ -80,14 +82,18 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         return self
 
 
-def tiny_pipeline(seed: int) -> StableDiffusionPipeline:
-    """The tiny pipeline with random weights: denoiser 4.0 M, text encoder 0.3 M parameters, autoencoder 0.4 M."""
+def tiny_pipeline(seed: int, widths: Sequence[int] = WIDTHS) -> StableDiffusionPipeline:
+    """The tiny pipeline with random weights: denoiser 6.8 M, text encoder 0.3 M parameters, autoencoder 0.4 M.
+
+    widths: channels of the denoiser at each of its three scales, multiples of 8. Most of a step's time is spent on the
+    full map, so the first one decides both how fine the texture is and how long a step takes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae = PatchAutoencoder(width=64)
         unet = UNet2DConditionModel(
             in_channels=vae.config.latent_channels, out_channels=vae.config.latent_channels, sample_size=16,
-            block_out_channels=(32, 64, 128), layers_per_block=1, norm_num_groups=8,
+            block_out_channels=tuple(widths), layers_per_block=1, norm_num_groups=8,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
             cross_attention_dim=96, attention_head_dim=4,  # which diffusers reads as their number

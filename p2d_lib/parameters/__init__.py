@@ -6,7 +6,8 @@ After a change run
     python -m p2d_lib.parameters
 
 which writes params/smoke.yaml and the parameters cell of each notebook from the fields (`--check` only says what
-differs). params/mini.yaml, paper.yaml and base.yaml are written by hand: they hold what differs from smoke.
+differs). The other files of params/ are written by hand: they hold what differs from the one that
+they extend.
 """
 
 from p2d_lib.parameters.classify import Classify

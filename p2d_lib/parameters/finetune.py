@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from p2d_lib.device import PRECISIONS
 from p2d_lib.generators import BASELINES
 from p2d_lib.parameters.sample import GuidanceScale
 from p2d_lib.parameters.types import DenoisingSteps, Distinct, LearningRate, NoiseInterval, Notebook, ShareBelow1
@@ -68,6 +69,9 @@ class Finetune(Notebook):
     batch_size: PositiveInt = Field(32, description="Images per optimiser step.")
     accumulate: PositiveInt = Field(1, description="Gradient accumulation steps that a batch is split into.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
+    precision: Literal[*PRECISIONS] = Field(
+        "auto", description="Of a training step: auto is bfloat16 on a GPU that can, float32 elsewhere."
+    )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning rate after the warm-up.")
     snr_gamma: PositiveFloat = Field(
         20.0, description="Bound of the loss weight: min-SNR for noise prediction, truncated SNR + 1 for v-prediction."
@@ -91,7 +95,12 @@ class Finetune(Notebook):
     )
     num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
 
-    evaluate_every: PositiveInt = Field(4, description="Epochs between two evaluations (val loss and preview images).")
+    evaluate_every: PositiveInt = Field(
+        4, description="Epochs between two evaluations (val loss, preview images, curve)."
+    )
+    curve_images: NonNegativeInt = Field(
+        0, description="Images that the base samples at each evaluation, for its Fréchet distance; 0: none."
+    )
     checkpoint_minutes: NonNegativeFloat = Field(
         10.0, description="Minutes between two checkpoints; a killed run continues from the last one."
     )

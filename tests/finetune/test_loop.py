@@ -104,6 +104,20 @@ def test_the_averaged_weights_are_what_is_left_and_what_is_evaluated():
     assert (averages[9] - weights_at[10]).abs().min() > 0.01, "the last weights would pass as well"
 
 
+def test_a_fit_in_bfloat16_learns_as_one_in_float32_and_repeats_bit_for_bit(fitted):
+    logs, weights = {}, {}
+    for name in ("float32", "bfloat16", "bfloat16 again"):
+        pipe = pipelines.load("random", seed=2)
+        recipe = loop.Recipe(steps=14, batch_size=4, learning_rate=2e-2, seed=0, precision=name.split()[0])
+        logs[name] = fit_adapter(pipe, fitted[1], recipe, rank=4)
+        weights[name] = [p.detach() for n, p in pipe.unet.named_parameters() if "lora" in n]
+    ends = {name: log.loss.tail(6).mean() / log.loss.head(3).mean() for name, log in logs.items()}
+    assert ends["bfloat16"] < 0.85 and ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.1)
+    assert logs["bfloat16"].loss.tolist() == logs["bfloat16 again"].loss.tolist()
+    assert all(map(torch.equal, weights["bfloat16"], weights["bfloat16 again"]))
+    assert logs["bfloat16"].loss.tolist() != logs["float32"].loss.tolist(), "both were computed in one precision"
+
+
 def test_a_checkpoint_of_another_recipe_is_not_taken_up(fitted, tmp_path):
     encoded = fitted[1]
     for seed in (1, 2):

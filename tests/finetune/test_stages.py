@@ -16,6 +16,7 @@ from p2d_lib.finetune import loop, report
 from p2d_lib.finetune.adapter import save_adapter
 from p2d_lib.finetune.stages import Stages
 from p2d_lib.models import classifiers, clip, pipelines
+from p2d_lib.parameters import ParameterError
 from p2d_lib.run import ArtefactError, Run
 
 TRAININGS = ("base", "adapter", "scratch-unet", "textual-inversion", "scout", "alignment")
@@ -162,6 +163,13 @@ def test_every_image_is_sampled_with_the_guidance_that_the_parameters_give(run, 
     ours = {"guidance_scale": 1.5, "guidance_interval": (0.5, 2.0), "num_inference_steps": 7}
     scratch = {"guidance_scale": 3.5, "guidance_interval": (0.0, np.inf), "num_inference_steps": 7}
     assert settings == [ours, ours, scratch, ours]  # a preview, the adapter, scratch-unet, textual inversion
+
+
+def test_a_precision_that_does_not_exist_is_refused_and_one_that_does_reaches_every_diffusion_training(run):
+    with pytest.raises(ParameterError, match=r"03_finetune\.precision: 'float16': input should be 'auto', "):
+        tiny_parameters(precision="float16")
+    stages = Stages(run, tiny_parameters(precision="bfloat16"), torch.device("cpu"))
+    assert stages.recipe(1, 0.1).precision == "bfloat16"
 
 
 def test_a_train_split_without_descriptions_stops_with_a_sentence(run):

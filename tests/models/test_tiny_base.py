@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from p2d_lib.models import encoding, pipelines
-from p2d_lib.models.tiny_base import TINY
+from p2d_lib.models.tiny_base import TINY, tiny_pipeline
 from p2d_lib.models.tiny_tokenizer import tiny_tokenizer
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 
@@ -23,6 +23,17 @@ print(json.dumps([tiny_tokenizer().get_vocab(), tiny_tokenizer()("a brown macule
 @pytest.fixture(scope="module")
 def pipe():
     return pipelines.load("random", seed=1)
+
+
+def test_a_folder_says_how_wide_its_denoiser_is(pipe, tmp_path):
+    """So a folder that an earlier version wrote loads as it was written."""
+    narrow = tiny_pipeline(1, widths=(32, 64, 128))
+    pipelines.save(narrow, tmp_path / "base")
+    loaded = pipelines.load(tmp_path / "base")
+    assert tuple(loaded.unet.config.block_out_channels) == (32, 64, 128)
+    assert loaded.unet.num_parameters() == narrow.unet.num_parameters() < 0.6 * pipe.unet.num_parameters()
+    weights = zip(narrow.unet.state_dict().values(), loaded.unet.state_dict().values(), strict=True)
+    assert all((one - other).abs().max() < 1e-3 for one, other in weights)  # of half precision
 
 
 def test_the_tokenizer_is_the_same_at_every_call():

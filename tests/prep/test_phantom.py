@@ -184,6 +184,24 @@ def test_the_two_cameras_see_the_same_lesion_through_different_optics():
     assert corners[0] < 0.85 and corners[1] == 1  # one has a vignette
 
 
+def test_two_cameras_take_turns_and_each_image_is_the_one_that_its_camera_alone_would_take(tmp_path):
+    pictures, lesions = {}, None
+    for camera in ("clinic", "atlas", "both"):
+        phantom.write(tmp_path / camera, 40, 5, tail=0.5, camera=camera, size=SMALL, progress=False)
+        metadata = pd.read_csv(tmp_path / camera / "HAM10000_metadata.csv")
+        paths = {path.stem: path for path in (tmp_path / camera).glob("HAM*/*.jpg")}
+        pictures[camera] = [paths[image_id].read_bytes() for image_id in metadata["image_id"]]
+        lesions = metadata["lesion_id"]
+    by_clinic = np.array([one == other for one, other in zip(pictures["both"], pictures["clinic"], strict=True)])
+    by_atlas = np.array([one == other for one, other in zip(pictures["both"], pictures["atlas"], strict=True)])
+    assert (by_clinic != by_atlas).all()
+    assert 0.4 <= by_clinic.mean() <= 0.6
+    several = [lesion for lesion, n in lesions.value_counts().items() if n > 1]
+    assert several, "no lesion of these has two views"
+    for lesion_id in several:
+        assert (np.diff(by_clinic[lesions == lesion_id]) == 1).all()  # of bool: each differs from the one before
+
+
 @pytest.mark.parametrize(("camera", "n_images", "word"), [("phone", 5, "phone"), ("clinic", 0, "at least 1")])
 def test_an_impossible_phantom_is_refused_and_leaves_no_files(tmp_path, camera, n_images, word):
     with pytest.raises(ValueError, match=word):

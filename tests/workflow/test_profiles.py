@@ -15,8 +15,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "params"
 FILES = {path.stem: path for path in FOLDER.glob("*.yaml")}
 
 
-def test_the_three_profiles_are_there_and_valid_and_name_their_run():
-    assert {"smoke", "mini", "paper"} <= set(FILES)
+def test_the_profiles_are_there_and_valid_and_name_their_run():
+    assert {"smoke", "mini", "night", "paper", "base"} <= set(FILES)
     for name in FILES:
         values = parameters.profile(name)
         assert tuple(values) == NOTEBOOKS
@@ -29,15 +29,15 @@ def test_smoke_gives_every_parameter_and_the_others_only_what_differs():
         assert set(smoke[notebook]) | {"run", "seed"} == set(model.model_fields), notebook
     for path in set(FILES.values()) - {FILES["smoke"]}:
         content = yaml.safe_load(path.read_text())
-        assert content.pop("extends") == "smoke"
+        inherited = parameters.profile(content.pop("extends"))
         by_model = {(n, p) for n, model in parameters.MODELS.items() for p in model.BY_MODEL}
         same = [
             f"{n}.{p}"
             for n in content
             for p, value in content[n].items()
-            if smoke[n].get(p) == value and (n, p) not in by_model
+            if n != "common" and inherited[n][p] == value and (n, p) not in by_model
         ]
-        assert not same, f"{path.name} repeats smoke's {same}"
+        assert not same, f"{path.name} repeats what it extends: {same}"
 
 
 def test_paper_takes_nothing_that_depends_on_the_model_from_smokes_tiny_ones():
@@ -57,7 +57,7 @@ def test_03_and_04_sample_with_the_same_guidance(name):
 
 
 def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
-    for name in ("mini", "paper"):
+    for name in ("mini", "night", "paper"):
         values = parameters.profile(name)
         assert values["01_prep"]["source"] == "ham10000"
         assert values["06_classify"]["seeds"] >= 5
