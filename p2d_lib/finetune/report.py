@@ -123,7 +123,7 @@ def curve_figure(stages: Stages) -> Figure:
         label = "with the fitted decoder" if is_fitted else "samples of the base"
         axis.plot(rows["images seen"], rows["Fréchet distance"], marker, label=label if len(rows) else None)
     axis.axhline(curve["floor"].iloc[0], color="0.6", label="real images (floor)")
-    axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
+    axis.set(xlabel="images seen", ylabel="Fréchet distance", ylim=(0, None))
     axis.legend()
     return figure
 
@@ -149,11 +149,11 @@ def findings(
 
 def _curve_finding(curve: pd.DataFrame) -> str:
     first, last = curve.iloc[0], curve.iloc[-1]
-    fitted = " and with its fitted decoder" if last["decoder"] == "fitted" else ""
+    fitted = ", with its fitted decoder" if last["decoder"] == "fitted" else ""
     return (
         f"Samples of the base lie {first['times the floor']:.2f} times as far from val images as real images do after "
         f"{first['images seen']:,} images seen, and {last['times the floor']:.2f} times after {last['images seen']:,} "
-        f"({last['epochs']:.1f} epochs){fitted}."
+        f"({last['epochs']:.1f} epochs{fitted})."
     )
 
 

@@ -71,6 +71,8 @@ def test_a_base_in_training_is_measured_at_each_evaluation_and_again_with_its_de
     assert shown["images seen"].tolist() == [24, 24]
     assert np.allclose(shown["times the floor"], table["frechet"] / table["floor"])
     assert "10 samples" in report.curve_caption(stages)
+    assert len(report.curve_figure(stages).axes[0].lines) == 3  # samples, the fitted decoder, the floor
+    assert "after 24 (0.9 epochs, with its fitted decoder)" in report._curve_finding(shown)
     again = Stages(stages.run, stages.p, stages.device)
     monkeypatch.setattr(again, "_fit_decoder", lambda pipe: None)
     again.base()  # from its finished checkpoint: only the decoder's row is measured anew
