@@ -49,6 +49,8 @@ ARTEFACTS = {
     "synthetic_images": Artefact("synthetic", "04_sample"),
     "worst_case": Artefact("worst_case.parquet", "04_sample", "WORST_CASE"),  # several images a prompt, for 05
     "worst_case_images": Artefact("worst_case", "04_sample"),
+    "counterfactual": Artefact("counterfactual.parquet", "04_sample", "COUNTERFACTUAL"),  # pairs, one attribute changed
+    "counterfactual_images": Artefact("counterfactual", "04_sample"),
     "memorisation": Artefact("memorisation.parquet", "05_fidelity", "MEMORISATION"),  # 04 obeys it on its next run
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),

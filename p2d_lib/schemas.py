@@ -10,6 +10,7 @@ from p2d_lib.generators import GENERATORS
 from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
 
 SPLITS = ("train", "val", "test")
+COUNTERFACTUAL_ATTRIBUTES = ("skin_tone", "hair", "ruler")
 KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the shipped example, on phantom runs only
 
 
@@ -126,6 +127,22 @@ WORST_CASE = _table(
         "seed": _number(0, dtype="int64"),
         "path": _text(),  # relative to the run's folder
         "sha256": _text(),
+    }
+)
+COUNTERFACTUAL = _table(
+    {  # pairs of images of the adapter: the same lesion in words and the same noise, one attribute changed
+        "pair_id": _text(),  # two rows have it
+        "side": _text(isin=("a", "b")),
+        "attribute": _text(isin=COUNTERFACTUAL_ATTRIBUTES),  # what differs between the sides
+        "value": _text(),  # what this side asks for: "fair skin", "very dark skin", "no hair", "hair", ...
+        "dx": _text(isin=DX),
+        "prompt": _text(),
+        "seed": _number(0, dtype="int64"),
+        "prompted_by": _text(),  # image_id of the train case whose description the lesion follows
+        "path": _text(),  # relative to the run's folder
+        "sha256": _text(),
+        "accepted": pa.Column(bool),  # of the pair: the attribute has changed as asked, the lesion has not
+        "reason": _text(),  # why the pair is not accepted; "" where it is
     }
 )
 MEMORISATION = _table(
