@@ -126,7 +126,7 @@ def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> li
         best, worst = max(means, key=means.get), min(means, key=means.get)
         extremes[arm] = of_groups[best][arm], of_groups[worst][arm]
         gap, low, high, _ = intervals.compare(*extremes[arm])
-        low, high = np.clip((low, high), -1, 1)  # few seeds widen the replicates beyond what a difference can be
+        low, high = np.clip((low, high), -1, 1)  # few seeds spread the replicates beyond what a difference can be
         ratio = means[worst] / means[best] if means[best] else np.nan
         row = {"best": best, "worst": worst, "gap": gap, "low": low, "high": high, "ratio": ratio, "p": p[arm]}
         rows.append({"arm": arm} | row)
