@@ -3,10 +3,10 @@
     python benchmarks/ham10000_band.py path/to/ham10000 --cache FOLDER [--size 112] [--epochs 3]
 
 The published split by lesion (7,130 train, 890 val and 1,995 test images). efficientnet_lite0 is fine-tuned at --size
-px with the library's own `classifiers.fit`, classes as frequent as the square root of their counts; the weights of the best val macro-F1 read the test images, averaged over
-flips. Beside it the cheap reference: a linear head on frozen features at 224 px, its penalty chosen on val. Intervals
-resample lesions. The ratio is the macro-F1 of the fine-tuned network to that of the frozen one. Features and
-training lie in --cache, so that an interrupted call goes on.
+px with the library's own `classifiers.fit`, a class as frequent as the square root of its number of images. The weights
+of the best val macro-F1 read the test images, averaged over flips. Beside it the cheap reference: a linear head on
+frozen features at 224 px, its penalty chosen on val. Intervals resample lesions. The ratio is the macro-F1 of the
+fine-tuned network to that of the frozen one. Features and training lie in --cache, so that an interrupted call goes on.
 """
 
 import argparse

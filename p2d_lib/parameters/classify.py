@@ -66,7 +66,7 @@ class Classify(Notebook):
 
     arms: Annotated[list[Annotated[str, AfterValidator(_arm)]], Field(min_length=2), Distinct] = Field(
         ["real", "real+replay", "synthetic", "mixed", "pretrain", "published"],
-        description="Of real, real+replay, real+classical, synthetic, mixed, mixed@2x, pretrain, curriculum, published.",
+        description="Arms of real, real+replay, real+classical, synthetic, mixed, pretrain, curriculum, published.",
     )
     seeds: Annotated[int, Field(ge=2)] = Field(3, description="Paired trainings of each arm.")
     synthetic_share: Fraction = Field(
@@ -78,7 +78,7 @@ class Classify(Notebook):
 
     external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
         ["phantom=atlas"],
-        description="Folders of raw sets as HAM10000 lies on disk, LAYOUT=FOLDER (isic2019=/data/isic) or phantom=CAMERA.",
+        description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
     )
     external_images: PositiveInt = Field(150, description="Images of a phantom external set.")
     planted_overlap: NonNegativeInt = Field(

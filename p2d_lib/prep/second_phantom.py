@@ -19,9 +19,8 @@ def second_phantom(run: Run, cases: pd.DataFrame, camera: str, n_images: int, n_
     """n_images of lesions that the run does not have, and altered copies of n_planted train images among them.
 
     Rendered at twice the size of the run's images, as in 01, by a camera of `phantom.write`, in classes that are
-    equally frequent. A copy is cropped, mirrored, quarter-turned, tinted, noisy and recompressed (`alterations`), and
-    has a name and a lesion of its own, so that only its pixels give it away. Raises DataError where the run's cases
-    are real.
+    equally frequent. A copy is mirrored and quarter-turned, and has a name and a lesion of its own, so that only its
+    pixels give it away. Raises DataError where the run's cases are real.
     """
     if not (cases["dataset"] == "phantom").all():
         raise DataError(
@@ -38,7 +37,7 @@ def second_phantom(run: Run, cases: pd.DataFrame, camera: str, n_images: int, n_
     train = cases[cases["split"] == "train"].sample(n_planted, random_state=seed % 2**32)
     planted = train.assign(image_id=PLANTED + train["image_id"], lesion_id=PLANTED + train["lesion_id"])
     if n_planted:
-        copies = alterations.altered(run.images(train), "all of these", seed)
+        copies = alterations.altered(run.images(train), "mirrored and quarter-turned", seed)
         for name, picture in zip(planted["image_id"], copies, strict=True):
             pictures[name] = File(place / f"{name}.png")
             images.save(place / f"{name}.png", picture)
