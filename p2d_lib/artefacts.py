@@ -55,6 +55,7 @@ ARTEFACTS = {
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
     "published_readings": Artefact("readings/published.parquet", "06_classify", "READINGS"),  # the protocol that leaks
+    "curriculum": Artefact("curriculum.parquet", "06_classify", "CURRICULUM"),  # empty without that arm
     "external_images": Artefact("external", "06_classify"),  # resized, <image_id>.png; empty without external sets
     "external_cases": Artefact("external.parquet", "06_classify", "EXTERNAL"),
     "external_readings": Artefact("readings/external.parquet", "06_classify", "READINGS"),
@@ -79,7 +80,16 @@ READS = {
         "scout",
         "alignment",
     ),
-    "06_classify": ("images", "cases", "descriptions", "base", "synthetic", "synthetic_images"),
+    "06_classify": (
+        "images",
+        "cases",
+        "descriptions",
+        "wording",
+        "base",
+        "adapter",
+        "synthetic",
+        "synthetic_images",
+    ),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
     "08_fairness": ("cases", "network_readings"),
 }

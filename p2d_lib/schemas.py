@@ -172,6 +172,20 @@ EXTERNAL = _table(
         "path": _text(),  # of the resized image, relative to the run's folder
     }
 )
+CURRICULUM = _table(
+    {  # what an arm `curriculum` of 06 has sampled: a row for each training, round and class
+        "arm": _text(),
+        "seed": _number(0, dtype="int64"),  # training seed
+        "round": _number(1, dtype=int),  # the first, 0, shows images of 04
+        "step": _number(1, dtype=int),  # of the training, at which the round began
+        "macro_f1": _number(0, 1),  # on val, before the round
+        "dx": _text(isin=DX),
+        "n": _number(0, dtype=int),  # val images
+        "error": _FRACTION,  # of the class on val, (wrong + 1) / (n + 2); NaN: val has none
+        "sampled": _number(0, dtype=int),  # images
+        "refused": _number(0, dtype=int),  # of these, as copies of train images
+    }
+)
 READINGS = _table(
     {
         "image_id": _text(),
