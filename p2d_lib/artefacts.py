@@ -59,6 +59,7 @@ ARTEFACTS = {
     "external_images": Artefact("external", "06_classify"),  # resized, <image_id>.png; empty without external sets
     "external_cases": Artefact("external.parquet", "06_classify", "EXTERNAL"),
     "external_readings": Artefact("readings/external.parquet", "06_classify", "READINGS"),
+    "pair_readings": Artefact("readings/pairs.parquet", "06_classify", "READINGS"),  # of counterfactual pairs, for 08
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
     "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
 }
@@ -89,9 +90,13 @@ READS = {
         "adapter",
         "synthetic",
         "synthetic_images",
+        "worst_case",
+        "worst_case_images",
+        "counterfactual",
+        "counterfactual_images",
     ),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
-    "08_fairness": ("cases", "network_readings"),
+    "08_fairness": ("cases", "network_readings", "counterfactual", "worst_case", "pair_readings"),
 }
 
 

@@ -28,9 +28,9 @@ SELECTED_BY = ("generator", "describer", "variant")
 
 @dataclass(frozen=True)
 class ImageSets:
-    """table: image_id, dx and path of each image, and its set: train, val, test, "synthetic" or "external". The images
-    of a set follow one another. Of synthetic images also their generator, the describer whose description prompted
-    them and the variant that they are; "" elsewhere."""
+    """table: image_id, dx and path of each image, and its set: train, val, test, "synthetic", "external" or "pairs".
+    The images of a set follow one another. Of synthetic images also their generator, the describer whose description
+    prompted them and the variant that they are; "" elsewhere."""
 
     table: pd.DataFrame
     folder: Path  # of the run
@@ -85,12 +85,13 @@ def collect(
     descriptions: pd.DataFrame | None = None,
     variants: pd.DataFrame | None = None,
     arms: Sequence[str] = (),
+    paired: Sequence[pd.DataFrame] = (),
 ) -> ImageSets:
     """All images of a comparison. Of `synthetic` and `variants` only rows with `accepted` count.
 
     external: the artefact "external_cases". descriptions: name the describer of each synthetic image, where arms ask.
     variants: of `variants.sampled`. arms: their names; of a generator other than the adapter only what they select is
-    taken.
+    taken. paired: image_id, dx and path of the images of counterfactual pairs and their control, which are only read.
     """
     generators = {ADAPTER, *(arm_parts(arm)[1] for arm in arms)}
     accepted = synthetic[synthetic["accepted"] & synthetic["generator"].isin(generators)]
@@ -101,6 +102,7 @@ def collect(
     parts += [accepted.assign(set="synthetic")]
     parts += [variants[variants["accepted"]].assign(set="synthetic")] if variants is not None else []
     parts += [external.assign(set="external")] if external is not None and len(external) else []
+    parts += [part.assign(set="pairs") for part in paired]
     for part in parts:
         if len(part):
             run.images(part.head(1))  # notes the folder of these images as an input

@@ -32,7 +32,12 @@ from p2d_lib.seeds import derive
 
 READ_AT_ONCE = 64  # test images per forward pass: 0.2 GB of floats at 512 px
 PUBLISHED, ROUNDS = "published", "-rounds.parquet"
-ARTEFACTS = {"test": "network_readings", "external": "external_readings", PUBLISHED: "published_readings"}
+ARTEFACTS = {
+    "test": "network_readings",
+    "external": "external_readings",
+    "pairs": "pair_readings",
+    PUBLISHED: "published_readings",
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,15 @@ def train_and_read(
 ) -> pd.DataFrame:
     """Readings of the test images by each arm's classifier of each seed: the artefact "network_readings".
 
-    Also writes "external_readings", of the same classifiers on the external images; "published_readings", of the arm
-    `published` on the fifth of the pooled images that its seed tests on, real and synthetic; "curriculum", what the
-    arms of that kind have sampled; and "classifiers", one folder per arm, of seed 0. A classifier of `published` has
-    seen test images: it reads nothing else and is not kept. An interrupted call continues after the last training it
-    finished, as long as images and protocol are the same. curriculum: needed where an arm is one.
+    Also writes "external_readings", of the same classifiers on the external images; "pair_readings", on those of
+    counterfactual pairs; "published_readings", of the arm `published` on the fifth of the pooled images that its seed
+    tests on, real and synthetic; "curriculum", what the arms of that kind have sampled; and "classifiers", one folder
+    per arm, of seed 0. A classifier of `published` has seen test images: it reads nothing else and is not kept. An
+    interrupted call continues after the last training it finished, as long as images and protocol are the same.
+    curriculum: needed where an arm is one.
     """
     finished = run.scratch(_key(images, protocol, device, "test"))
-    read = _trained(run, finished, images, protocol, device, ("test", "external"), curriculum)
+    read = _trained(run, finished, images, protocol, device, ("test", "external", "pairs"), curriculum)
     with run.writing("classifiers") as partial:
         for arm in protocol.arms:
             if arm != PUBLISHED:

@@ -5,13 +5,14 @@ patients, its sides have the same lesion, the same class and the same difficulty
 one prompt and two noises is the control: such images show two lesions of one description.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals, multiplicity
 from p2d_lib.readings import counterfactual_images
+from p2d_lib.schemas import COUNTERFACTUAL_ATTRIBUTES
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, MALIGNANT
 
@@ -45,6 +46,8 @@ def pairs(counterfactual: pd.DataFrame, repeated: pd.DataFrame, cases: pd.DataFr
     control["first"], control["second"] = (side["image_id"][:n] for side in sides)
     rows = pd.concat([changed, control], ignore_index=True)
     rows["lesion_id"] = rows["prompted_by"].map(cases.set_index("image_id")["lesion_id"])
+    order = [*COUNTERFACTUAL_ATTRIBUTES, CONTROL]
+    rows = rows.sort_values("attribute", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
     return rows[["attribute", "change", "dx", "lesion_id", "first", "second"]]
 
 
@@ -66,44 +69,51 @@ def compare(
     of CONTROL. p_holm: over the table. detectable: `intervals.minimal_detectable`. An attribute with fewer than min_n
     lesions has NaN. Raises ValueError when an image of a pair is not read.
     """
-    table = []
+    table, of_arms = [], {arm: _Readings(readings[readings["arm"] == arm], arm) for arm in arms}
     for attribute, rows in of_pairs.groupby("attribute", sort=False):
         n_lesions = rows["lesion_id"].nunique()
-        if n_lesions >= max(min_n, 2):
-            weights = intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "pairs", attribute) % 2**32)
-        for arm in arms:
-            same = {"attribute": attribute, "change": rows["change"].mode()[0], "arm": arm}
-            same |= {"n_pairs": len(rows), "n_lesions": n_lesions}
-            if n_lesions < max(min_n, 2):
-                table += [same | {"quantity": quantity} for quantity in QUANTITIES]
-                continue
-            for quantity, sides in _sides(readings[readings["arm"] == arm], rows).items():
+        same = {"attribute": attribute, "change": rows["change"].mode()[0]}
+        same |= {"n_pairs": len(rows), "n_lesions": n_lesions}
+        if n_lesions < max(min_n, 2):
+            table += [same | {"arm": arm, "quantity": quantity} for arm in of_arms for quantity in QUANTITIES]
+            continue
+        weights = intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "pairs", attribute) % 2**32)
+        for arm, of_arm in of_arms.items():
+            for quantity, sides in of_arm.sides(rows).items():
                 replicates = [side @ weights.T / weights.sum(1) for side in sides]
-                table.append(same | {"quantity": quantity} | _summary(quantity, attribute, *replicates))
+                table.append(same | {"arm": arm, "quantity": quantity} | _summary(quantity, attribute, *replicates))
     result = pd.DataFrame(table, columns=COLUMNS[:-1])
     return result.assign(p_holm=multiplicity.holm(result["p"].astype(float)))
 
 
-def _sides(readings: pd.DataFrame, rows: pd.DataFrame) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """{quantity: (of the first side, of the second)}, each (n_seeds, n_pairs); of FLIPS the first is 0."""
-    dx_read = readings.pivot(index="seed", columns="image_id", values="dx_read")
-    lacking = (set(rows["first"]) | set(rows["second"])) - set(dx_read.dropna(axis="columns").columns)
-    if lacking or not len(dx_read):
-        image, arm = min(lacking), next(iter(readings["arm"]), "none")
-        raise ValueError(f"arm {arm!r} has not read image {image!r} of a pair with each of its seeds; run 06 again")
-    malignant = readings.assign(p=readings[[f"p_{dx}" for dx in MALIGNANT]].sum(axis=1))
-    malignant = malignant.pivot(index="seed", columns="image_id", values="p")
-    of_class = {dx: readings.pivot(index="seed", columns="image_id", values=f"p_{dx}") for dx in DX}
-    ends = rows["first"], rows["second"]
-    flips = (dx_read[ends[0]].to_numpy() != dx_read[ends[1]].to_numpy()).astype(float)
-    prompted = [
-        np.stack([of_class[dx][name] for dx, name in zip(rows["dx"], end, strict=True)], axis=1) for end in ends
-    ]
-    return {
-        FLIPS: (np.zeros_like(flips), flips),
-        MALIGNANCY: (malignant[ends[0]].to_numpy(), malignant[ends[1]].to_numpy()),
-        CLASS: tuple(prompted),
-    }
+class _Readings:
+    """What the networks of one arm have read: (n_seeds, n) for the images in the order of `images`."""
+
+    def __init__(self, readings: pd.DataFrame, arm: str) -> None:
+        in_order = readings.sort_values(["seed", "image_id"])
+        self.arm, self.n_seeds = arm, in_order["seed"].nunique()
+        of_all = in_order["image_id"].map(in_order["image_id"].value_counts()) == self.n_seeds
+        self.images = pd.Index(in_order.loc[of_all, "image_id"].unique())
+        shape = (self.n_seeds, len(self.images))
+        self.dx_read = in_order.loc[of_all, "dx_read"].to_numpy(object).reshape(shape)
+        self.p = in_order.loc[of_all, [f"p_{dx}" for dx in DX]].to_numpy(float).reshape(*shape, len(DX))
+
+    def sides(self, rows: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{quantity: (of the first side, of the second)}, each (n_seeds, n_pairs); of FLIPS the first is 0."""
+        ends = [self.images.get_indexer(rows[end]) for end in ("first", "second")]
+        for end, at in zip(("first", "second"), ends, strict=True):
+            if (at < 0).any():
+                lacking = rows[end].to_numpy()[at < 0][0]
+                raise ValueError(
+                    f"arm {self.arm!r} has not read image {lacking!r} of a pair with each of its seeds: run 06 again"
+                )
+        flips = (self.dx_read[:, ends[0]] != self.dx_read[:, ends[1]]).astype(float)
+        malignant, prompted = [DX.index(dx) for dx in MALIGNANT], rows["dx"].map(DX.index).to_numpy()
+        return {
+            FLIPS: (np.zeros_like(flips), flips),
+            MALIGNANCY: tuple(self.p[:, at][:, :, malignant].sum(-1) for at in ends),
+            CLASS: tuple(self.p[:, at, prompted] for at in ends),
+        }
 
 
 def _summary(quantity: str, attribute: str, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
