@@ -49,13 +49,17 @@ ARTEFACTS = {
     "synthetic_images": Artefact("synthetic", "04_sample"),
     "worst_case": Artefact("worst_case.parquet", "04_sample", "WORST_CASE"),  # several images a prompt, for 05
     "worst_case_images": Artefact("worst_case", "04_sample"),
+    "counterfactual": Artefact("counterfactual.parquet", "04_sample", "COUNTERFACTUAL"),  # pairs, one attribute changed
+    "counterfactual_images": Artefact("counterfactual", "04_sample"),
     "memorisation": Artefact("memorisation.parquet", "05_fidelity", "MEMORISATION"),  # 04 obeys it on its next run
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
     "published_readings": Artefact("readings/published.parquet", "06_classify", "READINGS"),  # the protocol that leaks
+    "curriculum": Artefact("curriculum.parquet", "06_classify", "CURRICULUM"),  # empty without that arm
     "external_images": Artefact("external", "06_classify"),  # resized, <image_id>.png; empty without external sets
     "external_cases": Artefact("external.parquet", "06_classify", "EXTERNAL"),
     "external_readings": Artefact("readings/external.parquet", "06_classify", "READINGS"),
+    "pair_readings": Artefact("readings/pairs.parquet", "06_classify", "READINGS"),  # of counterfactual pairs, for 08
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
     "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
 }
@@ -77,9 +81,22 @@ READS = {
         "scout",
         "alignment",
     ),
-    "06_classify": ("images", "cases", "descriptions", "base", "synthetic", "synthetic_images"),
+    "06_classify": (
+        "images",
+        "cases",
+        "descriptions",
+        "wording",
+        "base",
+        "adapter",
+        "synthetic",
+        "synthetic_images",
+        "worst_case",
+        "worst_case_images",
+        "counterfactual",
+        "counterfactual_images",
+    ),
     "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
-    "08_fairness": ("cases", "network_readings"),
+    "08_fairness": ("cases", "network_readings", "counterfactual", "worst_case", "pair_readings"),
 }
 
 

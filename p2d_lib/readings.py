@@ -53,3 +53,8 @@ def readings(
         }
     )
     return table[list(READINGS.columns)]
+
+
+def counterfactual_images(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the artefact "counterfactual" with the image_id by which readings name each image."""
+    return pairs.assign(image_id=pairs["pair_id"] + "_" + pairs["side"])

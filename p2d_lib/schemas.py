@@ -10,6 +10,7 @@ from p2d_lib.generators import GENERATORS
 from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
 
 SPLITS = ("train", "val", "test")
+COUNTERFACTUAL_ATTRIBUTES = ("skin_tone", "hair", "ruler")
 KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the shipped example, on phantom runs only
 
 
@@ -128,6 +129,22 @@ WORST_CASE = _table(
         "sha256": _text(),
     }
 )
+COUNTERFACTUAL = _table(
+    {  # pairs of images of the adapter: the same lesion in words and the same noise, one attribute changed
+        "pair_id": _text(),  # two rows have it
+        "side": _text(isin=("a", "b")),
+        "attribute": _text(isin=COUNTERFACTUAL_ATTRIBUTES),  # what differs between the sides
+        "value": _text(),  # what this side asks for: "fair skin", "very dark skin", "no hair", "hair", ...
+        "dx": _text(isin=DX),
+        "prompt": _text(),
+        "seed": _number(0, dtype="int64"),
+        "prompted_by": _text(),  # image_id of the train case whose description the lesion follows
+        "path": _text(),  # relative to the run's folder
+        "sha256": _text(),
+        "accepted": pa.Column(bool),  # of the pair: the attribute has changed as asked, the lesion has not
+        "reason": _text(),  # why the pair is not accepted; "" where it is
+    }
+)
 MEMORISATION = _table(
     {  # the verdict of 05 on each synthetic image
         "image_id": _text(unique=True),
@@ -153,6 +170,20 @@ EXTERNAL = _table(
         "dataset": _text(),
         "set": _text(),  # its entry in 06_classify.external
         "path": _text(),  # of the resized image, relative to the run's folder
+    }
+)
+CURRICULUM = _table(
+    {  # what an arm `curriculum` of 06 has sampled: a row for each training, round and class
+        "arm": _text(),
+        "seed": _number(0, dtype="int64"),  # training seed
+        "round": _number(1, dtype=int),  # the first, 0, shows images of 04
+        "step": _number(1, dtype=int),  # of the training, at which the round began
+        "macro_f1": _number(0, 1),  # on val, before the round
+        "dx": _text(isin=DX),
+        "n": _number(0, dtype=int),  # val images
+        "error": _FRACTION,  # of the class on val, (wrong + 1) / (n + 2); NaN: val has none
+        "sampled": _number(0, dtype=int),  # images
+        "refused": _number(0, dtype=int),  # of these, as copies of train images
     }
 )
 READINGS = _table(

@@ -10,8 +10,9 @@ two parts. The first holds real images with their natural frequencies: it is the
 
 so that real+replay differs from mixed in nothing but the pixels: a gain of mixed over replay is due to the synthetic
 images, one of both over real to the balancing. `pretrain` shows the very images that mixed shows, each as often, but
-all synthetic ones first and then all real ones: it differs from mixed in nothing but the order. In `synthetic` the
-second part is the whole batch. `published` is the protocol of Shavlokhova et al., Front Med 2023: real images of all
+all synthetic ones first and then all real ones: it differs from mixed in nothing but the order. `curriculum` starts as
+mixed and chooses further synthetic images while it is trained: see `curriculum`. In `synthetic` the second part is the
+whole batch. `published` is the protocol of Shavlokhova et al., Front Med 2023: real images of all
 splits and synthetic ones are pooled and divided at random, 80 to 20, whatever their lesions; see `published_split`.
 """
 
@@ -28,11 +29,11 @@ PUBLISHED_TEST = 0.2  # share of the pooled images that are tested on
 
 @dataclass(frozen=True)
 class Arm:
-    """kind: of parameters.classify.ARMS. describer: whose descriptions prompted its synthetic images; "": all of them.
-    share: of a batch, its second part."""
+    """kind: of parameters.classify.ARMS. selection: which synthetic images, by a name that `image_sets` knows; "": the
+    adapter's. share: of a batch, its second part."""
 
     kind: str
-    describer: str
+    selection: str
     share: float
 
 
@@ -41,8 +42,8 @@ def parse(name: str, share: float) -> Arm:
 
     Raises ValueError as `parameters.classify.arm_parts` does.
     """
-    kind, describer, ratio = arm_parts(name)
-    return Arm(kind, describer, share if ratio is None else ratio / (1 + ratio))
+    kind, selection, ratio = arm_parts(name)
+    return Arm(kind, selection, share if ratio is None else ratio / (1 + ratio))
 
 
 def batches(

@@ -3,7 +3,8 @@
 Balanced accuracy is the primary score, chosen beforehand: only its differences are tested and announced.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,13 @@ from p2d_lib.instruments import intervals, multiplicity, scores
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
-PAIRS = (("mixed", "real"), ("mixed", "real+replay"), ("real+replay", "real"), ("synthetic", "real"))
+PAIRS = (
+    ("mixed", "real"),
+    ("mixed", "real+replay"),
+    ("real+replay", "real"),
+    ("synthetic", "real"),
+    ("curriculum", "mixed"),
+)
 PRIMARY = "balanced_accuracy"
 
 Replicates = dict[str, dict[str, np.ndarray]]  # arm -> score -> (n_seeds, 1 + B); column 0: the sample itself
@@ -42,6 +49,13 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
     return result
 
 
+def pairs(arms: Iterable[str]) -> list[tuple[str, str]]:
+    """Which arms are compared: PAIRS, and each arm of other synthetic images ("mixed:base@2x") with "mixed@2x"."""
+    arms = list(arms)
+    named = [(arm, re.sub(r":[^@]*", "", arm)) for arm in arms if ":" in arm]
+    return [(first, second) for first, second in (*PAIRS, *named) if first in arms and second in arms]
+
+
 def paired(of_arms: Replicates) -> pd.DataFrame:
     """One row per score and pair of arms: first minus second, in 0..1, over lesions and training seeds.
 
@@ -53,9 +67,7 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
     """
     rows = []
     for score in scores.SCORES:
-        for first, second in PAIRS:
-            if first not in of_arms or second not in of_arms:
-                continue
+        for first, second in pairs(of_arms):
             difference = intervals.compare(of_arms[first][score], of_arms[second][score])
             of_seeds = of_arms[first][score][:, 0] - of_arms[second][score][:, 0]
             if len(of_seeds) < 2:

@@ -1,9 +1,9 @@
 """What the gain of synthetic images is made of, and what the published protocol adds to it.
 
 Each effect is a paired difference of two arms that differ in one thing: pixels (mixed − real+replay), balancing
-(real+replay − real), schedule (pretrain − mixed) and leak (published − mixed). A classifier of `published` has been
-trained on a part of the test split; the leak is read on the test images that it has not been trained on, where mixed
-reads the same ones. Its train images are also more, as the pool holds val and test.
+(real+replay − real), schedule (pretrain − mixed), curriculum (curriculum − mixed) and leak (published − mixed). A
+classifier of `published` has been trained on a part of the test split; the leak is read on the test images that it has
+not been trained on, where mixed reads the same ones. Its train images are also more, as the pool holds val and test.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ EFFECTS = {
     "pixels": ("mixed", "real+replay"),
     "balancing": ("real+replay", "real"),
     "schedule": ("pretrain", "mixed"),
+    "curriculum": ("curriculum", "mixed"),
     "leak": ("published", "mixed"),
 }
 COLUMNS = ("effect", "first", "second", "images", "difference", "low", "high", "detectable")

@@ -15,6 +15,7 @@ from p2d_lib.instruments import copies
 from p2d_lib.run import Run
 
 FOLDER, HAM10000 = "external_images", "ham10000"
+PLANTED = "planted_"  # how the image_id of a planted copy begins
 COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dataset")
 REASONS = ("same image_id", "same lesion_id", "copy")  # why an image is left out
 
@@ -84,6 +85,21 @@ def counts(external: pd.DataFrame, removed: pd.DataFrame) -> pd.DataFrame:
         images = {"set": Path(name).name, "images": len(part) + len(of_set)}
         rows.append({**images, **reasons, "read": len(part), "lesions": part["lesion_id"].nunique()})
     return pd.DataFrame(rows)
+
+
+def sentences(sets: Mapping[str, RawSet], removed: pd.DataFrame) -> list[str]:
+    """How many of the train images that were planted in each set the check for overlap has found."""
+    lines = []
+    for name, raw in sets.items():
+        planted = raw.metadata["image_id"][raw.metadata["image_id"].str.startswith(PLANTED)]
+        found = removed[(removed["set"] == name) & (removed["reason"] == "copy")]["image_id"]
+        if len(planted):
+            lines.append(
+                f"Overlap: {len(planted)} altered train images were planted in the external set {name} under other "
+                f"names; the check for copies found {planted.isin(found).sum()} of them, and left out "
+                f"{(~found.isin(planted)).sum()} other images as copies."
+            )
+    return lines
 
 
 def _size(run: Run, cases: pd.DataFrame) -> int:

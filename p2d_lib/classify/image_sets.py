@@ -1,5 +1,11 @@
-"""The images that arms are trained on and that classifiers read: one file of pixels, and which set stands where."""
+"""The images that arms are trained on and that classifiers read: one file of pixels, and which set stands where.
 
+An arm takes its synthetic images from the adapter, as 04 has sampled them, or it selects others by name: those of
+another generator ("base"), those that a describer's descriptions have prompted ("captioner"), or a variant that 06 has
+sampled anew ("sentence", "guidance-2"; see `variants`).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,35 +13,48 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.files import sha256
+from p2d_lib.generators import GENERATORS
 from p2d_lib.image_store import store
+from p2d_lib.parameters.classify import arm_parts
 from p2d_lib.run import Run
 from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX
 from p2d_lib.words.choose import chosen
 
-GENERATOR = "adapter"  # whose images are trained on
+ADAPTER = "adapter"  # the generator whose images are trained on where an arm names no other
+
+SELECTED_BY = ("generator", "describer", "variant")
 
 
 @dataclass(frozen=True)
 class ImageSets:
-    """table: image_id, dx and path of each image, and its set: train, val, test, "synthetic" or "external". The images
-    of a set follow one another. describer: whose description a synthetic image was prompted with; "" elsewhere."""
+    """table: image_id, dx and path of each image, and its set: train, val, test, "synthetic", "external" or "pairs".
+    The images of a set follow one another. Of synthetic images also their generator, the describer whose description
+    prompted them and the variant that they are; "" elsewhere."""
 
     table: pd.DataFrame
     folder: Path  # of the run
 
-    def rows(self, name: str, describer: str = "") -> np.ndarray:
-        """Where the images of a set stand. Raises ValueError for a describer of no synthetic image."""
-        of_set = self.table["set"] == name
-        if describer:
-            known = sorted(set(self.table.loc[of_set, "describer"]))
-            if describer not in known:
+    def rows(self, name: str, selection: str = "") -> np.ndarray:
+        """Where the images of a set stand. selection: of synthetic images, by the name that an arm gives.
+
+        Raises ValueError for a selection of no synthetic image.
+        """
+        table = self.table[self.table["set"] == name]
+        if name == "synthetic":
+            by_04 = (table["variant"] == "") & (table["generator"] == ADAPTER)
+            if selection in GENERATORS:
+                by_04 = (table["variant"] == "") & (table["generator"] == selection)
+            elif selection:
+                by_04 = (by_04 & (table["describer"] == selection)) | (table["variant"] == selection)
+            if selection and not by_04.any():
+                known = {*table["generator"], *table["describer"], *table["variant"]} - {""}
                 raise ValueError(
-                    f"no accepted synthetic image was prompted by a description of {describer!r}; there are images of "
-                    f"{', '.join(known) or 'none'}: take its arms out of 06_classify.arms"
+                    f"no accepted synthetic image is by {selection!r}; there are images by "
+                    f"{', '.join(sorted(known)) or 'none'}: take its arms out of 06_classify.arms"
                 )
-            of_set &= self.table["describer"] == describer
-        return np.flatnonzero(of_set)
+            table = table[by_04]
+        return table.index.to_numpy()
 
     def slice(self, name: str) -> slice:
         """The place of a set, so that its pixels stay on disk."""
@@ -52,9 +71,10 @@ class ImageSets:
         return store([self.folder / path for path in self.table["path"]], folder)
 
     def contents(self) -> list[tuple[str, str, str, str]]:
-        """Set, class, describer and file digest of each image: what a training depends on."""
+        """Set, class, what it is selected by and file digest of each image: what a training depends on."""
         digests = [sha256(self.folder / path) for path in self.table["path"]]
-        return list(zip(self.table["set"], self.table["dx"], self.table["describer"], digests, strict=True))
+        names = self.table[list(SELECTED_BY)].agg("/".join, axis=1)
+        return list(zip(self.table["set"], self.table["dx"], names, digests, strict=True))
 
 
 def collect(
@@ -63,20 +83,28 @@ def collect(
     synthetic: pd.DataFrame,
     external: pd.DataFrame | None = None,
     descriptions: pd.DataFrame | None = None,
+    variants: pd.DataFrame | None = None,
+    arms: Sequence[str] = (),
+    paired: Sequence[pd.DataFrame] = (),
 ) -> ImageSets:
-    """All images of a comparison. Of `synthetic` only rows with `accepted` and generator "adapter" count.
+    """All images of a comparison. Of `synthetic` and `variants` only rows with `accepted` count.
 
     external: the artefact "external_cases". descriptions: name the describer of each synthetic image, where arms ask.
+    variants: of `variants.sampled`. arms: their names; of a generator other than the adapter only what they select is
+    taken. paired: image_id, dx and path of the images of counterfactual pairs and their control, which are only read.
     """
-    accepted = synthetic[synthetic["accepted"] & (synthetic["generator"] == GENERATOR)].assign(describer="")
+    generators = {ADAPTER, *(arm_parts(arm)[1] for arm in arms)}
+    accepted = synthetic[synthetic["accepted"] & synthetic["generator"].isin(generators)]
     if descriptions is not None:
         of_case = chosen(descriptions).set_index("image_id")["describer"]
-        accepted["describer"] = accepted["prompted_by"].map(of_case).fillna("")
+        accepted = accepted.assign(describer=accepted["prompted_by"].map(of_case))
     parts = [cases[cases["split"] == split].assign(set=split) for split in SPLITS]
     parts += [accepted.assign(set="synthetic")]
+    parts += [variants[variants["accepted"]].assign(set="synthetic")] if variants is not None else []
     parts += [external.assign(set="external")] if external is not None and len(external) else []
+    parts += [part.assign(set="pairs") for part in paired]
     for part in parts:
         if len(part):
             run.images(part.head(1))  # notes the folder of these images as an input
-    table = pd.concat(parts, ignore_index=True).reindex(columns=["image_id", "dx", "path", "set", "describer"])
-    return ImageSets(table.fillna({"describer": ""}), run.folder)
+    table = pd.concat(parts, ignore_index=True).reindex(columns=["image_id", "dx", "path", "set", *SELECTED_BY])
+    return ImageSets(table.fillna(dict.fromkeys(SELECTED_BY, "")), run.folder)

@@ -7,7 +7,9 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,20 +17,27 @@ import torch
 from tqdm import tqdm
 
 from p2d_lib.classify import arms
+from p2d_lib.classify.curriculum import LOG, Curriculum, Rounds
 from p2d_lib.classify.image_sets import ImageSets
 from p2d_lib.files import atomic
 from p2d_lib.models import classifiers
 from p2d_lib.models.augmentation import TRANSFORMS
 from p2d_lib.models.class_batches import class_weights
 from p2d_lib.models.early_stopping import EarlyStopping
+from p2d_lib.parameters import Classify
 from p2d_lib.readings import readings
 from p2d_lib.run import Run
-from p2d_lib.schemas import READINGS
+from p2d_lib.schemas import READINGS, SPLITS
 from p2d_lib.seeds import derive
 
 READ_AT_ONCE = 64  # test images per forward pass: 0.2 GB of floats at 512 px
-PUBLISHED = "published"
-ARTEFACTS = {"test": "network_readings", "external": "external_readings", PUBLISHED: "published_readings"}
+PUBLISHED, ROUNDS = "published", "-rounds.parquet"
+ARTEFACTS = {
+    "test": "network_readings",
+    "external": "external_readings",
+    "pairs": "pair_readings",
+    PUBLISHED: "published_readings",
+}
 
 
 @dataclass(frozen=True)
@@ -51,17 +60,65 @@ class Protocol:
     augmentation: tuple[str, ...] = ("flip", "colour")
     patience: int = 0
     evaluate_every: int = 100
+    curriculum_rounds: int = 3
 
 
-def train_and_read(run: Run, images: ImageSets, protocol: Protocol, device: torch.device) -> pd.DataFrame:
+def of_parameters(p: Classify) -> Protocol:
+    """The protocol that the parameters of 06 name."""
+    return Protocol(**{field.name: getattr(p, field.name) for field in fields(Protocol)})
+
+
+def training_seed(protocol: Protocol, index: int) -> int:
+    """The seed from which initial weights, batches and augmentation of a training derive; index: of the training."""
+    return derive(protocol.seed, "classify", index)
+
+
+def train_and_read(
+    run: Run, images: ImageSets, protocol: Protocol, device: torch.device, curriculum: Curriculum | None = None
+) -> pd.DataFrame:
     """Readings of the test images by each arm's classifier of each seed: the artefact "network_readings".
 
-    Also writes "external_readings", of the same classifiers on the external images; "published_readings", of the arm
-    `published` on the fifth of the pooled images that its seed tests on, real and synthetic; and "classifiers", one
-    folder per arm, of seed 0. A classifier of `published` has seen test images: it reads nothing else and is not kept.
-    An interrupted call continues after the last training it finished, as long as images and protocol are the same.
+    Also writes "external_readings", of the same classifiers on the external images; "pair_readings", on those of
+    counterfactual pairs; "published_readings", of the arm `published` on the fifth of the pooled images that its seed
+    tests on, real and synthetic; "curriculum", what the arms of that kind have sampled; and "classifiers", one folder
+    per arm, of seed 0. A classifier of `published` has seen test images: it reads nothing else and is not kept. An
+    interrupted call continues after the last training it finished, as long as images and protocol are the same.
+    curriculum: needed where an arm is one.
     """
-    finished = run.scratch(_key(images, protocol, device))
+    finished = run.scratch(_key(images, protocol, device, "test"))
+    read = _trained(run, finished, images, protocol, device, ("test", "external", "pairs"), curriculum)
+    with run.writing("classifiers") as partial:
+        for arm in protocol.arms:
+            if arm != PUBLISHED:
+                shutil.copytree(finished / arm, partial / arm)
+    tables = {
+        name: run.write(artefact, read.loc[read["set"] == name, list(READINGS.columns)])
+        for name, artefact in ARTEFACTS.items()
+    }
+    rounds = [pd.read_parquet(path) for path in sorted(finished.glob(f"*{ROUNDS}"))]
+    run.write("curriculum", pd.concat(rounds) if rounds else pd.DataFrame(columns=["arm", "seed", *LOG]))
+    shutil.rmtree(finished)
+    return tables["test"]
+
+
+def train_and_read_val(run: Run, images: ImageSets, protocol: Protocol, device: torch.device) -> pd.DataFrame:
+    """schemas.READINGS of the val images, by which something is chosen; goes on as `train_and_read` does."""
+    finished = run.scratch(_key(images, protocol, device, "val"))
+    read = _trained(run, finished, images, protocol, device, ("val",))
+    shutil.rmtree(finished)
+    return read[list(READINGS.columns)]
+
+
+def _trained(
+    run: Run,
+    finished: Path,
+    images: ImageSets,
+    protocol: Protocol,
+    device: torch.device,
+    sets: Sequence[str],
+    curriculum: Curriculum | None = None,
+) -> pd.DataFrame:
+    """Readings of the sets by all classifiers; each finished training lies in the folder `finished`."""
     trainings = [(index, arm) for index in range(protocol.seeds) for arm in protocol.arms]
     parts = {at: finished / f"{at[1]}-{at[0]}.parquet" for at in trainings}
     to_do = [at for at, path in parts.items() if not path.exists()]
@@ -69,23 +126,21 @@ def train_and_read(run: Run, images: ImageSets, protocol: Protocol, device: torc
     pixels = images.pixels(finished)
     with tqdm(total=len(trainings) * protocol.steps, initial=steps_done, desc="all arms", mininterval=1) as bar:
         for index, arm in to_do:
-            model = _train(images, pixels, protocol, arm, index, device, bar)
-            if index == 0 and arm != PUBLISHED:
+            seed, rounds = training_seed(protocol, index), None
+            rows = shown(images, protocol, arm, seed)
+            if arms.parse(arm, protocol.synthetic_share).kind == "curriculum":
+                n, name = protocol.curriculum_rounds, f"{arm}-{index}"
+                rounds = Rounds(curriculum, run, images, pixels, rows, rounds=n, seed=seed, name=name)
+            model = _train(images, pixels, protocol, arm, seed, rows, device, bar, rounds)
+            if index == 0 and arm != PUBLISHED and "test" in sets:
                 with atomic(finished / arm) as partial:
                     classifiers.save(model, partial)
+            if rounds and rounds.log:
+                with atomic(finished / f"{arm}-{index}{ROUNDS}") as partial:
+                    pd.concat(rounds.log).assign(arm=arm, seed=index).to_parquet(partial, index=False)
             with atomic(parts[index, arm]) as partial:
-                _read(model, images, pixels, protocol, arm, index, device).to_parquet(partial, index=False)
-    with run.writing("classifiers") as partial:
-        for arm in protocol.arms:
-            if arm != PUBLISHED:
-                shutil.copytree(finished / arm, partial / arm)
-    read = pd.concat(map(pd.read_parquet, parts.values()))
-    tables = {
-        name: run.write(artefact, read.loc[read["set"] == name, list(READINGS.columns)])
-        for name, artefact in ARTEFACTS.items()
-    }
-    shutil.rmtree(finished)
-    return tables["test"]
+                _read(model, images, pixels, protocol, arm, index, device, sets).to_parquet(partial, index=False)
+    return pd.concat(map(pd.read_parquet, parts.values()))
 
 
 def _train(
@@ -93,36 +148,48 @@ def _train(
     pixels: np.ndarray,
     protocol: Protocol,
     arm: str,
-    index: int,
+    seed: int,
+    rows: np.ndarray,
     device: torch.device,
     bar: tqdm,
+    rounds: Rounds | None,
 ) -> classifiers.Classifier:
-    """The classifier of an arm. index: of the training seed."""
-    seed, labels, ended = derive(protocol.seed, "classify", index), images.labels, bar.n + protocol.steps
+    """The classifier of an arm. rows: what it shows, (steps, batch_size); rounds: of a curriculum, which change it."""
+    labels, ended = images.labels, bar.n + protocol.steps
     classical = arms.parse(arm, protocol.synthetic_share).kind == "real+classical"
     weighted = "capped" if classical and protocol.class_weights == "none" else protocol.class_weights
-    shown, val, stopping = _shown(images, protocol, arm, seed), images.slice("val"), None
+    weights, val, stopping = class_weights(labels[rows], weighted), images.slice("val"), None
     if protocol.patience:
         stopping = EarlyStopping(pixels[val], labels[val], protocol.evaluate_every, protocol.patience)
     model = classifiers.build(protocol.backbone, seed=seed, side=protocol.input_size, dropout=protocol.dropout)
+    if rounds:
+        pixels, labels, rows = rounds.pixels, rounds.labels, rounds.shown
+
+    def on_step(step: int, _: dict) -> None:
+        bar.update()
+        if rounds:
+            rounds.after(step, model, device)
+
     classifiers.fit(
-        model, pixels, labels, steps=protocol.steps, batch_size=protocol.batch_size, batches=shown,
-        learning_rate=protocol.learning_rate, optimizer=protocol.optimizer,
-        weights=class_weights(labels[shown], weighted), seed=seed, device=device,
+        model, pixels, labels, steps=protocol.steps, batch_size=protocol.batch_size, batches=rows,
+        learning_rate=protocol.learning_rate, optimizer=protocol.optimizer, weights=weights, seed=seed, device=device,
         augmentation=TRANSFORMS if classical else protocol.augmentation,
-        stopping=stopping, on_step=lambda *_: bar.update(), progress=False,
+        stopping=stopping, on_step=on_step, progress=False,
     )  # fmt: skip
     bar.update(ended - bar.n)  # where the training stopped early
     return model
 
 
-def _shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndarray:
-    """The rows that an arm shows, (steps, batch_size)."""
+def shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndarray:
+    """The rows of the images that an arm shows, (steps, batch_size); of a curriculum those of its first round.
+
+    seed: of the training.
+    """
     if arm == PUBLISHED:
         real, synthetic = _pooled(images)[arms.published_split(len(_pooled(images)), seed)[0]], np.empty(0, int)
     else:
-        describer = arms.parse(arm, protocol.synthetic_share).describer
-        real, synthetic = images.rows("train"), images.rows("synthetic", describer)
+        selection = arms.parse(arm, protocol.synthetic_share).selection
+        real, synthetic = images.rows("train"), images.rows("synthetic", selection)
     at = arms.batches(
         arm, images.labels[real], images.labels[synthetic], steps=protocol.steps, batch_size=protocol.batch_size,
         share=protocol.synthetic_share, seed=seed,
@@ -131,7 +198,7 @@ def _shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.nda
 
 
 def _pooled(images: ImageSets) -> np.ndarray:
-    return np.flatnonzero(images.table["set"] != "external")
+    return np.concatenate([images.rows(name) for name in (*SPLITS, "synthetic")])
 
 
 def _read(
@@ -142,16 +209,17 @@ def _read(
     arm: str,
     index: int,
     device: torch.device,
+    sets: Sequence[str],
 ) -> pd.DataFrame:
-    """The readings of one classifier, with the set that they belong to (a key of ARTEFACTS)."""
+    """The readings of one classifier, with the set that they belong to."""
     if arm == PUBLISHED:
-        seed = derive(protocol.seed, "classify", index)
+        seed = training_seed(protocol, index)
         pooled = _pooled(images)
-        sets = {PUBLISHED: pooled[arms.published_split(len(pooled), seed)[1]]}
+        rows_of = {PUBLISHED: pooled[arms.published_split(len(pooled), seed)[1]]}
     else:
-        sets = {name: images.slice(name) for name in ("test", "external")}
+        rows_of = {name: images.slice(name) for name in sets}
     parts = []
-    for name, rows in sets.items():
+    for name, rows in rows_of.items():
         started, of_set = time.perf_counter(), images.table["image_id"].to_numpy()[rows]
         if not len(of_set):
             continue
@@ -162,10 +230,11 @@ def _read(
     return pd.concat(parts)
 
 
-def _key(images: ImageSets, protocol: Protocol, device: torch.device) -> str:
+def _key(images: ImageSets, protocol: Protocol, device: torch.device, read: str) -> str:
     """Names the scratch folder of a comparison: changes with any image's file, class or the protocol.
 
-    How many arms and seeds there are is not part of it: a finished training is kept when others are added.
+    How many arms and seeds there are is not part of it: a finished training is kept when others are added. read: the
+    set that classifiers read.
     """
     budget = {name: value for name, value in asdict(protocol).items() if name not in ("arms", "seeds")}
-    return hashlib.sha256(json.dumps([images.contents(), budget, str(device)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([images.contents(), budget, str(device), read]).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ training seed, and decides what is announced.
 import numpy as np
 import pandas as pd
 
-from p2d_lib.classify.comparison import PAIRS, PRIMARY, by_arm
+from p2d_lib.classify.comparison import PRIMARY, by_arm, pairs
 from p2d_lib.instruments import multiplicity, paired_readings, scores
 from p2d_lib.instruments.intervals import FEWEST
 from p2d_lib.seeds import derive
@@ -29,9 +29,7 @@ def reading_tests(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_perm
     lesions, malignant or benign (`intervals.FEWEST`).
     """
     arms, rows = dict(by_arm(readings, cases)), []
-    for first, second in PAIRS:
-        if first not in arms or second not in arms:
-            continue
+    for first, second in pairs(arms):
         for test in TESTS:
             row = {"first": first, "second": second, "test": test}
             if _enough(arms[first][0]):

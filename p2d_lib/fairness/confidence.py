@@ -9,7 +9,8 @@ from p2d_lib.instruments.calibration import calibration_error, error_if_calibrat
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
-COLUMNS = ("attribute", "group", "arm", "n_images", "n_lesions", "excess", "low", "high", "ece", "ece_if_calibrated")
+IF_CALIBRATED = ("ece_if_calibrated", "ece_if_calibrated_low", "ece_if_calibrated_high")
+COLUMNS = ("attribute", "group", "arm", "n_images", "n_lesions", "excess", "low", "high", "ece", *IF_CALIBRATED)
 
 
 def by_group(
@@ -25,9 +26,9 @@ def by_group(
     readings, cases: as in `groups.by_group`, with probabilities p_*. excess: mean probability of the diagnosis read
     minus the share of right readings (-1..1; above 0 the network is overconfident), with its 95 % interval over lesions
     and seeds. ece: the expected calibration error (0..1), which grows as groups get smaller, so that groups of unequal
-    size are not comparable by it; ece_if_calibrated is what a calibrated network would have on the same images
-    (`calibration.error_if_calibrated`). NaN in a group of fewer than min_n lesions. Classes are no groups here: whoever
-    knows the class of a lesion expects another share of right readings than the network may state.
+    size are not comparable by it; IF_CALIBRATED is what a calibrated network would have on the same images, its mean
+    and middle 95 % (`calibration.error_if_calibrated`). NaN in a group of fewer than min_n lesions. Classes are no
+    groups here: whoever knows the class of a lesion expects another share of right readings than the network may state.
     """
     readings = readings[readings["arm"].isin(arms)]
     dx_read, rows = align(readings, cases)
@@ -70,6 +71,5 @@ def _calibration(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray,
     once = np.ones((len(confidence), 1))
     errors = [calibration_error(one, of_one, once)[0] for one, of_one in zip(confidence.T, right.T, strict=True)]
     expected = [error_if_calibrated(one, seed=seed % 2**32) for one in confidence.T]
-    return dict(zip(("excess", "low", "high"), excess, strict=True)) | {
-        "ece": float(np.mean(errors)), "ece_if_calibrated": float(np.mean(expected))
-    }  # fmt: skip
+    numbers = dict(zip(("excess", "low", "high"), excess, strict=True)) | {"ece": float(np.mean(errors))}
+    return numbers | dict(zip(IF_CALIBRATED, np.mean(expected, axis=0), strict=True))

@@ -12,7 +12,7 @@ from p2d_lib.vocabulary import DX
 ANNOUNCED = ("balanced accuracy", "malignant sensitivity")  # of groups of patients; between classes it is accuracy
 CHANGE = "change"  # stands for an arm in rows that hold the second arm's gap minus the first arm's
 INDEPENDENT_IN_PHANTOM = ("sex", "age", "site")  # within a class the phantom chooses them without regard to the picture
-COLUMNS = ("attribute", "metric", "arm", "best", "worst", "gap", "low", "high", "ratio", "p", "p_holm")
+COLUMNS = ("attribute", "metric", "arm", "best", "worst", "gap", "low", "high", "ratio", "detectable", "p", "p_holm")
 
 
 def gaps(
@@ -25,12 +25,14 @@ def gaps(
     n_permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Best group minus worst: attribute, metric, arm, best, worst (groups), gap, low, high (-1..1), ratio, p, p_holm.
+    """Best group minus worst: attribute, metric, arm, best, worst (groups), gap, low, high (-1..1), ratio,
+    detectable, p, p_holm.
 
     readings, cases, min_n: as in `groups.by_group`; too small groups take no part. Three rows for each attribute and
     metric: the two arms, and CHANGE, how much wider the gap is in the second arm. LESION_TYPE attributes have accuracy
     only. Intervals resample lesions and seeds and hold the two groups fixed, so having picked the extremes moves them
-    away from 0: p decides. ratio: worst group over best (0..1), NaN for CHANGE.
+    away from 0: p decides. ratio: worst group over best (0..1), NaN for CHANGE. detectable:
+    `intervals.minimal_detectable`.
 
     p of an arm: the share of n_permutations in which the largest difference between any two groups is at least as large
     as the observed one, when group labels are permuted among the lesions of one class. So the choice of the extremes is
@@ -126,11 +128,12 @@ def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> li
         best, worst = max(means, key=means.get), min(means, key=means.get)
         extremes[arm] = of_groups[best][arm], of_groups[worst][arm]
         gap, low, high, _ = intervals.compare(*extremes[arm])
-        low, high = np.clip((low, high), -1, 1)  # few seeds widen the replicates beyond what a difference can be
+        low, high = np.clip((low, high), -1, 1)  # few seeds spread the replicates beyond what a difference can be
         ratio = means[worst] / means[best] if means[best] else np.nan
-        row = {"best": best, "worst": worst, "gap": gap, "low": low, "high": high, "ratio": ratio, "p": p[arm]}
-        rows.append({"arm": arm} | row)
+        row = {"arm": arm, "best": best, "worst": worst, "gap": gap, "low": low, "high": high, "ratio": ratio}
+        rows.append(row | {"detectable": intervals.minimal_detectable(*extremes[arm]), "p": p[arm]})
     first, second = (best - worst for best, worst in (extremes[arm] for arm in arms))
     gap, low, high, p_change = intervals.compare(second, first)
     low, high = np.clip((low, high), -2, 2)
-    return [*rows, {"arm": CHANGE, "gap": gap, "low": low, "high": high, "p": p_change}]
+    change = {"arm": CHANGE, "gap": gap, "low": low, "high": high, "p": p_change}
+    return [*rows, change | {"detectable": intervals.minimal_detectable(second, first)}]

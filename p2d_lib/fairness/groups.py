@@ -29,7 +29,7 @@ LESION_TYPE = ("malignancy", "lesion type")  # attributes made of classes: withi
 
 def attributes(cases: pd.DataFrame) -> pd.DataFrame:
     """The group of each image (index image_id): a column for sex, age, site, malignancy and lesion type, one for skin
-    type where people judged it or the phantom knows it.
+    type where people judged it or the phantom knows it, one for the source dataset where there are several.
 
     Ordered categories; NaN where sex, age, site or skin type is unknown: such an image is in no group of that
     attribute. An attribute that is known of no image is left out.
@@ -44,6 +44,8 @@ def attributes(cases: pd.DataFrame) -> pd.DataFrame:
     for column in ("fitzpatrick", "true_fitzpatrick"):  # judged by people, known of the phantom; never from pixels
         if column in cases:
             groups["skin type"] = _ordered(cases[column].map(SKIN_TYPES), SKIN_TYPES.values())
+    if cases["dataset"].nunique() > 1:
+        groups["source"] = _ordered(cases["dataset"], ())
     groups["malignancy"] = _ordered(malignant, ["benign", "malignant"])
     groups["lesion type"] = _ordered(cases["dx"].map(DX_NAMES), DX_NAMES.values())
     return pd.DataFrame(groups, index=pd.Index(cases["image_id"])).dropna(axis="columns", how="all")

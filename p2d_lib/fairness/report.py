@@ -45,6 +45,7 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
             "worst": gaps["worst"].fillna(""),
             "gap": [tables.interval(*row, 2) for row in gaps[["gap", "low", "high"]].itertuples(index=False)],
             "ratio": [tables.NOTHING if ratio != ratio else f"{ratio:.2f}" for ratio in gaps["ratio"]],
+            "detectable": [tables.NOTHING if size != size else f"{size:.2f}" for size in gaps["detectable"]],
             "p (Holm)": gaps["p_holm"],
         }
     )
@@ -73,7 +74,10 @@ def calibration_table(table: pd.DataFrame) -> pd.DataFrame:
     for arm, rows in table.groupby("arm", sort=False):
         small = rows["excess"].isna().to_numpy()
         excess = [tables.interval(*row, 2) for row in rows[["excess", "low", "high"]].itertuples(index=False)]
-        errors = [f"{row.ece:.2f} ({row.ece_if_calibrated:.2f})" for row in rows.itertuples()]
+        errors = [
+            f"{row.ece:.2f} ({row.ece_if_calibrated_low:.2f} to {row.ece_if_calibrated_high:.2f})"
+            for row in rows.itertuples()
+        ]
         printed[f"overconfidence, {arm}"] = np.where(small, TOO_SMALL, excess)
         printed[f"ECE (if calibrated), {arm}"] = np.where(small, tables.NOTHING, errors)
     return printed.rename(columns={"n_lesions": "lesions"})

@@ -6,27 +6,32 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from p2d_lib.parameters.prep import SOURCES
+from p2d_lib.parameters.sample import GuidanceScale
 from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook, ShareBelow1
 from p2d_lib.suggest import did_you_mean
 
-ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "published")
-WITH_RATIO, WITH_DESCRIBER = ("real+replay", "mixed", "pretrain"), ("synthetic", "mixed", "pretrain")
+ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
+WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
+
+
+PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 
 def arm_parts(name: str) -> tuple[str, str, float | None]:
-    """Kind, describer ("": all) and ratio (None: none is named) of an arm: "mixed:captioner@0.5x".
+    """Kind, selection ("": the adapter's images as 04 sampled them) and ratio (None: none is named) of an arm:
+    "mixed:sentence@0.5x". What can be selected says `classify.image_sets`.
 
-    Raises ValueError for another name, and for a describer or a ratio of an arm that has none.
+    Raises ValueError for another name, and for a selection or a ratio of an arm that has none.
     """
-    kind, describer, ratio = re.fullmatch(r"([^:@]*)(?::([\w-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
+    kind, selection, ratio = re.fullmatch(r"([^:@]*)(?::([\w.-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
     if kind not in ARMS:
-        raise ValueError(f"no arm {name!r}; there are {', '.join(ARMS)}, with a ratio mixed@0.5x, of one describer "
-                         "mixed:captioner")  # fmt: skip
+        raise ValueError(f"no arm {name!r}; there are {', '.join(ARMS)}, with a ratio mixed@0.5x, of other images "
+                         "mixed:base, mixed:sentence, mixed:guidance-2")  # fmt: skip
     if ratio and (kind not in WITH_RATIO or float(ratio) == 0):
         raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
-    if describer and kind not in WITH_DESCRIBER:
-        raise ValueError(f"arm {name!r}: the images of one describer have {', '.join(WITH_DESCRIBER)} only")
-    return kind, describer, float(ratio) if ratio else None
+    if selection and kind not in WITH_SELECTION:
+        raise ValueError(f"arm {name!r}: other synthetic images can be named for {', '.join(WITH_SELECTION)} only")
+    return kind, selection, float(ratio) if ratio else None
 
 
 def _arm(name: str) -> str:
@@ -36,6 +41,10 @@ def _arm(name: str) -> str:
 
 def _external(entry: str) -> str:
     layout, is_named, folder = entry.rpartition("=")
+    if layout == PHANTOM:
+        if folder not in CAMERAS:
+            raise ValueError(f"{entry!r}: the phantom has no camera {folder!r}; there are {', '.join(CAMERAS)}")
+        return entry
     if is_named and layout not in SOURCES[1:] and not layout.endswith((".yaml", ".yml")):
         near = did_you_mean(layout, SOURCES[1:])
         raise ValueError(f"{entry!r}: no layout {layout!r}{near}; write LAYOUT=FOLDER, with one of "
@@ -51,20 +60,29 @@ class Classify(Notebook):
         "external": "Where else they are tested",
         "backbone": "The network",
         "steps": "The budget, equal for all arms",
+        "guidance_sweep": "Which guidance makes the best training images",
     }
     BY_MODEL: ClassVar = ("backbone", "steps", "batch_size", "optimizer", "learning_rate")
 
     arms: Annotated[list[Annotated[str, AfterValidator(_arm)]], Field(min_length=2), Distinct] = Field(
         ["real", "real+replay", "synthetic", "mixed", "pretrain", "published"],
-        description="Of real, real+replay, real+classical, synthetic, mixed, mixed@2x, pretrain, published.",
+        description="Arms of real, real+replay, real+classical, synthetic, mixed, pretrain, curriculum, published.",
     )
     seeds: Annotated[int, Field(ge=2)] = Field(3, description="Paired trainings of each arm.")
     synthetic_share: Fraction = Field(
         0.5, description="Share of synthetic (or replayed) images in arms that name no ratio; 0.5 is a ratio of 1."
     )
+    curriculum_rounds: Annotated[int, Field(ge=2)] = Field(
+        3, description="Parts of a training of the arm curriculum; after each, new images follow the errors on val."
+    )
 
     external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
-        [], description="Folders of other raw sets, as HAM10000 lies on disk, or LAYOUT=FOLDER: isic2019=/data/isic."
+        ["phantom=atlas"],
+        description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
+    )
+    external_images: PositiveInt = Field(150, description="Images of a phantom external set.")
+    planted_overlap: NonNegativeInt = Field(
+        3, description="Altered train images put into a phantom external set; the check for overlap must find them."
     )
 
     backbone: str = Field(
@@ -91,3 +109,11 @@ class Classify(Notebook):
         0, description="Evaluations on val without a better macro-F1 before a training stops; 0: it never does."
     )
     evaluate_every: PositiveInt = Field(100, description="Steps between two such evaluations.")
+
+    guidance_sweep: Annotated[list[GuidanceScale], Distinct] = Field(
+        [1.0, 2.0, 5.0], description="Guidance scales at which the adapter samples training images; empty: no sweep."
+    )
+    guidance_arm: Literal["synthetic", "mixed"] = Field("synthetic", description="Arm that each scale is tried in.")
+    guidance_per_class: PositiveInt = Field(6, description="Images per class at each scale.")
+    guidance_seeds: Annotated[int, Field(ge=2)] = Field(2, description="Paired trainings at each scale.")
+    guidance_steps: PositiveInt = Field(60, description="Optimiser steps of each of these trainings.")

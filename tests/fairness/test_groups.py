@@ -18,6 +18,7 @@ def test_groups_are_what_the_cases_say():
             "image_id": list("abcd"), "dx": ["mel", "nv", "bcc", "df"], "sex": ["male", "unknown", "female", "male"],
             "age": [29.9, 30, 75, np.nan], "localization": ["hand", "unknown", "ear", "oral"],
             "ita": [10.0, 40, 60, 20], "true_fitzpatrick": [1, 3, 6, 2],
+            "dataset": ["vidir", "rosendahl", "vidir", "vidir"],
         }
     )  # fmt: skip
     estimate = groups.attributes(cases).astype(object).where(lambda t: t.notna(), None)
@@ -28,6 +29,8 @@ def test_groups_are_what_the_cases_say():
     assert estimate["skin type"].tolist() == ["I–II", "III–IV", "V–VI", "I–II"]
     judged = cases.rename(columns={"true_fitzpatrick": "fitzpatrick"})
     assert groups.attributes(judged)["skin type"].equals(groups.attributes(cases)["skin type"])
+    assert estimate["source"].tolist() == ["vidir", "rosendahl", "vidir", "vidir"]
+    assert "source" not in groups.attributes(cases.assign(dataset="phantom")), "one source is no comparison"
     assert "skin type" not in groups.attributes(cases.drop(columns="true_fitzpatrick")), "ITA is no group label"
 
 

@@ -94,25 +94,44 @@ def test_a_difference_that_only_the_seeds_make_is_not_significant(n_seeds):
     assert announced["first seed only"] / 200 >= 0.25
 
 
-def test_a_planted_difference_is_found_over_the_luck_of_three_seeds():
+def test_a_planted_difference_is_found_over_the_luck_of_five_seeds():
     announced = 0
     for trial in range(100):
         weights = intervals.resample(np.arange(400), 200, seed=trial)
-        arms = _arms_that_differ_by_luck(np.random.default_rng(trial), weights, 3, luck=0.02, planted=0.15)
+        arms = _arms_that_differ_by_luck(np.random.default_rng(trial), weights, 5, luck=0.02, planted=0.15)
         announced += intervals.compare(*arms).p <= 0.05
     assert announced >= 95
 
 
-def test_intervals_over_seeds_and_lesions_cover_the_truth_and_those_of_one_seed_do_not():
-    covered = {"seeds": 0, "one": 0}
-    for trial in range(200):
-        weights = intervals.resample(np.arange(400), 200, seed=trial)
-        first, _ = _arms_that_differ_by_luck(np.random.default_rng(trial), weights, 5)
-        for name, replicates in (("seeds", first), ("one", first[0])):
-            interval = intervals.summarise(replicates, bounds=(0, 1))
-            covered[name] += interval.low <= 0.7 <= interval.high
-    assert covered["seeds"] / 200 >= 0.92
-    assert covered["one"] / 200 <= 0.75
+@pytest.mark.parametrize("luck", [0.0, 0.02, 0.05])
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_intervals_over_seeds_and_lesions_cover_the_truth_of_lesions_that_are_easy_or_difficult_for_all(n_seeds, luck):
+    """1,000 cohorts of 200 lesions gave 0.94 to 0.97; resampling the seeds as well gave up to 1.00 without any luck."""
+    weights, covered = intervals.resample(np.arange(200), 199).astype(float), np.zeros(2)
+    for trial in range(1000):
+        rng = np.random.default_rng([n_seeds, trial])
+        of_lesions, skill = rng.random(200), rng.normal(0.7, luck, (2, n_seeds, 1))
+        view = np.where(rng.random((2, n_seeds, 200)) < 0.5, of_lesions, rng.random((2, n_seeds, 200)))
+        arms = (view < skill) @ weights.T / 200
+        score, difference = (
+            intervals.summarise(arms[0], seed=trial, bounds=(0, 1)),
+            intervals.compare(*arms, seed=trial),
+        )
+        covered += score.low <= 0.7 <= score.high, difference.low <= 0 <= difference.high
+    assert (covered / 1000 >= 0.925).all() and (covered / 1000 <= 0.98).all(), covered
+
+
+def test_of_one_seed_twice_only_lesions_vary_and_of_one_lesion_each_only_seeds():
+    """Two seeds that agree on every lesion add nothing; lesions on which all trainings agree leave the seeds' error."""
+    weights = intervals.resample(np.arange(100), 999)
+    right = (np.random.default_rng(0).random(100) < 0.7).astype(float)
+    of_lesions = weights @ right / 100
+    both = intervals.summarise(np.stack([of_lesions, of_lesions]))
+    assert both == pytest.approx(intervals.summarise(of_lesions))
+    of_seeds = np.array([0.6, 0.7, 0.8])[:, None] * np.ones(1000)
+    only_seeds = intervals.summarise(of_seeds)
+    half = 4.303 * 0.1 / np.sqrt(3)  # Student's interval of three numbers
+    assert only_seeds == pytest.approx((0.7, 0.7 - half, 0.7 + half), abs=0.02)
 
 
 def test_an_interval_of_a_share_stays_within_its_bounds():

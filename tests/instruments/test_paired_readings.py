@@ -2,35 +2,69 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar as of_statsmodels
 
 from p2d_lib.instruments import paired_readings, scores
 from p2d_lib.vocabulary import DX
 
-# Albumin (g/dl), total protein (g/dl), K-G score and a good outcome of surgery (1) in patients with ovarian cancer:
-# the example of DeLong, DeLong and Clarke-Pearson (1988), the 43 without a missing value.
+# WFNS grade, S100B (µg/l), NDKA (µg/l) and a poor outcome (1) of 113 patients with a subarachnoid haemorrhage: Turck et
+# al., Intensive Care Medicine 36, 2010, as the R package pROC hands it out (data set aSAH).
 PATIENTS = """
-3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1 3.8 5.7 5 1
-3.7 6.7 6 1 3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0 2.3 4.4 6 1 4.2 7.6 4 0
-4.0 6.6 6 0 3.5 5.8 6 1 3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1 3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1
-4.3 6.5 4 1 3.2 5.1 5 1 2.6 4.7 6 1 3.3 6.8 6 0 1.7 4.0 7 0 3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1
-2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1 3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1
+1 0.13 3.01 0  1 0.14 8.54 0  1 0.1 8.09 0  1 0.04 10.42 0  3 0.13 17.4 1  2 0.1 12.75 1  5 0.47 6 0  4 0.16 13.2 1
+1 0.18 15.54 0  2 0.1 6.01 0  5 0.12 15.96 1  2 0.1 17.86 0  5 0.44 5.18 1  5 0.71 8.9 1  1 0.04 13.41 0
+2 0.08 20.75 0  5 0.49 11.6 1  2 0.04 16.11 0  2 0.07 32.37 1  5 0.33 54.82 1  2 0.09 32.41 1  1 0.09 49.94 0
+1 0.07 40.34 1  1 0.11 9.47 0  1 0.07 6.29 0  2 0.17 12.53 0  1 0.07 6.54 0  2 0.11 6.3 0  1 0.13 80.3 0
+1 0.19 12.8 0  3 0.05 9.8 0  4 0.16 9.81 0  2 0.41 9.85 1  1 0.14 18.21 0  4 0.34 5.03 0  5 0.35 14.04 1
+4 0.48 21.93 1  1 0.09 8.02 0  4 0.96 7.42 1  2 0.25 8.38 1  5 0.5 6.59 0  5 0.46 9.63 0  1 0.16 13.12 0
+1 0.07 7.96 0  2 0.43 14.34 0  4 0.45 41.43 0  1 0.11 7.63 0  1 0.08 7.06 0  2 0.09 12.59 0  5 0.86 13.56 1
+5 0.52 3.87 1  2 0.08 9.44 0  1 0.06 7.66 0  2 0.13 12.98 0  5 2.07 419.19 1  1 0.1 27.19 0  2 0.14 22.27 0
+2 0.15 9.95 0  2 0.07 21.22 1  1 0.06 11.73 0  5 0.77 10.4 1  1 0.05 58.83 0  1 0.09 6.39 0  2 0.3 11.09 1
+5 0.03 12.22 1  2 0.09 13.67 1  1 0.04 17.21 0  4 0.23 22.63 1  5 0.7 12.9 1  2 0.09 9.7 0  4 0.27 21.57 1
+4 0.71 8.23 1  1 0.08 72.57 1  4 0.26 15.54 1  1 0.08 10.51 0  2 0.16 10.6 0  1 0.09 14.57 0  4 0.13 5.19 1
+2 0.1 9.63 1  1 0.08 4.61 0  2 0.11 21.48 1  3 0.33 17.3 0  2 0.11 12.71 0  4 0.28 9.44 0  2 0.07 11.07 0
+1 0.1 19.46 0  4 0.32 10.83 0  5 0.22 5.37 1  1 0.07 11.97 0  1 0.05 7.75 0  5 0.24 9.83 0  4 0.38 10.55 0
+2 0.1 28.49 0  2 0.15 8.53 0  1 0.08 12.57 0  1 0.14 12.9 0  1 0.1 46.83 0  3 0.07 11.68 0  1 0.04 12.67 0
+2 0.19 9.01 0  5 0.56 9.57 1  2 0.14 34.06 1  2 0.58 11.72 1  5 0.32 14.26 1  5 0.82 47.61 1  5 0.74 11.67 1
+2 0.15 24.58 0  4 0.47 10.33 0  4 0.17 13.87 0  5 0.44 15.89 1  1 0.15 22.43 0  1 0.5 6.79 0  1 0.48 13.45 0
 """
 
 
-def test_delong_gives_the_published_areas_errors_and_differences():
-    """Areas, standard errors and p-values of SAS/STAT's example of PROC LOGISTIC on comparing areas."""
-    albumin, protein, score, outcome = np.array(PATIENTS.split(), float).reshape(-1, 4).T
-    good, patients, chance = outcome == 1, np.arange(43), np.zeros(43)
-    measures = {"albumin": albumin, "protein": protein, "K-G": 10 - score}
-    published = {"albumin": (0.7366, 0.0927), "protein": (0.6478, 0.1000), "K-G": (0.7258, 0.1028)}
-    for name, (area, error) in published.items():
-        against_chance = paired_readings.delong(good, measures[name], chance, patients)
-        assert 0.5 + against_chance.difference == pytest.approx(area, abs=5e-5)
-        assert (against_chance.high - against_chance.low) / 2 / 1.959964 == pytest.approx(error, abs=6e-5)
-    for name, difference, p in (("albumin", 0.0108, 0.9102), ("protein", -0.0780, 0.4561)):
-        test = paired_readings.delong(good, measures[name], measures["K-G"], patients)
-        assert (test.difference, test.p) == pytest.approx((difference, p), abs=6e-5)
+@pytest.mark.parametrize(
+    ("first", "second", "z", "p", "low", "high"),
+    [  # what pROC's own tests of roc.test expect
+        ("wfns", "s100b", 2.20898359144091, 0.0271757822291882, 0.0104061769564846, 0.174214419249478),
+        ("wfns", "ndka", 2.79777591868904, 0.00514557970691098, 0.0634011709339876, 0.3600405634833566),
+        ("ndka", "s100b", -1.39077002573558, 0.164295175223054, -0.2876917446341914, 0.0488706064228094),
+    ],
+)
+def test_delong_gives_the_values_that_proc_publishes(first, second, z, p, low, high):
+    *measures, outcome = np.array(PATIENTS.split(), float).reshape(-1, 4).T
+    by_name = dict(zip(("wfns", "s100b", "ndka"), measures, strict=True))
+    test = paired_readings.delong(outcome == 1, by_name[first], by_name[second], np.arange(113))
+    assert (test.p, test.low, test.high) == pytest.approx((p, low, high), rel=1e-9)
+    assert test.difference / ((test.high - test.low) / 2 / norm.ppf(0.975)) == pytest.approx(z, rel=1e-9)
+
+
+def test_delong_by_lesion_is_what_all_pairs_give_one_by_one():
+    """The areas and Obuchowski's variance, written out over all pairs of a positive and a negative image."""
+    lesions, malignant, first, second = _readers(3, 0.5, 40)
+    first, second = np.round(first), np.round(second, 1)  # with ties
+    rows = {side: np.flatnonzero(malignant == side) for side in (True, False)}
+    wins = [
+        np.array([[(s[i] > s[j]) + (s[i] == s[j]) / 2 for j in rows[False]] for i in rows[True]])
+        for s in (first, second)
+    ]
+    apart = wins[0] - wins[1]
+    difference, of_lesions = apart.mean(), dict.fromkeys(np.unique(lesions), 0.0)
+    for axis, side in ((1, True), (0, False)):
+        scale = np.sqrt(n_lesions / (n_lesions - 1)) if (n_lesions := len(set(lesions[rows[side]]))) else 0
+        for row, value in zip(rows[side], apart.mean(axis) - difference, strict=True):
+            of_lesions[lesions[row]] += scale * value / len(rows[side])
+    error = np.sqrt(sum(value**2 for value in of_lesions.values()))
+    test = paired_readings.delong(malignant, first, second, lesions)
+    assert test.difference == pytest.approx(difference)
+    assert (test.high - test.low) / 2 == pytest.approx(norm.ppf(0.975) * error)
 
 
 def test_mcnemar_with_one_image_a_lesion_is_that_of_statsmodels():

@@ -1,0 +1,98 @@
+"""Counterfactual pairs as the paper shows them: table, figure, findings."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from p2d_lib.fairness.counterfactual import CLASS, CONTROL, FLIPS, MALIGNANCY
+from p2d_lib.fairness.report import TOO_SMALL
+from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.report import figures, tables
+
+WORDS = {"skin_tone": "skin tone", "hair": "hair", "ruler": "ruler", CONTROL: CONTROL}
+
+
+def table(compared: pd.DataFrame) -> pd.DataFrame:
+    """`counterfactual.compare` as it is printed: a row per attribute and arm, shifts in points (hundredths)."""
+    rows = []
+    for (attribute, arm), part in compared.groupby(["attribute", "arm"], sort=False):
+        of = part.set_index("quantity")
+        row = {"what differs": WORDS[attribute], "from → to": of["change"].iloc[0], "arm": arm}
+        row |= {"pairs": of["n_pairs"].iloc[0], "lesions": of["n_lesions"].iloc[0]}
+        is_small = of["estimate"].isna().all()
+        row["flip rate"] = TOO_SMALL if is_small else tables.interval(*of.loc[FLIPS, ["estimate", "low", "high"]], 2)
+        for quantity in (MALIGNANCY, CLASS):
+            points = 100 * of.loc[quantity, ["estimate", "low", "high", "detectable"]].astype(float)
+            row[f"shift of {quantity} (points)"] = tables.interval(*points[:3], 1)
+            row[f"p (Holm), {quantity}"] = of.loc[quantity, "p_holm"]
+        detectable = 100 * of["detectable"].astype(float).max()
+        row["detectable (points)"] = tables.NOTHING if np.isnan(detectable) else f"{detectable:.1f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def figure(compared: pd.DataFrame) -> Figure:
+    """Flip rates: a line per attribute and one of the control, the arms side by side; rings are single networks."""
+    flips = compared[(compared["quantity"] == FLIPS) & compared["estimate"].notna()]
+    names, arms = list(flips["attribute"].unique()), list(flips["arm"].unique())
+    height = 0.8 + len(names) * max(0.4, 0.16 * len(arms))
+    figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, height))
+    of_arms = {arm: part.set_index("attribute").reindex(names) for arm, part in flips.groupby("arm", sort=False)}
+    series = {arm: part[["estimate", "low", "high"]].to_numpy(float) for arm, part in of_arms.items()}
+    figures.forest(axis, [WORDS[name] for name in names], series)
+    apart = min(0.3, 0.6 / max(1, len(arms)))
+    for k, part in enumerate(of_arms.values()):
+        lines = np.arange(len(names)) + apart * (k - (len(arms) - 1) / 2)
+        for end in ("least", "greatest"):
+            axis.plot(part[end].to_numpy(float), lines, "o", markersize=3, markerfacecolor="none", color="0.4")
+    axis.set(xlabel="share of pairs that are read as two diagnoses", xlim=(-0.02, 1.02))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=max(1, len(arms)))
+    return figure
+
+
+def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
+    """The results as sentences: how often diagnoses flip, beside the control, and which shifts are announced."""
+    lines, flips = [], compared[compared["quantity"] == FLIPS]
+    control = flips[flips["attribute"] == CONTROL].set_index("arm")
+    for attribute, part in flips[flips["attribute"] != CONTROL].groupby("attribute", sort=False):
+        first = part.iloc[0]
+        if np.isnan(first.estimate):
+            lines.append(f"Pairs that differ in {WORDS[attribute]}: {_few(first, min_n)}")
+            continue
+        rates = "; ".join(f"{row.arm} {_rate(row)}{_beside(control, row.arm)}" for row in part.itertuples())
+        lines.append(
+            f"Where only the {WORDS[attribute]} differs ({first.change}; {first.n_pairs} pairs of {first.n_lesions} "
+            f"lesions), networks name two diagnoses in {rates}."
+        )
+    tested = compared[compared["p_holm"].notna()]
+    announced = tested[tested["p_holm"] <= LEVEL]
+    for row in announced.itertuples():
+        lines.append(
+            f"**{row.quantity} {'rises' if row.estimate > 0 else 'falls'} with the {WORDS[row.attribute]} alone** "
+            f"({row.change}), arm {row.arm}: {100 * row.estimate:+.1f} points "
+            f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}], Holm p {tables.p_value(row.p_holm, '= ')}."
+        )
+    if len(tested):
+        count = f"{len(announced)} of the {len(tested)} shifts of a probability are" if len(announced) else (
+            f"None of the {len(tested)} shifts of a probability is"
+        )  # fmt: skip
+        lines.append(
+            f"{count} announced after Holm's correction; a single test detects shifts from about "
+            f"{100 * tested['detectable'].min():.1f} to {100 * tested['detectable'].max():.1f} points on (power 80 %)."
+        )
+    return lines or ["04 has sampled no counterfactual pair that is accepted, so nothing is said of them."]
+
+
+def _few(row: pd.Series, min_n: int) -> str:
+    return f"{TOO_SMALL}, {row.n_pairs} pairs of {row.n_lesions} lesions are accepted and {min_n} lesions are needed."
+
+
+def _rate(row: tuple) -> str:
+    return f"{100 * row.estimate:.0f} % [{100 * row.low:.0f}, {100 * row.high:.0f}] of the pairs"
+
+
+def _beside(control: pd.DataFrame, arm: str) -> str:
+    if arm not in control.index or np.isnan(control.loc[arm, "estimate"]):
+        return ""
+    return f" (two noises of one prompt: {100 * control.loc[arm, 'estimate']:.0f} %)"

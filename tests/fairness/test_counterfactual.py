@@ -1,0 +1,151 @@
+"""A network that reads skin tone is noticed on counterfactual pairs; one that looks at the lesion alone is not."""
+
+import gc
+
+import cohorts
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2d_lib.fairness import counterfactual, counterfactual_report
+from p2d_lib.readings import counterfactual_images, readings
+from p2d_lib.vocabulary import DX, MALIGNANT
+
+ARMS, SEEDS = ("real", "mixed"), 3
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """statsmodels collects garbage in each call of Holm's correction, which takes a third of the time."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+
+
+def _pairs(n=60):
+    """n pairs that differ in skin tone and n in hair, two of each lesion, and four noises of n / 2 other prompts."""
+    rows = [
+        {"pair_id": f"{attribute}_{k}", "side": side, "attribute": attribute, "value": value, "dx": DX[k // 2 % 7]}
+        | {"prompted_by": f"case{k // 2}", "accepted": True}
+        for attribute, values in (("skin_tone", ("fair skin", "dark skin")), ("hair", ("no hair", "hair")))
+        for k in range(n)
+        for side, value in zip("ab", values, strict=True)
+    ]
+    repeated = [
+        {"image_id": f"worst_{k}_{j}", "dx": DX[k % 7], "prompted_by": f"other{k}"}
+        for k in range(n // 2)
+        for j in range(4)
+    ]
+    names = [f"{kind}{k}" for kind in ("case", "other") for k in range(n)]
+    cases = pd.DataFrame({"image_id": names, "lesion_id": [f"lesion of {name}" for name in names]})
+    return pd.DataFrame(rows), pd.DataFrame(repeated), cases
+
+
+def _network(pairs, repeated, seed, arm, of_tone=0.0):
+    """Logits of the lesion in an image, the same for both sides but for a little noise, less malignant on dark skin."""
+    rng = np.random.default_rng([seed, len(arm)])
+    images = pd.concat([counterfactual_images(pairs), repeated], ignore_index=True)
+    lesion = images["pair_id"].fillna(images["image_id"]).factorize()[0]
+    logits = 1.5 * rng.normal(size=(lesion.max() + 1, 7))[lesion] + 0.2 * rng.normal(size=(len(images), 7))
+    logits[np.arange(len(images)), images["dx"].map(DX.index)] += 1
+    malignant = [DX.index(dx) for dx in MALIGNANT]
+    logits[np.ix_(images["value"].eq("dark skin").to_numpy(), malignant)] -= of_tone
+    p = np.exp(logits)
+    p /= p.sum(1, keepdims=True)
+    return readings(images["image_id"], "net", "network", p=p, arm=arm, seed=seed)
+
+
+def _compared(trial=0, n=60, min_n=10, n_resamples=400, **of_tone):
+    pairs, repeated, cases = _pairs(n)
+    networks = [
+        _network(pairs, repeated, 100 * trial + seed, arm, of_tone.get(arm, 0.0))
+        for arm in ARMS
+        for seed in range(SEEDS)
+    ]
+    of_pairs = counterfactual.pairs(pairs, repeated, cases)
+    return counterfactual.compare(pd.concat(networks), of_pairs, min_n, ARMS, n_resamples)
+
+
+def test_a_network_that_reads_skin_tone_flips_and_one_that_looks_at_the_lesion_alone_does_not():
+    table = _compared(real=3.0)
+    tone = {arm: cohorts.row(table, attribute="skin_tone", arm=arm, quantity="P(malignant)") for arm in ARMS}
+    assert tone["real"]["p_holm"] <= 0.05 and tone["real"]["high"] < -0.15
+    assert tone["mixed"]["p_holm"] > 0.05 and abs(tone["mixed"]["estimate"]) < 0.03
+    flips = {
+        (attribute, arm): cohorts.row(table, attribute=attribute, arm=arm, quantity="flip rate")
+        for attribute in ("skin_tone", "hair", counterfactual.CONTROL)
+        for arm in ARMS
+    }
+    assert flips["skin_tone", "real"]["low"] > flips["skin_tone", "mixed"]["high"]
+    for quiet in (("skin_tone", "mixed"), ("hair", "real"), ("hair", "mixed")):
+        assert flips[quiet]["high"] < flips[counterfactual.CONTROL, quiet[1]]["low"], "two lesions flip more often"
+    others = table[(table["attribute"] != "skin_tone") | (table["arm"] == "mixed")]
+    assert not (others["p_holm"] <= 0.05).any()
+
+
+def test_a_shift_of_known_size_is_recovered():
+    """The shift of P(malignant) that the logits make, over 2,000 pairs."""
+    pairs, repeated, cases = _pairs(2000)
+    of_pairs = counterfactual.pairs(pairs, repeated, cases)
+    network = pd.concat([_network(pairs, repeated, 7 + seed, "real", 1.0) for seed in range(SEEDS)])
+    truth = counterfactual.compare(network, of_pairs, 10, ["real"], 50)
+    size = cohorts.row(truth, attribute="skin_tone", quantity="P(malignant)")["estimate"]
+    assert -0.25 < size < -0.1
+    rows = [
+        cohorts.row(_compared(trial, real=1.0), attribute="skin_tone", arm="real", quantity="P(malignant)")
+        for trial in range(1, 31)
+    ]
+    assert np.mean([row["low"] <= size <= row["high"] for row in rows]) >= 0.83
+    assert np.mean([row["estimate"] for row in rows]) == pytest.approx(size, abs=0.01)
+
+
+def test_where_only_lesions_are_read_a_shift_is_announced_in_at_most_one_study_of_twenty():
+    announced = [(_compared(trial, n_resamples=200)["p_holm"] <= 0.05).any() for trial in range(60)]
+    assert sum(announced) <= 7  # 3 are expected; more than 7 have a chance of 1 in 60
+
+
+def test_few_pairs_refused_pairs_and_no_pairs_are_said():
+    table = _compared(n=8)
+    assert table["estimate"].isna().all() and table["p"].isna().all()
+    assert set(counterfactual_report.table(table)["flip rate"]) == {"n too small"}
+    lines = counterfactual_report.findings(table, 10)
+    assert "8 pairs of 4 lesions are accepted and 10 lesions are needed" in lines[0]
+    pairs, repeated, cases = _pairs(20)
+    refused = counterfactual.pairs(pairs.assign(accepted=False), repeated, cases)
+    assert set(refused["attribute"]) == {counterfactual.CONTROL} and len(refused) == 20
+    none = counterfactual.compare(_network(pairs, repeated, 0, "real"), refused[:0], 10, ["real"])
+    assert len(none) == 0 and len(counterfactual_report.table(none)) == 0
+    assert counterfactual_report.findings(none, 10) == [
+        "04 has sampled no counterfactual pair that is accepted, so nothing is said of them."
+    ]
+
+
+def test_the_sides_and_the_control_are_what_04_sampled():
+    pairs, repeated, cases = _pairs(4)
+    rows = counterfactual.pairs(pairs.sample(frac=1, random_state=0), repeated, cases)
+    tone = rows[rows["attribute"] == "skin_tone"]
+    assert set(tone["change"]) == {"fair skin → dark skin"}
+    assert set(zip(tone["first"], tone["second"], strict=True)) == {
+        (f"skin_tone_{k}_a", f"skin_tone_{k}_b") for k in range(4)
+    }
+    control = rows[rows["attribute"] == counterfactual.CONTROL]
+    assert list(zip(control["first"], control["second"], strict=True))[:2] == [
+        ("worst_0_0", "worst_0_1"), ("worst_0_2", "worst_0_3"),
+    ]  # fmt: skip
+    assert set(control["lesion_id"]) == {"lesion of other0", "lesion of other1"}
+
+
+def test_an_image_that_a_network_has_not_read_is_named():
+    pairs, repeated, cases = _pairs(20)
+    lacking = _network(pairs, repeated, 0, "real")
+    lacking = lacking[lacking["image_id"] != "hair_3_b"]
+    with pytest.raises(ValueError, match="arm 'real' has not read image 'hair_3_b'"):
+        counterfactual.compare(lacking, counterfactual.pairs(pairs, repeated, cases), 5, ["real"], 20)
+
+
+def test_the_table_and_the_findings_print_what_was_compared():
+    table = _compared(real=3.0)
+    printed = counterfactual_report.table(table)
+    assert len(printed) == 3 * len(ARMS) and set(printed["what differs"]) == {"skin tone", "hair", "another noise"}
+    text = " ".join(counterfactual_report.findings(table, 10))
+    assert "**P(malignant) falls with the skin tone alone** (fair skin → dark skin), arm real" in text
+    assert "60 pairs of 30 lesions" in text and "two noises of one prompt:" in text
+    assert counterfactual_report.figure(table).axes[0].get_yticklabels()[0].get_text() == "skin tone"
