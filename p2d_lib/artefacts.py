@@ -78,7 +78,16 @@ READS = {
         "alignment",
     ),
     "06_classify": ("images", "cases", "descriptions", "base", "synthetic", "synthetic_images"),
-    "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
+    "07_readers": (
+        "images",
+        "cases",
+        "synthetic",
+        "synthetic_images",
+        "classifiers",
+        "scout",
+        "external_cases",
+        "external_readings",
+    ),
     "08_fairness": ("cases", "network_readings"),
 }
 

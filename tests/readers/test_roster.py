@@ -58,8 +58,9 @@ def test_a_sheet_of_one_block_lacks_nothing_and_a_foreign_image_in_it_is_named(b
     assert len(back.readings) == 112 and len(back.repeats) == 14 and not back.missing
     assert set(back.repeats["image_id"]) <= set(back.readings["image_id"])
     other = blocks.loc[blocks["block"] == 1, "number"].iloc[0]
+    code = roster.code(blocks["study"].iloc[0], 2)
     rows = pd.DataFrame({"No.": [other], "Real or synthetic?": "real", "Diagnosis": "nevus", "Confidence (1–5)": 1,
-                         "Image quality (1–5)": 1, "Comment": "", "Study": f"{blocks['study'].iloc[0]}-02"})  # fmt: skip
+                         "Image quality (1–5)": 1, "Comment": "", "Study": code})  # fmt: skip
     rows.to_csv(tmp_path / "bob.csv", index=False)
     with pytest.raises(answers.SheetError, match=r"bob.csv, line 2, column No\.: .* that this reader does not see"):
         answers.read(tmp_path / "bob.csv", blocks)
