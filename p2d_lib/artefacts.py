@@ -95,7 +95,16 @@ READS = {
         "counterfactual",
         "counterfactual_images",
     ),
-    "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
+    "07_readers": (
+        "images",
+        "cases",
+        "synthetic",
+        "synthetic_images",
+        "classifiers",
+        "scout",
+        "external_cases",
+        "external_readings",
+    ),
     "08_fairness": ("cases", "network_readings", "counterfactual", "worst_case", "pair_readings"),
 }
 

@@ -116,7 +116,7 @@ def test_a_broken_text_file_is_read_or_refused_in_our_words(tmp_path, kind):
 @pytest.mark.filterwarnings("ignore")
 def test_a_broken_sheet_is_read_or_refused_in_our_words(tmp_path):
     key = answers.read_key(simulate.EXAMPLE / "key.csv")
-    with ZipFile(simulate.EXAMPLE / "sheet.xlsx") as source:
+    with ZipFile(simulate.EXAMPLE / "reader_01.xlsx") as source:
         parts = {name: source.read(name) for name in source.namelist() if name.endswith((".xml", ".rels"))}
     path, refused = tmp_path / "sheet.xlsx", 0
     for k in range(EXAMPLES // 5):

@@ -17,7 +17,11 @@ FOLDERS = (  # parameters that are a hub id or a folder
 )
 EXTRACTORS = (("04_sample", "sweep_extractor"), ("05_fidelity", "extractors"))
 CLIP = "clip:"  # before the folder or hub id of an extractor
-TABLES = (("02_describe", "edits_file"), ("04_sample", "memorisation_table"))  # parameters that are a file
+TABLES = (  # parameters that are a file
+    ("02_describe", "edits_file"),
+    ("04_sample", "memorisation_table"),
+    ("07_readers", "published"),
+)
 
 
 def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:

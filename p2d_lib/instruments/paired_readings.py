@@ -66,12 +66,12 @@ def delong(
     codes, names = _codes(lesions)
     for side, rows in (("positive", positive), ("negative", ~positive)):
         _refuse_few(len(np.unique(codes[rows])), f"{side} lesions")
-    placements = np.mean([_placements(positive, score) for score in np.atleast_2d(first)], axis=0)
-    placements -= np.mean([_placements(positive, score) for score in np.atleast_2d(second)], axis=0)
-    difference = placements[positive].mean()
+    shares = np.mean([placements(positive, score) for score in np.atleast_2d(first)], axis=0)
+    shares -= np.mean([placements(positive, score) for score in np.atleast_2d(second)], axis=0)
+    difference = shares[positive].mean()
     sums = np.zeros((2, len(names)))
     for k, rows in enumerate((positive, ~positive)):
-        of_lesions = np.bincount(codes[rows], placements[rows] - difference, len(names)) / rows.sum()
+        of_lesions = np.bincount(codes[rows], shares[rows] - difference, len(names)) / rows.sum()
         n_lesions = len(np.unique(codes[rows]))
         sums[k] = np.sqrt(n_lesions / (n_lesions - 1)) * of_lesions
     error = np.sqrt((sums.sum(0) ** 2).sum())
@@ -79,15 +79,15 @@ def delong(
     return _difference(difference, error, level, p)
 
 
-def _placements(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+def placements(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The share of the other side that each row is rightly ordered with, ties one half: (n,)."""
-    placements = np.empty(len(score))
+    shares = np.empty(len(score))
     for rows, sign in ((positive, 1), (~positive, -1)):
         others = np.sort(sign * score[~rows])
         ours = sign * score[rows]
         below = np.searchsorted(others, ours, "left") + np.searchsorted(others, ours, "right")
-        placements[rows] = below / (2 * len(others))
-    return placements
+        shares[rows] = below / (2 * len(others))
+    return shares
 
 
 def _codes(lesions: Sequence) -> tuple[np.ndarray, np.ndarray]:

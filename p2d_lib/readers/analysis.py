@@ -33,8 +33,8 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     readings: schemas.READINGS. key: of the study, or of several put together.
     dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
     images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
-    interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability from 0.5 on
-    says "synthetic"; auc: of that probability, bootstrap interval over images; undefined without answers.
+    interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability above 0.5
+    says "synthetic", one below "real", and 0.5 is no answer and counts as wrong; auc: of that probability, bootstrap interval over images; undefined without answers.
     p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
     against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
     a family of their own. Raises ValueError for a reading of an image that the key does not know.
@@ -56,7 +56,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
                 "n": len(one),
                 **{f"dx_{source}": _share(right[source]) for source in SOURCES},
                 "dx_difference": difference,
-                "detection": _share((p_synthetic >= 0.5) == synthetic),
+                "detection": _share(np.where(synthetic, p_synthetic > 0.5, p_synthetic < 0.5)),
                 "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
                 "p_dx": p_dx,
                 "p_auc": scores.mann_whitney(synthetic, p_synthetic),
@@ -73,6 +73,20 @@ def report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     )
     rows = pd.DataFrame({name: result[name] for name in (*DX, "macro avg")}).T.astype({"support": int})
     return rows.rename(columns={"f1-score": "F1", "support": "n"}, index={"macro avg": "mean"})
+
+
+def source_report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall, F1 (0..1) and n of "real or synthetic?": a row per source, then the share of right answers.
+
+    Answers at 0.5 take no side: they count in n and recall, and in no precision. NaN where no image is called so.
+    """
+    table = _with_truth(readings, key)
+    table = table[table["is_synthetic_read"].notna()]
+    sign = np.sign(table["is_synthetic_read"] - 0.5).map({-1: "real", 0: "neither", 1: "synthetic"})
+    result = metrics.precision_recall_fscore_support(table["source"], sign, labels=SOURCES, zero_division=np.nan)
+    rows = pd.DataFrame(dict(zip(("precision", "recall", "F1", "n"), result, strict=True)), index=SOURCES)
+    right = pd.DataFrame({"recall": [(sign == table["source"]).mean()], "n": [len(table)]}, index=["right answers"])
+    return pd.concat([rows, right])
 
 
 def confusion(readings: pd.DataFrame, key: pd.DataFrame, source: str) -> np.ndarray:
@@ -92,21 +106,34 @@ def roc(readings: pd.DataFrame, key: pd.DataFrame) -> dict[str, tuple[np.ndarray
     }
 
 
-def kappa(readings: pd.DataFrame) -> pd.DataFrame:
-    """Agreement of the readers: question (dx | source), then readers, n, kappa as `agreement.kappa` gives them."""
-    source = (readings["is_synthetic_read"] >= 0.5).where(readings["is_synthetic_read"].notna())
+def kappa(readings: pd.DataFrame, repeats: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Agreement of the readers: question (dx | source), then readers, n, kappa as `agreement.kappa` gives them.
+
+    repeats: readings of the second showing of images; each of their readers is compared with himself too.
+    """
     tables = []
-    for question, answer in (("dx", readings["dx_read"]), ("source", source)):
-        answers = readings.assign(answer=answer).pivot(index="image_id", columns="reader", values="answer")
-        tables.append(agreement.kappa(answers).assign(question=question))
+    for question, column in (("dx", "dx_read"), ("source", "source_read")):
+        first = _answers(readings, column)
+        tables.append(agreement.kappa(first).assign(question=question))
+        again = _answers(repeats, column) if repeats is not None and len(repeats) else pd.DataFrame()
+        for reader in again:
+            both = pd.DataFrame({reader: first[reader], "the same images again": again[reader]})
+            tables.append(agreement.kappa(both).assign(question=question))
     return pd.concat(tables)[["question", *agreement.COLUMNS]]
+
+
+def _answers(readings: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One row an image, one column a reader; column: dx_read, or source_read (whether the image is called synthetic)."""
+    source = (readings["is_synthetic_read"] >= 0.5).where(readings["is_synthetic_read"].notna())
+    return readings.assign(source_read=source).pivot(index="image_id", columns="reader", values=column)
 
 
 def _with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     unknown = set(readings["image_id"]) - set(key["image_id"])
     if unknown:
         raise ValueError(f"{len(unknown)} images read are not in the study's key, the first is {min(unknown)!r}")
-    return readings.merge(key[["image_id", "source", "dx"]], on="image_id", validate="many_to_one")
+    truth = key[["image_id", "source", "dx"]].drop_duplicates("image_id")  # an image may be shown twice
+    return readings.merge(truth, on="image_id", validate="many_to_one")
 
 
 def _by_source(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

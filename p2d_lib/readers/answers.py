@@ -7,28 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from openpyxl import Workbook
-from openpyxl.cell import Cell
-from openpyxl.worksheet.worksheet import Worksheet
 
 from p2d_lib import table_files
-from p2d_lib.readers.sheet import (
-    COMMENT,
-    CONFIDENCE,
-    DIAGNOSIS,
-    GRADES,
-    HEADERS,
-    NAME_CELL,
-    QUALITY,
-    SOURCE,
-    STUDY_CELL,
-)
+from p2d_lib.readers import roster, sheet_rows
+from p2d_lib.readers.sheet import CHOICES, COMMENT, CONFIDENCE, DIAGNOSIS, NAME_CELL, NUMBER, QUALITY, REALISM, SOURCE
 from p2d_lib.readers.sheet_files import KEY_FILE, SheetError, filled
+from p2d_lib.readers.sheet_rows import READER, SECONDS, Answers, Entry
 from p2d_lib.readers.study import KEY
 from p2d_lib.readings import SOURCES, readings
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_NAMES
-from p2d_lib.workbooks import WorkbookError, values
 
 NAME_LENGTH = 60  # characters of a reader's name at most
 NETWORKS = re.compile(r"scout|classifier\b.*", re.IGNORECASE)  # readers of 07 that are no people
@@ -42,16 +30,17 @@ class Filled(NamedTuple):
     readings: pd.DataFrame  # schemas.READINGS, one row per image with all answers
     grades: pd.DataFrame  # image_id, confidence (1..5), quality (1..5), comment; NaN where left empty
     missing: dict[int, str]  # image number -> the answers it lacks
+    repeats: pd.DataFrame  # schemas.READINGS, of the second showing of images that are shown twice
 
     @property
     def sentence(self) -> str:
         """How much of the sheet counts, for a person to read."""
-        n = len(self.readings) + len(self.missing)
+        n = len(self.readings) + len(self.repeats) + len(self.missing)
         if not self.missing:
             return f"{self.reader}: all {n} images read."
         first_ones = ", ".join(f"{number:03d} ({lacks})" for number, lacks in list(self.missing.items())[:5])
         more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
-        return f"{self.reader}: {len(self.readings)} of {n} images read; left out: {first_ones}{more}."
+        return f"{self.reader}: {n - len(self.missing)} of {n} images read; left out: {first_ones}{more}."
 
 
 def read_key(path: Path) -> pd.DataFrame:
@@ -65,12 +54,13 @@ def read_key(path: Path) -> pd.DataFrame:
         raise SheetError(str(error)) from None
     if lacking := [name for name in KEY if name not in key.columns]:
         raise SheetError(f"{path}: column {lacking[0]!r} is missing; expected {', '.join(KEY)}")
-    for column, words in (("number", None), ("source", SOURCES), ("dx", DX)):
+    for column, words in (("number", None), ("source", SOURCES), ("dx", DX), ("block", None), ("showing", None)):
         right = key[column].isin(words) if words else key[column].map(_whole).notna()
         if not right.all():
             line = right.idxmin()
             raise SheetError(f"{path}, line {line}: {column} is {key[column][line]!r}; take the key as it was written")
-    return key.assign(number=key["number"].map(_whole).astype(int)).reset_index(drop=True)
+    numbers = {column: key[column].map(_whole).astype(int) for column in ("number", "block", "showing")}
+    return key.assign(**numbers).reset_index(drop=True)
 
 
 def read(path: Path, key: pd.DataFrame) -> Filled:
@@ -78,19 +68,15 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
 
     An image counts when it has source and diagnosis, and confidence too unless the reader has given no grade at all.
     The confidence grades the source: is_synthetic_read is 0.5 ± confidence / 10, or 0 and 1 in a sheet without grades.
-    Raises SheetError for a file that is no such sheet, one of another study, an answer that is no choice, and a name
-    that is more than plain text.
+    In a sheet that asks how real an image looks it is (7 - grade) / 6. Of an image that is shown twice the second
+    showing is kept apart. Raises SheetError for a file that is no such sheet, one of another study, an answer that is
+    no choice, and a name that is more than plain text.
     """
-    book = _open(path)
-    name, study = (book["Instructions"][cell].value for cell in (NAME_CELL, STUDY_CELL))
-    if not _same_study(study, key["study"].iloc[0]):
-        raise SheetError(
-            f"{path.name}, sheet Instructions, cell {STUDY_CELL}: the sheet belongs to study {study!r}, "
-            f"the key to {key['study'].iloc[0]!r}; read it with its own key: copy study_keys/{study}.csv of the run "
-            "that made it beside the sheets, as key.csv"
-        )
-    answers = _answers(path, book["Readings"], key)
-    needed = [SOURCE, DIAGNOSIS] + [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())
+    table = sheet_rows.read(path)
+    part = _part(path, table.study, key)
+    answers = _answers(table, part, key)
+    needed = [REALISM, DIAGNOSIS] if table.has_realism else [SOURCE, DIAGNOSIS]
+    needed += [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())
     lacking = answers[needed].isna()
     missing = {
         int(number): ", ".join(header.split(" (")[0].rstrip("?").lower() for header in row.index[row])
@@ -101,27 +87,31 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
         raise SheetError(
             f"{path.name}, sheet Readings: no image has all its answers; move the sheet away until it is filled"
         )
-    image_id = key.set_index("number")["image_id"].reindex(done.index)
-    confidence = done[CONFIDENCE].to_numpy(float)
-    beside_half = np.where(np.isnan(confidence), 5, confidence) / 10
-    is_synthetic = (done[SOURCE] == "synthetic").to_numpy()
-    reader = _name(path, name)
+    shown = part.set_index("number").reindex(done.index)
+    reader = _name(path, table.reader)
     rows = readings(
-        image_id,
-        reader,
-        "person",
-        dx_read=done[DIAGNOSIS],
-        p_synthetic=np.where(is_synthetic, 0.5 + beside_half, 0.5 - beside_half),
+        shown["image_id"], reader, "person", dx_read=done[DIAGNOSIS], p_synthetic=_p_synthetic(done, table.has_realism)
     )
+    rows["seconds"] = done[SECONDS].to_numpy(float)
+    first = (shown["showing"] == 1).to_numpy()
     grades = pd.DataFrame(
         {
-            "image_id": image_id.to_numpy(str),
-            "confidence": confidence,
+            "image_id": shown["image_id"].to_numpy(str),
+            "confidence": done[CONFIDENCE].to_numpy(float),
             "quality": done[QUALITY].to_numpy(float),
             "comment": done[COMMENT].fillna("").to_numpy(str),
         }
     )
-    return Filled(reader, rows, grades, missing)
+    parts = (table[first].reset_index(drop=True) for table in (rows, grades))
+    return Filled(reader, *parts, missing, rows[~first].reset_index(drop=True))
+
+
+def _p_synthetic(done: pd.DataFrame, has_realism: bool) -> np.ndarray:
+    if has_realism:
+        return (7 - done[REALISM].to_numpy(float)) / 6
+    confidence = done[CONFIDENCE].to_numpy(float)
+    beside_half = np.where(np.isnan(confidence), 5, confidence) / 10
+    return np.where((done[SOURCE] == "synthetic").to_numpy(), 0.5 + beside_half, 0.5 - beside_half)
 
 
 def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
@@ -140,8 +130,8 @@ def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFram
         name = " ".join(sheet.reader.split()).casefold()
         if name in names:
             raise SheetError(
-                f"{path.name} and {names[name]} both say reader {sheet.reader!r} in cell {NAME_CELL} of sheet "
-                "Instructions: give each reader another name"
+                f"{path.name} and {names[name]} both say reader {sheet.reader!r}: give each reader another name (cell "
+                f"{NAME_CELL} of sheet Instructions, column {READER} of a .csv)"
             )
         names[name] = path.name
         sheets.append(sheet)
@@ -155,82 +145,87 @@ def _same_study(one: object, other: str) -> bool:
     return str(one).strip() == other or str(one).strip().zfill(8) == other
 
 
-def _name(path: Path, value: object) -> str:
+def _part(path: Path, study: Entry, key: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the key that the reader of this sheet sees."""
+    identifier, reader = roster.parted(study.value)
+    own = key["study"].iloc[0]
+    if not _same_study(identifier, own):
+        raise SheetError(
+            f"{study.where}: the sheet belongs to study {identifier!r}, the key to {own!r}; read it with its own key: "
+            f"copy study_keys/{identifier}.csv of the run that made it beside the sheets, as key.csv"
+        )
+    return key if reader is None else roster.seen_by(key, reader).sort_values("number")
+
+
+def _name(path: Path, entry: Entry) -> str:
     """The reader's name as the sheet has it, or the file's name. Raises SheetError for more than a plain name."""
-    name = unicodedata.normalize("NFC", "" if value is None else str(value).strip())
+    name = unicodedata.normalize("NFC", "" if entry.value is None else str(entry.value).strip())
     if NETWORKS.fullmatch(name):
         raise SheetError(
-            f"{path.name}, sheet Instructions, cell {NAME_CELL}: {name!r} is the name of a network in the tables; give "
-            "the reader another name, such as initials"
+            f"{entry.where}: {name!r} is the name of a network in the tables; give the reader another name, such as "
+            "initials"
         )
     if len(name) > NAME_LENGTH or NOT_IN_NAMES.search(name):
         raise SheetError(
-            f"{path.name}, sheet Instructions, cell {NAME_CELL}: {name[: NAME_LENGTH + 1]!r} is no name of a reader; "
-            f"write at most {NAME_LENGTH} letters, digits, spaces and . , ' ( ) -"
+            f"{entry.where}: {name[: NAME_LENGTH + 1]!r} is no name of a reader; write at most {NAME_LENGTH} letters, "
+            "digits, spaces and . , ' ( ) -"
         )
     stem = NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", path.stem)).strip()[:NAME_LENGTH] or "unnamed"
     return name or (f"{stem} (file)" if NETWORKS.fullmatch(stem) else stem)
 
 
-def _open(path: Path) -> Workbook:
-    if not path.exists():
-        raise SheetError(f"{path}: no such sheet")
-    try:
-        book = values(path)
-    except WorkbookError as error:
-        raise SheetError(str(error)) from None
-    for name in ("Instructions", "Readings"):
-        if name not in book.sheetnames:
-            raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
-    for column, header in enumerate(HEADERS, 1):
-        cell = book["Readings"].cell(1, column)
-        if str(cell.value).strip() != header:
-            raise SheetError(f"{_where(path, cell)}: header {cell.value!r}; expected {header!r}")
-    return book
-
-
-def _answers(path: Path, sheet: Worksheet, key: pd.DataFrame) -> pd.DataFrame:
-    """What was answered, one row per image of the key (index: number), None where nothing was."""
+def _answers(table: Answers, part: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+    """What was answered, one row per image that the reader sees (index: number), None where nothing was."""
+    choices = {header: {choice: choice for choice in words} for header, words in CHOICES.items()}
+    choices[DIAGNOSIS] = {**{name: dx for dx, name in DX_NAMES.items()}, **{dx: dx for dx in DX}}
+    for header in (CONFIDENCE, QUALITY, REALISM):
+        choices[header] = {grade: int(grade) for grade in CHOICES[header]}
     by_number: dict[int, dict] = {}
-    for row in sheet.iter_rows(min_row=2, max_col=len(HEADERS)):
-        if all(_is_empty(cell) for cell in row):
+    for row in table.rows:
+        if all(entry.is_empty for entry in row.values()):
             continue
-        number = _whole(row[0].value)
-        if number not in set(key["number"]):
-            raise SheetError(f"{_where(path, row[0])}: {row[0].value!r} is no image of this study (1 to {len(key)})")
-        if number in by_number:
-            raise SheetError(f"{_where(path, row[0])}: image {number} comes twice")
-        by_number[number] = {
-            SOURCE: _one_of(path, row[3], {source: source for source in SOURCES}),
-            DIAGNOSIS: _one_of(path, row[4], {**{name: dx for dx, name in DX_NAMES.items()}, **{dx: dx for dx in DX}}),
-            CONFIDENCE: _one_of(path, row[5], {grade: int(grade) for grade in GRADES}),
-            QUALITY: _one_of(path, row[6], {grade: int(grade) for grade in GRADES}),
-            COMMENT: None if _is_empty(row[7]) else str(row[7].value),
-        }
-    return pd.DataFrame.from_dict(by_number, orient="index", columns=HEADERS[3:], dtype=object).reindex(key["number"])
+        number = _numbered(row[NUMBER], by_number, part, key)
+        by_number[number] = {header: _one_of(row[header], words) for header, words in choices.items() if header in row}
+        comment, seconds = row[COMMENT], row.get(SECONDS)
+        by_number[number][COMMENT] = None if comment.is_empty else str(comment.value)
+        by_number[number][SECONDS] = np.nan if seconds is None else _seconds(seconds)
+    columns = [*choices, COMMENT, SECONDS]
+    return pd.DataFrame.from_dict(by_number, orient="index", columns=columns, dtype=object).reindex(part["number"])
 
 
-def _one_of(path: Path, cell: Cell, choices: dict[str, object]) -> object | None:
-    if _is_empty(cell):
+def _numbered(entry: Entry, known: dict[int, dict], part: pd.DataFrame, key: pd.DataFrame) -> int:
+    """The number of a row's image. Raises SheetError where the reader sees no such image, and for one that comes
+    twice."""
+    number = _whole(entry.value)
+    if number not in set(part["number"]):
+        why = "is an image that this reader does not see" if number in set(key["number"]) else "is no image"
+        raise SheetError(f"{entry.where}: {entry.value!r} {why} of this study (1 to {len(key)})")
+    if number in known:
+        raise SheetError(f"{entry.where}: image {number} comes twice")
+    return number
+
+
+def _one_of(entry: Entry, choices: dict[str, object]) -> object | None:
+    if entry.is_empty:
         return None
-    grade = _whole(cell.value)
-    answer = str(cell.value if grade is None else grade).strip().lower()
+    grade = _whole(entry.value)
+    answer = str(entry.value if grade is None else grade).strip().lower()
     if answer not in choices:
         hint = did_you_mean(answer, choices)
-        raise SheetError(f"{_where(path, cell)}: expected one of {', '.join(choices)}, not {cell.value!r}{hint}")
+        raise SheetError(f"{entry.where}: expected one of {', '.join(choices)}, not {entry.value!r}{hint}")
     return choices[answer]
 
 
-def _is_empty(cell: Cell) -> bool:
-    """Whether a cell holds nothing, or one of the markers of a missing value (NA, -, #N/A)."""
-    return cell.value is None or str(cell.value).strip().lower() in table_files.MISSING
+def _seconds(entry: Entry) -> float:
+    if entry.is_empty:
+        return np.nan
+    seconds = table_files.number(str(entry.value))
+    if seconds is None or seconds < 0:
+        raise SheetError(f"{entry.where}: {entry.value!r} is no time; expected seconds from 0, or nothing")
+    return seconds
 
 
 def _whole(value: object) -> int | None:
     """3, 3.0, "3" and "3,0" as 3; anything else None."""
     number = table_files.number(str(value))
     return None if number is None or not number.is_integer() else int(number)
-
-
-def _where(path: Path, cell: Cell) -> str:
-    return f"{path.name}, sheet {cell.parent.title}, cell {cell.coordinate}"

@@ -21,19 +21,32 @@ from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX_NAMES
 
 GRADES = ("1", "2", "3", "4", "5")
+REALISM_GRADES = (*GRADES, "6", "7")
 
-COLUMNS = {  # header: width in characters, answers to choose from
-    "No.": (6, None),
-    "Picture": (18, None),
-    "File": (10, None),
-    "Real or synthetic?": (16, SOURCES),
-    "Diagnosis": (24, tuple(DX_NAMES.values())),
-    "Confidence (1–5)": (13, GRADES),
-    "Image quality (1–5)": (13, GRADES),
-    "Comment": (44, None),
+NUMBER, PICTURE_COLUMN, FILE = "No.", "Picture", "File"
+SOURCE, CONFIDENCE, REALISM = "Real or synthetic?", "Confidence (1–5)", "Realism (1–7)"
+DIAGNOSIS, QUALITY, COMMENT, STUDY = "Diagnosis", "Image quality (1–5)", "Comment", "Study"
+WIDTHS = {  # characters
+    NUMBER: 6, PICTURE_COLUMN: 18, FILE: 10, SOURCE: 16, REALISM: 13, DIAGNOSIS: 24, CONFIDENCE: 13, QUALITY: 13,
+    COMMENT: 44, STUDY: 13,
+}  # fmt: skip
+CHOICES = {  # answers to choose from
+    SOURCE: SOURCES,
+    REALISM: REALISM_GRADES,
+    DIAGNOSIS: tuple(DX_NAMES.values()),
+    CONFIDENCE: GRADES,
+    QUALITY: GRADES,
 }
-HEADERS = tuple(COLUMNS)
-SOURCE, DIAGNOSIS, CONFIDENCE, QUALITY, COMMENT = HEADERS[3:]
+HEADERS = (NUMBER, PICTURE_COLUMN, FILE, SOURCE, DIAGNOSIS, CONFIDENCE, QUALITY, COMMENT, STUDY)
+REALISM_HEADERS = (NUMBER, PICTURE_COLUMN, FILE, REALISM, DIAGNOSIS, QUALITY, COMMENT, STUDY)
+EXPLAINED = {  # what each column asks
+    SOURCE: "Photograph of a patient's skin (real), or made by a computer (synthetic)?",
+    REALISM: "How real does the image look? 1 = certainly made by a computer, 7 = certainly a photograph of skin.",
+    DIAGNOSIS: "The most likely of seven: " + "; ".join(f"{name} ({dx})" for dx, name in DX_NAMES.items()) + ".",
+    CONFIDENCE: "How sure are you of real or synthetic? 1 = a guess, 5 = certain.",
+    QUALITY: "How good is the image for a diagnosis? 1 = useless, 5 = excellent.",
+    COMMENT: "Free text, e.g. what gave an image away. May stay empty.",
+}
 NAME_CELL, STUDY_CELL = "B3", "B4"
 PICTURE = 110  # px on screen
 EMBEDDED = 256  # px at most; the file in images/ has all of them
@@ -41,51 +54,70 @@ INK, PAPER, EMPTY = "1F3A4D", "F3F6F8", "FFF8E1"
 DATE = (2000, 1, 1, 0, 0, 0)
 
 
-def write(path: Path, key: pd.DataFrame, pictures: Sequence[np.ndarray] | None = None) -> None:
-    """The blank sheet: from the key it takes number, file and study. Without pictures it only names the files."""
-    path.write_bytes(_bytes(_workbook(key, pictures)))
+def write(
+    path: Path,
+    key: pd.DataFrame,
+    pictures: Sequence[np.ndarray] | None = None,
+    code: str = "",
+    realism_scale: bool = False,
+) -> None:
+    """The blank sheet of one reader: rows in the key's order, of which it takes number and file.
+
+    pictures: in the same order; without them the sheet only names the files. code: `roster.code` of the reader, ""
+    takes the study's identifier alone. realism_scale: see `study.build`.
+    """
+    headers = REALISM_HEADERS if realism_scale else HEADERS
+    path.write_bytes(_bytes(_workbook(key, pictures, code or key["study"].iloc[0], headers)))
 
 
 def fill(blank: Path, filled: Path, reader: str, answers: pd.DataFrame) -> None:
-    """Writes answers into a sheet, as a reader would.
+    """Writes answers into a sheet, as a reader would; those on images that are not in it are left aside.
 
-    answers: number, source (real | synthetic), dx (key of DX_NAMES), confidence, quality (1..5), comment; NaN or ""
-    leaves the cell empty.
+    answers: number, source (real | synthetic), dx (key of DX_NAMES), confidence, quality (1..5), comment, and realism
+    (1..7) for a sheet that asks for it; NaN or "" leaves the cell empty.
     """
     book = load_workbook(blank)
     book["Instructions"][NAME_CELL] = reader
-    rows = {row[0].value: row for row in book["Readings"].iter_rows(min_row=2)}
-    for answer in answers.itertuples():
-        cells = (answer.source, DX_NAMES.get(answer.dx), answer.confidence, answer.quality, answer.comment)
-        for cell, value in zip(rows[answer.number][3:], cells, strict=True):
-            cell.value = None if pd.isna(value) or value == "" else value
+    rows = list(book["Readings"].iter_rows())
+    headers, by_number = [cell.value for cell in rows[0]], answers.set_index("number")
+    for row in rows[1:]:
+        if row[0].value not in by_number.index:
+            continue
+        answer = by_number.loc[row[0].value]
+        values = {SOURCE: answer["source"], DIAGNOSIS: DX_NAMES.get(answer["dx"]), REALISM: answer.get("realism"),
+                  CONFIDENCE: answer["confidence"], QUALITY: answer["quality"], COMMENT: answer["comment"]}  # fmt: skip
+        for header, cell in zip(headers, row, strict=True):
+            if header in values and not (pd.isna(values[header]) or values[header] == ""):
+                cell.value = values[header]
     filled.write_bytes(_bytes(book))
 
 
-def _workbook(key: pd.DataFrame, pictures: Sequence[np.ndarray] | None) -> Workbook:
+def _workbook(
+    key: pd.DataFrame, pictures: Sequence[np.ndarray] | None, code: str, headers: tuple[str, ...]
+) -> Workbook:
     book = Workbook()
     book.properties.creator = "prompt2derm"
-    _instructions(book.active, len(key), key["study"].iloc[0])
+    _instructions(book.active, len(key), code, headers)
     sheet = book.create_sheet("Readings")
     thin = Side(style="thin", color="D5DCE1")
-    for column, (header, (width, choices)) in enumerate(COLUMNS.items(), 1):
+    for column, header in enumerate(headers, 1):
         letter = get_column_letter(column)
-        sheet.column_dimensions[letter].width = width
+        sheet.column_dimensions[letter].width = WIDTHS[header]
         cell = sheet.cell(1, column, header)
         cell.font, cell.fill = _font(bold=True, color="FFFFFF"), PatternFill("solid", fgColor=INK)
         cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
-        if choices:
-            _offer(sheet, f"{letter}2:{letter}{len(key) + 1}", header, choices)
+        if header in CHOICES:
+            _offer(sheet, f"{letter}2:{letter}{len(key) + 1}", header, CHOICES[header])
     sheet.row_dimensions[1].height = 34
     sheet.freeze_panes = "D2"
-    sheet.auto_filter.ref = f"A1:{get_column_letter(len(HEADERS))}{len(key) + 1}"
+    sheet.auto_filter.ref = f"A1:{get_column_letter(len(headers))}{len(key) + 1}"
     for row, (number, file) in enumerate(zip(key["number"], key["file"], strict=True), 2):
         sheet.row_dimensions[row].height = 88 if pictures is not None else 20
-        for column, value in enumerate((number, None, file, *[None] * 5), 1):
+        for column, value in enumerate((number, None, file, *[None] * (len(headers) - 4), code), 1):
             cell = sheet.cell(row, column, value)
             cell.border = Border(bottom=thin)
             cell.alignment = Alignment(
-                horizontal="left" if column == len(HEADERS) else "center", vertical="center", wrap_text=True
+                horizontal="left" if headers[column - 1] == COMMENT else "center", vertical="center", wrap_text=True
             )
         sheet.cell(row, 3).hyperlink = f"images/{file}"
         sheet.cell(row, 3).font = _font(color="0563C1", underline="single")
@@ -109,7 +141,7 @@ def _offer(sheet: Worksheet, cells: str, header: str, choices: tuple[str, ...]) 
     )
 
 
-def _instructions(sheet: Worksheet, n: int, study: str) -> None:
+def _instructions(sheet: Worksheet, n: int, code: str, headers: tuple[str, ...]) -> None:
     sheet.title = "Instructions"
     sheet.sheet_view.showGridLines = False
     sheet.column_dimensions["A"].width, sheet.column_dimensions["B"].width = 22, 88
@@ -118,19 +150,15 @@ def _instructions(sheet: Worksheet, n: int, study: str) -> None:
         ("Reader study", f"{n} dermoscopic images in random order: about half are photographs, the others synthetic."),
         ("", ""),
         ("Your name", None),
-        ("Study", study),
+        ("Study", code),
         ("Answered so far", f'={answered}&" of {n}"'),
         ("", ""),
         ("How to read", "Go to the sheet “Readings”. Cells still to be filled are yellow. One line is one image; its "
          "picture is small, the file in the folder images/ has its full size. Please read alone."),
-        (SOURCE, "Photograph of a patient's skin (real), or made by a computer (synthetic)?"),
-        (DIAGNOSIS, "The most likely of seven: " + "; ".join(f"{name} ({dx})" for dx, name in DX_NAMES.items()) + "."),
-        (CONFIDENCE, "How sure are you of real or synthetic? 1 = a guess, 5 = certain."),
-        (QUALITY, "How good is the image for a diagnosis? 1 = useless, 5 = excellent."),
-        (COMMENT, "Free text, e.g. what gave an image away. May stay empty."),
+        *((header, EXPLAINED[header]) for header in headers if header in EXPLAINED),
         ("Left out", "An image without an answer is not counted; you may save, stop and continue at any time."),
         ("", ""),
-        ("", "For research only; not for clinical use."),
+        ("", "For research only. Many images are synthetic: not for clinical use."),
     )  # fmt: skip
     for row, (label, text) in enumerate(rows, 1):
         left, right = sheet.cell(row, 1, label), sheet.cell(row, 2, text)

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.files import atomic
-from p2d_lib.readers import sheet, study
+from p2d_lib.readers import roster, sheet, study
 from p2d_lib.readers.answers import Filled, read_all
+from p2d_lib.readers.roster import Design
 from p2d_lib.readings import SOURCES
 from p2d_lib.run import Run, home
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
-EXAMPLE = Path(__file__).parent / "example"  # the sheet and key that ship
+EXAMPLE = Path(__file__).parent / "example"  # the sheets and key that ship
 
 MISTAKEN_FOR = {  # the look-alikes that a wrong answer names instead, with their weights
     "akiec": {"bcc": 3, "bkl": 4, "mel": 1},
@@ -46,6 +47,13 @@ class SimulatedReader:
     specificity: float = 0.70  # of calling a real image real
 
 
+EXAMPLE_READERS = (
+    SimulatedReader("Simulated reader 1"),
+    SimulatedReader("Simulated reader 2", sensitivity=0.55, specificity=0.65),
+    SimulatedReader("Simulated reader 3", sensitivity=0.70, specificity=0.75),
+)
+
+
 def confusion(reader: SimulatedReader, source: str) -> np.ndarray:
     """P(column is named | row is true), (7, 7) in the order of DX; rows add up to 1. source: real | synthetic."""
     matrix = np.array([[MISTAKEN_FOR[true].get(named, 0) for named in DX] for true in DX], float)
@@ -62,7 +70,7 @@ def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFra
     matrices = {source: confusion(reader, source) for source in SOURCES}
     rows = []
     for image in key.itertuples():
-        rng = np.random.default_rng(derive(seed, "simulated reader", reader.name, image.image_id))
+        rng = np.random.default_rng(derive(seed, "simulated reader", reader.name, image.image_id, image.showing))
         synthetic = image.source == "synthetic"
         right = rng.random() < (reader.sensitivity if synthetic else reader.specificity)
         rows.append(
@@ -91,13 +99,17 @@ def filled_sheets(run: Run, sheets: str, key: pd.DataFrame) -> tuple[list[Filled
 
 
 def example(key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
-    """The shipped sheet, read, and the key it was read with; as `answers.read_all`, of the kind "simulated"."""
+    """The shipped sheets, read, and the key they were read with; as `answers.read_all`, of the kind "simulated"."""
     sheets, key = read_all(EXAMPLE, key)
-    return [one._replace(readings=one.readings.assign(kind="simulated")) for one in sheets], key
+    kind = "simulated"
+    return [
+        one._replace(readings=one.readings.assign(kind=kind), repeats=one.repeats.assign(kind=kind)) for one in sheets
+    ], key
 
 
 def write_example(folder: Path = EXAMPLE) -> None:
-    """Makes sheet.xlsx and key.csv of the example: 140 images that exist by name only, read by one simulated reader."""
+    """Makes reader_01.xlsx … and key.csv of the example: 140 images that exist by name only, 14 of them shown twice,
+    read by three simulated readers."""
     rows = [
         {"image_id": f"example_{source}_{dx}_{i}", "lesion_id": f"example_{dx}_{i}", "dx": dx, "path": ""}
         for source in SOURCES
@@ -106,10 +118,11 @@ def write_example(folder: Path = EXAMPLE) -> None:
     ]
     images = pd.DataFrame(rows).assign(split="test", generator="adapter", accepted=True)
     real = images["image_id"].str.contains("_real_")
-    key, _ = study.choose(images[real], images[~real], 140, seed=0)
-    reader = SimulatedReader("Simulated reader")
-    with TemporaryDirectory() as blank:
-        sheet.write(Path(blank) / "sheet.xlsx", key)
-        sheet.fill(Path(blank) / "sheet.xlsx", folder / "sheet.xlsx", reader.name, answers(key, reader, seed=0))
+    key, _ = study.choose(images[real], images[~real], 140, seed=0, design=Design(repeated=14))
+    for number, reader in enumerate(EXAMPLE_READERS, 1):
+        name, code = f"reader_{number:02d}.xlsx", roster.code(key["study"].iloc[0], number)
+        with TemporaryDirectory() as blank:
+            sheet.write(Path(blank) / name, roster.seen_by(key, number), code=code)
+            sheet.fill(Path(blank) / name, folder / name, reader.name, answers(key, reader, seed=0))
     with atomic(folder / "key.csv") as partial:
         key.to_csv(partial, index=False)

@@ -3,7 +3,7 @@
 import pytest
 from studies import pictures, pools
 
-from p2d_lib.readers import sheet, simulate, study
+from p2d_lib.readers import roster, sheet, simulate, study
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,9 @@ def built(key, tmp_path_factory):
 
 
 @pytest.fixture
-def filled(built, key, tmp_path):
+def filled(key, tmp_path):
     answers = simulate.answers(key, simulate.SimulatedReader("Ada"), seed=0)
-    sheet.fill(built / "sheet.xlsx", tmp_path / "ada.xlsx", "Ada", answers)
+    sheet.write(tmp_path / "blank.xlsx", key, code=roster.code(key["study"].iloc[0], 1))  # in the order of the numbers
+    sheet.fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", answers)
+    (tmp_path / "blank.xlsx").unlink()
     return tmp_path / "ada.xlsx", answers

@@ -186,8 +186,8 @@ def test_a_run_on_real_images_shows_no_simulated_reader(run, key):
 
 
 def test_a_phantom_run_without_sheets_shows_the_example_as_simulated(run, key):
-    (sheet,), used = simulate.filled_sheets(run("phantom"), "", key)
-    assert set(sheet.readings["kind"]) == {"simulated"} and len(used) == 140
+    (sheet, *_), used = simulate.filled_sheets(run("phantom"), "", key)
+    assert set(sheet.readings["kind"]) == {"simulated"} and len(used) == 154
     READINGS.validate(sheet.readings)
 
 

@@ -37,10 +37,10 @@ def test_a_sheet_is_read_whatever_the_letters_of_its_suffix(folder, key, name):
     assert {sheet.reader for sheet in answers.read_all(folder, key)[0]} == {"Ada", "Bob"}
 
 
-@pytest.mark.parametrize("name", ["bob.ods", "bob.XLS", "bob.csv", "bob.pdf", "bob.xlsx.zip", "bob.xlsx.crdownload"])
+@pytest.mark.parametrize("name", ["bob.ods", "bob.XLS", "bob.pdf", "bob.xlsx.zip", "bob.xlsx.crdownload"])
 def test_what_may_be_a_readers_sheet_and_cannot_be_read_is_named(folder, key, name):
     (folder / name).write_text("answers")
-    with pytest.raises(SheetError, match=rf"{re.escape(name)}: may hold a reader's answers and is no \.xlsx"):
+    with pytest.raises(SheetError, match=rf"{re.escape(name)}: may hold a reader's answers and is no \.xlsx or \.csv"):
         answers.read_all(folder, key)
 
 
@@ -63,7 +63,7 @@ def test_a_sheet_behind_a_link_that_leads_nowhere_and_one_that_nobody_filled_are
     with pytest.raises(SheetError, match=r"bob\.xlsx: no such sheet"):
         answers.read_all(folder, key)
     (folder / "bob.xlsx").unlink()
-    shutil.copy(built / "sheet.xlsx", folder / "bob.xlsx")
+    shutil.copy(built / "reader_01.xlsx", folder / "bob.xlsx")
     with pytest.raises(SheetError, match=r"bob\.xlsx, sheet Readings: no image has all its answers"):
         answers.read_all(folder, key)
 
@@ -188,3 +188,33 @@ def test_a_key_that_a_spreadsheet_saved_is_read_and_a_spoilt_one_is_named_with_i
     (tmp_path / "key.csv").write_text(text.replace("\n2,", "\ntwo,"))
     with pytest.raises(SheetError, match=r"key\.csv, line 3: number is 'two'; take the key as it was written"):
         answers.read_key(tmp_path / "key.csv")
+
+
+def as_csv(path, separator=","):
+    """The sheet Readings as a spreadsheet saves it."""
+    rows = load_workbook(path)["Readings"].values
+    quoted = [[f'"{"" if value is None else value}"' for value in row] for row in rows]
+    path.with_suffix(".csv").write_text("\ufeff" + "\r\n".join(separator.join(row) for row in quoted) + "\r\n")
+    return path.with_suffix(".csv")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_sheet_that_was_saved_as_csv_reads_the_same(folder, key, separator):
+    expected = answers.read(folder / "Ada.xlsx", key)
+    path = as_csv(folder / "Ada.xlsx", separator)
+    pd.testing.assert_frame_equal(answers.read(path, key).readings, expected.readings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"real"', '"reel"', r"Ada\.csv, line \d+, column Real or synthetic\?: expected one of real, synthetic"),
+        ('"Study"', '"Studie"', r"Ada\.csv: column 'Study' is missing"),
+        ("-01", "-x1", r"Ada\.csv, line \d+, column Study: .* a file holds one reader's answers"),
+    ],
+)
+def test_a_spoilt_csv_is_named_with_its_line(folder, key, old, new, message):
+    path = as_csv(folder / "Ada.xlsx")
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(SheetError, match=message):
+        answers.read(path, key)

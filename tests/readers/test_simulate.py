@@ -8,7 +8,10 @@ from p2d_lib.readers.simulate import EXAMPLE
 
 def test_the_shipped_example_is_what_its_recipe_makes(tmp_path):
     simulate.write_example(tmp_path)
-    made, shipped = (answers.read(at / "sheet.xlsx", answers.read_key(at / "key.csv")) for at in (tmp_path, EXAMPLE))
-    pd.testing.assert_frame_equal(made.readings, shipped.readings)
-    pd.testing.assert_frame_equal(made.grades, shipped.grades)
+    made, shipped = (answers.read_all(at, answers.read_key(at / "key.csv"))[0] for at in (tmp_path, EXAMPLE))
+    assert [sheet.reader for sheet in shipped] == [reader.name for reader in simulate.EXAMPLE_READERS]
+    for one, other in zip(made, shipped, strict=True):
+        for part in ("readings", "grades", "repeats"):
+            pd.testing.assert_frame_equal(getattr(one, part), getattr(other, part))
+        assert len(one.readings) == 140 and len(one.repeats) == 14
     assert (tmp_path / "key.csv").read_text() == (EXAMPLE / "key.csv").read_text()

@@ -66,7 +66,7 @@ def leaks(folder, key) -> list[str]:
     sent = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "key"]
     files = {path.name: path.read_bytes() for path in sent if path.suffix != ".xlsx"}
     headers = {content[16:29] for name, content in files.items() if name.endswith(".png")}
-    with ZipFile(folder / "sheet.xlsx") as archive:
+    with ZipFile(next(folder.glob("*.xlsx"))) as archive:
         files |= {entry.filename: archive.read(entry) for entry in archive.infolist()}
         dates = {entry.date_time for entry in archive.infolist()}
         notes = [archive.comment, *(entry.comment + entry.extra for entry in archive.infolist())]
@@ -83,10 +83,10 @@ def leaks(folder, key) -> list[str]:
 
 def test_nothing_that_is_sent_tells_real_from_synthetic(built, key):
     sent = [path for path in built.rglob("*") if path.is_file() and path.parent.name != "key"]
-    assert sorted(path.name for path in sent) == [*sorted(key["file"]), "sheet.xlsx"]
+    assert sorted(path.name for path in sent) == [*sorted(key["file"]), "form.html", "reader_01.xlsx"]
     assert leaks(built, key) == []
-    rows = load_workbook(built / "sheet.xlsx")["Readings"].iter_rows(min_row=2, values_only=True)
-    assert {row[3:] for row in rows} == {(None,) * 5}, "an answer is already in the sheet"
+    rows = load_workbook(built / "reader_01.xlsx")["Readings"].iter_rows(min_row=2, values_only=True)
+    assert {row[3:8] for row in rows} == {(None,) * 5}, "an answer is already in the sheet"
 
 
 def _with_text(path, picture):
@@ -119,7 +119,7 @@ def test_a_planted_leak_in_one_picture_is_found(tmp_path, key, save, leak):
 
 def test_a_name_or_a_text_in_the_sheet_is_found(tmp_path, key):
     study.build(tmp_path / "study", key, pictures(len(key)))
-    path = tmp_path / "study" / "sheet.xlsx"
+    path = tmp_path / "study" / "reader_01.xlsx"
     book = load_workbook(path)
     book["Readings"]["H2"] = key["image_id"].iloc[0]
     book.save(path)
@@ -133,3 +133,13 @@ def test_a_name_or_a_text_in_the_sheet_is_found(tmp_path, key):
 def test_a_sheet_without_pictures_is_blind_too(tmp_path, key):
     sheet.write(tmp_path / "sheet.xlsx", key)
     assert leaks(tmp_path, key) == []
+
+
+def test_each_reader_has_an_order_of_its_own_and_a_sheet_that_follows_it(tmp_path, key):
+    study.build(tmp_path / "study", key, pictures(len(key)), n_readers=2)
+    orders = []
+    for reader in (1, 2):
+        book = load_workbook(tmp_path / "study" / f"reader_{reader:02d}.xlsx")
+        orders.append([row[0] for row in book["Readings"].iter_rows(min_row=2, values_only=True)])
+        assert book["Instructions"]["B4"].value == f"{key['study'].iloc[0]}-{reader:02d}"
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == key["number"].tolist()

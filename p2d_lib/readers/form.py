@@ -1,0 +1,65 @@
+"""The form that readers fill in a browser: one file that holds the images, needs no network and saves as they go.
+
+It holds numbers, images and orders, and nothing of the key. Its answers are saved as CSV, which `answers` reads.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from p2d_lib import images
+from p2d_lib.files import atomic
+from p2d_lib.readers.sheet import (
+    CHOICES,
+    COMMENT,
+    EXPLAINED,
+    HEADERS,
+    NUMBER,
+    QUALITY,
+    REALISM_HEADERS,
+    STUDY,
+)
+from p2d_lib.readers.sheet_rows import READER, SECONDS
+
+TEMPLATE = Path(__file__).parent / "template" / "form.html"
+PLACE = "__STUDY__"  # where the template takes the study
+OPTIONAL = (QUALITY, COMMENT)  # an image counts without them
+
+
+def write(
+    path: Path,
+    study: str,
+    orders: Mapping[int, Sequence[int]],
+    pictures: Mapping[int, np.ndarray],
+    realism_scale: bool = False,
+) -> None:
+    """Writes the form.
+
+    study: its identifier. orders: {reader: numbers of the images in this reader's order}. pictures: {number: uint8
+    (h, w, 3)}. realism_scale: see `study.build`. Equal input, equal bytes.
+    """
+    headers = REALISM_HEADERS if realism_scale else HEADERS
+    content = {
+        "study": study,
+        "headers": {"reader": READER, "study": STUDY, "number": NUMBER, "seconds": SECONDS},
+        "questions": [_question(header) for header in headers if header in EXPLAINED],
+        "orders": {str(reader): list(map(int, numbers)) for reader, numbers in orders.items()},
+        "images": {str(number): _data_uri(picture) for number, picture in sorted(pictures.items())},
+    }
+    text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no text can end the script it stands in
+    with atomic(path) as partial:
+        partial.write_text(TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text), encoding="utf-8")
+
+
+def _question(header: str) -> dict:
+    choices = CHOICES.get(header)
+    graded = bool(choices) and choices[0] == "1"
+    return {"header": header, "choices": choices, "graded": graded, "optional": header in OPTIONAL,
+            "help": None if choices and not graded and len(choices) > 2 else EXPLAINED[header]}  # fmt: skip
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(images.encode(picture)).decode()

@@ -1,0 +1,87 @@
+"""People as readers, as the paper shows them: scores beside other readers, tests of all together, sizing, agreement."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from p2d_lib.instruments import agreement
+from p2d_lib.readers import published, together
+from p2d_lib.readings import SOURCES
+from p2d_lib.report import figures, tables
+
+NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
+
+
+def scores_table(scores: pd.DataFrame, sources: tuple[str, ...] = SOURCES) -> pd.DataFrame:
+    """`scoring.scores` as it is printed: a column for each score and source."""
+    printed = scores[["reader", "kind"]].copy()
+    for source in sources:
+        printed[f"n, {source}"] = scores[f"n_{source}"]
+        for column, name in NAMES.items():
+            printed[f"{name}, {source}"] = [tables.interval(*cell, 2) for cell in scores[f"{column}_{source}"]]
+    return printed.assign(abstentions=scores["abstentions"])
+
+
+def together_table(result: pd.DataFrame) -> pd.DataFrame:
+    """`together.analyse` as it is printed."""
+    return pd.DataFrame(
+        {
+            "readers": result["readers"],
+            "question": result["question"],
+            "n": result["n"],
+            "estimate": [tables.interval(*cell, 2) for cell in result["estimate"]],
+            "p (difference)": result["p_holm"].map(tables.p_value),
+            "p (equivalence)": result["p_equivalent_holm"].map(tables.p_value),
+            "verdict": result["verdict"],
+        }
+    )
+
+
+def together_findings(result: pd.DataFrame, simulated: bool) -> list[str]:
+    """A sentence for each question that several readers answered together."""
+    who = "Simulated readers (no persons)" if simulated else "People, and other people like them,"
+    words = {
+        together.DETECTION: "tell synthetic from real images with an area under the ROC curve of",
+        together.DIAGNOSIS: "name the right diagnosis on synthetic images more often than on real ones by",
+    }
+    rows = result[result["readers"] == together.ALL].itertuples()
+    return [f"{who} {words[row.question]} {tables.interval(*row.estimate, 2)}: {row.verdict}." for row in rows]
+
+
+def power_figure(power: pd.DataFrame, area: float, margin: float) -> Figure:
+    """Share of simulated studies that reach a verdict, by the number of readers; a line for each number of images."""
+    figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.4), sharey=True)
+    titles = {"finds": f"finds an area of {area:g}", "cannot_tell": f"shows chance, within {margin:g}"}
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        for images, rows in power.groupby("images"):
+            axis.plot(rows["readers"], rows[column], "o-", markersize=3, label=f"{images} images")
+        axis.axhline(0.8, color="0.6", linewidth=0.8, linestyle=":")
+        axis.set(title=title, xlabel="readers", ylim=(-0.02, 1.02))
+    axes[0].set_ylabel("share of studies")
+    axes[1].legend(loc="lower right")
+    return figure
+
+
+def agreement_figure(readings: pd.DataFrame) -> Figure:
+    """Cohen's kappa of the diagnoses of each two readers of the same images, as a matrix."""
+    answers = readings.pivot(index="image_id", columns="reader", values="dx_read")
+    matrix = pd.DataFrame(1.0, answers.columns, answers.columns)
+    for first in answers:
+        for second in answers:
+            if first != second:
+                matrix.loc[first, second] = agreement.kappa(answers[[first, second]])["kappa"].iloc[0]
+    size = min(figures.TEXT_WIDTH, 1.6 + 0.42 * len(matrix))
+    figure, axis = plt.subplots(figsize=(size, size))
+    figures.heat_map(axis, matrix.rename_axis(index="", columns=""), bar="Cohen's kappa", numbers=".2f")
+    axis.tick_params(axis="x", rotation=60)
+    return figure
+
+
+def published_finding(scores: pd.DataFrame) -> str:
+    """People and networks on the same images, in right diagnoses of 30. scores: `scoring.scores` of both."""
+    batch = published.in_batches(scores).set_index("reader")
+    values = [f"{name} {tables.interval(*row, 1)}" for name, row in zip(batch.index, batch.to_numpy(), strict=True)]
+    return (
+        f"On {scores['n_real'].max()} ISIC 2018 test images that people have read, the expected number of right "
+        f"diagnoses in a random batch of {published.BATCH}: {'; '.join(values)}."
+    )

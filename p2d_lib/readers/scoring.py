@@ -1,0 +1,58 @@
+"""How well each reader names diagnoses, whatever kind of reader it is: the scores of persons, models and networks."""
+
+import pandas as pd
+
+from p2d_lib.instruments import intervals
+from p2d_lib.instruments.intervals import FEWEST, Interval
+from p2d_lib.instruments.scores import resampled_scores
+from p2d_lib.readers.analysis import TRAINED_ON_SYNTHETIC
+from p2d_lib.readings import SOURCES
+from p2d_lib.vocabulary import DX
+
+SHOWN = ("accuracy", "macro_f1", "auc")
+NONE = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def scores(readings: pd.DataFrame, truth: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """One row a reader: reader, kind, arm, abstentions, and n, accuracy, macro_f1, auc for each source of images.
+
+    readings: schemas.READINGS; several seeds of one arm are one reader, and several readings of one image by one reader
+    each count. truth: columns image_id, source, dx, and lesion_id where it is known. Columns are named accuracy_real,
+    accuracy_synthetic and so on: an `Interval` (0..1, 95 %) by bootstrap over lesions (and seeds), NaN for fewer than
+    FEWEST lesions. auc: mean of one class against the rest, NaN for a reader without probabilities. Synthetic images
+    are not counted for arms that were trained on them. An abstention (dx_read "") counts as an error.
+    """
+    truth = truth.drop_duplicates("image_id")
+    group = truth["lesion_id"] if "lesion_id" in truth else truth["image_id"]
+    columns = truth[["image_id", "source", "dx"]].assign(lesion=group.fillna(truth["image_id"]))
+    unknown = set(readings["image_id"]) - set(truth["image_id"])
+    if unknown:
+        raise ValueError(f"{len(unknown)} images read have no known diagnosis, the first is {min(unknown)!r}")
+    table, rows = readings.merge(columns, on="image_id", validate="many_to_one"), []
+    for (reader, kind, arm), one in table.groupby(["reader", "kind", "arm"], sort=False):
+        row = {"reader": reader, "kind": kind, "arm": arm, "abstentions": int((one["dx_read"] == "").sum())}
+        trained = arm.partition("@")[0].partition(":")[0] in TRAINED_ON_SYNTHETIC
+        for source in SOURCES:
+            part = one[one["source"] == source]
+            row |= _of_source(part.iloc[:0] if trained and source == "synthetic" else part, source, n_resamples, seed)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_source(part: pd.DataFrame, source: str, n_resamples: int, seed: int) -> dict[str, object]:
+    n = {f"n_{source}": part["image_id"].nunique()}
+    if part["lesion"].nunique() < FEWEST:
+        return n | {f"{name}_{source}": NONE for name in SHOWN}
+    replicates = {name: [] for name in SHOWN}
+    for _, of_seed in part.sort_values("image_id", kind="stable").groupby("seed"):
+        weights = intervals.resample(of_seed["lesion"], n_resamples, seed)
+        p = of_seed[[f"p_{dx}" for dx in DX]]
+        result = resampled_scores(of_seed["dx"], of_seed["dx_read"], p, weights)
+        for name in SHOWN:
+            replicates[name].append(result[name])
+    return n | {f"{name}_{source}": _interval(values, seed) for name, values in replicates.items()}
+
+
+def _interval(replicates: list, seed: int) -> Interval:
+    interval = intervals.summarise(replicates, seed=seed, bounds=(0, 1))
+    return interval if interval.estimate == interval.estimate else NONE
