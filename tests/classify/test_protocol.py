@@ -227,3 +227,19 @@ def test_early_stopping_reads_val_and_never_test(compare, monkeypatch):
     compare(steps=4, patience=1, evaluate_every=2)
     val = run.images(cases[cases["split"] == "val"])
     assert all(np.array_equal(images, val) for images in seen) and len(seen) == 4
+
+
+def test_images_of_pairs_are_read_by_each_network_and_trained_on_by_none(compare):
+    """Their pixels are noise: whoever had been trained on them would read the test images worse."""
+    run, _, alone = compare(disc, home="alone", steps=10)
+    paired = write(Run("pairs", "06_classify"), "counterfactual", {"mel": 3, "nv": 3}, noise)
+    assert run.read("pair_readings").empty
+    folder = run.folder / "counterfactual"
+    (Run("pairs", "06_classify").folder / "counterfactual").rename(folder)
+    _, _, beside = compare(disc, home="alone", steps=10, others=(None, None, None, (), [paired]))
+    read = run.read("pair_readings")
+    assert (
+        read.groupby(["arm", "seed"])["image_id"].apply(set).map(lambda names: names == set(paired["image_id"])).all()
+    )
+    assert read[["arm", "seed"]].drop_duplicates().shape[0] == 4
+    pd.testing.assert_frame_equal(alone.drop(columns="seconds"), beside.drop(columns="seconds"))
