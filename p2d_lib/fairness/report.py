@@ -41,8 +41,8 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
             "attribute": gaps["attribute"],
             "metric": gaps["metric"],
             "arm": gaps["arm"],
-            "best": gaps["best"].fillna(""),
-            "worst": gaps["worst"].fillna(""),
+            "best": gaps["best"].astype(object).fillna(""),
+            "worst": gaps["worst"].astype(object).fillna(""),
             "gap": [
                 TOO_SMALL if row.gap != row.gap else tables.interval(row.gap, row.low, row.high, 2)
                 for row in gaps.itertuples()
