@@ -119,6 +119,11 @@ def test_the_compositions_that_train_lacks_are_asked_for_and_beside_them_the_sam
     assert (tones["in_train"] == 0).all() and tones["prompt"].str.contains("very dark skin").all()
     assert ("df", "blue-whitish veil") in set(zip(absent["dx"], absent["words"], strict=True))
     assert set(absent["words"]) == set(present["words"]) and plan["image_id"].is_unique
+    features = absent[absent["kind"] == "feature"].drop_duplicates(["dx", "words"])
+    assert len(features) == 4 and features["dx"].nunique() == 4
+    unknown = train.assign(background_skin_tone=np.nan)[list(FEATURES)]  # as on HAM10000
+    many = probes.compositions(train, unknown, 20, 1, WORDING, count, 0)
+    assert many["absent"].sum() == 20 and set(many["kind"]) == {"feature"}
 
 
 def readings(plan, strength, seed=0):
