@@ -10,29 +10,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from p2d_lib.fidelity.sets import REFERENCE, Sets
-from p2d_lib.instruments import obedience
+from p2d_lib.instruments import obedience, readout
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES
-
-PENALTIES = np.logspace(1, 6, 11)
-
-
-def fit(features: np.ndarray, dx: np.ndarray, scores: np.ndarray) -> Pipeline:
-    """A ridge regression from features (n, d) to the class, one of DX, and to the 22 scores (n, 22).
-
-    Scores that a description does not give (NaN) count as the mean of their column, and say nothing so. The penalty is
-    the one of PENALTIES with the smallest leave-one-out error. `predict` gives (n, 29): the classes, then the scores.
-    """
-    known = np.isfinite(scores)
-    means = np.divide(np.where(known, scores, 0).sum(axis=0), known.sum(axis=0), out=np.zeros(scores.shape[1]),
-                      where=known.any(axis=0))  # fmt: skip
-    targets = np.hstack([np.asarray(dx)[:, None] == np.array(DX), np.where(known, scores, means)])
-    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(features, targets)
 
 
 def of_sets(
@@ -50,14 +32,14 @@ def of_sets(
     """
     train = described[described["split"] == "train"]
     of_train = run.in_parts(train, lambda images, _: extractor(images))
-    readout = fit(of_train, train["dx"].to_numpy(), train[list(FEATURES)].to_numpy(float))
+    probe = readout.fit(of_train, train["dx"].to_numpy(), train[list(FEATURES)].to_numpy(float))
     real = chosen.tables[REFERENCE][["image_id"]].reset_index(names="row").merge(described, on="image_id")
     tables = {REFERENCE: real} | {
         name: chosen.tables[name].assign(row=range(len(chosen.dx))) for name in chosen.generators
     }
     result = {}
     for name, table in tables.items():
-        predicted = readout.predict(features[name][table["row"]])
+        predicted = probe.predict(features[name][table["row"]])
         p, scores = predicted[:, : len(DX)], predicted[:, len(DX) :]
         result[name] = obedience.agreement(table["prompt"].tolist(), table["dx"], table, p, scores, seed=seed)
     return result

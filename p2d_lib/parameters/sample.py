@@ -16,6 +16,8 @@ class Sample(Notebook):
         "guidance_scale": "How it is sampled",
         "alignment_quantile": "What is accepted and published",
         "worst_case_prompts": "Several images a prompt, for the memorisation audit of 05",
+        "random_per_class": "Images that test single words",
+        "counterfactual_pairs": "Counterfactual pairs, for 08",
         "sweep_guidance": "The sweep of guidance and steps",
     }
     BY_MODEL: ClassVar = (
@@ -67,14 +69,34 @@ class Sample(Notebook):
     )
     worst_case_seeds: PositiveInt = Field(4, description="Images for each of these prompts.")
 
+    random_per_class: NonNegativeInt = Field(
+        16, description="Images per class whose prompts name features that chance has assigned; 0: no test of words."
+    )
+    compositions: NonNegativeInt = Field(
+        8, description="Compositions of class and feature that train lacks, and as many that it has; 0: none."
+    )
+    composition_seeds: PositiveInt = Field(3, description="Images of each of these compositions.")
+    counterfactual_pairs: NonNegativeInt = Field(
+        2, description="Lesions per class of which one attribute is changed (skin tone, hair, ruler); 0: none."
+    )
+
     sweep_guidance: Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
         [1.0, 3.0, 5.0, 8.0], description="Guidance scales."
     )
     sweep_steps: Annotated[list[DenoisingSteps], Field(min_length=1)] = Field([8, 15], description="Denoising steps.")
     sweep_per_class: PositiveInt = Field(4, description="Images per class at each point of the sweep.")
     sweep_extractor: ExtractorName = Field(
-        "efficientnet_lite0", description="Independent network whose features judge the sweep beside the scout."
+        "efficientnet_lite0", description="Independent network whose features judge the sweep and read single words."
     )
+
+    @model_validator(mode="after")
+    def _pairs_have_a_control(self):
+        if self.counterfactual_pairs and not (self.worst_case_prompts and self.worst_case_seeds > 1):
+            raise ValueError(
+                f"counterfactual_pairs: {self.counterfactual_pairs}: pairs are judged by images of one prompt and "
+                "several seeds: set worst_case_prompts to 1 or more and worst_case_seeds to 2 or more, or this to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shard_is_one_of_n(self):

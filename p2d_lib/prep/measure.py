@@ -14,9 +14,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from p2d_lib.instruments.colour import LIGHT_SKIN, LUMINANCE, ita, ita_patches, lab, linear, skin_of
+from p2d_lib.instruments.dark_strokes import hair_and_ruler
+
 WIDTH = 200  # px that a wider image is reduced to before it is measured
 COLOUR_SHARE = 0.05  # of the lesion: from here on a colour counts as one of its colours
-DARK = 0.02  # of full green light (L* 15): darker than any skin, the corners that a dermatoscope's tube leaves black
 COVER = 0.01  # of the image: with less skin than this the skin is not measured
 
 # The six colours of the ABCD rule of dermoscopy (Nachbar et al., J Am Acad Dermatol 30(4), 1994), each as the sRGB
@@ -40,28 +42,6 @@ NAMES = (
     "area", "diameter", "asymmetry", "border_irregularity", *COLOURS, "n_colors", "color_spread", "skin_contrast",
     "skin_lightness",
 )  # fmt: skip
-
-PATCH = 20 / 256  # of the image's sides: the patches of Bevan & Atapour-Abarghouei
-LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
-
-_LINEAR = np.array(
-    [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255], np.float32
-)
-_XYZ = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
-_TO_XYZ = (_XYZ / _XYZ.sum(axis=1, keepdims=True)).T.astype(np.float32)  # relative to the white point D65
-
-
-def linear(rgb: np.ndarray) -> np.ndarray:
-    """Light intensities, float32 in 0..1, of sRGB pixels, uint8 (..., 3). IEC 61966-2-1."""
-    return _LINEAR[rgb]
-
-
-def lab(intensities: np.ndarray) -> np.ndarray:
-    """CIELAB under D65, float32 with L* in 0..100, of linear intensities (..., 3). CIE 15:2004."""
-    xyz = intensities @ _TO_XYZ
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = np.moveaxis(f, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 _REFERENCES = lab(linear(np.array([hue for hues in COLOURS.values() for hue in hues], np.uint8)))
@@ -116,79 +96,8 @@ def quality(image: Image.Image) -> dict[str, float]:
     return {
         "entropy": grey.entropy(),
         "sharpness": float(ndimage.laplace(levels).var()),
-        **dict(zip(("hair", "ruler"), _dark_strokes(levels), strict=True)),
+        **dict(zip(("hair", "ruler"), hair_and_ruler(levels), strict=True)),
     }
-
-
-def _dark_strokes(levels: np.ndarray) -> tuple[float, float]:
-    """Share of the image under hair, and the largest number of ticks in one row; levels: grey, 0..255, (h, w)."""
-    width = levels.shape[1]
-    depth = ndimage.grey_closing(levels, (7, 7)) - levels
-    labels, n = ndimage.label(depth > np.maximum(14, 0.12 * ndimage.uniform_filter(levels, 31)), np.ones((3, 3)))
-    if not n:
-        return 0.0, 0.0
-    rows, columns = np.nonzero(labels)
-    structure = labels[rows, columns] - 1
-    area = np.bincount(structure)
-    y, x, yy, xx, xy = (
-        np.bincount(structure, v) / area for v in (rows, columns, rows * rows, columns * columns, rows * columns)
-    )
-    yy, xx, xy = yy - y * y, xx - x * x, xy - x * y  # second moments: each structure's length, width and direction
-    spread = np.hypot(xx - yy, 2 * xy)
-    long, wide = (np.sqrt(6 * np.maximum(yy + xx + sign * spread, 0) + 1) for sign in (1, -1))
-    angle = 0.5 * np.arctan2(2 * xy, xx - yy)
-    hair = (long > 0.09 * width) & (long**2 > 5 * area) & (long > 3 * wide)
-    tick = np.flatnonzero((long > 0.015 * width) & (long < 0.13 * width) & (wide < 0.025 * width) & (long > 2 * wide))
-    if not len(tick):
-        return float(area[hair].sum() / levels.size), 0.0
-    y, x, angle = y[tick], x[tick], angle[tick]
-    turned = np.abs((angle[:, None] - angle + np.pi / 2) % np.pi - np.pi / 2)
-    aside = np.abs((x[:, None] - x) * np.cos(angle)[:, None] + (y[:, None] - y) * np.sin(angle)[:, None])
-    in_row = (turned < 0.25) & (aside < 0.03 * width)
-    return float(area[hair].sum() / levels.size), float(in_row.sum(axis=1).max())
-
-
-def skin_of(outside: np.ndarray, at_least: float) -> np.ndarray:
-    """The skin: median linear intensities (3,) of the pixels outside the lesion, (n, 3), black corners left out.
-
-    NaN where fewer than `at_least` pixels are left.
-    """
-    skin = outside[outside[:, 1] > DARK]
-    return np.median(skin, axis=0) if len(skin) >= at_least else np.full(3, math.nan, np.float32)
-
-
-def ita(skin: np.ndarray) -> float:
-    """Individual typology angle of a skin's CIELAB (3,), degrees: atan2(L* - 50, b*) (Chardon et al., 1991).
-
-    Of all skin outside the lesion, as Kinyanjui et al. (MICCAI 2020) take it. From the camera's pixels, not from a
-    colorimeter: descriptive only.
-    """
-    return math.degrees(math.atan2(skin[0] - 50, skin[2]))
-
-
-def ita_patches(pixels: np.ndarray) -> float:
-    """ITA, degrees, of the lightest of eight patches along the edges: Bevan & Atapour-Abarghouei, DART 2022.
-
-    pixels: linear (h, w, 3). Each patch's median replaces the hair removal of the source; as there, the lesion's
-    mask is not used. A bluish patch (b* < 0) goes past 90 degrees. Descriptive only.
-    """
-    h, w, _ = pixels.shape
-    tall, wide = max(1, round(PATCH * h)), max(1, round(PATCH * w))
-    angles = []
-    for row, column in (
-        (0.05, 0.5),
-        (0.95, 0.5),
-        (0.5, 0.05),
-        (0.5, 0.95),
-        (0.1, 0.1),
-        (0.1, 0.9),
-        (0.9, 0.1),
-        (0.9, 0.9),
-    ):
-        top, left = (round(at * size - side / 2) for at, size, side in ((row, h, tall), (column, w, wide)))
-        patch = pixels[max(0, top) : top + tall, max(0, left) : left + wide].reshape(-1, 3)
-        angles.append(ita(lab(np.median(patch, axis=0))))
-    return max(angles)
 
 
 def diameter(inside: np.ndarray) -> float:
@@ -240,8 +149,7 @@ def colour_shares(lesion: np.ndarray, skin: np.ndarray) -> dict[str, float]:
     """
     if np.isnan(skin).any():
         return dict.fromkeys(COLOURS, math.nan)
-    luminance = _XYZ[1].astype(np.float32)
-    as_light_skin = _SKIN * (skin @ luminance) / (_SKIN @ luminance)
+    as_light_skin = _SKIN * (skin @ LUMINANCE) / (_SKIN @ LUMINANCE)
     references = np.vstack([_REFERENCES, lab(as_light_skin)])
     pixels = lab(lesion * (as_light_skin / skin))
     # |p - r|^2 less |p|^2, which does not change who is nearest

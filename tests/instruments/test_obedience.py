@@ -122,3 +122,51 @@ def test_scores_are_of_one_level_where_prompts_say_the_same(name):
     same_words = np.array(prompts)[:-1] == np.array(prompts)[1:]
     np.testing.assert_array_equal(levels[:-1] == levels[1:], same_words)
     assert np.isnan(obedience.levels(name, np.array([np.nan]))).all()
+
+
+def response(requested, features, dx=DX_OF, **more):
+    table = obedience.response(dx, requested, features, groups=PROMPTS[: len(dx)], attributes=list(requested), **more)
+    return table.set_index("attribute")
+
+
+def test_a_planted_response_is_recovered_and_is_significant():
+    rng = np.random.default_rng(6)
+    requested = requested_scores(rng).dropna(axis=1)
+    table = response(requested, readings(rng, requested, 1.5, 0.8)[1], n_permutations=199)
+    for name in ("asymmetry", "blue_whitish_veil"):  # two normals 1.5 apart; 0.856 is 2 x 0.856 - 1 as a correlation
+        row = table.loc[name]
+        assert row["low"] < 0.856 < row["high"] and row["p"] == 1 / 200
+        assert 0.45 < row["rank_low"] < row["rank_correlation"] < row["rank_high"] < 0.75
+    tone = table.loc["background_skin_tone"]
+    assert tone["rank_low"] > 0.2 and tone["p"] == 1 / 200 and tone["present"] == (requested.iloc[:, 0] >= 0.5).sum()
+
+
+def test_a_response_of_levels_and_readings_in_step_is_1_and_in_reverse_minus_1():
+    requested = pd.DataFrame({"background_skin_tone": (np.arange(N) // 7 % 6 + 0.5) / 6})
+    features = np.zeros((N, len(FEATURES)))
+    features[:, list(FEATURES).index("background_skin_tone")] = obedience.levels(
+        "background_skin_tone", requested["background_skin_tone"].to_numpy()
+    )
+    for sign in (1, -1):
+        row = response(requested, sign * features, n_permutations=19).iloc[0]
+        assert row["rank_correlation"] == pytest.approx(sign) and row["concordance"] == (sign + 1) / 2
+        assert row["p"] == (1 / 20 if sign == 1 else 1)
+
+
+def test_a_response_of_readings_that_follow_the_class_alone_is_called_one_in_5_of_100():
+    """Levels are assigned at random; what is read follows the class strongly, and the prompt not at all."""
+    rng, p = np.random.default_rng(7), []
+    of_class = 3.0 * np.arange(84) % 7
+    for _ in range(40):
+        requested = pd.DataFrame({name: (rng.random(84) < 0.3).astype(float) for name in list(FEATURES)[:10]})
+        features = of_class[:, None] + rng.normal(size=(84, len(FEATURES)))
+        p += response(requested, features, DX_OF[:84], n_resamples=2, n_permutations=99)["p"].tolist()
+    rate = np.mean(np.array(p) <= 0.05)
+    assert 0.02 <= rate <= 0.085  # 400 tests: 0.05 and three standard errors
+
+
+def test_what_is_asked_for_at_one_level_alone_has_no_response():
+    requested = pd.DataFrame({"red": np.ones(N), "white": np.full(N, np.nan)})
+    table = response(requested, np.random.default_rng(8).normal(size=(N, len(FEATURES))), n_permutations=9)
+    assert table[["concordance", "rank_correlation", "p"]].isna().all(axis=None)
+    assert table["n"].tolist() == [N, 0]

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
+from p2d_lib.instruments.colour import lab, linear
 from p2d_lib.prep import measure
 from p2d_lib.schemas import MEASUREMENTS
 
@@ -43,7 +44,7 @@ def picture(lesion: list[tuple[int, int, int]], skin=SKIN) -> tuple[Image.Image,
 
 def test_lab_is_that_of_scikit_image():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    assert np.abs(measure.lab(measure.linear(pixels)) - rgb2lab(pixels)).max() < 0.05
+    assert np.abs(lab(linear(pixels)) - rgb2lab(pixels)).max() < 0.05
 
 
 def test_what_is_measured_is_what_the_schema_holds():

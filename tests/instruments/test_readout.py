@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.fidelity import attributes
-from p2d_lib.instruments import obedience
+from p2d_lib.instruments import obedience, readout
 from p2d_lib.vocabulary import DX, FEATURES
 
 COLUMN = list(FEATURES).index("asymmetry")
@@ -23,34 +22,34 @@ def images(n, seed, d=40):
 
 
 @pytest.fixture(scope="module")
-def readout():
+def probe():
     features, dx, scores, _ = images(400, 1)
-    return attributes.fit(features, dx, scores)
+    return readout.fit(features, dx, scores)
 
 
-def agreement(readout, swapped=0.0, of=None):
+def agreement(probe, swapped=0.0, of=None):
     features, dx, _, asymmetry = images(300, 2)
     rows = np.random.default_rng(3).permutation(300)[: int(swapped * 300)]
     dx[rows], asymmetry[rows] = dx[np.roll(rows, 1)], asymmetry[np.roll(rows, 1)]
     requested = pd.DataFrame(dict.fromkeys(obedience.ATTRIBUTES, np.full(300, np.nan))).assign(asymmetry=asymmetry)
-    predicted = readout.predict(features if of is None else of)
+    predicted = probe.predict(features if of is None else of)
     table = obedience.agreement([str(k) for k in range(300)], dx, requested, predicted[:, :7], predicted[:, 7:])
     return table.set_index("attribute")["estimate"]
 
 
-def test_planted_classes_and_attributes_are_read_on_new_images_in_spite_of_missing_scores(readout):
-    whole = agreement(readout)
+def test_planted_classes_and_attributes_are_read_on_new_images_in_spite_of_missing_scores(probe):
+    whole = agreement(probe)
     assert whole["class"] > 0.9 and whole["asymmetry"] > 0.9
 
 
-def test_agreement_falls_in_proportion_to_swapped_prompts_and_to_chance(readout):
-    whole, half, none = (agreement(readout, share) for share in (0, 0.5, 1))
+def test_agreement_falls_in_proportion_to_swapped_prompts_and_to_chance(probe):
+    whole, half, none = (agreement(probe, share) for share in (0, 0.5, 1))
     assert none["asymmetry"] == pytest.approx(0.5, abs=0.12) and none["class"] < 0.35
     assert half["class"] == pytest.approx((whole["class"] + none["class"]) / 2, abs=0.08)
     assert half["asymmetry"] == pytest.approx((whole["asymmetry"] + none["asymmetry"]) / 2, abs=0.1)
 
 
-def test_in_noise_nothing_is_read(readout):
+def test_in_noise_nothing_is_read(probe):
     noise = np.random.default_rng(5).normal(size=(300, 40))
-    values = agreement(readout, of=noise)
+    values = agreement(probe, of=noise)
     assert values["asymmetry"] == pytest.approx(0.5, abs=0.12) and values["class"] == pytest.approx(1 / 7, abs=0.08)

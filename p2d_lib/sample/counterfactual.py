@@ -1,0 +1,87 @@
+"""Counterfactual pairs: one lesion in words and one noise, only the word for skin tone, hair or ruler changed.
+
+A classifier that reads the lesion gives both sides of a pair one answer; 08 counts how often it does not. Whether the
+generator has changed what it was asked to change, and nothing else, is checked first (pair_check).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.files import sha256
+from p2d_lib.sample import single_words
+from p2d_lib.seeds import derive
+from p2d_lib.vocabulary import DX
+from p2d_lib.words.choose import resample
+from p2d_lib.words.wording import Wording, lesions
+
+FEATURE = {"skin_tone": "background_skin_tone", "hair": "hair_amount", "ruler": "ruler_presence"}
+VALUES = {"skin_tone": ("fair skin", "dark brown skin"), "hair": ("no hair", "hair"), "ruler": ("no ruler", "ruler")}
+SIDE_A = {"background_skin_tone": 1.5 / 6, "hair_amount": 0.0, "ruler_presence": 0.0}  # Fitzpatrick II
+SIDE_B = {
+    "skin_tone": {"background_skin_tone": 5.5 / 6},
+    "hair": {"hair_amount": 1.0},
+    "ruler": {"ruler_presence": 1.0},
+}
+COLUMNS = ("image_id", "lesion", "attribute", "dx", "prompt", "prompted_by", "seed", "generator")
+
+
+def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], int], seed: int) -> pd.DataFrame:
+    """The images of n lesions of each class: side a, which the pairs of a lesion share, and a side b an attribute.
+
+    train: described train cases. One row an image: COLUMNS, where lesion names the pairs' lesion and attribute is what
+    side b changes ("" for side a). An attribute that this run's prompts do not name has no side b. n 0: an empty plan.
+    """
+    rows = []
+    for dx in DX:
+        of_class = train[train["dx"] == dx]
+        cases = resample(of_class, n if len(of_class) else 0, "empirical", derive(seed, "counterfactual", dx))
+        for k, (case, lesion) in enumerate(zip(cases.itertuples(), lesions(cases, cases), strict=True)):
+            base = lesion.model_copy(update=SIDE_A)
+            base = single_words.shortened(base, list(SIDE_B.values()), wording, count)
+            prompts = {"": single_words.prompt(base, wording, count)}
+            for name, change in SIDE_B.items():
+                prompts[name] = single_words.prompt(base.model_copy(update=change), wording, count)
+            noise = derive(seed, "counterfactual", dx, k)
+            rows += [
+                (f"pair_{dx}_{k:04d}_{name or 'a'}", f"{dx}_{k:04d}", name, dx, text, case.image_id, noise, "adapter")
+                for name, text in prompts.items()
+                if not name or text != prompts[""]
+            ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"seed": np.int64})
+
+
+def pairs(plan: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of a plan of `make`: pair_id, attribute, a and b (places of the two images in the plan)."""
+    place = pd.Series(np.arange(len(plan)), plan["image_id"].to_numpy())
+    of_b = plan[plan["attribute"] != ""]
+    return pd.DataFrame(
+        {
+            "pair_id": (of_b["lesion"] + "_" + of_b["attribute"]).to_numpy(),
+            "attribute": of_b["attribute"].to_numpy(),
+            "a": place["pair_" + of_b["lesion"] + "_a"].to_numpy(int),
+            "b": place[of_b["image_id"]].to_numpy(int),
+        }
+    )
+
+
+def table(plan: pd.DataFrame, judged: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The artefact `counterfactual`: two rows a pair. judged: of `pair_check.check`; folder: holds <image_id>.png."""
+    digests = np.array([sha256(folder / f"{name}.png") for name in plan["image_id"]], dtype=object)
+    sides = []
+    for side, place in (("a", 0), ("b", 1)):
+        rows = judged[side].to_numpy(int)
+        values = judged["attribute"].map(lambda name, place=place: VALUES[name][place])
+        about = plan.iloc[rows][["dx", "prompt", "seed", "prompted_by"]].reset_index(drop=True)
+        path = ARTEFACTS["counterfactual_images"].path + "/" + plan["image_id"].iloc[rows].to_numpy(str) + ".png"
+        first = pd.DataFrame({"pair_id": judged["pair_id"], "side": side, "attribute": judged["attribute"]})
+        files = {"value": values, "path": path, "sha256": digests[rows]}
+        verdict = {"accepted": judged["accepted"], "reason": judged["reason"]}
+        sides.append(pd.concat([first, about], axis=1).assign(**files, **verdict))
+    both = pd.concat(sides).sort_values(["pair_id", "side"], ignore_index=True)
+    columns = ["pair_id", "side", "attribute", "value", "dx", "prompt", "seed", "prompted_by", "path", "sha256"]
+    types = {**dict.fromkeys((*columns, "reason"), str), "seed": "int64", "accepted": bool}
+    return both[[*columns, "accepted", "reason"]].astype(types)

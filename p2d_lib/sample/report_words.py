@@ -1,0 +1,146 @@
+"""Tables, figures and findings of 04 on single words and counterfactual pairs."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from p2d_lib.instruments.rates import exact_interval
+from p2d_lib.report import figures, tables
+from p2d_lib.sample.probes import COLUMNS_OF_STRIP
+from p2d_lib.sample.word_readings import FOLLOWS, UNREADABLE
+from p2d_lib.vocabulary import DX_NAMES, FEATURES
+
+COMPOSED = {True: "rarest in train", False: "most frequent"}
+
+
+def findings(
+    responses: pd.DataFrame | None, compositions: pd.DataFrame | None, pairs: pd.DataFrame, extractor: str
+) -> list[str]:
+    """The results of the tests of single words and of the pairs as sentences; nothing of what was not tested."""
+    lines = [] if responses is None else [attributes_finding(responses, extractor)]
+    lines += [] if compositions is None else [compositions_finding(compositions)]
+    return [line for line in [*lines, pairs_finding(pairs)] if line]
+
+
+def attributes_table(responses: pd.DataFrame | None) -> pd.DataFrame:
+    """`word_readings.responses` as printed: a row a feature, no numbers of what cannot be read."""
+    rows = []
+    for name, row in () if responses is None else responses.iterrows():
+        cells = {
+            reader: tables.interval(*row[reader][["concordance", "low", "high"]], 2)
+            for reader in ("real", "readout", "scout")
+        }
+        rank = tables.interval(*row["readout"][["rank_correlation", "rank_low", "rank_high"]], 2)
+        verdict = row[("verdict", "")]
+        if verdict == UNREADABLE:
+            cells["readout"] = rank = UNREADABLE
+        rows.append(
+            {
+                "feature": name.replace("_", " "),
+                "asked for": int(row[("readout", "present")]),
+                "synthetic": cells["readout"],
+                "rank correlation": rank,
+                "real": cells["real"],
+                "synthetic, by the scout": cells["scout"],
+                "p (Holm)": tables.p_value(row[("p", "")]),
+                "verdict": "" if verdict == UNREADABLE else verdict,
+            }
+        )
+    columns = ["feature", "asked for", "synthetic", "rank correlation", "real", "synthetic, by the scout"]
+    return pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict"])
+
+
+def attributes_finding(responses: pd.DataFrame, extractor: str) -> str:
+    """Which words do what they say."""
+    verdict = responses[("verdict", "")]
+    follow = [name.replace("_", " ") for name in verdict.index[verdict == FOLLOWS]]
+    read = int((verdict != UNREADABLE).sum())
+    return (
+        f"Of {len(verdict)} features that prompts can name, a linear readout of {extractor} reads {read} on real "
+        f"images; of these {len(follow)} follow their word where chance assigned it (permutation test, Holm)"
+        + (f": {', '.join(follow)}." if follow else ".")
+    )
+
+
+def strips_figure(strips: pd.DataFrame, images: np.ndarray) -> Figure:
+    """A row a feature of `probes.strips`; images: uint8 (n, h, w, 3), one for each place."""
+    rows = [images[places] for places in strips.groupby("feature", sort=False).indices.values()]
+    labels = [FEATURES[name].phrase if name != "background_skin_tone" else "skin tone" for name in strips["feature"]]
+    return figures.grid(rows, list(dict.fromkeys(labels)))
+
+
+def strips_caption(strips: pd.DataFrame) -> str:
+    """What moves in the figure."""
+    prompt = strips[strips["feature"] == "hair_amount"]["prompt"] if "hair_amount" in set(strips["feature"]) else []
+    example = f" The first prompt of the row of hair: {prompt.iloc[0]!r}." if len(prompt) else ""
+    return (
+        f"One description of {DX_NAMES[strips['dx'].iloc[0]]} and {COLUMNS_OF_STRIP} images a row in which one feature "
+        "moves through all levels that words can name, with the noise kept, and then again from the next noise: "
+        "skin tone through its six words (Fitzpatrick I to VI) at one noise; structures absent, present, marked at two "
+        f"noises; every other feature absent, present at three.{example}"
+    )
+
+
+def compositions_table(read: pd.DataFrame | None, plan: pd.DataFrame) -> pd.DataFrame:
+    """`word_readings.of_compositions` as printed, with what resampling of train images could show."""
+    rows = []
+    for (kind, absent), row in () if read is None else read.iterrows():
+        part = plan[(plan["kind"] == kind) & (plan["absent"] == absent)]
+        names = part[["dx", "words"]].drop_duplicates()
+        rows.append(
+            {
+                "class with a": kind,
+                "in train": COMPOSED[absent],
+                "train images of each": "–".join(str(count) for count in dict.fromkeys(row["in_train"])),
+                "synthetic": row["n"],
+                "class as asked": tables.interval(*row["class_read"], 2),
+                "feature as asked": tables.interval(*row["more"], 2),
+                "compositions": "; ".join(f"{dx} {words}" for dx, words in names.itertuples(index=False)),
+            }
+        )
+    columns = ["class with a", "in train", "train images of each", "synthetic", "class as asked", "feature as asked"]
+    return pd.DataFrame(rows, columns=[*columns, "compositions"])
+
+
+def compositions_finding(read: pd.DataFrame) -> str:
+    """What words give that resampling of train images cannot."""
+    parts = [
+        f"of a class with a {kind} ({row['in_train'][0]} to {row['in_train'][1]} such train images each) the class is "
+        f"read as asked in {row['class_read'][0]:.2f} and the {kind} in {row['more'][0]:.2f} (chance 0.50)"
+        for (kind, absent), row in read.iterrows()
+        if absent
+    ]
+    return f"Compositions that train hardly has: {'; '.join(parts)}." if parts else ""
+
+
+def pairs_table(judged: pd.DataFrame) -> pd.DataFrame:
+    """How many counterfactual pairs pass each question of `pair_check.check`, by attribute."""
+    rows = []
+    for name, part in judged.groupby("attribute", sort=False):
+        n, accepted = len(part), int(part["accepted"].sum())
+        low, high = exact_interval(accepted, n)
+        moved = (part["attribute_change"] > part["attribute_limit"]) & ~(part["pixel_change"] < 0)
+        rows.append(
+            {
+                "changed": name.replace("_", " "),
+                "pairs": n,
+                "changed as asked (%)": 100 * moved.mean(),
+                "same lesion (%)": 100 * (part["distance"] <= part["distance_limit"]).mean(),
+                "reads the same (%)": 100 * (part["lesion_change"] <= part["lesion_limit"]).mean(),
+                "accepted (%)": tables.interval(100 * accepted / n, 100 * low, 100 * high, 0),
+            }
+        )
+    columns = ["changed", "pairs", "changed as asked (%)", "same lesion (%)", "reads the same (%)", "accepted (%)"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pairs_finding(judged: pd.DataFrame) -> str:
+    """The share of pairs that pass."""
+    if judged.empty:
+        return ""
+    counts = judged.groupby("attribute", sort=False)["accepted"].agg(["sum", "size"])
+    parts = [f"{row['sum']} of {row['size']} for {name.replace('_', ' ')}" for name, row in counts.iterrows()]
+    return (
+        f"Counterfactual pairs that pass their check: {', '.join(parts)}. Only these show that one attribute has "
+        "changed and the lesion has not."
+    )
