@@ -177,3 +177,9 @@ def test_recall_by_class_counts_images_and_lesions_of_the_class(read):
 def test_arms_that_were_not_run_are_not_compared(of_arms):
     without = {arm: of_arms[arm] for arm in ("real", "mixed")}
     assert comparison.paired(without)[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["mixed", "real"]]
+
+
+def test_an_arm_of_other_synthetic_images_is_compared_with_the_arm_of_the_usual_ones_at_its_ratio():
+    arms = ["real", "mixed", "mixed@2x", "mixed:base@2x", "mixed:sentence", "synthetic:base"]
+    assert comparison.pairs(arms) == [("mixed", "real"), ("mixed:base@2x", "mixed@2x"), ("mixed:sentence", "mixed")]
+    assert comparison.pairs(["curriculum", "mixed"]) == [("curriculum", "mixed")]
