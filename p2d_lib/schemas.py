@@ -134,7 +134,7 @@ COUNTERFACTUAL = _table(
         "pair_id": _text(),  # two rows have it
         "side": _text(isin=("a", "b")),
         "attribute": _text(isin=COUNTERFACTUAL_ATTRIBUTES),  # what differs between the sides
-        "value": _text(),  # what this side asks for: "fair skin", "very dark skin", "no hair", "hair", ...
+        "value": _text(),  # what this side asks for: "fair skin", "dark brown skin", "no hair", "hair", ...
         "dx": _text(isin=DX),
         "prompt": _text(),
         "seed": _number(0, dtype="int64"),

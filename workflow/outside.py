@@ -41,7 +41,7 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     if notebook == "06_classify":
         entries = [entry if "=" in entry else f"ham10000={entry}" for entry in parameters["external"]]
         paths += [path for layout, _, data in (entry.rpartition("=") for entry in entries)
-                  for path in _raw_tables({"source": layout, "data": data})]  # fmt: skip
+                  if layout != "phantom" for path in _raw_tables({"source": layout, "data": data})]  # fmt: skip
     if notebook == "07_readers":
         sheets = HOME / parameters["sheets"] if parameters["sheets"] else folder / "study_filled"
         # not hidden files and those by which Excel (~$) and LibreOffice (.~lock) mark an open sheet

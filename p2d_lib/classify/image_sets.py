@@ -107,4 +107,5 @@ def collect(
         if len(part):
             run.images(part.head(1))  # notes the folder of these images as an input
     table = pd.concat(parts, ignore_index=True).reindex(columns=["image_id", "dx", "path", "set", *SELECTED_BY])
-    return ImageSets(table.fillna(dict.fromkeys(SELECTED_BY, "")), run.folder)
+    table = table.astype(dict.fromkeys(SELECTED_BY, object)).fillna(dict.fromkeys(SELECTED_BY, ""))
+    return ImageSets(table, run.folder)

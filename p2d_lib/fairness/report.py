@@ -41,9 +41,12 @@ def gaps_table(gaps: pd.DataFrame, truth: Mapping[str, float]) -> pd.DataFrame:
             "attribute": gaps["attribute"],
             "metric": gaps["metric"],
             "arm": gaps["arm"],
-            "best": gaps["best"].fillna(""),
-            "worst": gaps["worst"].fillna(""),
-            "gap": [tables.interval(*row, 2) for row in gaps[["gap", "low", "high"]].itertuples(index=False)],
+            "best": gaps["best"].astype(object).fillna(""),
+            "worst": gaps["worst"].astype(object).fillna(""),
+            "gap": [
+                TOO_SMALL if row.gap != row.gap else tables.interval(row.gap, row.low, row.high, 2)
+                for row in gaps.itertuples()
+            ],
             "ratio": [tables.NOTHING if ratio != ratio else f"{ratio:.2f}" for ratio in gaps["ratio"]],
             "detectable": [tables.NOTHING if size != size else f"{size:.2f}" for size in gaps["detectable"]],
             "p (Holm)": gaps["p_holm"],
@@ -136,7 +139,9 @@ def findings(
             f"(95 % interval of the change {100 * row.low:+.0f} to {100 * row.high:+.0f}), "
             f"p {tables.p_value(row.p_holm, '= ')}."
         )
-    if not (announced["arm"] == CHANGE).any():
+    if tested.empty:
+        lines = [f"No gap is tested: of no attribute have two groups {min_n} lesions or more that a metric counts."]
+    elif not (announced["arm"] == CHANGE).any():
         lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
     if truth:
         lines.append(

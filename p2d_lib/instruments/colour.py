@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 DARK = 0.02  # of full green light (L* 15): darker than any skin, the corners that a dermatoscope's tube leaves black
+LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
 PATCH = 20 / 256  # of the image's sides: the patches of Bevan & Atapour-Abarghouei
 
 _LINEAR = np.array(
@@ -52,9 +53,14 @@ def ita_patches(pixels: np.ndarray) -> float:
     pixels: linear (h, w, 3). Each patch's median replaces the hair removal of the source; as there, the lesion's
     mask is not used. A bluish patch (b* < 0) goes past 90 degrees. Descriptive only.
     """
+    return max(ita(lab(patch)) for patch in edge_patches(pixels))
+
+
+def edge_patches(pixels: np.ndarray) -> np.ndarray:
+    """Median of each of eight patches along the edges of an image, linear (h, w, 3): (8, 3)."""
     h, w, _ = pixels.shape
     tall, wide = max(1, round(PATCH * h)), max(1, round(PATCH * w))
-    angles = []
+    medians = []
     for row, column in (
         (0.05, 0.5),
         (0.95, 0.5),
@@ -67,5 +73,16 @@ def ita_patches(pixels: np.ndarray) -> float:
     ):
         top, left = (round(at * size - side / 2) for at, size, side in ((row, h, tall), (column, w, wide)))
         patch = pixels[max(0, top) : top + tall, max(0, left) : left + wide].reshape(-1, 3)
-        angles.append(ita(lab(np.median(patch, axis=0))))
-    return max(angles)
+        medians.append(np.median(patch, axis=0))
+    return np.array(medians)
+
+
+def on_light_skin(image: np.ndarray) -> np.ndarray:
+    """An image, uint8 (h, w, 3), whose intensities are scaled so that the skin along its edges is `LIGHT_SKIN` (von
+    Kries): what another skin tone, lamp or camera changes is undone as far as it acts on skin and lesion alike."""
+    pixels = linear(image)
+    patches = edge_patches(pixels)
+    skin = np.median(patches[patches[:, 1] > DARK] if (patches[:, 1] > DARK).any() else patches, axis=0)
+    scaled = np.clip(pixels * linear(np.array(LIGHT_SKIN, np.uint8)) / np.maximum(skin, 1e-3), 0, 1)
+    srgb = np.where(scaled <= 0.0031308, 12.92 * scaled, 1.055 * scaled ** (1 / 2.4) - 0.055)
+    return (255 * srgb + 0.5).astype(np.uint8)

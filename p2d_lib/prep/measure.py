@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from p2d_lib.instruments.colour import LUMINANCE, ita, ita_patches, lab, linear, skin_of
+from p2d_lib.instruments.colour import LIGHT_SKIN, LUMINANCE, ita, ita_patches, lab, linear, skin_of
 from p2d_lib.instruments.dark_strokes import hair_and_ruler
 
 WIDTH = 200  # px that a wider image is reduced to before it is measured
@@ -43,7 +43,6 @@ NAMES = (
     "skin_lightness",
 )  # fmt: skip
 
-LIGHT_SKIN = (194, 150, 130)  # sRGB of the patch of that name on the ColorChecker (McCamy et al., 1976)
 
 _REFERENCES = lab(linear(np.array([hue for hues in COLOURS.values() for hue in hues], np.uint8)))
 _OWNER = np.repeat(np.arange(len(COLOURS)), [len(hues) for hues in COLOURS.values()])

@@ -19,7 +19,7 @@ from p2d_lib.words.choose import resample
 from p2d_lib.words.wording import Wording, lesions
 
 FEATURE = {"skin_tone": "background_skin_tone", "hair": "hair_amount", "ruler": "ruler_presence"}
-VALUES = {"skin_tone": ("fair skin", "very dark skin"), "hair": ("no hair", "hair"), "ruler": ("no ruler", "ruler")}
+VALUES = {"skin_tone": ("fair skin", "dark brown skin"), "hair": ("no hair", "hair"), "ruler": ("no ruler", "ruler")}
 SIDE_A = {"background_skin_tone": 1.5 / 6, "hair_amount": 0.0, "ruler_presence": 0.0}  # Fitzpatrick II
 SIDE_B = {
     "skin_tone": {"background_skin_tone": 5.5 / 6},

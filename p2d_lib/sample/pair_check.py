@@ -5,9 +5,10 @@ Three questions to each pair, each against a control of this run:
 - Has the attribute changed? A linear readout of an independent extractor reads more of it in side b than in side a, by
   more than it does in 95 % of the pairs of the same noise in which another word was changed. What the pixels measure
   (ITA of the skin, hair, ticks) must not say the opposite; it decides where real images show that the readout cannot.
-- Is it the same picture of a lesion? The fingerprints of the two sides are nearer than those of 95 % of the images of
-  one prompt and two seeds: two lesions of one class pass in 5 %.
-- Are class and lesion attributes, as the readout reads them, no further apart than in the median of these images?
+- Is it the same picture of a lesion? The structure of the two sides, without light and contrast, is nearer than that
+  of 95 % of the images of one prompt and two seeds: two lesions of one class pass in 5 %.
+- Are class and lesion attributes no further apart than in the median of these images? The readout reads them after the
+  skin of both sides has been brought to one colour, so that a lesion on dark skin is compared as a lesion.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter
 
 from p2d_lib import images
-from p2d_lib.instruments import colour, copies
+from p2d_lib.instruments import colour
 from p2d_lib.instruments.dark_strokes import hair_and_ruler
 from p2d_lib.instruments.pixel_statistics import LUMA
 from p2d_lib.sample import counterfactual
@@ -27,30 +29,53 @@ from p2d_lib.sample.counterfactual import FEATURE
 from p2d_lib.sample.generate import files
 from p2d_lib.vocabulary import DX, FEATURES
 
+AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one standard deviation)
 LEVEL = 0.05  # share of controls that pass
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
 UNCHANGED, OTHER_LESION, OTHER_READING = "attribute not changed", "another lesion", "lesion reads otherwise"
 
 
 CHANGES = (
-    "distance", "distance_limit", "lesion_change", "lesion_limit", "attribute_change", "attribute_limit", "pixel_change",
-)  # fmt: skip
+    "distance",
+    "distance_limit",
+    "lesion_change",
+    "lesion_limit",
+    "attribute_change",
+    "attribute_limit",
+    "pixel_change",
+)
 
 
 class Appearance(NamedTuple):
     """What is measured of n images."""
 
     read: np.ndarray  # (n, 29), class and scores of a linear readout
+    read_on_light_skin: np.ndarray  # (n, 29), likewise, after `colour.on_light_skin`
     pixels: pd.DataFrame  # skin_tone (degrees, minus the ITA), hair (share of the image), ruler (ticks)
-    prints: np.ndarray  # (n, d), fingerprints of length 1
+    structure: np.ndarray  # (n, d), of `structure`
 
 
-def appearance(pixels: np.ndarray, read: np.ndarray) -> Appearance:
-    """Measures images, pixels uint8 (n, h, w, 3); read (n, 29): what a readout (instruments/readout.py) says of them."""
+def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> Appearance:
+    """Measures images, uint8 (n, h, w, 3); read: what a readout (instruments/readout.py) says of images, (n, 29)."""
     strokes = [hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]
     measured = pd.DataFrame(strokes, columns=["hair", "ruler"], dtype=float)
     measured["skin_tone"] = [-colour.ita_patches(colour.linear(image)) for image in pixels]
-    return Appearance(read, measured, copies.fingerprint(pixels).reshape(len(pixels), -1))
+    on_light_skin = np.stack([colour.on_light_skin(image) for image in pixels])
+    return Appearance(read(pixels), read(on_light_skin), measured, structure(pixels))
+
+
+def structure(pixels: np.ndarray) -> np.ndarray:
+    """Where an image, uint8 (n, h, w, 3), is darker or lighter than its surroundings: (n, h * w), each of length 1.
+
+    The logarithm of the luminance less its mean around, over its deviation around: light, skin tone and contrast are
+    gone, and what is drawn stays.
+    """
+    light = np.log(colour.linear(pixels) @ colour.LUMINANCE + 0.01)
+    around = (0, light.shape[1] / AROUND, light.shape[2] / AROUND)
+    detail = light - gaussian_filter(light, around)
+    detail = (detail / np.sqrt(gaussian_filter(detail**2, around) + 1e-4)).reshape(len(pixels), -1)
+    detail -= detail.mean(axis=1, keepdims=True)
+    return detail / np.maximum(np.linalg.norm(detail, axis=1, keepdims=True), 1e-9)
 
 
 def of_plan(
@@ -67,9 +92,7 @@ def of_plan(
     pairs = counterfactual.pairs(plan)
     if pairs.empty:
         return pairs.assign(**dict.fromkeys(CHANGES, 0.0), accepted=False, reason="")
-    seen, seeds = (
-        appearance(pixels, read(pixels)) for pixels in (images.load(files(part, folder)) for part in (plan, repeated))
-    )
+    seen, seeds = (appearance(images.load(files(part, folder)), read) for part in (plan, repeated))
     return check(pairs, seen, seeds, repeated["prompt"], readable)
 
 
@@ -87,12 +110,12 @@ def check(pairs: pd.DataFrame, seen: Appearance, seeds: Appearance, prompts: Seq
         raise ValueError("pairs are judged by images of one prompt and several seeds, and there are none")
     a, b = pairs["a"].to_numpy(int), pairs["b"].to_numpy(int)
     first, second = control.T
-    differences = seeds.read[second] - seeds.read[first]
+    differences = seeds.read_on_light_skin[second] - seeds.read_on_light_skin[first]
     scale = np.sqrt((differences**2).mean(axis=0))
     judged = pairs.assign(
         distance=_distance(seen, a, b),
         distance_limit=_lower(_distance(seeds, first, second)),
-        lesion_change=_lesion_change(seen.read[b] - seen.read[a], scale),
+        lesion_change=_lesion_change(seen.read_on_light_skin[b] - seen.read_on_light_skin[a], scale),
         lesion_limit=float(np.median(_lesion_change(differences, scale))),
     )
     judged = _attribute_changes(judged, seen, readable)
@@ -129,8 +152,8 @@ def _lesion_change(differences: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _distance(seen: Appearance, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """1 - correlation (n,) of the fingerprints of images a and b (n,); noise is shared, so no turn is tried."""
-    return 1 - (seen.prints[a] * seen.prints[b]).sum(axis=1)
+    """1 - correlation (n,) of the structure of images a and b (n,); noise is shared, so no turn is tried."""
+    return 1 - (seen.structure[a] * seen.structure[b]).sum(axis=1)
 
 
 def _upper(control: np.ndarray) -> float:

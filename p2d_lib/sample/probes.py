@@ -14,7 +14,7 @@ import pandas as pd
 from p2d_lib.instruments import obedience
 from p2d_lib.sample import single_words
 from p2d_lib.seeds import derive
-from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, Lesion
+from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.choose import resample
 from p2d_lib.words.render import SKIN_WORDS, mentioned
 from p2d_lib.words.wording import Wording, lesions
@@ -98,14 +98,15 @@ def compositions(
     """
     counts = _counts(train["dx"].to_numpy(), known, asked(wording))
     counts["order"] = [derive(seed, "compositions", *key) for key in zip(counts["dx"], counts["words"], strict=True)]
-    rare = counts.sort_values(["in_train", "order"]).groupby("kind")
+    counts = counts.sort_values(["in_train", "order"], ignore_index=True)
     of_tones = min(n // 2, int((counts["kind"] == "skin tone").sum()))
-    numbers = {"skin tone": of_tones, "feature": n - of_tones}
     rows = []
-    for kind, of_kind in rare:
-        rarest = of_kind.drop_duplicates("dx") if kind == "feature" else of_kind  # each feature's in another class
-        for chosen in rarest[: numbers[kind]].itertuples():
-            same = counts[counts["words"] == chosen.words].sort_values(["in_train", "order"]).iloc[-1]
+    for kind, number in (("skin tone", of_tones), ("feature", n - of_tones)):
+        rarest = counts[counts["kind"] == kind]
+        if kind == "feature":  # classes take turns, or the class with the fewest features would have them all
+            rarest = rarest.iloc[rarest.groupby("dx").cumcount().argsort(kind="stable")]
+        for chosen in rarest[:number].itertuples():
+            same = counts[counts["words"] == chosen.words].iloc[-1]
             for absent, part in ((True, chosen), (False, same)):
                 rows += _composed(train, part, absent, n_seeds, wording, count, seed)
     plan = _plan(rows, ("feature", "kind", "words", "in_train", "absent"))
@@ -140,11 +141,6 @@ def _composed(train, part, absent, n_seeds, wording, count, seed) -> list[dict]:
         name = f"composed_{part.dx}_{part.words.replace(' ', '-')}_{k}" + ("" if absent else "_known")
         rows.append(_row(name, lesion, case.image_id, wording, count, seed) | about | {"absent": absent})
     return rows
-
-
-def title(part: pd.Series) -> str:
-    """A composition in words: "melanoma, very dark skin"."""
-    return f"{DX_NAMES[part.dx]}, {part.words}"
 
 
 def _row(image_id: str, lesion: Lesion, case: str, wording: Wording, count: Callable, seed: int) -> dict:

@@ -23,7 +23,7 @@ def findings(
 
 
 def attributes_table(responses: pd.DataFrame | None) -> pd.DataFrame:
-    """`word_readings.responses` as printed: a row a feature, numbers only of features that real images show; empty for None."""
+    """`word_readings.responses` as printed: a row a feature, no numbers of what cannot be read."""
     rows = []
     for name, row in () if responses is None else responses.iterrows():
         cells = {

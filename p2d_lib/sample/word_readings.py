@@ -9,6 +9,7 @@ from p2d_lib.instruments import intervals, obedience
 from p2d_lib.instruments.multiplicity import LEVEL, holm
 from p2d_lib.vocabulary import DX, FEATURES
 
+PERMUTATIONS = 999
 FOLLOWS, NOT_SHOWN, UNREADABLE = "follows its word", "not shown", "not readable"
 
 
@@ -41,12 +42,14 @@ def responses(plan: pd.DataFrame, readings: Mapping[str, np.ndarray], real: pd.D
     parts = {"real": real}
     for reader, read in readings.items():
         more = {"groups": plan["image_id"], "attributes": list(real.index), "seed": seed}
+        more["n_permutations"] = PERMUTATIONS if reader == "readout" else 0  # the verdict is the readout's alone
         parts[reader] = obedience.response(plan["dx"], plan, read, **more).set_index("attribute")
     table = pd.concat(parts, axis=1)
     known = table.index.isin(readable(real))
     p = holm(np.where(known, table[("readout", "p")], np.nan))
     verdict = np.select([~known, p <= LEVEL], [UNREADABLE, FOLLOWS], NOT_SHOWN)
-    return table.assign(**{"p": p, "verdict": verdict})
+    table[("p", "")], table[("verdict", "")] = p, verdict
+    return table
 
 
 def of_compositions(

@@ -79,7 +79,8 @@ def test_a_ratio_that_a_batch_cannot_hold_is_refused():
         ("mixed@2", "no arm 'mixed@2'"),
         ("mixed@0x", "a ratio above 0"),
         ("real@2x", "a ratio above 0 of synthetic to real images have real"),
-        ("real:captioner", "the images of one describer have synthetic, mixed, pretrain only"),
+        ("real:captioner", "other synthetic images can be named for synthetic, mixed, pretrain only"),
+        ("real@2x:base", "no arm 'real@2x:base'"),
     ],
 )
 def test_a_name_of_no_arm_is_refused(name, message):
@@ -87,7 +88,8 @@ def test_a_name_of_no_arm_is_refused(name, message):
         arms.parse(name, 0.5)
 
 
-def test_the_name_of_an_arm_says_kind_describer_and_ratio():
+def test_the_name_of_an_arm_says_kind_selection_and_ratio():
+    assert arms.parse("mixed:guidance-3.5@1x", 0.1) == arms.Arm("mixed", "guidance-3.5", 0.5)
     assert arms.parse("mixed:captioner@3x", 0.5) == arms.Arm("mixed", "captioner", 0.75)
     assert arms.parse("real+replay", 0.3) == arms.Arm("real+replay", "", 0.3)
 

@@ -16,13 +16,13 @@ SKILL = {"real": 0.6, "real+replay": 0.75, "synthetic": 0.3, "mixed": 0.75}
 
 @pytest.fixture(scope="module")
 def read():
-    """Readings of 400 images of 200 lesions by four arms of known recall, three seeds each, rows in any order."""
+    """Readings of 400 images of 200 lesions by four arms of known recall, five seeds each, rows in any order."""
     rng = np.random.default_rng(0)
     dx = np.repeat(rng.choice(DX, 200), 2)
     cases = pd.DataFrame({"image_id": [f"i{i}" for i in range(400)], "lesion_id": np.arange(400) // 2, "dx": dx})
     parts = []
     for arm, skill in SKILL.items():
-        for seed in range(3):
+        for seed in range(5):
             p = rng.dirichlet(np.ones(7), 400)
             right = rng.random(400) < skill
             dx_read = np.where(right, dx, np.array(DX)[(pd.Index(DX).get_indexer(dx) + rng.integers(1, 7, 400)) % 7])
@@ -119,7 +119,7 @@ def test_findings_say_better_worse_and_not_shown_as_it_is(read, of_arms):
         "real+replay − real": "higher.",
         "synthetic − real": "**lower**.",
     }
-    assert all("(3 of 3 of the same sign)" in line for line in lines if "real+replay − real" in line)
+    assert all("(5 of 5 of the same sign)" in line for line in lines if "real+replay − real" in line)
     assert "detect true differences from about" in lines[-3]
     assert "200 test lesions" in lines[-2] and lines[-1] == "The base saw nothing."
 
@@ -177,3 +177,9 @@ def test_recall_by_class_counts_images_and_lesions_of_the_class(read):
 def test_arms_that_were_not_run_are_not_compared(of_arms):
     without = {arm: of_arms[arm] for arm in ("real", "mixed")}
     assert comparison.paired(without)[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["mixed", "real"]]
+
+
+def test_an_arm_of_other_synthetic_images_is_compared_with_the_arm_of_the_usual_ones_at_its_ratio():
+    arms = ["real", "mixed", "mixed@2x", "mixed:base@2x", "mixed:sentence", "synthetic:base"]
+    assert comparison.pairs(arms) == [("mixed", "real"), ("mixed:base@2x", "mixed@2x"), ("mixed:sentence", "mixed")]
+    assert comparison.pairs(["curriculum", "mixed"]) == [("curriculum", "mixed")]

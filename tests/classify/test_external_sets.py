@@ -13,7 +13,7 @@ from PIL import Image
 from p2d_lib import images, parameters
 from p2d_lib.classify import external_sets, image_sets, protocol
 from p2d_lib.images import square
-from p2d_lib.prep import phantom, raw
+from p2d_lib.prep import phantom, raw, second_phantom
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
@@ -143,11 +143,32 @@ def test_an_entry_names_a_folder_or_a_layout_and_a_folder():
         ("isic2091=/data/isic", "no layout 'isic2091': did you mean 'isic2019'"),
         ("isic2019=", "'isic2019=' names no folder"),
         ("", "'' names no folder"),
+        ("phantom=attic", "the phantom has no camera 'attic'; there are clinic, atlas, both"),
     ],
 )
 def test_an_entry_that_names_none_is_refused_before_anything_runs(entry, message):
     with pytest.raises(parameters.ParameterError, match=message):
         parameters.check("06_classify", {"external": [entry]})
+
+
+def test_a_phantom_from_elsewhere_is_read_but_for_the_train_images_planted_in_it(run, cases):
+    run.parameters["seed"] = 0
+    cases = cases.assign(split=["train"] * 15 + ["test"] * (N - 15))
+    raw_set = second_phantom.second_phantom(run, cases, "atlas", 20, 3)
+    kept, removed = external_sets.admit(run, {"phantom=atlas": raw_set}, cases)
+    assert list(removed["reason"]) == ["copy"] * 3
+    assert list("planted_" + removed["of"]) == list(removed["image_id"]), "each is found as a copy of its original"
+    assert set(removed["of"]) <= set(cases["image_id"][:15])
+    assert len(kept) == 20 and kept["image_id"].str.startswith("atlas_").all()
+    (line,) = external_sets.sentences({"phantom=atlas": raw_set}, removed)
+    assert "found 3 of them, and left out 0 other" in line
+    missed = external_sets.sentences({"phantom=atlas": raw_set}, removed.head(1))
+    assert "found 1 of them" in missed[0]
+
+
+def test_a_phantom_is_no_external_set_of_real_images(run, cases):
+    with pytest.raises(second_phantom.DataError, match="the images of this run are real"):
+        second_phantom.second_phantom(run, cases.assign(dataset="rosendahl"), "atlas", 20, 0)
 
 
 @pytest.mark.skipif(not os.environ.get("P2D_ISIC2018"), reason="P2D_ISIC2018 names no ISIC 2018 test set")

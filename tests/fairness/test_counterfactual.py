@@ -20,11 +20,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
-def _pairs(n=60):
-    """n pairs that differ in skin tone and n in hair, two of each lesion, and four noises of n / 2 other prompts."""
+def _pairs(n=60, of_each=2):
+    """n pairs that differ in skin tone, n in hair, of_each of each lesion; four noises of n / 2 other prompts."""
     rows = [
-        {"pair_id": f"{attribute}_{k}", "side": side, "attribute": attribute, "value": value, "dx": DX[k // 2 % 7]}
-        | {"prompted_by": f"case{k // 2}", "accepted": True}
+        {
+            "pair_id": f"{attribute}_{k}",
+            "side": side,
+            "attribute": attribute,
+            "value": value,
+            "dx": DX[k // of_each % 7],
+        }
+        | {"prompted_by": f"case{k // of_each}", "accepted": True}
         for attribute, values in (("skin_tone", ("fair skin", "dark skin")), ("hair", ("no hair", "hair")))
         for k in range(n)
         for side, value in zip("ab", values, strict=True)
@@ -39,24 +45,32 @@ def _pairs(n=60):
     return pd.DataFrame(rows), pd.DataFrame(repeated), cases
 
 
-def _network(pairs, repeated, seed, arm, of_tone=0.0):
-    """Logits of the lesion in an image, the same for both sides but for a little noise, less malignant on dark skin."""
+def _network(pairs, repeated, seed, arm, of_tone=0.0, of_lesions=0.0):
+    """Logits of the lesion in an image, the same for both sides but for a little noise, less malignant on dark skin.
+
+    of_lesions: how much more malignant each prompt's lesion is on one of both skins, as a standard deviation around 0,
+    shared by all networks of an arm: it is no shift, and only whole lesions show that.
+    """
     rng = np.random.default_rng([seed, len(arm)])
     images = pd.concat([counterfactual_images(pairs), repeated], ignore_index=True)
     lesion = images["pair_id"].fillna(images["image_id"]).factorize()[0]
     logits = 1.5 * rng.normal(size=(lesion.max() + 1, 7))[lesion] + 0.2 * rng.normal(size=(len(images), 7))
     logits[np.arange(len(images)), images["dx"].map(DX.index)] += 1
     malignant = [DX.index(dx) for dx in MALIGNANT]
-    logits[np.ix_(images["value"].eq("dark skin").to_numpy(), malignant)] -= of_tone
+    lean = np.random.default_rng([seed // 100, len(arm)]).normal(0, 1, images["prompted_by"].nunique())
+    lean = of_lesions * lean[images["prompted_by"].factorize()[0], None]
+    for value, sign in (("fair skin", 1), ("dark skin", -1)):
+        side = images["value"].eq(value).to_numpy()
+        logits[np.ix_(side, malignant)] += sign * lean[side] - of_tone * (sign < 0)
     p = np.exp(logits)
     p /= p.sum(1, keepdims=True)
     return readings(images["image_id"], "net", "network", p=p, arm=arm, seed=seed)
 
 
-def _compared(trial=0, n=60, min_n=10, n_resamples=400, **of_tone):
-    pairs, repeated, cases = _pairs(n)
+def _compared(trial=0, n=60, min_n=10, n_resamples=400, of_lesions=0.0, of_each=2, **of_tone):
+    pairs, repeated, cases = _pairs(n, of_each)
     networks = [
-        _network(pairs, repeated, 100 * trial + seed, arm, of_tone.get(arm, 0.0))
+        _network(pairs, repeated, 100 * trial + seed, arm, of_tone.get(arm, 0.0), of_lesions)
         for arm in ARMS
         for seed in range(SEEDS)
     ]
@@ -68,7 +82,7 @@ def test_a_network_that_reads_skin_tone_flips_and_one_that_looks_at_the_lesion_a
     table = _compared(real=3.0)
     tone = {arm: cohorts.row(table, attribute="skin_tone", arm=arm, quantity="P(malignant)") for arm in ARMS}
     assert tone["real"]["p_holm"] <= 0.05 and tone["real"]["high"] < -0.15
-    assert tone["mixed"]["p_holm"] > 0.05 and abs(tone["mixed"]["estimate"]) < 0.03
+    assert tone["mixed"]["p_holm"] > 0.05 and tone["mixed"]["low"] < 0 < tone["mixed"]["high"]
     flips = {
         (attribute, arm): cohorts.row(table, attribute=attribute, arm=arm, quantity="flip rate")
         for attribute in ("skin_tone", "hair", counterfactual.CONTROL)
@@ -77,6 +91,7 @@ def test_a_network_that_reads_skin_tone_flips_and_one_that_looks_at_the_lesion_a
     assert flips["skin_tone", "real"]["low"] > flips["skin_tone", "mixed"]["high"]
     for quiet in (("skin_tone", "mixed"), ("hair", "real"), ("hair", "mixed")):
         assert flips[quiet]["high"] < flips[counterfactual.CONTROL, quiet[1]]["low"], "two lesions flip more often"
+    assert table.loc[table["attribute"] == counterfactual.CONTROL, "p"].isna().all(), "the control is no test"
     others = table[(table["attribute"] != "skin_tone") | (table["arm"] == "mixed")]
     assert not (others["p_holm"] <= 0.05).any()
 
@@ -94,11 +109,14 @@ def test_a_shift_of_known_size_is_recovered():
         for trial in range(1, 31)
     ]
     assert np.mean([row["low"] <= size <= row["high"] for row in rows]) >= 0.83
-    assert np.mean([row["estimate"] for row in rows]) == pytest.approx(size, abs=0.01)
+    assert np.mean([row["estimate"] for row in rows]) == pytest.approx(size, abs=0.025)
 
 
 def test_where_only_lesions_are_read_a_shift_is_announced_in_at_most_one_study_of_twenty():
-    announced = [(_compared(trial, n_resamples=200)["p_holm"] <= 0.05).any() for trial in range(60)]
+    announced = [
+        (_compared(trial, 120, n_resamples=200, of_lesions=1.0, of_each=4)["p_holm"] <= 0.05).any()
+        for trial in range(60)
+    ]
     assert sum(announced) <= 7  # 3 are expected; more than 7 have a chance of 1 in 60
 
 

@@ -61,6 +61,15 @@ def test_few_lesions_read_n_too_small_and_take_no_part():
     assert shown.loc[shown["group"] == "benign", "malignant sensitivity, real"].item() == "–"
 
 
+def test_where_no_two_groups_are_large_enough_the_findings_say_so_and_the_table_too():
+    cases = cohorts.cases(60)
+    readings = cohorts.readings(cases, np.full(len(cases), 0.7), seeds=2)
+    tested = gaps.gaps(readings, cases, min_n=60, n_resamples=20, n_permutations=20)
+    assert set(report.gaps_table(tested, {})["gap"]) == {"n too small"}
+    lines = report.findings(groups.by_group(readings, cases, 60, 20), tested, ("real", "mixed"), 60, {})
+    assert lines[0] == "No gap is tested: of no attribute have two groups 60 lesions or more that a metric counts."
+
+
 def test_estimates_of_fairlearn_are_the_middle_of_what_is_resampled():
     cases = cohorts.cases(250)
     readings = cohorts.readings(cases, np.full(len(cases), 0.7))

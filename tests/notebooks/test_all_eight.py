@@ -19,7 +19,11 @@ MICRO = (
     "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
     "04_sample.per_class=8", "04_sample.others_per_class=4", "04_sample.num_inference_steps=6",
     "04_sample.sweep_guidance=[1.0, 5.0]", "04_sample.sweep_steps=[4]", "04_sample.sweep_per_class=1",
-    "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",
+    "04_sample.random_per_class=2", "04_sample.compositions=2", "04_sample.composition_seeds=1",
+    "04_sample.counterfactual_pairs=1",
+    "06_classify.seeds=2", "06_classify.steps=4", "06_classify.external_images=40",
+    "06_classify.guidance_sweep=[1.0, 5.0]", "06_classify.guidance_per_class=1", "06_classify.guidance_steps=4",
+    "07_readers.n_images=14", "08_fairness.min_n=3",
 )  # fmt: skip
 
 
