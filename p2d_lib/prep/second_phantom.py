@@ -41,4 +41,5 @@ def second_phantom(run: Run, cases: pd.DataFrame, camera: str, n_images: int, n_
         for name, picture in zip(planted["image_id"], copies, strict=True):
             pictures[name] = File(place / f"{name}.png")
             images.save(place / f"{name}.png", picture)
-    return replace(read, metadata=pd.concat([table, planted[table.columns]], ignore_index=True), images=pictures)
+    table = pd.concat([table, planted.reindex(columns=table.columns)], ignore_index=True)
+    return replace(read, metadata=table, images=pictures)
