@@ -49,11 +49,15 @@ def test_compositions_are_shown_with_what_replay_could_show_of_them():
     plan = pd.DataFrame({"kind": "skin tone", "absent": [True, True, False], "dx": ["df", "bkl", "nv"],
                          "words": "very dark skin", "in_train": [0, 1, 9]})  # fmt: skip
     index = pd.MultiIndex.from_tuples([("skin tone", True), ("skin tone", False)], names=["kind", "absent"])
-    cells = [(2, 24, (0, 1), (0.5, 0.3, 0.7), (0.8, 0.7, 0.9)), (1, 12, (9, 9), (0.75, 0.5, 0.9), (0.9, 0.8, 1.0))]
+    cells = [
+        (2, 24, (0, 1), (0.5, 0.3, 0.7), (0.8, 0.7, 0.9)),
+        (1, 12, (9, 9), (0.75, np.nan, np.nan), (0.9, 0.8, 1.0)),
+    ]
     read = pd.DataFrame(cells, index, ["compositions", "n", "in_train", "class_read", "more"])
     table = report_words.compositions_table(read, plan)
     assert table["train images of each"].tolist() == ["0–1", "9"]
     assert table["compositions"].tolist() == ["df very dark skin; bkl very dark skin", "nv very dark skin"]
+    assert table["class as asked"].tolist() == ["0.50 [0.30, 0.70]", "0.75"]  # too few images for an interval
     assert table["feature as asked"].tolist() == ["0.80 [0.70, 0.90]", "0.90 [0.80, 1.00]"]
     assert "0 to 1 such train images" in report_words.compositions_finding(read)
 

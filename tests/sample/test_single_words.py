@@ -105,6 +105,8 @@ def test_a_strip_moves_one_feature_through_its_words_and_keeps_the_noise(train):
         n_levels = len(probes.scores_of(name))
         assert strip["column"].tolist() == list(range(6)) and strip["seed"].nunique() == 6 // n_levels
         assert strip["prompt"].nunique() == n_levels, name
+        side_by_side = strip[:n_levels]  # all levels of one noise, from absent on
+        assert side_by_side["seed"].nunique() == 1 and side_by_side[name].is_monotonic_increasing
     shared = strips.groupby(["prompt", "seed"])["image_id"].nunique()
     assert (shared == 1).all() and strips["image_id"].nunique() < len(strips)
 
