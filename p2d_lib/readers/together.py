@@ -22,9 +22,9 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, margin: float) -> pd.Data
 
     readings: schemas.READINGS, of people. key: of the study. Columns: readers, question (DETECTION | DIAGNOSIS), n
     (images), estimate (`Interval`, 95 %), p (of chance, or of no difference), p_equivalent (of a difference from it as
-    large as the margin), p_holm, p_equivalent_holm (Holm's correction, of single readers and of all readers), verdict. A single reader's result
-    holds for this reader; that of all readers for others too (readers and images random). Questions that a reader's
-    readings do not answer have no row.
+    large as the margin), p_holm, p_equivalent_holm (Holm's correction, of single readers and of all readers apart),
+    verdict. A single reader's result holds for this reader; that of all readers for others too (readers and images
+    random). Questions that a reader's readings do not answer have no row.
     """
     truth = key.drop_duplicates("image_id").set_index("image_id")
     right = readings["dx_read"].to_numpy() == truth["dx"].reindex(readings["image_id"]).to_numpy()
