@@ -142,7 +142,7 @@ def _differences(means: np.ndarray, error: float, df: float, names: list[str], l
     rows = []
     for first, second in combinations(range(len(means)), 2):
         difference = float(means[first] - means[second])
-        half = stats.t.ppf((1 + level) / 2, df) * error
+        half = _half(error, df, level)
         t = _ratio(abs(difference), error)
         p = 1.0 if difference == 0 else 2 * stats.t.sf(t, df) if error > 0 else np.nan
         rows.append((names[first], names[second], difference, error, df, difference - half, difference + half, p))
@@ -164,9 +164,14 @@ def _means(
             variance = parts.reader / n_readers + shared
             df = (n_readers - 1) * _ratio(n_readers * variance, parts.reader) ** 2
         estimate, error = float(scores.estimates[k].mean()), float(np.sqrt(variance))
-        half = stats.t.ppf((1 + level) / 2, df) * error
+        half = _half(error, df, level)
         rows.append((name, estimate, error, df, max(bounds[0], estimate - half), min(bounds[1], estimate + half)))
     return pd.DataFrame(rows, columns=["treatment", "estimate", "error", "df", "low", "high"])
+
+
+def _half(error: float, df: float, level: float) -> float:
+    """Half the width of an interval; 0 where nothing varies and df is unknown."""
+    return float(stats.t.ppf((1 + level) / 2, df) * error) if error != 0 else 0.0
 
 
 def _ratio(over: float, under: float) -> float:

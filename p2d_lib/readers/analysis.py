@@ -34,7 +34,8 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
     images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
     interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability above 0.5
-    says "synthetic", one below "real", and 0.5 is no answer and counts as wrong; auc: of that probability, bootstrap interval over images; undefined without answers.
+    says "synthetic", one below says "real", and 0.5 takes no side and counts as wrong; auc: of that probability,
+    bootstrap interval over images; undefined without answers.
     p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
     against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
     a family of their own. Raises ValueError for a reading of an image that the key does not know.
@@ -123,8 +124,9 @@ def kappa(readings: pd.DataFrame, repeats: pd.DataFrame | None = None) -> pd.Dat
 
 
 def _answers(readings: pd.DataFrame, column: str) -> pd.DataFrame:
-    """One row an image, one column a reader; column: dx_read, or source_read (whether the image is called synthetic)."""
-    source = (readings["is_synthetic_read"] >= 0.5).where(readings["is_synthetic_read"].notna())
+    """One row an image, one column a reader; column: dx_read, or source_read (is the image called synthetic?)."""
+    p = readings["is_synthetic_read"]
+    source = (p > 0.5).where(p.notna() & (p != 0.5))
     return readings.assign(source_read=source).pivot(index="image_id", columns="reader", values=column)
 
 

@@ -5,15 +5,35 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments import agreement
-from p2d_lib.readers import published, together
+from p2d_lib.readers import isic2018_people, scoring, together
 from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
 
 
-def scores_table(scores: pd.DataFrame, sources: tuple[str, ...] = SOURCES) -> pd.DataFrame:
-    """`scoring.scores` as it is printed: a column for each score and source."""
+def scores_table(readings: pd.DataFrame, truth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """`scoring.scores` of every reader as it is printed: a column for each score and source."""
+    return _printed(scoring.scores(readings, truth, seed=seed), SOURCES)
+
+
+def beside_published(file: str, external: pd.DataFrame, cases: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """People whose readings are published beside networks on the same images: the table, and the finding.
+
+    file: of `isic2018_people.read`. external, cases: artefacts of 06. Raises PublishedError.
+    """
+    both, truth = isic2018_people.beside(isic2018_people.read(file), external, cases)
+    scores = scoring.scores(both, truth, seed=seed)
+    batch = isic2018_people.in_batches(scores).set_index("reader")
+    values = [f"{name} {tables.interval(*row, 1)}" for name, row in zip(batch.index, batch.to_numpy(), strict=True)]
+    finding = (
+        f"On {scores['n_real'].max()} ISIC 2018 test images that people have read, the expected number of right "
+        f"diagnoses in a random batch of {isic2018_people.BATCH}: {'; '.join(values)}."
+    )
+    return _printed(scores, ("real",)), finding
+
+
+def _printed(scores: pd.DataFrame, sources: tuple[str, ...]) -> pd.DataFrame:
     printed = scores[["reader", "kind"]].copy()
     for source in sources:
         printed[f"n, {source}"] = scores[f"n_{source}"]
@@ -39,10 +59,10 @@ def together_table(result: pd.DataFrame) -> pd.DataFrame:
 
 def together_findings(result: pd.DataFrame, simulated: bool) -> list[str]:
     """A sentence for each question that several readers answered together."""
-    who = "Simulated readers (no persons)" if simulated else "People, and other people like them,"
+    who = "Simulated readers (no persons)" if simulated else "People like these"
     words = {
         together.DETECTION: "tell synthetic from real images with an area under the ROC curve of",
-        together.DIAGNOSIS: "name the right diagnosis on synthetic images more often than on real ones by",
+        together.DIAGNOSIS: "read synthetic and real images with a difference in the share of right diagnoses of",
     }
     rows = result[result["readers"] == together.ALL].itertuples()
     return [f"{who} {words[row.question]} {tables.interval(*row.estimate, 2)}: {row.verdict}." for row in rows]
@@ -75,13 +95,3 @@ def agreement_figure(readings: pd.DataFrame) -> Figure:
     figures.heat_map(axis, matrix.rename_axis(index="", columns=""), bar="Cohen's kappa", numbers=".2f")
     axis.tick_params(axis="x", rotation=60)
     return figure
-
-
-def published_finding(scores: pd.DataFrame) -> str:
-    """People and networks on the same images, in right diagnoses of 30. scores: `scoring.scores` of both."""
-    batch = published.in_batches(scores).set_index("reader")
-    values = [f"{name} {tables.interval(*row, 1)}" for name, row in zip(batch.index, batch.to_numpy(), strict=True)]
-    return (
-        f"On {scores['n_real'].max()} ISIC 2018 test images that people have read, the expected number of right "
-        f"diagnoses in a random batch of {published.BATCH}: {'; '.join(values)}."
-    )

@@ -22,9 +22,9 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, margin: float) -> pd.Data
 
     readings: schemas.READINGS, of people. key: of the study. Columns: readers, question (DETECTION | DIAGNOSIS), n
     (images), estimate (`Interval`, 95 %), p (of chance, or of no difference), p_equivalent (of a difference from it as
-    large as the margin), p_holm, p_equivalent_holm (Holm's correction over the rows), verdict. A single reader's result
-    holds for this reader; that of all readers for others too (readers and images random). Questions that a reader's
-    readings do not answer have no row.
+    large as the margin), p_holm, p_equivalent_holm (Holm's correction, of single readers and of all readers apart),
+    verdict. A single reader's result holds for this reader; that of all readers for others too (readers and images
+    random). Questions that a reader's readings do not answer have no row.
     """
     truth = key.drop_duplicates("image_id").set_index("image_id")
     right = readings["dx_read"].to_numpy() == truth["dx"].reindex(readings["image_id"]).to_numpy()
@@ -37,7 +37,8 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, margin: float) -> pd.Data
         rows += _diagnosis(group, readings[readings["reader"].isin(members)], truth, margin)
     table = pd.DataFrame(rows, columns=["readers", "question", "n", "estimate", "p", "p_equivalent"])
     for name in ("p", "p_equivalent"):
-        table[f"{name}_holm"] = multiplicity.holm(table[name].to_numpy(float))
+        family = table.groupby(table["readers"] == ALL)[name]
+        table[f"{name}_holm"] = family.transform(lambda p: multiplicity.holm(p.to_numpy(float)))
     return table.assign(verdict=[_verdict(row, margin) for row in table.itertuples()])
 
 

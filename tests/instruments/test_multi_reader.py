@@ -170,6 +170,7 @@ def test_readers_who_never_err_give_no_number_of_nothing():
     perfect = Scores(np.ones((2, 3)), np.zeros((2, 3, 2, 3)))
     result = multi_reader.analyse(perfect)
     assert result.p == 1 and result.differences["p"].item() == 1
+    assert result.differences[["low", "high"]].iloc[0].tolist() == [0, 0] and result.means["low"].tolist() == [1, 1]
     better = Scores(np.array([[1.0] * 3, [0.9] * 3]), perfect.covariance)
     assert np.isnan(multi_reader.analyse(better).differences["p"].item())
 

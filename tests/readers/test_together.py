@@ -63,3 +63,14 @@ def test_one_reader_stands_for_himself_and_one_who_was_not_asked_has_no_row(larg
     assert together.analyse(people, large, margin=0.1)["readers"].tolist() == ["reader 0"] * 2
     silent = together.analyse(people.assign(is_synthetic_read=np.nan), large, margin=0.1)
     assert silent["question"].tolist() == [DIAGNOSIS]
+
+
+def test_readers_who_differ_among_one_another_do_not_speak_for_others(large):
+    """Two readers lose on synthetic images and two do not: that is shown of the two, not of readers in general."""
+    rng = np.random.default_rng(3)
+    loses, gains = _people(rng, large, right=(0.9, 0.5), n=2), _people(rng, large, right=(0.7, 0.75), n=2)
+    people = pd.concat([loses, gains.assign(reader=gains["reader"] + " of the others")])
+    table = together.analyse(people, large, margin=0.1)
+    verdicts = table[table["question"] == DIAGNOSIS].set_index("readers")["verdict"]
+    assert verdicts["reader 0"] == verdicts["reader 1"] == "a difference"
+    assert verdicts[ALL] == "not decided"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.readers import published, scoring
+from p2d_lib.readers import isic2018_people, scoring
 from p2d_lib.readings import readings
 from p2d_lib.vocabulary import DX
 
@@ -17,7 +17,7 @@ NAME = "ISIC2018_Task3_Test_NatureMedicine_AI_Interaction_Benefit.csv"
 def _row(image_id, without, with_, crowd):
     row = {"image_id": image_id, "interaction_modality": "CBIR (AI)"}
     for prefix, values in zip(
-        (*published.COUNTS.values(), published.CROWD_SHARES), (without, with_, crowd), strict=True
+        (*isic2018_people.COUNTS.values(), isic2018_people.CROWD_SHARES), (without, with_, crowd), strict=True
     ):
         row |= {f"{prefix}{dx}": values.get(dx, 0) for dx in DX}
     return row
@@ -36,14 +36,14 @@ def file(tmp_path):
 
 
 def test_each_count_is_a_reading_and_the_crowd_has_probabilities(file):
-    table = published.read(file)
+    table = isic2018_people.read(file)
     counts = table.groupby(["reader", "image_id"])["dx_read"].apply(sorted).to_dict()
     assert counts == {
-        (published.WITHOUT, "a"): ["bcc", "mel", "nv", "nv"], (published.WITHOUT, "b"): ["df"],
-        (published.WITH, "a"): ["bcc", "mel", "mel", "mel"], (published.WITH, "b"): ["nv"],
-        (published.CROWD, "a"): ["mel"], (published.CROWD, "b"): ["df"],
+        (isic2018_people.WITHOUT, "a"): ["bcc", "mel", "nv", "nv"], (isic2018_people.WITHOUT, "b"): ["df"],
+        (isic2018_people.WITH, "a"): ["bcc", "mel", "mel", "mel"], (isic2018_people.WITH, "b"): ["nv"],
+        (isic2018_people.CROWD, "a"): ["mel"], (isic2018_people.CROWD, "b"): ["df"],
     }  # fmt: skip
-    crowd = table[table["reader"] == published.CROWD].set_index("image_id")
+    crowd = table[table["reader"] == isic2018_people.CROWD].set_index("image_id")
     assert crowd.loc["a", "p_mel"] == 0.75 and crowd.loc["a", "p_nv"] == 0.25
 
 
@@ -59,33 +59,35 @@ def test_a_changed_file_is_named_with_its_line(file, old, new, message):
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    with pytest.raises(published.PublishedError, match=message):
-        published.read(file)
+    with pytest.raises(isic2018_people.PublishedError, match=message):
+        isic2018_people.read(file)
 
 
 def test_networks_and_people_are_compared_on_the_same_images_alone(file):
     cases = pd.DataFrame({"image_id": ["a", "c"], "lesion_id": ["l1", "l2"], "dx": ["mel", "nv"]})
     external = readings(["a", "c"], "tiny_resnet", "network", dx_read=["mel", "nv"], arm="real", seed=0)
-    both, truth = published.beside(published.read(file), external, cases)
+    both, truth = isic2018_people.beside(isic2018_people.read(file), external, cases)
     assert set(both["image_id"]) == {"a"} == set(truth["image_id"])
-    assert set(both["reader"]) == {published.WITHOUT, published.WITH, published.CROWD, "real"}
-    with pytest.raises(published.PublishedError, match="none of the 2 images that people read is among the 1 external"):
-        published.beside(published.read(file), external, cases[cases["image_id"] == "c"])
+    assert set(both["reader"]) == {isic2018_people.WITHOUT, isic2018_people.WITH, isic2018_people.CROWD, "real"}
+    with pytest.raises(
+        isic2018_people.PublishedError, match="none of the 2 images that people read is among the 1 external"
+    ):
+        isic2018_people.beside(isic2018_people.read(file), external, cases[cases["image_id"] == "c"])
 
 
 @pytest.mark.skipif(not os.environ.get("P2D_ISIC2018"), reason="P2D_ISIC2018 names no ISIC 2018 test set")
 def test_the_published_file_gives_its_known_counts_and_support_helps():
     folder = Path(os.environ["P2D_ISIC2018"])
-    table = published.read(folder / NAME)
+    table = isic2018_people.read(folder / NAME)
     assert table.groupby("reader").size().to_dict() == {
-        published.WITHOUT: 6907, published.WITH: 6907, published.CROWD: 712,
+        isic2018_people.WITHOUT: 6907, isic2018_people.WITH: 6907, isic2018_people.CROWD: 712,
     }  # fmt: skip
     truth = pd.read_csv(folder / "ISIC2018_Task3_Test_GroundTruth.csv").assign(source="real")
     result = scoring.scores(table, truth, n_resamples=200).set_index("reader")
     accuracy = {name: result.loc[name, "accuracy_real"].estimate for name in result.index}
     assert accuracy == pytest.approx(
-        {published.WITHOUT: 0.6821, published.WITH: 0.7342, published.CROWD: 0.8413}, abs=1e-4
+        {isic2018_people.WITHOUT: 0.6821, isic2018_people.WITH: 0.7342, isic2018_people.CROWD: 0.8413}, abs=1e-4
     )
-    batch = published.in_batches(result.reset_index()).set_index("reader")["right"]
-    assert batch[published.WITHOUT] == pytest.approx(30 * 0.6821, abs=0.01)
-    assert np.isnan(result.loc[published.WITH, "auc_real"].estimate)
+    batch = isic2018_people.in_batches(result.reset_index()).set_index("reader")["right"]
+    assert batch[isic2018_people.WITHOUT] == pytest.approx(30 * 0.6821, abs=0.01)
+    assert np.isnan(result.loc[isic2018_people.WITH, "auc_real"].estimate)
