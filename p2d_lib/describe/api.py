@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe.llm.cache import Answer
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.errors import CeilingError
 from p2d_lib.describe.llm.replies import QUESTION, Parsed, Reply, described, parse, unusable
-from p2d_lib.describe.llm.settings import Settings
+from p2d_lib.llm.cache import Answer
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.errors import CeilingError
+from p2d_lib.llm.settings import Settings
 from p2d_lib.parameters.describe import Describe
 
 IMAGES_IN_MEMORY = 32

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2d_lib.describe.llm.errors import ApiError
+from p2d_lib.llm.errors import ApiError
 
 _START = b'{"key": "'  # of every line
 

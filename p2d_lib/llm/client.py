@@ -15,13 +15,13 @@ import numpy as np
 import tenacity
 from pydantic import BaseModel
 
-from p2d_lib.describe.llm.cache import Answer, Cache
-from p2d_lib.describe.llm.completion import Completion
-from p2d_lib.describe.llm.errors import ApiError
-from p2d_lib.describe.llm.purse import Purse
-from p2d_lib.describe.llm.request import Request
-from p2d_lib.describe.llm.settings import Settings
-from p2d_lib.describe.llm.transport import Transport, TryAgainError
+from p2d_lib.llm.cache import Answer, Cache
+from p2d_lib.llm.completion import Completion
+from p2d_lib.llm.errors import ApiError
+from p2d_lib.llm.purse import Purse
+from p2d_lib.llm.request import Request
+from p2d_lib.llm.settings import Settings
+from p2d_lib.llm.transport import Transport, TryAgainError
 
 SCHEMA_FAULTS = (500, 501, 502)  # with which some servers reply to every request that has a schema
 RUN_AGAIN = "Run again later: the replies that came are in {} and are not asked again"
