@@ -84,8 +84,9 @@ class Client:
         image: np.ndarray | None = None,
         schema: type[BaseModel] | None = None,
         temperature: float = 0.0,
+        anew: bool = False,
     ) -> Answer:
-        """The model's reply to a prompt, from the cache where the same request was sent before.
+        """The model's reply to a prompt, from the cache where the same request was sent before, unless `anew`.
 
         image: uint8 (h, w, 3). schema: the fields of the reply's JSON, all required and no others; for a
         server that knows no schemas the prompt states it, so anything may come back. Raises ValueError for another
@@ -94,7 +95,7 @@ class Client:
         request = Request(prompt, image, schema and schema.model_json_schema(), temperature)
         key = request.key(self.model)
         answer = self._cache.answers.get(key)
-        if answer and not 0 < answer.cut_at < self.max_tokens:
+        if answer and not anew and not 0 < answer.cut_at < self.max_tokens:
             return answer
         if not self.allow_upload:
             data = "a prompt" if image is None else "an image"

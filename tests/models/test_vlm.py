@@ -95,7 +95,7 @@ def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(vlms, name):
     images, model = noise(2), vlms[name]
     means = []
     for option in OPTIONS:
-        tokens = vlm._answer(model, QUESTION, option).repeat(len(images), 1)
+        tokens = vlm.answer_tokens(model, QUESTION, option).repeat(len(images), 1)
         assert model.processor.tokenizer.decode(tokens[0]).strip() == option
         likelihood = whole_forward(model, images, tokens)[:, :-1].log_softmax(-1).gather(-1, tokens[..., None])
         means.append(likelihood.mean((1, 2)))
