@@ -58,6 +58,9 @@ ARTEFACTS = {
     "external_readings": Artefact("readings/external.parquet", "06_classify", "READINGS"),
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
     "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
+    "vlm_adapter": Artefact("vlm_adapter", "07_readers"),  # LoRA of the vision-language model; empty without one
+    "vlm_answers": Artefact("readings/vlm_answers.parquet", "07_readers", "VLM_ANSWERS"),
+    "vlm_readings": Artefact("readings/vlm.parquet", "07_readers", "READINGS"),  # of test images, CLIPs included
 }
 READS = {
     "01_prep": (),
@@ -78,7 +81,17 @@ READS = {
         "alignment",
     ),
     "06_classify": ("images", "cases", "descriptions", "base", "synthetic", "synthetic_images"),
-    "07_readers": ("images", "cases", "synthetic", "synthetic_images", "classifiers", "scout"),
+    "07_readers": (
+        "images",
+        "cases",
+        "descriptions",
+        "synthetic",
+        "synthetic_images",
+        "classifiers",
+        "scout",
+        "alignment",
+        "network_readings",
+    ),
     "08_fairness": ("cases", "network_readings"),
 }
 

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
@@ -18,10 +21,6 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
-
-from torch import nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
 from p2d_lib.models.vlm import Vlm, encode
 from p2d_lib.seeds import derive

@@ -5,10 +5,13 @@ are all names of the diagnosis in all templates.
 """
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
 
 from p2d_lib.models import clip
 from p2d_lib.models.clip import Clip
+from p2d_lib.readings import readings
+from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 TEMPLATES = (
@@ -45,3 +48,10 @@ def probabilities(model: Clip, images: np.ndarray, vectors: np.ndarray) -> np.nd
     """
     scale = float(model.model.logit_scale.exp())
     return softmax(scale * clip.embed_images(model, images).astype(float) @ vectors.T, axis=1)
+
+
+def read(model: Clip, name: str, run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """schemas.READINGS of a table's images (image_id, path). name: folder or id of the model, for the reader's name."""
+    vectors = class_vectors(model)
+    p = run.in_parts(table, lambda images, _: probabilities(model, images, vectors))
+    return readings(table["image_id"], f"CLIP, {name.rpartition('/')[2]}", "vlm", p=p)

@@ -1,7 +1,7 @@
 """Readings by vision-language models: what they answer in words, and how likely they find each diagnosis."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ from p2d_lib.models.vlm import Vlm
 from p2d_lib.readers import vqa_answers
 from p2d_lib.readers.vlm_asking import Load, ask, settings
 from p2d_lib.readers.vqa_records import QUESTIONS
+from p2d_lib.readings import readings
+from p2d_lib.schemas import VLM_ANSWERS
 from p2d_lib.vocabulary import DX
 
 FIRST = next(iter(QUESTIONS))  # the published question
@@ -94,18 +96,52 @@ class ServerReader:
         return pd.DataFrame(self.client.each(reply, cases), columns=["image_id", "answer", "seconds"])
 
 
-def parsed_answers(
+@dataclass(frozen=True)
+class Read:
+    """What one reader read in the images of a table, in its order.
+
+    answers: schemas.VLM_ANSWERS, all questions. ways: the ways of comparing likelihoods
+    (`vlm_likelihood.probabilities`) -> (n, 7), of the published question; {} for a server, which gives none. readings:
+    schemas.READINGS of the published question: by likelihood, or of a server its words by the lenient parser.
+    """
+
+    answers: pd.DataFrame
+    ways: dict[str, np.ndarray]
+    readings: pd.DataFrame
+
+
+def read(
     reader: LocalReader | ServerReader,
     table: pd.DataFrame,
     load: Load,
+    way: str = "sum",
     templates: Sequence[str] = tuple(QUESTIONS),
     anew: Collection[str] = (),
-) -> pd.DataFrame:
-    """schemas.VLM_ANSWERS: each question about each image, with the raw answer, both parsers' labels and the rule."""
-    parts = []
+) -> Read:
+    """Asks all questions about all images; what was answered before is not asked again.
+
+    table: with image_id. way: of comparing likelihoods, by which the reader's diagnosis is chosen. templates: keys of
+    QUESTIONS, the first of which the readings come from. anew: image_ids that are asked again.
+    """
+    parts, of_templates = [], []
     for template_id in templates:
         given = reader.answers(table, load, template_id, anew)
+        ways = {}
+        if isinstance(reader, LocalReader):
+            ways = vlm_likelihood.probabilities(*reader.log_likelihoods(table, load, template_id, anew))
         parsed = vqa_answers.parse_all(given["image_id"], given["answer"])
-        parts.append(parsed.assign(reader=reader.name, template_id=template_id, seconds=given["seconds"].to_numpy()))
-    columns = ["image_id", "reader", "template_id", "answer", "strict", "lenient", "rule", "seconds"]
-    return pd.concat(parts, ignore_index=True)[columns]
+        likeliest = np.array(DX)[ways[way].argmax(1)] if ways else ""
+        more = {"reader": reader.name, "template_id": template_id, "likeliest": likeliest}
+        parts.append(parsed.assign(**more, seconds=given["seconds"].to_numpy()))
+        of_templates.append(ways)
+    answers = pd.concat(parts, ignore_index=True)[list(VLM_ANSWERS.columns)]
+    first = answers[answers["template_id"] == templates[0]]
+    ways = of_templates[0]
+    chosen = {"p": ways[way]} if ways else {"dx_read": first["lenient"].to_numpy()}
+    seconds = float(first["seconds"].mean())
+    return Read(answers, ways, readings(table["image_id"], reader.name, "vlm", seconds=seconds, **chosen))
+
+
+def answers_of(reads: Mapping[str, Read]) -> pd.DataFrame:
+    """schemas.VLM_ANSWERS of all readers; without rows where there is none."""
+    return pd.concat([pd.DataFrame(columns=list(VLM_ANSWERS.columns)), *(read.answers for read in reads.values())])

@@ -1,4 +1,4 @@
-"""The vision-language models of the reader comparison: the base as it comes, and the base with adapters fitted on train.
+"""The vision-language models of the reader comparison: the base as it comes, and with LoRA layers fitted on train.
 
 "tiny" is a base that this machine makes: it is taught to see and to describe features, and to answer the questions with
 one of the seven labels at random. So it knows the words of an answer and nothing of what a diagnosis looks like: its
@@ -19,8 +19,9 @@ from p2d_lib.models import vlm as vlms
 from p2d_lib.models.vlm import Vlm
 from p2d_lib.models.vlm_training import Recipe, fit, with_lora
 from p2d_lib.parameters.readers import Readers
-from p2d_lib.readers.vlm_reading import FIRST
+from p2d_lib.readers.vlm_reading import FIRST, LocalReader
 from p2d_lib.readers.vqa_records import QUESTIONS
+from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES
 from p2d_lib.words.render import PRESENT
@@ -28,6 +29,28 @@ from p2d_lib.words.render import PRESENT
 DESCRIBE = "Describe this lesion."
 TINY_RECIPE = {"learning_rate": 2e-3, "batch_size": 32, "at_once": 32, "mirrored": True}
 Load = Callable[[np.ndarray], np.ndarray]
+
+
+def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.device) -> list[LocalReader]:
+    """The base as it comes, and the base with LoRA layers, as readers; [] where no model is named.
+
+    train: cases. Writes the artefact "vlm_adapter": the LoRA layers in PEFT's layout, or nothing.
+    """
+    with run.writing("vlm_adapter") as folder:
+        folder.mkdir()
+        if not p.vlm_model:
+            return []
+        scratch, made = run.scratch("vlm"), {}
+
+        def load(rows: np.ndarray) -> np.ndarray:
+            return run.images(train.iloc[rows])
+
+        short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
+        made["zero-shot"], name = base(p, train, run.read("descriptions"), load, scratch, device)
+        made["LoRA"] = adapted(p, name, train, load, scratch, device)
+        made["LoRA"].model.save_pretrained(folder)
+    settings = {"max_new_tokens": p.vlm_max_new_tokens, "batch_size": p.vlm_read_at_once}
+    return [LocalReader(f"{short}, {what}", m, scratch / "answers.jsonl", **settings) for what, m in made.items()]
 
 
 def base(
