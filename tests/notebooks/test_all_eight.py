@@ -19,7 +19,9 @@ MICRO = (
     "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
     "04_sample.per_class=8", "04_sample.others_per_class=4", "04_sample.num_inference_steps=6",
     "04_sample.sweep_guidance=[1.0, 5.0]", "04_sample.sweep_steps=[4]", "04_sample.sweep_per_class=1",
-    "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14", "08_fairness.min_n=3",
+    "06_classify.seeds=2", "06_classify.steps=4", "07_readers.n_images=14",
+    "07_readers.vlm_base_steps=2", "07_readers.vlm_base_epochs=0.05", "07_readers.vlm_epochs=0.05",
+    "08_fairness.min_n=3",
 )  # fmt: skip
 
 
