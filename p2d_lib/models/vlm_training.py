@@ -69,6 +69,7 @@ def fit(
     if not any(parameter.requires_grad for parameter in vlm.model.parameters()):
         vlm.model.requires_grad_(True)
     arguments = _arguments(recipe, folder, seed, vlm.device)
+    arguments._n_gpu = min(1, arguments.n_gpu)  # else one process would split its batch over all GPUs that it sees
     if recipe.batch_size % (recipe.at_once * arguments.world_size):
         raise ValueError(
             f"a batch of {recipe.batch_size} images is no multiple of {recipe.at_once} images at once on "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
 
 from p2d_lib.files import atomic
 from p2d_lib.models import llava_med, vlm_tiny
@@ -40,17 +41,24 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
         folder.mkdir()
         if not p.vlm_model:
             return []
-        scratch, made = run.scratch("vlm"), {}
-
-        def load(rows: np.ndarray) -> np.ndarray:
-            return run.images(train.iloc[rows])
-
-        short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
-        made["zero-shot"], name = base(p, train, run.read("descriptions"), load, scratch, device)
-        made["LoRA"] = adapted(p, name, train, load, scratch, device)
+        made = fitted(run, p, train, device)
         made["LoRA"].model.save_pretrained(folder)
+    short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
     settings = {"max_new_tokens": p.vlm_max_new_tokens, "batch_size": p.vlm_read_at_once}
-    return [LocalReader(f"{short}, {what}", m, scratch / "answers.jsonl", **settings) for what, m in made.items()]
+    file = run.scratch("vlm") / "answers.jsonl"
+    return [LocalReader(f"{short}, {what}", model, file, **settings) for what, model in made.items()]
+
+
+def fitted(run: Run, p: Readers, train: pd.DataFrame, device: torch.device) -> dict[str, Vlm]:
+    """The models: "zero-shot" and "LoRA". Of several processes (vlm_distributed) the first one makes the base."""
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        return run.images(train.iloc[rows])
+
+    scratch = run.scratch("vlm")
+    with PartialState(cpu=device.type == "cpu").main_process_first():
+        zero_shot, name = base(p, train, run.read("descriptions"), load, scratch, device)
+    return {"zero-shot": zero_shot, "LoRA": adapted(p, name, train, load, scratch, device)}
 
 
 def base(

@@ -104,6 +104,10 @@ def test_a_fit_that_was_stopped_ends_with_the_same_weights(folder, base, tmp_pat
     resumed, log_again = tuned(folder, base[1], tmp_path / "cut", epochs=2.0)
     for name, parameter in whole.model.named_parameters():
         torch.testing.assert_close(resumed.model.get_parameter(name), parameter, atol=1e-5, rtol=1e-4)
+    monkeypatch.setitem(globals(), "images_of", None)  # a finished fit is taken as it is
+    finished, _ = tuned(folder, base[1], tmp_path / "whole", epochs=2.0)
+    for name, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(finished.model.get_parameter(name), parameter)
     assert log["step"].tolist() == log_again["step"].tolist() == list(range(1, 9))
 
 
