@@ -40,16 +40,8 @@ def test_a_planted_difference_is_found_and_two_guessers_do_not_differ(cases):
     assert result["low"][0] > 0.1 and result["p_holm"][0] < 0.05
     assert result["low"][1] < 0 < result["high"][1] and result["p_holm"][1] > 0.05
     with pytest.raises(ValueError, match="'fitted' lacks 1 of 280 images"):
-        vlm_scores.replicates(table.drop(table.index[(table["reader"] == "fitted").to_numpy()][:1]).iloc[1:], cases)
-
-
-def test_two_guessers_are_called_different_at_the_level_and_no_more(cases):
-    rejected = 0
-    for seed in range(40):
-        table = pd.concat([reader(cases, "a", 0.3, 2 * seed), reader(cases, "b", 0.3, 2 * seed + 1)])
-        found = vlm_scores.replicates(table, cases, n_resamples=200)
-        rejected += vlm_scores.differences(found, [("a", "b")])["p_holm"][0] < 0.05
-    assert rejected <= 6, f"{rejected} of 40 at a level of 5 %"
+        without = (table["reader"] == "fitted") & (table["image_id"] == "i5")
+        vlm_scores.replicates(table[~without], cases)
 
 
 def test_the_majority_class_has_its_share_and_an_area_of_one_half(cases):
