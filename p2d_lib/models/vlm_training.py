@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -62,13 +62,13 @@ def fit(
     """Teaches the model to answer questions about images. Returns the log: step, loss, learning_rate.
 
     load: numbers of questions -> the images that they are about, uint8 (n, h, w, 3). questions, answers: n texts. The
-    parameters that require a gradient are fitted, all where none does. folder: keeps the state every SAVE_EVERY steps,
-    from which the same call resumes. A folder belongs to one fit: give another fit another folder. Raises ValueError
+    parameters that require a gradient are fitted, all where none does. folder: with LoRA it keeps the state every
+    SAVE_EVERY steps, from which the same call resumes. A folder belongs to one fit: give another fit another folder. Raises ValueError
     for a batch that at_once and the processes do not divide.
     """
     if not any(parameter.requires_grad for parameter in vlm.model.parameters()):
         vlm.model.requires_grad_(True)
-    arguments = _arguments(recipe, folder, seed, vlm.device)
+    arguments = _arguments(recipe, folder, seed, vlm.device, keeps=isinstance(vlm.model, PeftModel))
     arguments._n_gpu = min(1, arguments.n_gpu)  # else one process would split its batch over all GPUs that it sees
     if recipe.batch_size % (recipe.at_once * arguments.world_size):
         raise ValueError(
@@ -79,11 +79,12 @@ def fit(
 
     def collate(rows: list[int]) -> dict[str, torch.Tensor]:
         images, texts = load(np.asarray(rows)), [[of[row] for row in rows] for of in (questions, answers)]
-        return batch(vlm, _mirrored(images) if recipe.mirrored else images, *texts)
+        return batch(vlm, _mirrored(images, [seed, *rows]) if recipe.mirrored else images, *texts)
 
     trainer = Trainer(vlm.model, arguments, collate, list(range(len(answers))), callbacks=[_Progress()])
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+    resumes = isinstance(vlm.model, PeftModel) and folder.is_dir()
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if resumes else None)
     vlm.model.eval().requires_grad_(False)
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     return pd.DataFrame(log, columns=["step", "loss", "learning_rate"])
@@ -124,7 +125,7 @@ def _of_question(vlm: Vlm, images: np.ndarray, question: str, answers: Sequence[
     return joined | {"labels": torch.cat([asked, labels], 1)}
 
 
-def _arguments(recipe: Recipe, folder: Path, seed: int, device: torch.device) -> TrainingArguments:
+def _arguments(recipe: Recipe, folder: Path, seed: int, device: torch.device, keeps: bool) -> TrainingArguments:
     on_gpu = device.type == "cuda"
     return TrainingArguments(
         str(folder),
@@ -139,6 +140,7 @@ def _arguments(recipe: Recipe, folder: Path, seed: int, device: torch.device) ->
         activation_checkpointing=on_gpu,
         use_cpu=device.type == "cpu",
         seed=seed,
+        save_strategy="steps" if keeps else "no",
         save_steps=SAVE_EVERY,
         save_total_limit=1,
         logging_steps=1,
@@ -149,9 +151,9 @@ def _arguments(recipe: Recipe, folder: Path, seed: int, device: torch.device) ->
     )
 
 
-def _mirrored(images: np.ndarray) -> np.ndarray:
-    """Each image as it is or mirrored at either axis, by torch's generator, whose state the Trainer saves."""
-    flips = (torch.rand(len(images), 2) < 0.5).numpy()
+def _mirrored(images: np.ndarray, address: list[int]) -> np.ndarray:
+    """Each image as it is or mirrored at either axis, as the address decides: the fit and the batch's rows."""
+    flips = np.random.default_rng(address).random((len(images), 2)) < 0.5
     pairs = zip(images, flips, strict=True)
     return np.stack([image[:: -1 if up else 1, :: -1 if left else 1] for image, (up, left) in pairs])
 

@@ -67,7 +67,7 @@ class Readers(Notebook):
     vlm_at_once: PositiveInt = Field(16, description="Of them, images on one GPU at a time.")
     vlm_mirrored: bool = Field(True, description="Train images are mirrored by chance (published: they are not).")
 
-    clip_models: Annotated[list[str], Distinct] = Field(
+    clip_models: Annotated[list[str], Field(min_length=1), Distinct] = Field(
         ["alignment"],
         description='Zero-shot CLIPs: names that open_clip loads; "alignment": the alignment model of 03.',
     )

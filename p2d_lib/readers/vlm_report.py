@@ -74,7 +74,7 @@ def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:
 def findings(differences: pd.DataFrame, prompts: pd.DataFrame, parsed: pd.DataFrame) -> list[str]:
     """The results as sentences. All three: of `vlm_scores`."""
     lines = []
-    for row in differences.itertuples():
+    for row in differences.dropna(subset="difference").itertuples():  # a server gives no AUC
         name = f"**{row.first}** against {row.second}: AUC {row.difference:+.3f} [{row.low:.3f}, {row.high:.3f}]"
         shown = row.p_holm <= LEVEL
         verdict = ("better" if row.difference > 0 else "worse") if shown else "a difference is not shown"

@@ -119,8 +119,15 @@ def _tiny(
     asked = [list(QUESTIONS.values())[k % len(QUESTIONS)] for k in range(n // 2)]
     questions, answers = [DESCRIBE] * n + asked, texts + rng.choice(DX, n // 2).tolist()
     recipe = Recipe(p.vlm_base_epochs, **TINY_RECIPE)
-    scratch = folder / f"fit-{_key(p.seed, p.vlm_base_steps, p.vlm_base_epochs, *questions, *answers)}"
-    fit(model, lambda rows: load(rows % n), questions, answers, recipe, scratch, derive(p.seed, "base") % 2**31)
+    fit(
+        model,
+        lambda rows: load(rows % n),
+        questions,
+        answers,
+        recipe,
+        folder / "base-fit",
+        derive(p.seed, "base") % 2**31,
+    )
     return model
 
 
