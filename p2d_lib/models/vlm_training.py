@@ -63,8 +63,8 @@ def fit(
 
     load: numbers of questions -> the images that they are about, uint8 (n, h, w, 3). questions, answers: n texts. The
     parameters that require a gradient are fitted, all where none does. folder: with LoRA it keeps the state every
-    SAVE_EVERY steps, from which the same call resumes. A folder belongs to one fit: give another fit another folder. Raises ValueError
-    for a batch that at_once and the processes do not divide.
+    SAVE_EVERY steps, from which the same call resumes. A folder belongs to one fit: give another fit another folder.
+    Raises ValueError for a batch that at_once and the processes do not divide.
     """
     if not any(parameter.requires_grad for parameter in vlm.model.parameters()):
         vlm.model.requires_grad_(True)
