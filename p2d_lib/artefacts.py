@@ -62,6 +62,9 @@ ARTEFACTS = {
     "pair_readings": Artefact("readings/pairs.parquet", "06_classify", "READINGS"),  # of counterfactual pairs, for 08
     "study": Artefact("study", "07_readers"),  # the reader-study sheet, its images and the key kept apart
     "reader_readings": Artefact("readings/readers.parquet", "07_readers", "READINGS"),
+    "vlm_adapter": Artefact("vlm_adapter", "07_readers"),  # LoRA of the vision-language model; empty without one
+    "vlm_answers": Artefact("readings/vlm_answers.parquet", "07_readers", "VLM_ANSWERS"),
+    "vlm_readings": Artefact("readings/vlm.parquet", "07_readers", "READINGS"),  # of test images, CLIPs included
 }
 READS = {
     "01_prep": (),
@@ -98,10 +101,13 @@ READS = {
     "07_readers": (
         "images",
         "cases",
+        "descriptions",
         "synthetic",
         "synthetic_images",
         "classifiers",
         "scout",
+        "alignment",
+        "network_readings",
         "external_cases",
         "external_readings",
     ),

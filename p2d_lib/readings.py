@@ -27,10 +27,10 @@ def readings(
 ) -> pd.DataFrame:
     """One reader's readings as schemas.READINGS, one row per image.
 
-    image_id: (n,). kind: one of schemas.KINDS. dx_read: the diagnosis named (n,), in `vocabulary.DX`; default the most
-    probable one. p: probabilities (n, 7) in the order of DX, 0..1; default none. p_synthetic: probability that the
-    image is synthetic (n,), 0..1; default unknown. arm, seed: of a classifier of 06. seconds: for one image.
-    Raises ValueError without dx_read and p, or when p has another shape.
+    image_id: (n,). kind: one of schemas.KINDS. dx_read: the diagnosis named (n,), in `vocabulary.DX`, or "", an
+    abstention; default the most probable one. p: probabilities (n, 7) in the order of DX, 0..1; default none.
+    p_synthetic: probability that the image is synthetic (n,), 0..1; default unknown. arm, seed: of a classifier of 06.
+    seconds: for one image. Raises ValueError without dx_read and p, or when p has another shape.
     """
     image_id = np.asarray(image_id, object)
     shape = (len(image_id), len(DX))

@@ -193,9 +193,22 @@ READINGS = _table(
         "kind": _text(isin=KINDS),
         "arm": _text(),  # of 06; "" for a reader that is no classifier of 06
         "seed": _number(-1, dtype="int64"),  # training seed, -1 for a reader that has none
-        "dx_read": _text(isin=DX),
+        "dx_read": _text(isin=(*DX, "")),  # "": an abstention, which counts as an error
         **{f"p_{dx}": _FRACTION for dx in DX},  # NaN where a reader gives no probabilities
         "is_synthetic_read": _number(0, 1, nullable=True),  # P(synthetic); NaN for a reader that was not asked
         "seconds": _number(0, nullable=True),  # for one image
+    }
+)
+VLM_ANSWERS = _table(
+    {  # what vision-language models answered, and what was made of it
+        "image_id": _text(),
+        "reader": _text(),
+        "template_id": _text(),  # of the question, in vqa_records.QUESTIONS
+        "answer": _text(),  # as it came
+        "strict": _text(isin=(*DX, "")),  # by either parser; "": an abstention
+        "lenient": _text(isin=(*DX, "")),
+        "rule": _text(),  # of vqa_answers.RULES, by which it was parsed
+        "likeliest": _text(isin=(*DX, "")),  # by likelihood; "" where the model gives none
+        "seconds": _number(0),
     }
 )

@@ -11,6 +11,7 @@ FOLDERS = (  # parameters that are a hub id or a folder
     ("02_describe", "vlm_model"),
     ("02_describe", "vlm_adapter"),
     ("02_describe", "bert_model"),
+    ("07_readers", "vlm_model"),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
     ("03_finetune", "alignment_model"),

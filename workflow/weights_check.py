@@ -15,6 +15,7 @@ HUB = (  # parameters that are a folder, a hub id or id@revision
     ("02_describe", "vlm_model"),
     ("02_describe", "bert_model"),
     ("02_describe", "captioner_model"),
+    ("07_readers", "vlm_model"),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
 )

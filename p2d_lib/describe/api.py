@@ -1,38 +1,18 @@
 """The api describer: a model behind a server describes each image: it replies with a text and 22 scores."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from p2d_lib.describe.llm.cache import Answer
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.errors import CeilingError
 from p2d_lib.describe.llm.replies import QUESTION, Parsed, Reply, described, parse, unusable
-from p2d_lib.describe.llm.settings import Settings
-from p2d_lib.parameters.describe import Describe
+from p2d_lib.llm.cache import Answer
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.errors import CeilingError
 
 IMAGES_IN_MEMORY = 32
 QUESTION_AGAIN = f"{QUESTION}\nReply with the JSON object alone: no introduction, no remark, no fence around it."
-
-
-def client(parameters: Describe, cache: Path) -> Client:
-    """The client that the parameters of 02_describe state. cache: as of `Client`. Raises ApiError."""
-    price_in, price_out = parameters.api_usd_per_million
-    return Client(
-        Settings(),
-        parameters.api_model,
-        cache,
-        allow_upload=parameters.api_allow_upload,
-        concurrency=parameters.api_concurrency,
-        timeout=parameters.api_timeout,
-        max_tokens=parameters.api_max_tokens,
-        price_in=price_in,
-        price_out=price_out,
-        max_cost=parameters.api_max_cost or None,
-    )
 
 
 def describe(cases: pd.DataFrame, load: Callable[[pd.DataFrame], np.ndarray], client: Client) -> pd.DataFrame:

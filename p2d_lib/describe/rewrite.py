@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from p2d_lib.describe.llm.client import Client
 from p2d_lib.describe.llm.refusal import is_refusal
 from p2d_lib.describe.llm.replies import one_line
+from p2d_lib.llm.client import Client
 from p2d_lib.words import thinking
 from p2d_lib.words.wording import Wording
 

@@ -26,6 +26,7 @@ FURTHER = (
     "brier",
     "calibration_error",
 )
+ABSTENTION = ""  # in place of a diagnosis: an error, whatever the truth
 AT_ONCE = 250  # replicates; 2,000 rows of them lie in a processor's cache
 
 
@@ -34,9 +35,10 @@ def resampled_scores(
 ) -> dict[str, np.ndarray]:
     """How well diagnoses are read, on the sample and on its replicates: {score: float (len(weights),)}, 0..1.
 
-    The keys are SCORES and FURTHER. dx, dx_read: true and read diagnoses (n,). p: probabilities (n, 7) in the order of
-    `vocabulary.DX`; without them, or with a NaN among them, all scores of probabilities are NaN. weights: (1 + B, n),
-    `intervals.resample` of the rows' lesions; one call of it serves all readers of the same images.
+    The keys are SCORES and FURTHER. dx, dx_read: true and read diagnoses (n,); a reading may be an ABSTENTION. p:
+    probabilities (n, 7) in the order of `vocabulary.DX`; without them, or with a NaN or an abstention, all scores of
+    probabilities are NaN. weights: (1 + B, n), `intervals.resample` of the rows' lesions; one call of it serves all
+    readers of the same images.
 
     balanced_accuracy is the mean recall of the classes. Means over classes run over the classes that occur in a
     replicate, precision of a class that is never read counts as 0; weighted_f1 weighs them by their images. auc and
@@ -45,14 +47,16 @@ def resampled_scores(
     Weather Review 78, 1950). Each is scikit-learn's on the repeated rows, in a few hundredths of the time: counts are
     products of sparse matrices with the weights. Raises ValueError for an unknown diagnosis.
     """
-    truth, read = _codes(dx), _codes(dx_read)
+    truth, read = _codes(dx, DX), _codes(dx_read, (*DX, ABSTENTION))
     p = np.full((len(truth), len(DX)), np.nan) if p is None else np.asarray(p, float)
-    cells = _one_a_column(truth * len(DX) + read, len(DX) ** 2)
-    probabilities = None if np.isnan(p).any() else _Probabilities(truth, read, p)
+    shape = len(DX), len(DX) + 1
+    cells = _one_a_column(truth * shape[1] + read, shape[0] * shape[1])
+    without = np.isnan(p).any() or (read == len(DX)).any()
+    probabilities = None if without else _Probabilities(truth, read, p)
     parts = []
     for start in range(0, len(weights), AT_ONCE):
         by_row = np.ascontiguousarray(np.asarray(weights[start : start + AT_ONCE], float).T)
-        part = _of_confusion((cells @ by_row).reshape(len(DX), len(DX), -1))
+        part = _of_confusion((cells @ by_row).reshape(*shape, -1))
         parts.append(part | (probabilities.scores(by_row) if probabilities else {}))
     undefined = np.full(len(weights), np.nan)
     return {
@@ -62,8 +66,9 @@ def resampled_scores(
 
 
 def _of_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """The scores of counts (7, 7, b), true by read."""
-    right, true, predicted = np.einsum("kkb->kb", confusion), confusion.sum(1), confusion.sum(0)
+    """The scores of counts (7, 8, b), true by read, the last column abstentions."""
+    true, named = confusion.sum(1), confusion[:, : len(DX)]
+    right, predicted = np.einsum("kkb->kb", named), named.sum(0)
     present = true > 0
     with np.errstate(invalid="ignore"):
         recall, f1 = right / true, 2 * right / (true + predicted)
@@ -118,8 +123,8 @@ def mann_whitney(positive: np.ndarray, score: np.ndarray) -> float:
     return float(mannwhitneyu(score[positive], score[~positive]).pvalue)
 
 
-def _codes(dx: Sequence[str]) -> np.ndarray:
-    codes = pd.Index(DX).get_indexer(np.asarray(dx, object))
+def _codes(dx: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    codes = pd.Index(known).get_indexer(np.asarray(dx, object))
     if (codes < 0).any():
         unknown = np.asarray(dx, object)[codes < 0][0]
         raise ValueError(f"{unknown!r} is no diagnosis; expected one of {', '.join(DX)}")

@@ -19,7 +19,11 @@ Reading images and text
   extractors/        features in which sets of images are compared: a registry (EfficientNet-Lite, Inception, DINOv2,
                      CLIP, DermLIP, the scout) with a cache on disk
   captioner          image -> caption, CLIP and GPT-2
-  vlm                image -> description, any image-text-to-text model of transformers
+  vlm                image -> answer, any image-text-to-text model of transformers
+  vlm_likelihood     how likely such a model finds each of a few answers
+  vlm_training       LoRA for such a model, or all of its weights
+  vlm_tiny           a LLaVA small enough for a CPU
+  llava_med          LLaVA-Med's checkpoint -> transformers' layout
   bertscore          similarity of two texts
 All
   weights            which weights a name means (folder, id, id@revision), and their digest

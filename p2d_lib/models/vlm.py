@@ -1,16 +1,16 @@
 """Vision-language models: any image-text-to-text model of transformers, with one question about each image.
 
-Three kinds of answer: free text (`generate`), scores in a JSON object that is valid for any model (`scores`), and one
-of a few options (`choose`). All three are greedy or exact, so the same model gives the same answer.
+Kinds of answer: free text (`generate`), scores in a JSON object that is valid for any model (`scores`), and how likely
+each of a few options is (vlm_likelihood). All are greedy or exact, so the same model gives the same answer.
 One question and one image size make all prompts of a batch equally long: nothing is padded, so an answer does not
 depend on the batch size beyond the rounding of a sum.
 """
 
-import copy
 import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     BatchFeature,
+    BitsAndBytesConfig,
     Cache,
     PreTrainedModel,
     ProcessorMixin,
@@ -50,18 +51,29 @@ class Vlm:
 
 
 def load(
-    name: str | Path, device: torch.device, dtype: torch.dtype | None = None, adapter: str | Path | None = None
+    name: str | Path,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    adapter: str | Path | None = None,
+    four_bit: bool = False,
 ) -> Vlm:
     """A model by hub id or id@revision, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
 
     dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
-    2022), by hub id or folder. Code that comes with a model is never run. Raises VlmError for a model or adapter that
+    2022), by hub id or folder. four_bit: weights in NF4, as QLoRA has them (Dettmers et al., NeurIPS 2023); this needs
+    bitsandbytes and a GPU. Code that comes with a model is never run. Raises VlmError for a model or adapter that
     does not exist, is of another kind, or lacks weights, which would otherwise be random.
     """
+    more = {"quantization_config": _nf4(name), "device_map": {"": device}} if four_bit else {}
     try:
         source = weights.resolve(name)
         model, info = AutoModelForImageTextToText.from_pretrained(
-            source.name, **source.options, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True
+            source.name,
+            **source.options,
+            dtype=dtype or "auto",
+            trust_remote_code=False,
+            output_loading_info=True,
+            **more,
         )
         processor = AutoProcessor.from_pretrained(source.name, **source.options, trust_remote_code=False)
     except (weights.WeightsError, *_UNFIT) as error:
@@ -80,7 +92,8 @@ def load(
         )
     if adapter is not None:
         model, name = _adapted(model, name, adapter), f"{name} with {adapter}"
-    return Vlm(model.to(device).eval().requires_grad_(False), processor, str(name))
+    model = model if four_bit else model.to(device)
+    return Vlm(model.eval().requires_grad_(False), processor, str(name))
 
 
 def encode(vlm: Vlm, images: np.ndarray, question: str) -> BatchFeature:
@@ -91,11 +104,11 @@ def encode(vlm: Vlm, images: np.ndarray, question: str) -> BatchFeature:
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (n, h, w, 3)")
-    prompt, bos = _prompt(vlm, question), vlm.processor.tokenizer.bos_token
+    text, bos = prompt(vlm, question), vlm.processor.tokenizer.bos_token
     inputs = vlm.processor(
         images=[[Image.fromarray(image)] for image in images],
-        text=[prompt] * len(images),
-        add_special_tokens=not (bos and prompt.startswith(bos)),  # a template may have written it already
+        text=[text] * len(images),
+        add_special_tokens=not (bos and text.startswith(bos)),  # a template may have written it already
         return_tensors="pt",
     )
     return inputs.to(vlm.device, dtype=vlm.model.dtype)
@@ -105,7 +118,7 @@ def encode(vlm: Vlm, images: np.ndarray, question: str) -> BatchFeature:
 def generate(vlm: Vlm, images: np.ndarray, question: str, max_new_tokens: int, batch_size: int = 8) -> list[str]:
     """The model's answer to the question about each image, uint8 (n, h, w, 3), its likeliest token at every place."""
     replies = []
-    for _, inputs in _batches(vlm, images, question, batch_size):
+    for _, inputs in batches(vlm, images, question, batch_size):
         tokens = vlm.model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
@@ -134,43 +147,18 @@ def scores(vlm: Vlm, images: np.ndarray, question: str, fields: Sequence[str], b
     skeleton, slots, digits = _skeleton(vlm, question, fields)
     tenths = torch.arange(10, device=vlm.device) / 10
     expected = np.empty((len(images), len(fields)), np.float32)
-    for rows, inputs in _batches(vlm, images, question, batch_size):
-        logits, past = _first_logits(vlm, inputs)
+    for rows, inputs in batches(vlm, images, question, batch_size):
+        logits, past = first_logits(vlm, inputs)
         written = skeleton.repeat(logits.shape[0], 1)
         fed = 0
         for k, slot in enumerate(slots):
             if slot > fed:
-                logits, past = _forced(vlm, written[:, fed:slot], past)
+                logits, past = forced(vlm, written[:, fed:slot], past)
                 fed = slot
             p = logits[:, -1, digits[k]].softmax(-1)
             expected[rows, k] = (p @ tenths).cpu().numpy()
             written[:, slot] = digits[k, p.argmax(-1)]
     return expected
-
-
-@torch.inference_mode()
-def choose(vlm: Vlm, images: np.ndarray, question: str, options: Sequence[str], batch_size: int = 8) -> np.ndarray:
-    """Probability of each option as the answer to the question: float32 (n, len(options)), rows sum to 1.
-
-    images: uint8 (n, h, w, 3). An option counts by the mean log-likelihood of its tokens, so that a long name is not
-    less likely for its length (Brown et al., NeurIPS 2020, sec. 2.4), and a softmax over the options makes
-    probabilities of these. Raises ValueError for fewer than two different options.
-    """
-    if len(options) < 2 or len(set(options)) < len(options):
-        raise ValueError(f"options are {list(options)}: give at least two, all different")
-    answers = [_answer(vlm, question, option) for option in options]
-    probabilities = np.empty((len(images), len(options)), np.float32)
-    for rows, inputs in _batches(vlm, images, question, batch_size):
-        first, past = _first_logits(vlm, inputs)
-        likelihoods = []
-        for answer in answers:
-            logits, tokens = first, answer.repeat(len(first), 1)
-            if len(answer) > 1:  # a copy, since the cache is extended in place
-                rest, _ = _forced(vlm, tokens[:, :-1], copy.deepcopy(past))
-                logits = torch.cat([first, rest], dim=1)
-            likelihoods.append(logits.log_softmax(-1).gather(-1, tokens[..., None]).mean((1, 2)))
-        probabilities[rows] = torch.stack(likelihoods, dim=1).softmax(-1).cpu().numpy()
-    return probabilities
 
 
 def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> PeftModel:
@@ -191,25 +179,39 @@ def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> P
     return adapted
 
 
+def _nf4(name: str | Path) -> BitsAndBytesConfig:
+    if not find_spec("bitsandbytes"):
+        raise VlmError(
+            f"{name}: 4-bit weights need the package bitsandbytes: install it, or load the weights as they are"
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _prompt(vlm: Vlm, question: str) -> str:
+def prompt(vlm: Vlm, question: str) -> str:
+    """The text that the model is given: the question in the processor's chat template, or in LLaVA-1.5's words."""
     if not vlm.processor.chat_template:
         return f"USER: {getattr(vlm.processor, 'image_token', '<image>')}\n{question} ASSISTANT:"
     content = [{"type": "image"}, {"type": "text", "text": question}]
-    prompt = vlm.processor.apply_chat_template(
+    text = vlm.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
-    return prompt.rstrip(" ")  # a space belongs to the word after it in most tokenizers
+    return text.rstrip(" ")  # a space belongs to the word after it in most tokenizers
 
 
-def _answer(vlm: Vlm, question: str, answer: str) -> torch.Tensor:
+def answer_tokens(vlm: Vlm, question: str, answer: str) -> torch.Tensor:
     """An answer's tokens (length,) as they follow the prompt; tokenised alone, its first word might differ."""
-    prompt = _prompt(vlm, question)
-    whole = prompt + ("" if prompt[-1].isspace() else " ") + answer
-    before, after = (vlm.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, whole))
+    asked = prompt(vlm, question)
+    whole = asked + ("" if asked[-1].isspace() else " ") + answer
+    before, after = (vlm.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (asked, whole))
     if after[: len(before)] != before:
         raise VlmError(
             f"{vlm.name}: its tokenizer joins the prompt's end with the answer {answer[:20]!r}; use generate"
@@ -223,7 +225,7 @@ def _skeleton(vlm: Vlm, question: str, fields: Sequence[str]) -> tuple[torch.Ten
     The token that distinguishes the digits is taken, "5" as well as ".5", if all ten fillings are cut alike but for it.
     """
     filled = ["{" + ", ".join(f"{json.dumps(field)}: 0.{digit}" for field in fields) + "}" for digit in range(10)]
-    answers = [_answer(vlm, question, text) for text in filled]
+    answers = [answer_tokens(vlm, question, text) for text in filled]
     if len({len(answer) for answer in answers}) == 1:
         tokens = torch.stack(answers)
         slots = (tokens != tokens[0]).any(0).nonzero()[:, 0]
@@ -233,19 +235,20 @@ def _skeleton(vlm: Vlm, question: str, fields: Sequence[str]) -> tuple[torch.Ten
     raise VlmError(f"{vlm.name}: its tokenizer has no token for each digit after '0.'; ask for JSON with generate")
 
 
-def _batches(vlm: Vlm, images: np.ndarray, question: str, batch_size: int) -> Iterator[tuple[slice, BatchFeature]]:
+def batches(vlm: Vlm, images: np.ndarray, question: str, batch_size: int) -> Iterator[tuple[slice, BatchFeature]]:
+    """The inputs of `encode`, batch_size images at a time, each with the rows that they are."""
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
         yield rows, encode(vlm, images[rows], question)
 
 
-def _first_logits(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
+def first_logits(vlm: Vlm, inputs: BatchFeature) -> tuple[torch.Tensor, Cache]:
     """Logits of the answer's first token (n, 1, vocabulary), and the key-value cache of image and question."""
     output = vlm.model(**inputs, use_cache=True, logits_to_keep=1)
     return output.logits[:, -1:].float(), output.past_key_values
 
 
-def _forced(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
+def forced(vlm: Vlm, tokens: torch.Tensor, past: Cache) -> tuple[torch.Tensor, Cache]:
     """Logits after each of the tokens (n, length) that are forced: (n, length, vocabulary), and the cache.
 
     No attention mask: nothing is padded, and Qwen-VL derives wrong positions from one longer than the tokens.

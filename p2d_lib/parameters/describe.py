@@ -2,8 +2,17 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from p2d_lib.parameters.server import (
+    ApiAllowUpload,
+    ApiConcurrency,
+    ApiMaxCost,
+    ApiMaxTokens,
+    ApiModel,
+    ApiTimeout,
+    ApiUsdPerMillion,
+)
 from p2d_lib.parameters.types import Distinct, Notebook
 
 
@@ -83,17 +92,13 @@ class Describe(Notebook):
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
     )
 
-    api_model: str = Field("", description="Model name at the OpenAI-compatible server of P2D_API_BASE_URL.")
-    api_allow_upload: bool = Field(False, description="Consent: without it no image leaves this machine.")
-    api_usd_per_million: Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)] = Field(
-        [0.0, 0.0], description="Price of a million input tokens and of a million output tokens, USD."
-    )
-    api_max_cost: NonNegativeFloat = Field(0.0, description="Cost ceiling, USD; 0: no ceiling.")
-    api_concurrency: PositiveInt = Field(8, description="Requests in flight at once.")
-    api_max_tokens: PositiveInt = Field(
-        1000, description="Longest reply, in tokens; a model that reasons first needs several thousand."
-    )
-    api_timeout: PositiveFloat = Field(120.0, description="Seconds that a whole reply may take.")
+    api_model: ApiModel = ""
+    api_allow_upload: ApiAllowUpload = False
+    api_usd_per_million: ApiUsdPerMillion = Field([0.0, 0.0])
+    api_max_cost: ApiMaxCost = 0.0
+    api_concurrency: ApiConcurrency = 8
+    api_max_tokens: ApiMaxTokens = 1000
+    api_timeout: ApiTimeout = 120.0
 
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."

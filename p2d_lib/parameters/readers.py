@@ -1,17 +1,41 @@
 """The parameters of 07_readers."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from p2d_lib.parameters.types import Notebook, ShareFrom0To1
+from p2d_lib.parameters.server import (
+    ApiAllowUpload,
+    ApiConcurrency,
+    ApiMaxCost,
+    ApiMaxTokens,
+    ApiModel,
+    ApiTimeout,
+    ApiUsdPerMillion,
+)
+from p2d_lib.parameters.types import Distinct, LearningRate, Notebook, ShareBelow1, ShareFrom0To1
 
 
 class Readers(Notebook):
     HEADINGS: ClassVar = {
         "n_images": "The reader study",
         "margin": "What people's answers are tested for",
+        "vlm_model": "Vision-language models",
+        "vlm_lora_rank": "Its LoRA, fitted on train",
+        "clip_models": "Other readers of the same images",
     }
+    BY_MODEL: ClassVar = (
+        "vlm_max_new_tokens",
+        "vlm_read_at_once",
+        "vlm_lora_rank",
+        "vlm_lora_alpha",
+        "vlm_epochs",
+        "vlm_learning_rate",
+        "vlm_batch_size",
+        "vlm_at_once",
+        "vlm_mirrored",
+        "clip_models",
+    )
 
     n_images: Annotated[int, Field(ge=14, multiple_of=14)] = Field(
         140, description="Images of the study, half of them synthetic; a multiple of 14 (7 classes, 2 kinds)."
@@ -41,3 +65,47 @@ class Readers(Notebook):
         0.65, description="Area under the ROC curve whose discovery the power figure is about."
     )
     power_replicates: PositiveInt = Field(50, description="Simulated studies for each point of the power figure.")
+
+    vlm_model: str = Field(
+        "tiny",
+        description='Hub id, id@revision or folder of an image-text-to-text model; "tiny": made here; "": none.',
+    )
+    vlm_four_bit: bool = Field(False, description="Weights of 4 bits (bitsandbytes, one GPU of 16 GB is enough).")
+    vlm_max_new_tokens: PositiveInt = Field(6, description="Longest answer in words, in tokens.")
+    vlm_read_at_once: PositiveInt = Field(64, description="Images that it reads at a time.")
+    vlm_likelihood: Literal["sum", "per token", "minus prior"] = Field(
+        "sum", description="How the likelihoods of the seven diagnoses are compared."
+    )
+    vlm_base_steps: PositiveInt = Field(90, description="Steps in which the tiny model's vision tower learns to see.")
+    vlm_base_epochs: PositiveFloat = Field(
+        2.0, description="Passes over train in which the tiny model learns to write."
+    )
+
+    vlm_lora_rank: PositiveInt = Field(16, description="Rank of the LoRA layers.")
+    vlm_lora_alpha: PositiveInt = Field(32, description="LoRA's alpha; the layers are scaled by alpha / rank.")
+    vlm_lora_dropout: ShareBelow1 = Field(0.05, description="Dropout in the LoRA layers.")
+    vlm_epochs: PositiveFloat = Field(2.0, description="Passes over train.")
+    vlm_learning_rate: LearningRate = Field(0.003, description="Peak learning rate.")
+    vlm_batch_size: PositiveInt = Field(16, description="Images that a step learns from, over all GPUs.")
+    vlm_at_once: PositiveInt = Field(16, description="Of them, images on one GPU at a time.")
+    vlm_mirrored: bool = Field(True, description="Train images are mirrored by chance (published: they are not).")
+
+    clip_models: Annotated[list[str], Field(min_length=1), Distinct] = Field(
+        ["alignment"],
+        description='Zero-shot CLIPs: names that open_clip loads; "alignment": the alignment model of 03.',
+    )
+    api_model: ApiModel = ""
+    api_allow_upload: ApiAllowUpload = False
+    api_usd_per_million: ApiUsdPerMillion = Field([0.0, 0.0])
+    api_max_cost: ApiMaxCost = 0.0
+    api_concurrency: ApiConcurrency = 8
+    api_max_tokens: ApiMaxTokens = 1000
+    api_timeout: ApiTimeout = 120.0
+
+    @model_validator(mode="after")
+    def _fit_together(self):
+        if self.vlm_batch_size % self.vlm_at_once:
+            raise ValueError(f"vlm_at_once: {self.vlm_at_once}: does not divide vlm_batch_size, {self.vlm_batch_size}")
+        if self.api_max_cost and not any(self.api_usd_per_million):
+            raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")
+        return self

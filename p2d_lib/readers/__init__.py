@@ -1,1 +1,1 @@
-"""07: what people and networks read in the same blinded set of real and synthetic images."""
+"""07: what people, networks and vision-language models read in the same blinded set of real and synthetic images."""

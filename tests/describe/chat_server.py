@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.settings import Settings
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.settings import Settings
 from p2d_lib.vocabulary import FEATURES
 
 KEY = "sk-a-very-secret-key-0123456789"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2d_lib.describe.llm.settings import Settings
+from p2d_lib.llm.settings import Settings
 
 NAMES = ("P2D_API_BASE_URL", "P2D_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY")
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

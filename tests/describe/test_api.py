@@ -34,12 +34,12 @@ from chat_server import (
 from PIL import Image
 
 from p2d_lib.describe import api
-from p2d_lib.describe.llm import cache as caching
 from p2d_lib.describe.llm import replies
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.errors import ApiError, CeilingError
-from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.table import rows
+from p2d_lib.llm import cache as caching
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.errors import ApiError, CeilingError
+from p2d_lib.llm.settings import Settings
 from p2d_lib.vocabulary import FEATURES
 
 PRICES = {"price_in": 0.4, "price_out": 1.6}  # USD per million tokens

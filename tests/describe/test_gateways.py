@@ -14,8 +14,8 @@ import pytest
 from chat_server import DESCRIPTION, KEY, ChatServer, client, completion, fails, prompt, says, sends
 
 from p2d_lib.describe import api
-from p2d_lib.describe.llm.errors import ApiError
 from p2d_lib.describe.llm.replies import Reply
+from p2d_lib.llm.errors import ApiError
 from p2d_lib.vocabulary import FEATURES
 
 pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")

@@ -11,7 +11,7 @@ import pytest
 from chat_server import USAGE, ChatServer, picture, says
 from PIL import Image
 
-from p2d_lib.describe.llm.errors import ApiError
+from p2d_lib.llm.errors import ApiError
 from p2d_lib.prep import picture_quality
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.raw import read

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from chat_server import ChatServer, prompt, says
 
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.settings import Settings
 from p2d_lib.describe.rewrite import rewrite
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.settings import Settings
 from p2d_lib.words.wording import Wording
 
 WORDING = Wording("phrases", max_features=8, max_tokens=6)

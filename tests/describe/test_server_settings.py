@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from chat_server import KEY, ChatServer, client
 
-from p2d_lib.describe.llm.client import Client
-from p2d_lib.describe.llm.errors import ApiError
-from p2d_lib.describe.llm.settings import OPENAI, Settings
+from p2d_lib.llm.client import Client
+from p2d_lib.llm.errors import ApiError
+from p2d_lib.llm.settings import OPENAI, Settings
 
 pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
 

@@ -1,4 +1,4 @@
-"""Any vision-language model answers in words, in scores and by choice, and what it is decides what it says."""
+"""Any vision-language model answers in words and in scores, and what it is decides what it says."""
 
 import json
 
@@ -15,7 +15,6 @@ from p2d_lib.models import vlm
 CPU = torch.device("cpu")
 QUESTION = "What is it?"
 FIELDS = ["asymmetry", "Border Irregularity", 'say "red"']
-OPTIONS = ["melanoma", "melanocytic nevus", "red"]
 ARCHITECTURES = ["llava", "qwen2_vl", "idefics3"]
 
 
@@ -69,8 +68,6 @@ def test_an_answer_does_not_depend_on_the_batch_size(vlms, name):
     assert len(set(replies[0])) > 1, "the images make no difference"
     scores = [vlm.scores(model, images, QUESTION, FIELDS, size) for size in (1, 2, 5)]
     np.testing.assert_allclose(scores[1:], [scores[0]] * 2, atol=1e-6)
-    chosen = [vlm.choose(model, images, QUESTION, OPTIONS, size) for size in (1, 2, 5)]
-    np.testing.assert_allclose(chosen[1:], [chosen[0]] * 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -88,21 +85,6 @@ def test_scores_are_the_digits_expectation_given_all_digits_before(vlms, name):
         reply = json.loads(model.processor.tokenizer.decode(row))
         assert list(reply) == FIELDS
         assert all(0 <= score <= 0.9 for score in reply.values())
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_an_option_counts_by_the_mean_log_likelihood_of_its_tokens(vlms, name):
-    images, model = noise(2), vlms[name]
-    means = []
-    for option in OPTIONS:
-        tokens = vlm._answer(model, QUESTION, option).repeat(len(images), 1)
-        assert model.processor.tokenizer.decode(tokens[0]).strip() == option
-        likelihood = whole_forward(model, images, tokens)[:, :-1].log_softmax(-1).gather(-1, tokens[..., None])
-        means.append(likelihood.mean((1, 2)))
-    expected = torch.stack(means, 1).softmax(-1)
-    probabilities = vlm.choose(model, images, QUESTION, OPTIONS)
-    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-    np.testing.assert_allclose(vlm.choose(model, images, QUESTION, OPTIONS[::-1])[:, ::-1], probabilities, atol=1e-5)
 
 
 def test_the_prompt_opens_once_and_holds_image_and_question(vlms, tmp_path):
@@ -202,8 +184,11 @@ def test_digits_may_be_tokenised_in_any_way_that_keeps_them_apart():
         vlm.scores(with_vocabulary(["0.1 0.2"] * 9), noise(2), QUESTION, FIELDS)
 
 
-def test_images_and_options_that_cannot_be_asked_about_are_refused(vlms):
+def test_images_that_cannot_be_asked_about_and_weights_of_4_bits_without_their_package_are_refused(
+    vlms, folders, monkeypatch
+):
     with pytest.raises(ValueError, match=r"images are float64 \(1, 40, 40, 3\), expected uint8"):
         vlm.generate(vlms["llava"], noise(1) / 255, QUESTION, 4)
-    with pytest.raises(ValueError, match="at least two, all different"):
-        vlm.choose(vlms["llava"], noise(1), QUESTION, ["melanoma", "melanoma"])
+    monkeypatch.setattr(vlm, "find_spec", lambda name: None)
+    with pytest.raises(vlm.VlmError, match="4-bit weights need the package bitsandbytes"):
+        vlm.load(folders["llava"], CPU, four_bit=True)

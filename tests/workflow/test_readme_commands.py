@@ -29,7 +29,7 @@ COMMANDS = _commands()
 def test_the_readme_has_commands_of_each_kind():
     assert sum(command.startswith("./run_all.sh") for command in COMMANDS) >= 8
     assert sum("papermill" in command for command in COMMANDS) == 2
-    assert sum(command.startswith("torchrun") for command in COMMANDS) == 1
+    assert sum(command.startswith("torchrun") for command in COMMANDS) == 2
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("./run_all.sh")])

@@ -1,1 +1,1 @@
-"""Language models behind a server: a client with a cost ceiling and a cache of replies, and how replies are parsed."""
+"""How the replies of language models are parsed: JSON of any quality, scores, refusals."""

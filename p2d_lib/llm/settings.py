@@ -8,8 +8,8 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from p2d_lib.describe.llm import dotenv_file
-from p2d_lib.describe.llm.errors import ApiError
+from p2d_lib.llm import dotenv_file
+from p2d_lib.llm.errors import ApiError
 from p2d_lib.run import home
 
 OPENAI = "https://api.openai.com/v1"

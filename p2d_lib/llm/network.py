@@ -8,8 +8,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from p2d_lib.describe.llm.errors import ApiError
-from p2d_lib.describe.llm.settings import HOST, Endpoint
+from p2d_lib.llm.errors import ApiError
+from p2d_lib.llm.settings import HOST, Endpoint
 
 
 class Key(httpx.Auth):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from p2d_lib.describe.llm.errors import ApiError
+from p2d_lib.llm.errors import ApiError
 
 _SERVER_NAME = re.compile(r"\b(P2D|OPENAI)_(API|BASE)\w*", re.IGNORECASE)
 

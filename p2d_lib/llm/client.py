@@ -15,13 +15,13 @@ import numpy as np
 import tenacity
 from pydantic import BaseModel
 
-from p2d_lib.describe.llm.cache import Answer, Cache
-from p2d_lib.describe.llm.completion import Completion
-from p2d_lib.describe.llm.errors import ApiError
-from p2d_lib.describe.llm.purse import Purse
-from p2d_lib.describe.llm.request import Request
-from p2d_lib.describe.llm.settings import Settings
-from p2d_lib.describe.llm.transport import Transport, TryAgainError
+from p2d_lib.llm.cache import Answer, Cache
+from p2d_lib.llm.completion import Completion
+from p2d_lib.llm.errors import ApiError
+from p2d_lib.llm.purse import Purse
+from p2d_lib.llm.request import Request
+from p2d_lib.llm.settings import Settings
+from p2d_lib.llm.transport import Transport, TryAgainError
 
 SCHEMA_FAULTS = (500, 501, 502)  # with which some servers reply to every request that has a schema
 RUN_AGAIN = "Run again later: the replies that came are in {} and are not asked again"
@@ -84,8 +84,9 @@ class Client:
         image: np.ndarray | None = None,
         schema: type[BaseModel] | None = None,
         temperature: float = 0.0,
+        anew: bool = False,
     ) -> Answer:
-        """The model's reply to a prompt, from the cache where the same request was sent before.
+        """The model's reply to a prompt, from the cache where the same request was sent before, unless `anew`.
 
         image: uint8 (h, w, 3). schema: the fields of the reply's JSON, all required and no others; for a
         server that knows no schemas the prompt states it, so anything may come back. Raises ValueError for another
@@ -94,7 +95,7 @@ class Client:
         request = Request(prompt, image, schema and schema.model_json_schema(), temperature)
         key = request.key(self.model)
         answer = self._cache.answers.get(key)
-        if answer and not 0 < answer.cut_at < self.max_tokens:
+        if answer and not anew and not 0 < answer.cut_at < self.max_tokens:
             return answer
         if not self.allow_upload:
             data = "a prompt" if image is None else "an image"

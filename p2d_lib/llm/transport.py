@@ -12,11 +12,11 @@ from email.utils import parsedate_to_datetime
 import httpx
 import openai
 
-from p2d_lib.describe.llm.completion import Completion, ErrorInBody, completion, decoded
-from p2d_lib.describe.llm.errors import ApiError
-from p2d_lib.describe.llm.network import http_client
-from p2d_lib.describe.llm.request import Request
-from p2d_lib.describe.llm.settings import Settings
+from p2d_lib.llm.completion import Completion, ErrorInBody, completion, decoded
+from p2d_lib.llm.errors import ApiError
+from p2d_lib.llm.network import http_client
+from p2d_lib.llm.request import Request
+from p2d_lib.llm.settings import Settings
 
 MAX_WAIT = 120.0  # seconds: a server that asks to wait longer stops the run
 ADVICE = {

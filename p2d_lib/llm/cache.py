@@ -1,4 +1,4 @@
-"""Replies on disk: a JSONL file that is only appended to, each line flushed before its reply is used.
+"""Replies on disk: a JSONL file that is only appended to, each line flushed to disk before its reply is used.
 
 Work that was stopped, or killed, continues where it was, and no request that was paid for is sent again.
 """
@@ -7,10 +7,11 @@ import dataclasses
 import json
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2d_lib.describe.llm.errors import ApiError
+from p2d_lib.llm.errors import ApiError
 
 _START = b'{"key": "'  # of every line
 
@@ -64,16 +65,21 @@ class Cache:
         return [answer for answer in self.answers.values() if (answer.requested or answer.model) == model]
 
     def keep(self, key: str, answer: Answer) -> None:
-        self._note({"key": key, **dataclasses.asdict(answer)})
+        self.keep_all({key: answer})
+
+    def keep_all(self, answers: Mapping[str, Answer]) -> None:
+        """Keeps the answers of a batch, by key; of two answers to one key the later one counts from then on."""
+        self._note(*({"key": key, **dataclasses.asdict(answer)} for key, answer in answers.items()))
 
     def lose(self, key: str, model: str, cost: float) -> None:
         """Notes what a request to a model may have cost (USD) whose reply never arrived."""
         self._note({"key": key, "lost": cost, "requested": model})
 
-    def _note(self, record: dict) -> None:
+    def _note(self, *records: dict) -> None:
         with self._lock:
-            self._append(json.dumps(record))
-            self._take(**record)
+            self._append("\n".join(map(json.dumps, records)))
+            for record in records:
+                self._take(**record)
 
     def _take(self, key: str, lost: float | None = None, **fields) -> None:
         if lost is None:

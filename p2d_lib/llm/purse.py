@@ -2,8 +2,8 @@
 
 import threading
 
-from p2d_lib.describe.llm.errors import CeilingError
-from p2d_lib.describe.llm.request import Request
+from p2d_lib.llm.errors import CeilingError
+from p2d_lib.llm.request import Request
 
 MARGIN = 1.1  # on the expected input tokens, once replies have shown how the server counts them
 

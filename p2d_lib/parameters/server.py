@@ -1,0 +1,23 @@
+"""The parameters of a model behind an OpenAI-compatible server, which several notebooks take."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+ApiModel = Annotated[str, Field(description="Model name at the OpenAI-compatible server of P2D_API_BASE_URL.")]
+ApiAllowUpload = Annotated[bool, Field(description="Consent: without it no image leaves this machine.")]
+ApiUsdPerMillion = Annotated[
+    list[NonNegativeFloat],
+    Field(
+        min_length=2,
+        max_length=2,
+        description="Price of a million input tokens and of a million output tokens, USD.",
+    ),
+]
+ApiMaxCost = Annotated[NonNegativeFloat, Field(description="Cost ceiling, USD; 0: no ceiling.")]
+ApiConcurrency = Annotated[PositiveInt, Field(description="Requests in flight at once.")]
+ApiMaxTokens = Annotated[
+    PositiveInt,
+    Field(description="Longest reply, in tokens; a model that reasons first needs several thousand."),
+]
+ApiTimeout = Annotated[PositiveFloat, Field(description="Seconds that a whole reply may take.")]

@@ -1,0 +1,93 @@
+"""Vision-language readers as the paper shows them: tables, figure, findings."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from p2d_lib.instruments import intervals
+from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.readers import vlm_scores
+from p2d_lib.readers.vlm_scores import MAIN, Replicates
+from p2d_lib.readings import readings
+from p2d_lib.report import figures, tables
+from p2d_lib.vocabulary import DX
+
+HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
+PARSED = {"strict": "strict", "lenient": "lenient", "lenient abstentions": "abstentions", "differing": "differing"}
+
+
+def readers_table(found: Replicates, parsed: pd.DataFrame) -> pd.DataFrame:
+    """A row a reader: scores with intervals over lesions; of a model with answers in words what parsers make of them.
+
+    found: `vlm_scores.replicates`. parsed: `vlm_scores.parsers`.
+    """
+    rows = []
+    of_parsers = parsed.set_index("reader")
+    for reader, of_scores in found.items():
+        cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
+        words = {name: of_parsers[column].get(reader, np.nan) for column, name in PARSED.items()}
+        rows.append({"reader": reader, **cells, **words})
+    counts = dict.fromkeys(("abstentions", "differing"), "Int64")
+    return pd.DataFrame(rows).astype(counts)
+
+
+def differences_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """`vlm_scores.differences` as it is printed."""
+    cells = differences[["difference", "low", "high"]].itertuples(index=False)
+    return pd.DataFrame(
+        {
+            "comparison": [f"{row.first} − {row.second}" for row in differences.itertuples()],
+            "difference": [tables.interval(*row) for row in cells],
+            "p (Holm)": differences["p_holm"].map(tables.p_value),
+        }
+    )
+
+
+def likelihood_table(ways: Mapping[str, Mapping[str, np.ndarray]], cases: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A row a reader and way of comparing likelihoods: accuracy, macro-F1, AUC, calibration error.
+
+    ways: reader -> way -> probabilities (n, 7) of the cases (`vlm_likelihood.probabilities`).
+    """
+    rows = []
+    for reader, of_ways in ways.items():
+        read = [readings(cases["image_id"], way, "vlm", p=p) for way, p in of_ways.items()]
+        for way, found in vlm_scores.replicates(pd.concat(read), cases, seed=seed).items():
+            cells = {HEADINGS[score]: tables.interval(*intervals.summarise(found[score])) for score in MAIN}
+            error = float(found["calibration_error"][0, 0])
+            rows.append({"reader": reader, "likelihood": way, **cells, "calibration error": error})
+    return pd.DataFrame(rows)
+
+
+def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:
+    """Diagnoses of each vision-language reader, in percent of the true class. table: schemas.READINGS of the cases."""
+    joined = table[table["kind"] == "vlm"].merge(cases[["image_id", "dx"]], on="image_id")
+    panels = {
+        reader: confusion_matrix(part["dx"], part["dx_read"], labels=DX)
+        for reader, part in joined.groupby("reader", sort=False)
+    }
+    return figures.confusions(panels, DX)
+
+
+def findings(differences: pd.DataFrame, prompts: pd.DataFrame, parsed: pd.DataFrame) -> list[str]:
+    """The results as sentences. All three: of `vlm_scores`."""
+    lines = []
+    for row in differences.dropna(subset="difference").itertuples():  # a server gives no AUC
+        name = f"**{row.first}** against {row.second}: AUC {row.difference:+.3f} [{row.low:.3f}, {row.high:.3f}]"
+        shown = row.p_holm <= LEVEL
+        verdict = ("better" if row.difference > 0 else "worse") if shown else "a difference is not shown"
+        lines.append(f"{name}, p (Holm) {tables.p_value(row.p_holm, '= ')}: {verdict}.")
+    for row in parsed.itertuples():
+        lines.append(
+            f"{row.reader}: the parser alone makes its accuracy {row.strict:.0%} (strict) or {row.lenient:.0%} "
+            f"(lenient); {row.differing} answers lie between the two."
+        )
+    for row in prompts.itertuples(index=False):
+        kappa = "undefined, since all labels are one" if np.isnan(row.kappa) else f"{row.kappa:.2f}"
+        lines.append(
+            f"{row.reader}, read by {'likelihood' if row[1] == 'likeliest' else 'its words'}: {row.changed:.0%} of the "
+            f"labels change with the question; accuracy {row[5]:.0%} to {row[6]:.0%}, Fleiss' kappa {kappa}."
+        )
+    return lines
