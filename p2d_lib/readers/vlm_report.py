@@ -58,7 +58,7 @@ def likelihood_table(ways: Mapping[str, Mapping[str, np.ndarray]], cases: pd.Dat
             cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
             error = float(of_scores["calibration_error"][0, 0])
             rows.append({"reader": reader, "likelihood": way, **cells, "calibration error": error})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["reader", "likelihood", *HEADINGS.values(), "calibration error"])
 
 
 def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:
