@@ -31,6 +31,7 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     Of a raw set the metadata tables count, not its thousands of images: after an exchange of images use --from 01_prep.
     """
     named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
+    named += parameters.get("clip_models", ())
     named += [
         name.removeprefix(CLIP)
         for name in (*parameters.get("extractors", ()), parameters.get("sweep_extractor", ""))

@@ -101,8 +101,8 @@ class Rounds:
 
     def _fill(self, number: int, errors: pd.DataFrame, macro_f1: float) -> None:
         """Samples the images of a round and puts them, with all earlier ones, into its batches."""
-        asked = self.curriculum.plan(per_class=self.per_class, seed=derive(self.seed, "round", number), errors=errors)
-        sampled = self.curriculum.sampler(asked.assign(image_id=f"{self.name}-{number}_" + asked["image_id"]))
+        plan = self.curriculum.plan(per_class=self.per_class, seed=derive(self.seed, "round", number), errors=errors)
+        sampled = self.curriculum.sampler(plan.assign(image_id=f"{self.name}-{number}_" + plan["image_id"]))
         kept = sampled[sampled["accepted"]].head(len(self.free))
         new, self.free = self.free[: len(kept)], self.free[len(kept) :]
         if len(kept):

@@ -32,6 +32,7 @@ from p2d_lib.seeds import derive
 
 READ_AT_ONCE = 64  # test images per forward pass: 0.2 GB of floats at 512 px
 PUBLISHED, ROUNDS = "published", "-rounds.parquet"
+ON_VAL = "trained-for-val"  # scratch folder
 ARTEFACTS = {
     "test": "network_readings",
     "external": "external_readings",
@@ -95,18 +96,21 @@ def train_and_read(
         name: run.write(artefact, read.loc[read["set"] == name, list(READINGS.columns)])
         for name, artefact in ARTEFACTS.items()
     }
-    rounds = [pd.read_parquet(path) for path in sorted(finished.glob(f"*{ROUNDS}"))]
+    named = [finished / f"{arm}-{index}{ROUNDS}" for arm in protocol.arms for index in range(protocol.seeds)]
+    rounds = [pd.read_parquet(path) for path in named if path.exists()]
     run.write("curriculum", pd.concat(rounds) if rounds else pd.DataFrame(columns=["arm", "seed", *LOG]))
     shutil.rmtree(finished)
     return tables["test"]
 
 
 def train_and_read_val(run: Run, images: ImageSets, protocol: Protocol, device: torch.device) -> pd.DataFrame:
-    """schemas.READINGS of the val images, by which something is chosen; goes on as `train_and_read` does."""
-    finished = run.scratch(_key(images, protocol, device, "val"))
-    read = _trained(run, finished, images, protocol, device, ("val",))
-    shutil.rmtree(finished)
-    return read[list(READINGS.columns)]
+    """schemas.READINGS of the val images, by which something is chosen; goes on as `train_and_read` does.
+
+    Finished trainings stay in the scratch folder ON_VAL, so that a later interruption costs none of them: the caller
+    discards it at the end.
+    """
+    finished = run.scratch(f"{ON_VAL}/{_key(images, protocol, device, 'val')}")
+    return _trained(run, finished, images, protocol, device, ("val",))[list(READINGS.columns)]
 
 
 def _trained(

@@ -80,9 +80,9 @@ def guidance_finding(of_arms: Mapping[float, dict[str, np.ndarray]], reference: 
     best = max(means, key=means.get)
     if best == reference:
         return f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val."
-    found = {scale: intervals.compare(of_arms[scale][PRIMARY], of_arms[reference][PRIMARY]) for scale in others}
-    p = dict(zip(others, multiplicity.holm(pd.Series([found[scale].p for scale in others])), strict=True))[best]
-    points = interval(*(100 * value for value in found[best][:3]), digits=1)
+    differences = {scale: intervals.compare(of_arms[scale][PRIMARY], of_arms[reference][PRIMARY]) for scale in others}
+    p = dict(zip(others, multiplicity.holm(pd.Series([differences[scale].p for scale in others])), strict=True))[best]
+    points = interval(*(100 * value for value in differences[best][:3]), digits=1)
     verdict = "the two differ" if p <= multiplicity.LEVEL else "no difference is shown"
     return (
         f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, {points} points "

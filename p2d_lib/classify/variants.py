@@ -49,12 +49,12 @@ def sampled(
     """
     rows = synthetic[synthetic["accepted"] & (synthetic["generator"] == ADAPTER)].assign(describer="")
     rows = rows.groupby("dx").head(per_class) if per_class else rows
-    parts = [_asked(name, rows, cases, wording, count) for name in names]
+    parts = [_plan(name, rows, cases, wording, count) for name in names]
     return pd.concat([sampler(part) for part in parts], ignore_index=True) if parts else rows.head(0).assign(variant="")
 
 
-def _asked(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, count: Count) -> pd.DataFrame:
-    """What is asked of the adapter for one variant."""
+def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, count: Count) -> pd.DataFrame:
+    """The images of one variant to sample: 04's rows with another guidance or prompt."""
     rows = rows.assign(variant=name, image_id=name + "_" + rows["image_id"])
     if name.startswith(GUIDANCE):
         return rows.assign(guidance=_scale(name))

@@ -29,8 +29,8 @@ def pairs(counterfactual: pd.DataFrame, repeated: pd.DataFrame, cases: pd.DataFr
     """One row per pair: attribute, change (from what to what), dx, lesion_id, first, second (image_ids).
 
     counterfactual: the artefact of this name, of which accepted pairs count. repeated: the artefact "worst_case",
-    several noises of one prompt, of which each two make a pair of CONTROL. lesion_id: of the case whose description the
-    prompt follows, in `cases`; pairs of one lesion are resampled together.
+    several noises of one prompt, of which each two make a pair of CONTROL; the last of an odd number makes none.
+    lesion_id: of the case whose description the prompt follows, in `cases`; pairs of one lesion are resampled together.
     """
     accepted = counterfactual_images(counterfactual[counterfactual["accepted"]])
     both = accepted.pivot(index="pair_id", columns="side", values=["image_id", "value"])
@@ -39,16 +39,21 @@ def pairs(counterfactual: pd.DataFrame, repeated: pd.DataFrame, cases: pd.DataFr
     if len(both):
         changed["change"] = both["value", "a"] + " → " + both["value", "b"]
         changed["first"], changed["second"] = both["image_id", "a"], both["image_id", "b"]
-    place = repeated.groupby("prompted_by").cumcount()
-    sides = [repeated[place % 2 == k].reset_index(drop=True) for k in range(2)]
-    n = min(map(len, sides))
-    control = sides[0][["dx", "prompted_by"]][:n].assign(attribute=CONTROL, change="one noise → another")
-    control["first"], control["second"] = (side["image_id"][:n] for side in sides)
-    rows = pd.concat([changed, control], ignore_index=True)
+    rows = pd.concat([changed, _control(repeated)], ignore_index=True)
     rows["lesion_id"] = rows["prompted_by"].map(cases.set_index("image_id")["lesion_id"])
     order = [*COUNTERFACTUAL_ATTRIBUTES, CONTROL]
     rows = rows.sort_values("attribute", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
     return rows[["attribute", "change", "dx", "lesion_id", "first", "second"]]
+
+
+def _control(repeated: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of CONTROL: of the images of one prompt the first with the second, the third with the fourth, ..."""
+    place = repeated.groupby("prompted_by").cumcount()
+    numbered = repeated[["dx", "prompted_by", "image_id"]].assign(pair=place // 2)
+    first, second = (numbered[place % 2 == side] for side in range(2))
+    both = first.merge(second, on=["dx", "prompted_by", "pair"], suffixes=("", "_second"))
+    both = both.rename(columns={"image_id": "first", "image_id_second": "second"}).drop(columns="pair")
+    return both.assign(attribute=CONTROL, change="one noise → another")
 
 
 def compare(

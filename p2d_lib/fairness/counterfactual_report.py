@@ -10,6 +10,8 @@ from p2d_lib.fairness.report import TOO_SMALL
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
+SHIFTS = [name for of in (MALIGNANCY, CLASS) for name in (f"shift of {of} (points)", f"p (Holm), {of}")]
+HEADINGS = ["what differs", "from → to", "arm", "pairs", "lesions", "flip rate", *SHIFTS, "detectable (points)"]
 WORDS = {"skin_tone": "skin tone", "hair": "hair", "ruler": "ruler", CONTROL: CONTROL}
 
 
@@ -29,7 +31,7 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
         detectable = 100 * of["detectable"].astype(float).max()
         row["detectable (points)"] = tables.NOTHING if np.isnan(detectable) else f"{detectable:.1f}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=HEADINGS)
 
 
 def figure(compared: pd.DataFrame) -> Figure:

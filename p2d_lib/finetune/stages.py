@@ -182,7 +182,8 @@ class Stages:
         return latents.encode(pipe, split.pixels, split.prompts, self.run.scratch("latents"), words=words)
 
     def _curve(self, pipe, recipe: Recipe) -> Curve:
-        key = digest(self.train, self.val, repr(recipe), self.p.base)
+        settings = repr((recipe, self.p.curve_images, self.guidance()))
+        key = digest(self.train, self.val, settings, self.p.base)
         return Curve(
             pipe, self.train, self.val, self.p.curve_images, self.p.seed, self.run.scratch("curve") / key[:24],
             size=self.size, **self.guidance(),

@@ -41,7 +41,7 @@ def agreement(
     - every other: the concordance (Harrell's C, Stat Med 15, 1996; with two levels the area under the ROC curve): of
       two images of one class of which one was asked for with more of the attribute, by `levels`, how often the network
       reads more of it in that one. 1/2 is chance. Pairs are of one class since classes differ in their attributes: a
-      generator that draws a veil on every melanoma would else seem to obey the word "veil". NaN where no such pair is;
+      generator that shows a veil on every melanoma would else seem to obey the word "veil". NaN where no such pair is;
       an attribute that no prompt asks for is left out.
     """
     dx = np.array([DX.index(name) for name in dx])

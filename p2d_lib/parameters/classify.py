@@ -12,8 +12,6 @@ from p2d_lib.suggest import did_you_mean
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
-
-
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 

@@ -20,11 +20,7 @@ from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
 
 UNDEFINED = Interval(np.nan, np.nan, np.nan)
-TRAINED_ON_SYNTHETIC = (
-    "synthetic",
-    "mixed",
-    "pretrain",
-)  # arms of 06 whose training images are among those of the study
+TRAINED_ON_SYNTHETIC = ("synthetic", "mixed", "pretrain", "curriculum")  # kinds of arms of 06: on images of the study
 
 
 def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -110,7 +106,7 @@ def roc(readings: pd.DataFrame, key: pd.DataFrame) -> dict[str, tuple[np.ndarray
 def kappa(readings: pd.DataFrame, repeats: pd.DataFrame | None = None) -> pd.DataFrame:
     """Agreement of the readers: question (dx | source), then readers, n, kappa as `agreement.kappa` gives them.
 
-    repeats: readings of the second showing of images; each of their readers is compared with himself too.
+    repeats: readings of the second showing of images; their readers are compared with their first answers, too.
     """
     tables = []
     for question, column in (("dx", "dx_read"), ("source", "source_read")):

@@ -2,7 +2,7 @@
 
 All readers see the images of block 0. The others are divided into blocks of which a reader sees one, so that many
 readers can share many images (incomplete blocks with shared images). Some images are shown twice: a reader who names
-them differently the second time disagrees with himself.
+them differently the second time is not sure of the answer.
 """
 
 import re

@@ -125,14 +125,14 @@ def read(
     """
     parts, of_templates = [], []
     for template_id in templates:
-        given = reader.answers(table, load, template_id, anew)
+        answered = reader.answers(table, load, template_id, anew)
         ways = {}
         if isinstance(reader, LocalReader):
             ways = vlm_likelihood.probabilities(*reader.log_likelihoods(table, load, template_id, anew))
-        parsed = vqa_answers.parse_all(given["image_id"], given["answer"])
+        parsed = vqa_answers.parse_all(answered["image_id"], answered["answer"])
         likeliest = np.array(DX)[ways[way].argmax(1)] if ways else ""
         more = {"reader": reader.name, "template_id": template_id, "likeliest": likeliest}
-        parts.append(parsed.assign(**more, seconds=given["seconds"].to_numpy()))
+        parts.append(parsed.assign(**more, seconds=answered["seconds"].to_numpy()))
         of_templates.append(ways)
     answers = pd.concat(parts, ignore_index=True)[list(VLM_ANSWERS.columns)]
     first = answers[answers["template_id"] == templates[0]]

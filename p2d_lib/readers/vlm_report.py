@@ -19,14 +19,14 @@ HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
 PARSED = {"strict": "strict", "lenient": "lenient", "lenient abstentions": "abstentions", "differing": "differing"}
 
 
-def readers_table(found: Replicates, parsed: pd.DataFrame) -> pd.DataFrame:
+def readers_table(of_readers: Replicates, parsed: pd.DataFrame) -> pd.DataFrame:
     """A row a reader: scores with intervals over lesions; of a model with answers in words what parsers make of them.
 
-    found: `vlm_scores.replicates`. parsed: `vlm_scores.parsers`.
+    of_readers: `vlm_scores.replicates`. parsed: `vlm_scores.parsers`.
     """
     rows = []
     of_parsers = parsed.set_index("reader")
-    for reader, of_scores in found.items():
+    for reader, of_scores in of_readers.items():
         cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
         words = {name: of_parsers[column].get(reader, np.nan) for column, name in PARSED.items()}
         rows.append({"reader": reader, **cells, **words})
@@ -54,11 +54,11 @@ def likelihood_table(ways: Mapping[str, Mapping[str, np.ndarray]], cases: pd.Dat
     rows = []
     for reader, of_ways in ways.items():
         read = [readings(cases["image_id"], way, "vlm", p=p) for way, p in of_ways.items()]
-        for way, found in vlm_scores.replicates(pd.concat(read), cases, seed=seed).items():
-            cells = {HEADINGS[score]: tables.interval(*intervals.summarise(found[score])) for score in MAIN}
-            error = float(found["calibration_error"][0, 0])
+        for way, of_scores in vlm_scores.replicates(pd.concat(read), cases, seed=seed).items():
+            cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
+            error = float(of_scores["calibration_error"][0, 0])
             rows.append({"reader": reader, "likelihood": way, **cells, "calibration error": error})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["reader", "likelihood", *HEADINGS.values(), "calibration error"])
 
 
 def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:

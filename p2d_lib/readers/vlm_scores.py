@@ -49,12 +49,12 @@ def parsers(answers: pd.DataFrame, cases: pd.DataFrame, template_id: str) -> pd.
     answers: schemas.VLM_ANSWERS. An abstention is an error. differing: the two parsers give different labels.
     """
     rows = []
-    asked = answers[answers["template_id"] == template_id].merge(cases[["image_id", "dx"]], on="image_id")
-    for reader, part in asked.groupby("reader", sort=False):
+    of_question = answers[answers["template_id"] == template_id].merge(cases[["image_id", "dx"]], on="image_id")
+    for reader, part in of_question.groupby("reader", sort=False):
         right = {name: float((part[name] == part["dx"]).mean()) for name in ("strict", "lenient")}
-        silent = {f"{name} abstentions": int((part[name] == "").sum()) for name in ("strict", "lenient")}
+        abstentions = {f"{name} abstentions": int((part[name] == "").sum()) for name in ("strict", "lenient")}
         differing = int((part["strict"] != part["lenient"]).sum())
-        rows.append({"reader": reader, **right, **silent, "differing": differing})
+        rows.append({"reader": reader, **right, **abstentions, "differing": differing})
     return pd.DataFrame(
         rows, columns=["reader", "strict", "lenient", "strict abstentions", "lenient abstentions", "differing"]
     )
@@ -74,14 +74,14 @@ def pairs(models: Sequence[str], of_models: pd.DataFrame, of_networks: pd.DataFr
     return [*fitted, *with_majority, *((network, name) for name in models[1::2])]
 
 
-def differences(found: Replicates, pairs: Sequence[tuple[str, str]], score: str = "auc") -> pd.DataFrame:
+def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]], score: str = "auc") -> pd.DataFrame:
     """One row a pair: first, second, difference, low, high, p, p_holm of first less second, over the same lesions.
 
     Holm's correction is over the pairs. Pairs of readers that are not there are left out.
     """
-    present = [pair for pair in pairs if set(pair) <= set(found)]
+    present = [pair for pair in pairs if set(pair) <= set(of_readers)]
     rows = [
-        (*pair, *intervals.compare(found[pair[0]][score], found[pair[1]][score]))
+        (*pair, *intervals.compare(of_readers[pair[0]][score], of_readers[pair[1]][score]))
         for pair in present
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p"])

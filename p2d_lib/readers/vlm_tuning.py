@@ -72,7 +72,10 @@ def base(
     if p.vlm_model != vlm_tiny.NAME:
         name = llava_med.in_transformers_layout(p.vlm_model, folder / "converted")
     else:
-        name = str(folder / f"base-{_key(p.seed, p.vlm_base_steps, p.vlm_base_epochs, *train['image_id'])}")
+        texts, _ = captions(descriptions, train["image_id"])
+        side = load(np.array([0])).shape[1]  # px
+        key = _key(p.seed, p.vlm_base_steps, p.vlm_base_epochs, side, *train["image_id"], *texts)
+        name = str(folder / f"base-{key}")
         if not Path(name).is_dir():
             made = _tiny(p, train, descriptions, load, folder, device)
             with atomic(Path(name)) as partial:
@@ -87,7 +90,7 @@ def adapted(p: Readers, name: str, train: pd.DataFrame, load: Load, scratch: Pat
     name: of the base, as `vlm.load` takes it. scratch: keeps the unfinished fit, from which the same call resumes.
     """
     own = _key(name, p.seed, p.vlm_lora_rank, p.vlm_lora_alpha, p.vlm_lora_dropout, p.vlm_epochs, p.vlm_learning_rate,
-               p.vlm_batch_size, *train["image_id"])  # fmt: skip
+               p.vlm_batch_size, p.vlm_mirrored, p.vlm_four_bit, *train["image_id"], *train["dx"])  # fmt: skip
     model = vlms.load(name, device, four_bit=p.vlm_four_bit)
     model = with_lora(model, p.vlm_lora_rank, p.vlm_lora_alpha, p.vlm_lora_dropout, derive(p.seed, "lora"))
     recipe = Recipe(p.vlm_epochs, p.vlm_learning_rate, p.vlm_batch_size, p.vlm_at_once, p.vlm_mirrored)

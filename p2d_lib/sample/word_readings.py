@@ -13,7 +13,9 @@ PERMUTATIONS = 999
 FOLLOWS, NOT_SHOWN, UNREADABLE = "follows its word", "not shown", "not readable"
 
 
-def of_real(described: pd.DataFrame, known: pd.DataFrame, held_out: np.ndarray, names: Sequence[str], seed: int = 0):
+def of_real(
+    described: pd.DataFrame, known: pd.DataFrame, held_out: np.ndarray, names: Sequence[str], seed: int = 0
+) -> pd.DataFrame:
     """`obedience.response` of real images whose lesions the readout has not seen: the most that images can reach.
 
     described: cases; known: their scores; held_out (n, 29): of readout.held_out. The intervals resample lesions.
@@ -32,7 +34,9 @@ def readable(real: pd.DataFrame) -> list[str]:
     return real.index[real["low"] > 0.5].tolist()
 
 
-def responses(plan: pd.DataFrame, readings: Mapping[str, np.ndarray], real: pd.DataFrame, seed: int = 0):
+def responses(
+    plan: pd.DataFrame, readings: Mapping[str, np.ndarray], real: pd.DataFrame, seed: int = 0
+) -> pd.DataFrame:
     """Of each feature what two readers read where chance has assigned it: index feature, columns by reader.
 
     plan: of `probes.at_random`; readings: {"readout": (n, 22), "scout": (n, 22)}. real: of `of_real`. Columns
@@ -64,8 +68,8 @@ def of_compositions(
     image and a usual one of its class of which the image shows more of the feature, chance 0.5; for skin tone darker,
     or lighter where light skin is asked for), each with its 95 % interval over images: (estimate, low, high).
     """
-    asked = plan["dx"].map(DX.index).to_numpy()
-    right = (read[:, : len(DX)].argmax(axis=1) == asked).astype(float)
+    requested = plan["dx"].map(DX.index).to_numpy()
+    right = (read[:, : len(DX)].argmax(axis=1) == requested).astype(float)
     more = np.array([_more(row, read[k], usual, usual_read) for k, row in enumerate(plan.itertuples())], float)
     rows = {}
     for key, part in plan.groupby(["kind", "absent"], sort=False):

@@ -45,6 +45,17 @@ def _pairs(n=60, of_each=2):
     return pd.DataFrame(rows), pd.DataFrame(repeated), cases
 
 
+@pytest.mark.parametrize("n_noises", [2, 3, 4])
+def test_control_pairs_are_of_one_prompt_whatever_the_number_of_its_noises(n_noises):
+    changed, repeated, cases = _pairs()
+    repeated = repeated[repeated["image_id"].str[-1].astype(int) < n_noises]
+    control = counterfactual.pairs(changed, repeated, cases).query("attribute == 'another noise'")
+    prompts = repeated.set_index("image_id")["prompted_by"]
+    n_of_prompts = repeated["prompted_by"].value_counts()
+    assert (control["first"].map(prompts) == control["second"].map(prompts)).all()
+    assert len(control) == (n_of_prompts // 2).sum() and not set(control["first"]) & set(control["second"])
+
+
 def _network(pairs, repeated, seed, arm, of_tone=0.0, of_lesions=0.0):
     """Logits of the lesion in an image, the same for both sides but for a little noise, less malignant on dark skin.
 
@@ -130,7 +141,8 @@ def test_few_pairs_refused_pairs_and_no_pairs_are_said():
     refused = counterfactual.pairs(pairs.assign(accepted=False), repeated, cases)
     assert set(refused["attribute"]) == {counterfactual.CONTROL} and len(refused) == 20
     none = counterfactual.compare(_network(pairs, repeated, 0, "real"), refused[:0], 10, ["real"])
-    assert len(none) == 0 and len(counterfactual_report.table(none)) == 0
+    printed = counterfactual_report.table(none)
+    assert len(printed) == 0 and list(printed) == list(counterfactual_report.table(table))
     assert counterfactual_report.findings(none, 10) == [
         "04 has sampled no counterfactual pair that is accepted, so nothing is said of them."
     ]

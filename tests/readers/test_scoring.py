@@ -6,6 +6,7 @@ import pytest
 from sklearn import metrics
 from studies import oracle
 
+from p2d_lib.parameters.classify import ARMS
 from p2d_lib.readers import scoring
 from p2d_lib.readings import readings
 
@@ -24,6 +25,9 @@ def test_a_planted_share_of_right_diagnoses_is_recovered_by_source(key):
 
 
 def test_an_arm_that_was_trained_on_the_synthetic_images_has_no_score_on_them(key):
+    of_arms = (scoring.scores(oracle(key, None, arm=arm), key, n_resamples=50).iloc[0] for arm in ARMS)
+    real = {"real", "real+replay", "real+classical"}
+    assert {arm for arm, result in zip(ARMS, of_arms, strict=True) if result["n_synthetic"]} - {"published"} == real
     result = scoring.scores(oracle(key, None, arm="mixed@2x"), key, n_resamples=50).iloc[0]
     assert result["n_synthetic"] == 0 and np.isnan(result["accuracy_synthetic"].estimate)
     assert result["auc_real"].estimate == 1

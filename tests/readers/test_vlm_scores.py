@@ -116,3 +116,9 @@ def test_sentences_claim_a_difference_only_where_one_is_shown():
     assert shown.endswith(": better.") and not_shown.endswith("a difference is not shown.")
     assert "10% (strict) or 40% (lenient); 3 answers" in of_parsers
     assert "50% of the labels change" in of_words and "undefined" in of_words and "nan" not in of_words
+
+
+def test_a_run_without_a_model_has_tables_with_headings_and_no_rows():
+    cases = pd.DataFrame({"image_id": ["a"], "lesion_id": ["l"], "dx": ["nv"]})
+    likelihoods = vlm_report.likelihood_table({}, cases, 0)
+    assert len(likelihoods) == 0 and list(likelihoods)[-1] == "calibration error"

@@ -162,8 +162,10 @@ def test_rules_rewrite_phrases_alone():
     assert parameters.profile("smoke", overrides=with_api)["02_describe"]["worded_as"] == "json"
 
 
-def test_an_extractors_folder_is_among_what_05_reads_from_outside(tmp_path):
+def test_folders_of_extractors_and_clips_are_among_what_a_stage_reads_from_outside(tmp_path):
     values = parameters.profile("smoke")["05_fidelity"] | {
         "extractors": ["scout", f"clip:{tmp_path}", "clip:org/model"]
     }
     assert outside.files("05_fidelity", values, tmp_path) == [tmp_path]
+    readers = parameters.profile("smoke")["07_readers"] | {"clip_models": ["alignment", str(tmp_path)]}
+    assert outside.files("07_readers", readers, tmp_path) == [tmp_path]
