@@ -42,7 +42,7 @@ class Readers(Notebook):
     )
     n_readers: PositiveInt = Field(3, description="People who may read it; each has an order of the images.")
     n_repeated: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
-        14, description="Images that each reader sees twice, for the agreement with himself."
+        14, description="Images that each reader sees twice, for agreement within a reader."
     )
     blocks: PositiveInt = Field(
         1, description="Blocks of images of which a reader sees one; 1: every reader sees all images."
