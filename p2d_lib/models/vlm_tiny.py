@@ -28,6 +28,7 @@ from p2d_lib.seeds import derive
 NAME = "tiny"
 PATCHES = 8  # along each side of an image
 WIDTH = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+SPREAD = WIDTH["hidden_size"] ** -0.5  # of random weights; Llama's 0.02 leaves this width's words almost equally likely
 LEARNING_RATE = 2e-3
 BOS, EOS, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
 
@@ -45,7 +46,7 @@ def build(texts: Iterable[str], image_size: int, seed: int, device: torch.device
         vision_config=CLIPVisionConfig(image_size=image_size, patch_size=patch, num_hidden_layers=3, **WIDTH),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer), bos_token_id=bos, eos_token_id=eos, pad_token_id=pad, num_hidden_layers=2,
-            **WIDTH,
+            initializer_range=SPREAD, **WIDTH,
         ),
         image_token_id=image,
     )  # fmt: skip
@@ -70,7 +71,8 @@ def teach_sight(
 
     load: rows of words -> their images, uint8 (n, h, w, 3). words: bool (n, k). The features that LLaVA reads, of the
     last layer but one, are averaged over the patches; a linear layer, which is then left out, predicts each word. A
-    large model's tower comes with weights that see; a random one learns this too slowly from captions alone.
+    large model's tower comes with weights that see; a random one learns this too slowly from captions alone. The tower
+    is fixed from then on, as LLaVA fixes it (Liu et al., NeurIPS 2023, sec. 4.2): `vlm_training.fit` fits the rest.
     """
     tower, targets = vlm.model.model.vision_tower, torch.from_numpy(np.asarray(words, np.float32)).to(vlm.device)
     with torch.random.fork_rng(devices=[]):
@@ -93,6 +95,8 @@ def teach_sight(
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
+    vlm.model.requires_grad_(True)
+    tower.requires_grad_(False)
     return losses
 
 

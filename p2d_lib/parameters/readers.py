@@ -76,9 +76,9 @@ class Readers(Notebook):
     vlm_likelihood: Literal["sum", "per token", "minus prior"] = Field(
         "sum", description="How the likelihoods of the seven diagnoses are compared."
     )
-    vlm_base_steps: PositiveInt = Field(90, description="Steps in which the tiny model's vision tower learns to see.")
+    vlm_base_steps: PositiveInt = Field(150, description="Steps in which the tiny model's vision tower learns to see.")
     vlm_base_epochs: PositiveFloat = Field(
-        2.0, description="Passes over train in which the tiny model learns to write."
+        1.5, description="Passes over train in which the tiny model learns to write."
     )
 
     vlm_lora_rank: PositiveInt = Field(16, description="Rank of the LoRA layers.")

@@ -85,6 +85,16 @@ def test_lora_learns_planted_classes_that_the_base_does_not_know_and_the_adapter
     assert trained and not any("vision_tower" in name or "lm_head" in name for name in trained)
 
 
+def test_the_tower_that_learnt_to_see_is_fixed_while_the_rest_learns_to_write(tmp_path):
+    made, rows = vlm_tiny.build(DX, SIDE, 0, CPU), table(16)
+    vlm_tiny.teach_sight(made, lambda k: images_of(rows.iloc[k]), np.eye(16, dtype=bool), 2, 0)
+    before = {name: parameter.clone() for name, parameter in made.model.named_parameters()}
+    fit(made, lambda k: images_of(rows.iloc[k]), ["What?"] * 16, rows["dx"], Recipe(3, 2e-3, 16, 16), tmp_path / "f", 0)
+    moved = {name for name, parameter in made.model.named_parameters() if not parameter.equal(before[name])}
+    assert any("projector" in name for name in moved) and any("language_model" in name for name in moved), moved
+    assert not any("vision_tower" in name for name in moved), moved
+
+
 def test_a_fit_that_was_stopped_ends_with_the_same_weights(folder, base, tmp_path, monkeypatch):
     monkeypatch.setattr("p2d_lib.models.vlm_training.SAVE_EVERY", 3)
     whole, log = tuned(folder, base[1], tmp_path / "whole", epochs=2.0)
