@@ -30,6 +30,19 @@ def known_scores(described: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(scores, index=described.index).astype(float)
 
 
+def of_lesions(
+    described: pd.DataFrame, known: pd.DataFrame, per_class: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that fit a readout, with their scores: one of each lesion, and at most per_class of each class.
+
+    described: cases; known: their scores, of `known_scores`. Chance chooses. More
+    images of a lesion teach a readout little, and the extractor takes its time for each.
+    """
+    lesions = described.sample(frac=1, random_state=seed % 2**32).drop_duplicates("lesion_id")
+    taught = lesions.groupby("dx").head(per_class)
+    return taught, known.loc[taught.index]
+
+
 def fit(features: np.ndarray, dx: np.ndarray, scores: np.ndarray) -> Pipeline:
     """A ridge regression from features (n, d) to the class, one of DX, and to the 22 scores (n, 22).
 

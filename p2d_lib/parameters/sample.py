@@ -16,7 +16,7 @@ class Sample(Notebook):
         "guidance_scale": "How it is sampled",
         "alignment_quantile": "What is accepted and published",
         "worst_case_prompts": "Several images a prompt, for the memorisation audit of 05",
-        "random_per_class": "Images that test single words",
+        "readout_per_class": "Images that test single words",
         "counterfactual_pairs": "Counterfactual pairs, for 08",
         "sweep_guidance": "The sweep of guidance and steps",
     }
@@ -69,8 +69,11 @@ class Sample(Notebook):
     )
     worst_case_seeds: PositiveInt = Field(4, description="Images for each of these prompts.")
 
+    readout_per_class: PositiveInt = Field(
+        60, description="Real train images per class, one of a lesion, that fit the readout of single words and pairs."
+    )
     random_per_class: NonNegativeInt = Field(
-        16, description="Images per class whose prompts name features that chance has assigned; 0: no test of words."
+        12, description="Images per class whose prompts name features that chance has assigned; 0: no test of words."
     )
     compositions: NonNegativeInt = Field(
         8, description="Compositions of class and feature that train lacks, and as many that it has; 0: none."

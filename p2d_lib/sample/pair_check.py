@@ -31,6 +31,7 @@ from p2d_lib.vocabulary import DX, FEATURES
 
 AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one standard deviation)
 LEVEL = 0.05  # share of controls that pass
+SEEDS = 2  # images of each prompt that are the control; pairs of more images of one prompt are not independent
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
 UNCHANGED, OTHER_LESION, OTHER_READING = "attribute not changed", "another lesion", "lesion reads otherwise"
 
@@ -46,13 +47,19 @@ CHANGES = (
 )
 
 
+class Lesions(NamedTuple):
+    """What is measured of the lesions in n images, whatever skin they are on."""
+
+    read: np.ndarray  # (n, 29), class and scores of a linear readout, after `colour.on_light_skin`
+    structure: np.ndarray  # (n, d), of `structure`
+
+
 class Appearance(NamedTuple):
     """What is measured of n images."""
 
-    read: np.ndarray  # (n, 29), class and scores of a linear readout
-    read_on_light_skin: np.ndarray  # (n, 29), likewise, after `colour.on_light_skin`
+    read: np.ndarray  # (n, 29), class and scores of a linear readout of the images as they are
     pixels: pd.DataFrame  # skin_tone (degrees, minus the ITA), hair (share of the image), ruler (ticks)
-    structure: np.ndarray  # (n, d), of `structure`
+    lesions: Lesions
 
 
 def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> Appearance:
@@ -60,8 +67,12 @@ def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> 
     strokes = [hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]
     measured = pd.DataFrame(strokes, columns=["hair", "ruler"], dtype=float)
     measured["skin_tone"] = [-colour.ita_patches(colour.linear(image)) for image in pixels]
-    on_light_skin = np.stack([colour.on_light_skin(image) for image in pixels])
-    return Appearance(read(pixels), read(on_light_skin), measured, structure(pixels))
+    return Appearance(read(pixels), measured, lesions(pixels, read))
+
+
+def lesions(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> Lesions:
+    """The part of `appearance` that the control needs."""
+    return Lesions(read(np.stack([colour.on_light_skin(image) for image in pixels])), structure(pixels))
 
 
 def structure(pixels: np.ndarray) -> np.ndarray:
@@ -92,11 +103,13 @@ def of_plan(
     pairs = counterfactual.pairs(plan)
     if pairs.empty:
         return pairs.assign(**dict.fromkeys(CHANGES, 0.0), accepted=False, reason="")
-    seen, seeds = (appearance(images.load(files(part, folder)), read) for part in (plan, repeated))
-    return check(pairs, seen, seeds, repeated["prompt"], readable)
+    control = repeated[repeated.groupby("prompt").cumcount() < SEEDS]
+    seen = appearance(images.load(files(plan, folder)), read)
+    seeds = lesions(images.load(files(control, folder)), read)
+    return check(pairs, seen, seeds, control["prompt"], readable)
 
 
-def check(pairs: pd.DataFrame, seen: Appearance, seeds: Appearance, prompts: Sequence[str], readable: Sequence[str]):
+def check(pairs: pd.DataFrame, seen: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]):
     """Each pair with what has changed, `accepted`, and `reason` ("" or the first question that it fails).
 
     pairs: of `counterfactual.pairs`, places in `seen`. seeds: the control, images of which several have one of the
@@ -110,12 +123,12 @@ def check(pairs: pd.DataFrame, seen: Appearance, seeds: Appearance, prompts: Seq
         raise ValueError("pairs are judged by images of one prompt and several seeds, and there are none")
     a, b = pairs["a"].to_numpy(int), pairs["b"].to_numpy(int)
     first, second = control.T
-    differences = seeds.read_on_light_skin[second] - seeds.read_on_light_skin[first]
+    differences = seeds.read[second] - seeds.read[first]
     scale = np.sqrt((differences**2).mean(axis=0))
     judged = pairs.assign(
-        distance=_distance(seen, a, b),
+        distance=_distance(seen.lesions, a, b),
         distance_limit=_lower(_distance(seeds, first, second)),
-        lesion_change=_lesion_change(seen.read_on_light_skin[b] - seen.read_on_light_skin[a], scale),
+        lesion_change=_lesion_change(seen.lesions.read[b] - seen.lesions.read[a], scale),
         lesion_limit=float(np.median(_lesion_change(differences, scale))),
     )
     judged = _attribute_changes(judged, seen, readable)
@@ -151,7 +164,7 @@ def _lesion_change(differences: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.sqrt(((differences[:, used] / scale[used]) ** 2).mean(axis=1))
 
 
-def _distance(seen: Appearance, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _distance(seen: Lesions, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """1 - correlation (n,) of the structure of images a and b (n,); noise is shared, so no turn is tried."""
     return 1 - (seen.structure[a] * seen.structure[b]).sum(axis=1)
 

