@@ -2,7 +2,8 @@
 
 "tiny" is a base that this machine makes: it is taught to see and to describe features, and to answer the questions with
 one of the seven labels at random. So it knows the words of an answer and nothing of what a diagnosis looks like: its
-zero-shot reading is chance by construction. What it learns of diagnoses, it learns in `adapted`.
+zero-shot reading is chance on average over seeds; one model with labels at random may lie a little off. What it learns
+of diagnoses, it learns in `adapted`.
 """
 
 import hashlib
