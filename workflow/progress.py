@@ -8,8 +8,8 @@ from pathlib import Path
 from p2d_lib.files import atomic, read_record
 
 EXPECTED = {  # seconds a stage on two CPU cores, until a run of the profile has been timed
-    "smoke": (43, 90, 160, 85, 80, 65, 15, 10),
-    "mini": (122, 260, 1500, 240, 60, 572, 25, 12),
+    "smoke": (43, 90, 230, 130, 90, 120, 80, 12),
+    "mini": (122, 260, 2600, 500, 150, 1500, 400, 20),
 }
 
 

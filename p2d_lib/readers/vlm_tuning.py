@@ -38,6 +38,7 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
 
     train: cases. Writes the artefact "vlm_adapter": the LoRA layers in PEFT's layout, or nothing.
     """
+    run.read("descriptions")  # also without a model: what a notebook reads does not depend on its parameters
     with run.writing("vlm_adapter") as folder:
         folder.mkdir()
         if not p.vlm_model:

@@ -11,6 +11,7 @@ import torch
 from tiny_run import make_run, tiny_parameters
 
 from p2d_lib.finetune.stages import Stages
+from p2d_lib.models import pipelines, tiny_base
 from p2d_lib.run import Run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,6 +25,7 @@ CHANGES = {
 
 
 def test_two_processes_fit_what_one_does_and_03_continues_from_their_checkpoints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pipelines, "tiny_pipeline", tiny_base.tiny_pipeline)  # the processes know no fixture of a test
     logs = {}
     for name in ("two", "one"):
         monkeypatch.setenv("P2D_HOME", str(tmp_path / name))
