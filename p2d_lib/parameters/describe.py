@@ -4,15 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from p2d_lib.parameters.server import (
-    ApiAllowUpload,
-    ApiConcurrency,
-    ApiMaxCost,
-    ApiMaxTokens,
-    ApiModel,
-    ApiTimeout,
-    ApiUsdPerMillion,
-)
+from p2d_lib.parameters import server
 from p2d_lib.parameters.types import Distinct, Notebook
 
 
@@ -92,13 +84,13 @@ class Describe(Notebook):
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
     )
 
-    api_model: ApiModel = ""
-    api_allow_upload: ApiAllowUpload = False
-    api_usd_per_million: ApiUsdPerMillion = Field([0.0, 0.0])
-    api_max_cost: ApiMaxCost = 0.0
-    api_concurrency: ApiConcurrency = 8
-    api_max_tokens: ApiMaxTokens = 1000
-    api_timeout: ApiTimeout = 120.0
+    api_model: server.ApiModel = ""
+    api_allow_upload: server.ApiAllowUpload = False
+    api_usd_per_million: server.ApiUsdPerMillion = Field([0.0, 0.0])
+    api_max_cost: server.ApiMaxCost = 0.0
+    api_concurrency: server.ApiConcurrency = 8
+    api_max_tokens: server.ApiMaxTokens = 1000
+    api_timeout: server.ApiTimeout = 120.0
 
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
@@ -114,8 +106,7 @@ class Describe(Notebook):
             raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")
         if needs_api and not self.api_model:
             raise ValueError("api_model: '': describers or rewriter name api; give a model of your server")
-        if self.api_max_cost and not any(self.api_usd_per_million):
-            raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")
+        server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         if (self.caption_mode, self.rewriter) == ("rewritten", "rules") and self.worded_as != "phrases":
             raise ValueError(f"worded_as: {self.worded_as!r}: the rules rewrite phrases alone; let rewriter be api")
         return self

@@ -4,15 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from p2d_lib.parameters.server import (
-    ApiAllowUpload,
-    ApiConcurrency,
-    ApiMaxCost,
-    ApiMaxTokens,
-    ApiModel,
-    ApiTimeout,
-    ApiUsdPerMillion,
-)
+from p2d_lib.parameters import server
 from p2d_lib.parameters.types import Distinct, LearningRate, Notebook, ShareBelow1, ShareFrom0To1
 
 
@@ -94,18 +86,17 @@ class Readers(Notebook):
         ["alignment"],
         description='Zero-shot CLIPs: names that open_clip loads; "alignment": the alignment model of 03.',
     )
-    api_model: ApiModel = ""
-    api_allow_upload: ApiAllowUpload = False
-    api_usd_per_million: ApiUsdPerMillion = Field([0.0, 0.0])
-    api_max_cost: ApiMaxCost = 0.0
-    api_concurrency: ApiConcurrency = 8
-    api_max_tokens: ApiMaxTokens = 1000
-    api_timeout: ApiTimeout = 120.0
+    api_model: server.ApiModel = ""
+    api_allow_upload: server.ApiAllowUpload = False
+    api_usd_per_million: server.ApiUsdPerMillion = Field([0.0, 0.0])
+    api_max_cost: server.ApiMaxCost = 0.0
+    api_concurrency: server.ApiConcurrency = 8
+    api_max_tokens: server.ApiMaxTokens = 1000
+    api_timeout: server.ApiTimeout = 120.0
 
     @model_validator(mode="after")
     def _fit_together(self):
         if self.vlm_batch_size % self.vlm_at_once:
             raise ValueError(f"vlm_at_once: {self.vlm_at_once}: does not divide vlm_batch_size, {self.vlm_batch_size}")
-        if self.api_max_cost and not any(self.api_usd_per_million):
-            raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")
+        server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         return self

@@ -1,5 +1,6 @@
 """The parameters of a model behind an OpenAI-compatible server, which several notebooks take."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -21,3 +22,9 @@ ApiMaxTokens = Annotated[
     Field(description="Longest reply, in tokens; a model that reasons first needs several thousand."),
 ]
 ApiTimeout = Annotated[PositiveFloat, Field(description="Seconds that a whole reply may take.")]
+
+
+def check_ceiling(max_cost: float, usd_per_million: Sequence[float]) -> None:
+    """Raises ValueError for a cost ceiling without prices."""
+    if max_cost and not any(usd_per_million):
+        raise ValueError("api_usd_per_million: without prices api_max_cost cannot be kept to")

@@ -39,7 +39,8 @@ def fit(run_name: str) -> None:
         os.environ["P2D_RUN_MARK"] = str(folder)  # the main process holds the run's lock for all
     run = Run(run_name, NOTEBOOK, p.model_dump())
     cases = run.read("cases")
-    vlm_tuning.fitted(run, p, cases[cases["split"] == "train"].reset_index(drop=True), device)
+    train = cases[cases["split"] == "train"].reset_index(drop=True)
+    vlm_tuning.fitted(run, p, train, run.read("descriptions"), device)
 
 
 if __name__ == "__main__":

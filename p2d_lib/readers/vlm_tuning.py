@@ -38,12 +38,12 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
 
     train: cases. Writes the artefact "vlm_adapter": the LoRA layers in PEFT's layout, or nothing.
     """
-    run.read("descriptions")  # also without a model: what a notebook reads does not depend on its parameters
+    descriptions = run.read("descriptions")  # also without a model: what 07 reads does not depend on its parameters
     with run.writing("vlm_adapter") as folder:
         folder.mkdir()
         if not p.vlm_model:
             return []
-        made = fitted(run, p, train, device)
+        made = fitted(run, p, train, descriptions, device)
         made["LoRA"].model.save_pretrained(folder)
     short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
     settings = {"max_new_tokens": p.vlm_max_new_tokens, "batch_size": p.vlm_read_at_once}
@@ -51,7 +51,9 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
     return [LocalReader(f"{short}, {what}", model, file, **settings) for what, model in made.items()]
 
 
-def fitted(run: Run, p: Readers, train: pd.DataFrame, device: torch.device) -> dict[str, Vlm]:
+def fitted(
+    run: Run, p: Readers, train: pd.DataFrame, descriptions: pd.DataFrame, device: torch.device
+) -> dict[str, Vlm]:
     """The models: "zero-shot" and "LoRA". Of several processes (vlm_distributed) the first one makes the base."""
 
     def load(rows: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def fitted(run: Run, p: Readers, train: pd.DataFrame, device: torch.device) -> d
 
     scratch = run.scratch("vlm")
     with PartialState(cpu=device.type == "cpu").main_process_first():
-        zero_shot, name = base(p, train, run.read("descriptions"), load, scratch, device)
+        zero_shot, name = base(p, train, descriptions, load, scratch, device)
     return {"zero-shot": zero_shot, "LoRA": adapted(p, name, train, load, scratch, device)}
 
 
@@ -74,12 +76,12 @@ def base(
     if p.vlm_model != vlm_tiny.NAME:
         name = llava_med.in_transformers_layout(p.vlm_model, folder / "converted")
     else:
-        texts, _ = captions(descriptions, train["image_id"])
+        texts, seen = captions(descriptions, train["image_id"])
         side = load(np.array([0])).shape[1]  # px
         key = _key(p.seed, p.vlm_base_steps, p.vlm_base_epochs, side, *train["image_id"], *texts)
         name = str(folder / f"base-{key}")
         if not Path(name).is_dir():
-            made = _tiny(p, train, descriptions, load, folder, device)
+            made = _tiny(p, texts, seen, side, load, folder, device)
             with atomic(Path(name)) as partial:
                 made.model.save_pretrained(partial)
                 made.processor.save_pretrained(partial)
@@ -114,11 +116,11 @@ def captions(descriptions: pd.DataFrame, image_ids: pd.Series) -> tuple[list[str
 
 
 def _tiny(
-    p: Readers, train: pd.DataFrame, descriptions: pd.DataFrame, load: Load, folder: Path, device: torch.device
+    p: Readers, texts: list[str], seen: np.ndarray, side: int, load: Load, folder: Path, device: torch.device
 ) -> Vlm:
-    texts, seen = captions(descriptions, train["image_id"])
+    """texts, seen: of `captions`. side: of the images, px."""
     words = [*texts, DESCRIBE, *QUESTIONS.values(), *(f" {dx}" for dx in DX)]
-    model = vlm_tiny.build(words, load(np.array([0])).shape[1], p.seed, device)
+    model = vlm_tiny.build(words, side, p.seed, device)
     vlm_tiny.teach_sight(model, load, seen, p.vlm_base_steps, p.seed)
     rng, n = np.random.default_rng(derive(p.seed, "labels at random")), len(texts)
     asked = [list(QUESTIONS.values())[k % len(QUESTIONS)] for k in range(n // 2)]
