@@ -8,18 +8,12 @@ import tiny_vlm
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from tiny_vlm import ARCHITECTURES, CPU, QUESTION, noise, whole_forward
 from transformers import BlipConfig, BlipForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 
 from p2d_lib.models import vlm
 
-CPU = torch.device("cpu")
-QUESTION = "What is it?"
 FIELDS = ["asymmetry", "Border Irregularity", 'say "red"']
-ARCHITECTURES = ["llava", "qwen2_vl", "idefics3"]
-
-
-def noise(n, side=40):
-    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
 def red_and_blue(n, seed):
@@ -51,15 +45,6 @@ def edited(folder, to, edit):
     return to
 
 
-def whole_forward(one_vlm, images, tokens):
-    """Logits of prompt and answer in one pass without a memory: what the answer in parts has to equal."""
-    inputs = vlm.encode(one_vlm, images, QUESTION)
-    more = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "mm_token_type_ids": 0 * tokens}
-    joined = {name: torch.cat([value, more[name]], 1) if name in more else value for name, value in inputs.items()}
-    with torch.inference_mode():
-        return one_vlm.model(**joined, use_cache=False).logits[:, inputs["input_ids"].shape[1] - 1 :]
-
-
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_answer_does_not_depend_on_the_batch_size(vlms, name):
     images, model = noise(5), vlms[name]
@@ -77,7 +62,7 @@ def test_scores_are_the_digits_expectation_given_all_digits_before(vlms, name):
     written = skeleton.repeat(len(images), 1)
     expected = np.empty((len(images), len(FIELDS)))
     for k, slot in enumerate(slots):
-        p = whole_forward(model, images, written)[:, slot, digits[k]].softmax(-1)
+        p = whole_forward(model, images, QUESTION, written)[:, slot, digits[k]].softmax(-1)
         expected[:, k] = p @ torch.arange(10.0) / 10
         written[:, slot] = digits[k, p.argmax(-1)]
     np.testing.assert_allclose(vlm.scores(model, images, QUESTION, FIELDS), expected, atol=1e-5)

@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 import tiny_vlm
-import torch
+from tiny_vlm import ARCHITECTURES, CPU, QUESTION, noise, whole_forward
 
 from p2d_lib.models import vlm
 from p2d_lib.models.vlm_likelihood import blank, log_likelihoods, probabilities, refuse_blind
 
-CPU = torch.device("cpu")
-QUESTION = "What is it?"
 OPTIONS = ["melanoma", "melanocytic nevus", "red"]
-ARCHITECTURES = ["llava", "qwen2_vl", "idefics3"]
-
-
-def noise(n, side=40):
-    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -30,11 +23,7 @@ def test_an_option_counts_by_the_sum_over_its_tokens_given_image_question_and_to
     for k, option in enumerate(OPTIONS):
         tokens = vlm.answer_tokens(model, QUESTION, option).repeat(len(images), 1)
         assert model.processor.tokenizer.decode(tokens[0]).strip() == option and lengths[k] == tokens.shape[1]
-        inputs = vlm.encode(model, images, QUESTION)
-        more = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "mm_token_type_ids": 0 * tokens}
-        joined = {name: torch.cat([value, more[name]], 1) if name in more else value for name, value in inputs.items()}
-        with torch.inference_mode():
-            logits = model.model(**joined, use_cache=False).logits[:, inputs["input_ids"].shape[1] - 1 : -1]
+        logits = whole_forward(model, images, QUESTION, tokens)[:, :-1]
         expected = logits.log_softmax(-1).gather(-1, tokens[..., None]).sum((1, 2))
         np.testing.assert_allclose(sums[:, k], expected, atol=1e-4)
 

@@ -1,5 +1,6 @@
 """Vision-language models small enough for tests, with random weights and a tokenizer trained on the spot."""
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -21,6 +22,11 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from p2d_lib.models import vlm
+
+CPU = torch.device("cpu")
+QUESTION = "What is it?"
+ARCHITECTURES = ["llava", "qwen2_vl", "idefics3"]
 SIDE, PATCH = 32, 8  # px
 WORDS = [
     "USER: Describe this dermoscopic image. ASSISTANT: a brown lesion with an irregular border",
@@ -143,3 +149,17 @@ def save(folder, model, processor):
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def noise(n, side=40):
+    """Images of noise: uint8 (n, side, side, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+
+
+def whole_forward(model, images, question, tokens):
+    """Logits of a prompt's last token and of the answer's, in one pass without a memory: what parts have to equal."""
+    inputs = vlm.encode(model, images, question)
+    more = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "mm_token_type_ids": 0 * tokens}
+    joined = {name: torch.cat([value, more[name]], 1) if name in more else value for name, value in inputs.items()}
+    with torch.inference_mode():
+        return model.model(**joined, use_cache=False).logits[:, inputs["input_ids"].shape[1] - 1 :]
