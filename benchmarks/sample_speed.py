@@ -35,9 +35,8 @@ from p2d_lib import images
 from p2d_lib.device import generator, set_up
 from p2d_lib.finetune.adapter import ATTENTION
 from p2d_lib.instruments.distances import frechet
-from p2d_lib.models import class_batches, classifiers, pipelines, sampling, tiny_base
+from p2d_lib.models import class_batches, classifiers, generate, pipelines, sampling, tiny_base
 from p2d_lib.prep import phantom
-from p2d_lib.sample import generate
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.render import render

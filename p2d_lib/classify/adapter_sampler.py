@@ -3,18 +3,17 @@
 import hashlib
 import json
 from functools import cached_property
-from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
-from tqdm import tqdm
 
-from p2d_lib import images
-from p2d_lib.files import atomic, sha256
+from p2d_lib.classify.image_sets import ADAPTER
+from p2d_lib.files import sha256
 from p2d_lib.instruments import copies
-from p2d_lib.models import lora, pipelines, sampling
+from p2d_lib.models import generate, lora, pipelines, sampling
 from p2d_lib.run import Run
 
 OF_04 = ("guidance_scale", "guidance_interval", "solver", "num_inference_steps", "batch_size")
@@ -39,7 +38,7 @@ class AdapterSampler:
     def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
         if "guidance" not in rows:
             rows = rows.assign(guidance=self.settings["guidance_scale"])
-        rows = rows.assign(path=[self._path(row) for row in rows.itertuples()])
+        rows = rows.assign(path=self._paths(rows))
         missing = rows[[not (self.run.folder / path).exists() for path in rows["path"]]]
         for guidance, part in missing.groupby("guidance"):
             self._sample(part, float(guidance))
@@ -50,22 +49,21 @@ class AdapterSampler:
         """Removes the images, once all trainings that need them are finished."""
         self.run.discard(self.name)
 
-    def _path(self, row) -> str:
-        """Where an image lies, relative to the run's folder: another prompt, seed or guidance is another file."""
-        digest = hashlib.sha256(f"{row.seed}:{row.guidance}:{row.prompt}".encode()).hexdigest()[:12]
-        return str((self.run.scratch(self.name) / f"{row.image_id}.{digest}.png").relative_to(self.run.folder))
+    def _folder(self, guidance: float) -> Path:
+        return self.run.scratch(self.name) / f"guidance-{guidance:g}"
+
+    def _paths(self, rows: pd.DataFrame) -> list[str]:
+        """Where images lie, relative to the run's folder: another prompt, seed or guidance is another file."""
+        folders = (self._folder(guidance) for guidance in rows["guidance"])
+        files = (generate.files(rows.iloc[[k]], folder)[0] for k, folder in enumerate(folders))
+        return [str(file.relative_to(self.run.folder)) for file in files]
 
     def _sample(self, rows: pd.DataFrame, guidance: float) -> None:
         size = self.run.images(self.train.head(1)).shape[1]  # px
         settings = self.settings | {"guidance_interval": tuple(self.settings["guidance_interval"])}
         settings |= {"guidance_scale": guidance, "size": size}
-        batches = sampling.samples(self._pipe, zip(rows["prompt"], rows["seed"], strict=True), **settings)
-        paths = iter(rows["path"])
-        with tqdm(total=len(rows), desc=f"sample, guidance {guidance:g}", unit="image", mininterval=1) as bar:
-            for image in chain.from_iterable(batches):
-                with atomic(self.run.folder / next(paths)) as partial:
-                    images.save(partial, image, {"synthetic": "true"})
-                bar.update()
+        generators = {ADAPTER: lambda requests: sampling.samples(self._pipe, requests, **settings)}
+        generate.generate(generators, rows.assign(generator=ADAPTER), self._folder(guidance))
 
     @cached_property
     def _pipe(self) -> DiffusionPipeline:

@@ -9,6 +9,7 @@ Diffusion
   discriminator      what a decoder is fitted against
   encoding           images <-> latents, prompts -> tokens -> embeddings
   sampling           latents and pixels from noise: solvers, guidance in an interval of noise levels
+  generate           the images of a plan, as files: sampled once, whatever stops the work
   lora               an adapter merged into the weights
   textual_inversion  one learnt token in Stable Diffusion's vocabulary
   pixel_baselines    the baselines that are fitted from scratch, with their text encoder

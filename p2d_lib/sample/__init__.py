@@ -1,7 +1,7 @@
 """Room 04: adapter and prompts -> synthetic images.
 
 plan       how many images of each class, with which prompts and seeds
-generate   the images of a plan, as files; shards: several processes on one plan
+shards     several processes on one plan (models.generate makes its images)
 measure    what scout and alignment model read in the images
 accept     which images are accepted, and the error rates of the check for copies; controls: copies made on purpose;
            audit_table: the verdicts of a memorisation audit that somebody brings

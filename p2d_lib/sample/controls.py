@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from p2d_lib.models.generate import files
 from p2d_lib.run import Run
-from p2d_lib.sample.generate import files
 
 
 def plant_copies(run: Run, plan: pd.DataFrame, folder: Path, train: pd.DataFrame, n: int) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from p2d_lib.files import atomic
-from p2d_lib.sample.generate import files
+from p2d_lib.models.generate import files
 
 
 def collect(plan: pd.DataFrame, generated: Path, folder: Path) -> None:

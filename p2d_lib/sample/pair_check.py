@@ -24,9 +24,9 @@ from p2d_lib import images
 from p2d_lib.instruments import colour
 from p2d_lib.instruments.dark_strokes import hair_and_ruler
 from p2d_lib.instruments.pixel_statistics import LUMA
+from p2d_lib.models.generate import files
 from p2d_lib.sample import counterfactual
 from p2d_lib.sample.counterfactual import FEATURE
-from p2d_lib.sample.generate import files
 from p2d_lib.vocabulary import DX, FEATURES
 
 AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one standard deviation)

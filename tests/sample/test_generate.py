@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from p2d_lib import images
-from p2d_lib.models import pipelines, sampling
+from p2d_lib.models import generate, pipelines, sampling
 from p2d_lib.run import Run
-from p2d_lib.sample import generate
 
 SETTINGS = {
     "guidance_scale": 2.0, "guidance_interval": (1.4, 3.0), "num_inference_steps": 2, "batch_size": 2, "size": 32,

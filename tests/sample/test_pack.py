@@ -6,7 +6,8 @@ import tarfile
 import numpy as np
 
 from p2d_lib import images
-from p2d_lib.sample import generate, pack
+from p2d_lib.models import generate
+from p2d_lib.sample import pack
 
 
 def test_tars_hold_a_picture_and_a_record_under_one_key_as_webdataset_reads_them(planned, tmp_path):

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from p2d_lib.models import generate
 from p2d_lib.run import Run
-from p2d_lib.sample import controls, generate
+from p2d_lib.sample import controls
 
 
 def test_as_many_copies_as_asked_for_are_planted_each_of_its_class(planned, tmp_path, monkeypatch):
