@@ -12,10 +12,10 @@ from tqdm import tqdm
 from p2d_lib import images
 from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.instruments import copies
+from p2d_lib.instruments.alterations import PLANTED
 from p2d_lib.run import Run
 
 FOLDER, HAM10000 = "external_images", "ham10000"
-PLANTED = "planted_"  # how the image_id of a planted copy begins
 COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dataset")
 REASONS = ("same image_id", "same lesion_id", "copy")  # why an image is left out
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from p2d_lib.seeds import derive
 
+PLANTED = "planted_"  # how the image_id of a planted copy begins
 Alteration = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 (s, s, 3) -> the same shape
 
 

@@ -6,12 +6,12 @@ import pandas as pd
 
 from p2d_lib import images
 from p2d_lib.instruments import alterations
+from p2d_lib.instruments.alterations import PLANTED
 from p2d_lib.prep import phantom, raw
 from p2d_lib.prep.pixels import DataError, File
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
-PLANTED = "planted_"  # how the image_id of a planted copy begins
 TAIL = 0.0  # all classes equally frequent, since a small set must hold lesions of each
 
 

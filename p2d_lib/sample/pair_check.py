@@ -34,8 +34,6 @@ LEVEL = 0.05  # share of controls that pass
 SEEDS = 2  # images of each prompt that are the control; pairs of more images of one prompt are not independent
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
 UNCHANGED, OTHER_LESION, OTHER_READING = "attribute not changed", "another lesion", "lesion reads otherwise"
-
-
 CHANGES = (
     "distance",
     "distance_limit",
@@ -109,7 +107,9 @@ def of_plan(
     return check(pairs, seen, seeds, control["prompt"], readable)
 
 
-def check(pairs: pd.DataFrame, seen: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]):
+def check(
+    pairs: pd.DataFrame, seen: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]
+) -> pd.DataFrame:
     """Each pair with what has changed, `accepted`, and `reason` ("" or the first question that it fails).
 
     pairs: of `counterfactual.pairs`, places in `seen`. seeds: the control, images of which several have one of the
