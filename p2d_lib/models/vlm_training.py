@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    load_peft_weights,
+    prepare_model_for_kbit_training,
+    set_peft_model_state_dict,
+)
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from p2d_lib.models.vlm import Vlm, answer_tokens, encode
@@ -84,10 +91,21 @@ def fit(
     trainer = Trainer(vlm.model, arguments, collate, list(range(len(answers))), callbacks=[_Progress()])
     trainer.remove_callback(PrinterCallback)
     resumes = isinstance(vlm.model, PeftModel) and folder.is_dir()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if resumes else None)
+    checkpoint = get_last_checkpoint(folder) if resumes else None
+    if checkpoint and (state := _finished(checkpoint)):
+        set_peft_model_state_dict(vlm.model, load_peft_weights(checkpoint, str(vlm.device)))
+        trainer.state = state
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
     vlm.model.eval().requires_grad_(False)
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     return pd.DataFrame(log, columns=["step", "loss", "learning_rate"])
+
+
+def _finished(checkpoint: str) -> TrainerState | None:
+    """The state of a fit that ended there, or None. Resumed, the Trainer would take one more step of a part epoch."""
+    state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+    return state if state.global_step >= state.max_steps else None
 
 
 def batch(vlm: Vlm, images: np.ndarray, questions: Sequence[str], answers: Sequence[str]) -> dict[str, torch.Tensor]:

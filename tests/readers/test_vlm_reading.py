@@ -121,6 +121,15 @@ def test_a_fit_that_was_stopped_ends_with_the_same_weights(folder, base, tmp_pat
     assert log["step"].tolist() == log_again["step"].tolist() == list(range(1, 9))
 
 
+def test_a_finished_fit_of_part_of_an_epoch_takes_no_further_step(folder, base, tmp_path, monkeypatch):
+    whole, log = tuned(folder, base[1], tmp_path / "fit", epochs=0.25)
+    monkeypatch.setitem(globals(), "images_of", None)
+    finished, log_again = tuned(folder, base[1], tmp_path / "fit", epochs=0.25)
+    for name, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(finished.model.get_parameter(name), parameter)
+    pd.testing.assert_frame_equal(log, log_again)
+
+
 def test_a_step_in_parts_is_the_step_at_once_and_a_batch_that_cannot_be_divided_is_refused(folder, base, tmp_path):
     one, _ = tuned(folder, base[1], tmp_path / "one", epochs=0.25)
     parts, _ = tuned(folder, base[1], tmp_path / "parts", epochs=0.25, at_once=4)
