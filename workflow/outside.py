@@ -5,19 +5,8 @@ from pathlib import Path
 import yaml
 from places import HOME, REPOSITORY
 
-FOLDERS = (  # parameters that are a hub id or a folder
-    ("02_describe", "captioner_model"),
-    ("02_describe", "captioner_clip"),
-    ("02_describe", "vlm_model"),
-    ("02_describe", "vlm_adapter"),
-    ("02_describe", "bert_model"),
-    ("07_readers", "vlm_model"),
-    ("03_finetune", "base"),
-    ("03_finetune", "baseline_text_encoder"),
-    ("03_finetune", "alignment_model"),
-)
-EXTRACTORS = (("04_sample", "sweep_extractor"), ("05_fidelity", "extractors"))
-CLIP = "clip:"  # before the folder or hub id of an extractor
+from p2d_lib.parameters import naming_weights
+
 TABLES = (  # parameters that are a file
     ("02_describe", "edits_file"),
     ("04_sample", "memorisation_table"),
@@ -30,13 +19,10 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
 
     Of a raw set the metadata tables count, not its thousands of images: after an exchange of images use --from 01_prep.
     """
-    named = [parameters[name] for stage, name in (*FOLDERS, *TABLES) if stage == notebook]
-    named += parameters.get("clip_models", ())
-    named += [
-        name.removeprefix(CLIP)
-        for name in (*parameters.get("extractors", ()), parameters.get("sweep_extractor", ""))
-        if name.startswith(CLIP)
-    ]
+    named = [parameters[name] for stage, name in TABLES if stage == notebook]
+    for (stage, name), weights in naming_weights().items():
+        if stage == notebook:
+            named += [value.removeprefix(weights.before) for value in listed(parameters[name])]
     paths = [Path(name) for name in named if name and Path(name).is_absolute()]
     if notebook == "01_prep" and parameters["source"] != "phantom":
         paths += _raw_tables(parameters)
@@ -49,6 +35,11 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
         # not hidden files and those by which Excel (~$) and LibreOffice (.~lock) mark an open sheet
         paths += sorted(path for path in sheets.glob("*.*") if not path.name.startswith((".", "~$")))
     return [path for path in paths if path.exists()]
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """The values of a parameter that holds one or several."""
+    return value if isinstance(value, list) else [value]
 
 
 def _raw_tables(prep: dict) -> list[Path]:

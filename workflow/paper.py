@@ -10,6 +10,7 @@ from pathlib import Path
 
 import plan as planning
 import request
+import weights_check
 from cli import Refused
 from places import HOME, RUNS
 from processes import advice_on_cores, busy_cores, end_children, start_snakemake
@@ -27,10 +28,12 @@ def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
     stages = Stages(RUNS / run, parameters)
     if options.dry_run:
         plan = planning.make(stages, targets, forced)
+        weights = weights_check.listed(parameters)
         for notebook in parameters:
-            say(
-                f"{label(notebook, list(parameters))}  {plan.status(notebook) if notebook in targets else 'after --to'}"
-            )
+            status = plan.status(notebook) if notebook in targets else "after --to"
+            say(f"{label(notebook, list(parameters))}  {status}")
+            for name, value in weights.get(notebook, ()):
+                say(f"{' ' * 24}{name}: {value}")
         return 1 if plan.broken else 0
     lock = _lock(run)
     try:

@@ -13,7 +13,7 @@ from places import HOME
 
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.device import DeviceError, requested
-from p2d_lib.parameters import ParameterError, profile
+from p2d_lib.parameters import ParameterError, naming_weights, profile
 from p2d_lib.suggest import did_you_mean
 
 
@@ -26,16 +26,11 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
     except DeviceError as error:
         problems.append(str(error))
     values = _profile(options, problems)
-    for notebook, name in outside.FOLDERS:
-        if notebook in values:
-            values[notebook][name] = _folder(values[notebook][name], f"{notebook}.{name}", problems)
-    for notebook, name in outside.EXTRACTORS:
+    for (notebook, name), weights in naming_weights().items():
         if notebook in values:
             named, parameter = values[notebook][name], f"{notebook}.{name}"
-            if isinstance(named, str):
-                values[notebook][name] = _extractor(named, parameter, problems)
-            else:
-                values[notebook][name] = [_extractor(each, parameter, problems) for each in named]
+            absolute = [_weights(each, weights.before, parameter, problems) for each in outside.listed(named)]
+            values[notebook][name] = absolute if isinstance(named, list) else absolute[0]
     for notebook, name in outside.TABLES:
         if table := values.get(notebook, {}).get(name):
             values[notebook][name] = str(Path(table).expanduser().resolve())
@@ -75,23 +70,20 @@ def _profile(options: argparse.Namespace, problems: list[str]) -> dict[str, dict
         return error.valid
 
 
-def _folder(value: str, parameter: str, problems: list[str]) -> str:
-    """A folder's absolute path, since kernels run elsewhere; anything else is a hub id, or a name that ships here."""
-    path = Path(value).expanduser()
+def _weights(value: str, before: str, parameter: str, problems: list[str]) -> str:
+    """A folder's absolute path, since kernels run elsewhere; anything else is a hub id, or a name that is known.
+
+    before: what stands before a folder or hub id, and stays there.
+    """
+    name = value.removeprefix(before)
+    path = Path(name).expanduser()
     if path.is_file():
-        problems.append(f"{value} is a file, and a folder is needed ({parameter})")
-    elif "/" in value and path.exists():
-        return str(path.resolve())
-    elif value.startswith(("/", "./", "../", "~")):
-        problems.append(f"there is no folder {value} ({parameter})")
+        problems.append(f"{name} is a file, and a folder is needed ({parameter})")
+    elif "/" in name and path.exists():
+        return value[: -len(name)] + str(path.resolve())
+    elif name.startswith(("/", "./", "../", "~")):
+        problems.append(f"there is no folder {name} ({parameter})")
     return value
-
-
-def _extractor(name: str, parameter: str, problems: list[str]) -> str:
-    """An extractor's name, its folder absolute where it has one."""
-    if not name.startswith(outside.CLIP):
-        return name
-    return outside.CLIP + _folder(name.removeprefix(outside.CLIP), parameter, problems)
 
 
 def _find_images(prep: dict, options: argparse.Namespace, problems: list[str]) -> None:

@@ -9,24 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED = ("", "tiny", "random", "scout", "tiny_resnet")
-HUB = (  # parameters that are a folder, a hub id or id@revision
-    ("02_describe", "vlm_model"),
-    ("02_describe", "bert_model"),
-    ("02_describe", "captioner_model"),
-    ("07_readers", "vlm_model"),
-    ("03_finetune", "base"),
-    ("03_finetune", "baseline_text_encoder"),
-)
-SHIPPED_EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "scout")
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH is set, it is not there
+
+import outside
+
+from p2d_lib.parameters import naming_weights
+
+SHIPPED = ("", "tiny", "random", "scout", "tiny_resnet", "alignment", "efficientnet_lite0", "efficientnet_lite1")
+HUB = "hf-hub:"  # before a hub id in the names of open_clip
 BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"))
 
 
 def problems(values: dict[str, dict]) -> list[str]:
     """What is wrong with the weights that the parameters of all notebooks name; [] where none but shipped ones are."""
-    ships = all(values[notebook][name] in SHIPPED for notebook, name in (*HUB, *BACKBONES))
-    if ships and not _extractors(values):
+    if not named(values) and all(values[notebook][name] in SHIPPED for notebook, name in BACKBONES):
         return []
     look = subprocess.run(
         [sys.executable, "-X", "utf8", __file__],
@@ -39,32 +35,48 @@ def problems(values: dict[str, dict]) -> list[str]:
     return json.loads(look.stdout.splitlines()[-1])
 
 
-def _extractors(values: dict[str, dict]) -> dict[str, str]:
-    """The extractors whose weights do not ship, each with the parameter that names it."""
-    named = dict.fromkeys(values["05_fidelity"]["extractors"], "05_fidelity.extractors")
-    named.setdefault(values["04_sample"]["sweep_extractor"], "04_sample.sweep_extractor")
-    return {name: parameter for name, parameter in named.items() if name not in SHIPPED_EXTRACTORS}
+def named(values: dict[str, dict]) -> list[tuple[str, str, str]]:
+    """(notebook, parameter, value) of all weights that are named and do not ship."""
+    return [
+        (notebook, name, value)
+        for notebook, name in naming_weights()
+        for value in outside.listed(values[notebook][name])
+        if value not in SHIPPED
+    ]
+
+
+def listed(values: dict[str, dict]) -> dict[str, list[tuple[str, str]]]:
+    """Of each notebook: (parameter, weights and what is done with them) of all that do not ship; nothing is loaded."""
+    found, marks = {}, naming_weights()
+    for notebook, name, value in named(values):
+        use = marks[notebook, name].use
+        found.setdefault(notebook, []).append((name, f"{value} ({use})" if use else value))
+    for notebook, name in BACKBONES:
+        if (value := values[notebook][name]) not in SHIPPED:
+            found.setdefault(notebook, []).append((name, value))
+    return found
 
 
 def _look(values: dict[str, dict]) -> list[str]:
     from p2d_lib.models import extractors, weights
     from p2d_lib.models.base_fitness import misfit_of_folder
 
-    found = []
-    for notebook, name in HUB:
-        if (value := values[notebook][name]) not in SHIPPED:
+    found, marks = [], naming_weights()
+    for notebook, name, value in named(values):
+        parameter, mark = f"{notebook}.{name}", marks[notebook, name]
+        if mark.before:  # an extractor
             try:
-                source = weights.resolve(value)
+                extractors.find(value)  # downloads what this machine lacks, so that 05 does not wait for a network
+            except (weights.WeightsError, OSError, LookupError, ValueError) as error:
+                found.append(f"{parameter}: {value}: {error}")
+        elif not mark.of_open_clip or value.startswith(HUB):
+            try:
+                source = weights.resolve(value.removeprefix(HUB))
             except weights.WeightsError as error:
-                found.append(f"{notebook}.{name}: {error}")
+                found.append(f"{parameter}: {error}")
                 continue
             if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
-                found.append(f"{notebook}.{name}: {value}: {problem}")
-    for extractor, parameter in _extractors(values).items():
-        try:
-            extractors.find(extractor)  # downloads what this machine lacks, so that 05 does not wait for a network
-        except (weights.WeightsError, OSError, LookupError, ValueError) as error:
-            found.append(f"{parameter}: {extractor}: {error}")
+                found.append(f"{parameter}: {value}: {problem}")
     for notebook, name in BACKBONES:
         if (value := values[notebook][name]) not in SHIPPED and (problem := _unfit_backbone(value)):
             found.append(f"{notebook}.{name}: {value!r}: {problem}")
@@ -82,5 +94,4 @@ def _unfit_backbone(backbone: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(REPOSITORY))
     print(json.dumps(_look(json.load(sys.stdin))))

@@ -16,7 +16,7 @@ from p2d_lib.parameters.fairness import Fairness
 from p2d_lib.parameters.fidelity import Fidelity
 from p2d_lib.parameters.finetune import Finetune
 from p2d_lib.parameters.prep import Prep
-from p2d_lib.parameters.profiles import MODELS, ParameterError, check, of_notebook, profile
+from p2d_lib.parameters.profiles import MODELS, ParameterError, check, naming_weights, of_notebook, profile
 from p2d_lib.parameters.readers import Readers
 from p2d_lib.parameters.sample import Sample
 
@@ -32,6 +32,7 @@ __all__ = [
     "Readers",
     "Sample",
     "check",
+    "naming_weights",
     "of_notebook",
     "profile",
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from p2d_lib.parameters import server
-from p2d_lib.parameters.types import Distinct, Notebook
+from p2d_lib.parameters.types import ClipName, Distinct, Notebook, WeightsName
 
 
 class Describe(Notebook):
@@ -53,11 +53,11 @@ class Describe(Notebook):
         22, description="Prompts name only this many features, the most frequent in train images."
     )
 
-    captioner_model: str = Field(
+    captioner_model: WeightsName = Field(
         "tiny",
         description='Language model: "tiny", a GPT-2 (hub id, id@revision; trained here), or a captioner\'s folder.',
     )
-    captioner_clip: str = Field(
+    captioner_clip: ClipName = Field(
         "tiny",
         description='Vision encoder: "tiny" (trained here) or a name that open_clip loads, also hf-hub:id@revision.',
     )
@@ -78,8 +78,10 @@ class Describe(Notebook):
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."
     )
 
-    vlm_model: str = Field("", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.')
-    vlm_adapter: str = Field("", description='Folder of a LoRA for it; "": none.')
+    vlm_model: WeightsName = Field(
+        "", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.'
+    )
+    vlm_adapter: WeightsName = Field("", description='Folder of a LoRA for it; "": none.')
     vlm_answers: Literal["constrained", "repaired"] = Field(
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
     )
@@ -95,7 +97,7 @@ class Describe(Notebook):
     n_described: NonNegativeInt = Field(
         390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
     )
-    bert_model: str = Field(
+    bert_model: WeightsName = Field(
         "", description='Hub id, id@revision or folder of the model for BERTScore; "": no BERTScore.'
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from p2d_lib.parameters.types import Distinct, Notebook
+from p2d_lib.parameters.types import Distinct, Notebook, Weights
 from p2d_lib.suggest import did_you_mean
 
 EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "inception", "dinov2_vitl14", "dermlip", "panderm", "scout")
@@ -31,7 +31,7 @@ def _named_apart(names: list[str]) -> list[str]:
     return names
 
 
-ExtractorName = Annotated[str, AfterValidator(_extractor)]
+ExtractorName = Annotated[str, AfterValidator(_extractor), Weights(before="clip:", of_open_clip=True)]
 
 
 class Fidelity(Notebook):

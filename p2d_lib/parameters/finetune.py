@@ -7,7 +7,16 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from p2d_lib.device import PRECISIONS
 from p2d_lib.generators import BASELINES
 from p2d_lib.parameters.sample import GuidanceScale
-from p2d_lib.parameters.types import DenoisingSteps, Distinct, LearningRate, NoiseInterval, Notebook, ShareBelow1
+from p2d_lib.parameters.types import (
+    ClipName,
+    DenoisingSteps,
+    Distinct,
+    LearningRate,
+    NoiseInterval,
+    Notebook,
+    ShareBelow1,
+    WeightsName,
+)
 
 
 class Finetune(Notebook):
@@ -45,7 +54,7 @@ class Finetune(Notebook):
         "alignment_model",
     )
 
-    base: str = Field(
+    base: WeightsName = Field(
         "tiny", description='"tiny" (ships here), "random" (tiny, untrained), a folder, hub id or id@revision.'
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
@@ -115,7 +124,7 @@ class Finetune(Notebook):
     baseline_size: Annotated[int, Field(ge=32, le=256, multiple_of=8)] = Field(
         64, description="Side of the images they learn and make, px."
     )
-    baseline_text_encoder: str = Field(
+    baseline_text_encoder: WeightsName = Field(
         "tiny", description='Their text encoder: "tiny", a folder, hub id or id@revision, such as PubMedBERT.'
     )
     baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
@@ -127,7 +136,7 @@ class Finetune(Notebook):
     scout_steps: PositiveInt = Field(300, description="Training steps of the scout.")
     scout_batch_size: PositiveInt = Field(32, description="Images per step of the scout.")
     scout_learning_rate: LearningRate = Field(0.002, description="Learning rate of the scout.")
-    alignment_model: str = Field(
+    alignment_model: ClipName = Field(
         "tiny",
         description='"tiny" (fitted here) or a published open_clip model as it is: hf-hub:ORGANISATION/MODEL.',
     )

@@ -7,7 +7,7 @@ and impossible values are refused with their place and the nearest valid name.
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from p2d_lib.parameters.finetune import Finetune
 from p2d_lib.parameters.prep import Prep
 from p2d_lib.parameters.readers import Readers
 from p2d_lib.parameters.sample import Sample
-from p2d_lib.parameters.types import Notebook
+from p2d_lib.parameters.types import Notebook, Weights
 from p2d_lib.suggest import did_you_mean
 
 PROFILES = Path(__file__).resolve().parents[2] / "params"
@@ -95,6 +95,18 @@ def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) 
     if problems:
         raise ParameterError("\n".join(dict.fromkeys(problems)), checked)
     return checked
+
+
+def naming_weights() -> dict[tuple[str, str], Weights]:
+    """The parameters that name weights: (notebook, parameter) -> how."""
+    marked = {}
+    for notebook, model in MODELS.items():
+        for name, field in model.model_fields.items():
+            of_items = [mark for item in get_args(field.annotation) for mark in getattr(item, "__metadata__", ())]
+            for mark in (*field.metadata, *of_items):
+                if isinstance(mark, Weights):
+                    marked[notebook, name] = mark
+    return marked
 
 
 def _unfit_together(checked: dict[str, dict], values: dict[str, dict[str, Value]], place: str) -> list[str]:

@@ -5,7 +5,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from p2d_lib.parameters import server
-from p2d_lib.parameters.types import Distinct, LearningRate, Notebook, ShareBelow1, ShareFrom0To1
+from p2d_lib.parameters.types import ClipName, Distinct, LearningRate, Notebook, ShareBelow1, ShareFrom0To1, Weights
+
+VLM_STEPS = (
+    "brought into transformers' layout where it is a LLaVA-Med, read as it comes, fitted on train (LoRA), read again"
+)
 
 
 class Readers(Notebook):
@@ -58,7 +62,7 @@ class Readers(Notebook):
     )
     power_replicates: PositiveInt = Field(50, description="Simulated studies for each point of the power figure.")
 
-    vlm_model: str = Field(
+    vlm_model: Annotated[str, Weights(use=VLM_STEPS)] = Field(
         "tiny",
         description='Hub id, id@revision or folder of an image-text-to-text model; "tiny": made here; "": none.',
     )
@@ -82,7 +86,7 @@ class Readers(Notebook):
     vlm_at_once: PositiveInt = Field(16, description="Of them, images on one GPU at a time.")
     vlm_mirrored: bool = Field(True, description="Train images are mirrored by chance (published: they are not).")
 
-    clip_models: Annotated[list[str], Field(min_length=1), Distinct] = Field(
+    clip_models: Annotated[list[ClipName], Field(min_length=1), Distinct] = Field(
         ["alignment"],
         description='Zero-shot CLIPs: names that open_clip loads; "alignment": the alignment model of 03.',
     )

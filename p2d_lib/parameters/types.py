@@ -1,6 +1,7 @@
 """What the parameters of all notebooks have in common: their base class and the types that pydantic does not have."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -35,6 +36,24 @@ NoiseInterval = Annotated[
 ]
 Distinct = AfterValidator(_distinct)
 """Annotation of a list: no value twice."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Annotation of a parameter, or of a list's items, whose values name weights: a folder, a hub id or id@revision.
+
+    before: what stands before either; other values are names that are known here. of_open_clip: values are names as
+    open_clip takes them: a folder, "hf-hub:" and a hub id, or a model of its own list. use: what a notebook does with
+    them, in the order of its steps; --dry-run prints it.
+    """
+
+    before: str = ""
+    of_open_clip: bool = False
+    use: str = ""
+
+
+WeightsName = Annotated[str, Weights()]
+ClipName = Annotated[str, Weights(of_open_clip=True)]
 
 
 class Notebook(BaseModel):

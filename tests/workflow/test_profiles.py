@@ -169,3 +169,13 @@ def test_folders_of_extractors_and_clips_are_among_what_a_stage_reads_from_outsi
     assert outside.files("05_fidelity", values, tmp_path) == [tmp_path]
     readers = parameters.profile("smoke")["07_readers"] | {"clip_models": ["alignment", str(tmp_path)]}
     assert outside.files("07_readers", readers, tmp_path) == [tmp_path]
+
+
+def test_whatever_names_a_hub_id_or_a_folder_of_weights_is_known_to_the_driver():
+    described = {
+        (notebook, name)
+        for notebook, model in parameters.MODELS.items()
+        for name, field in model.model_fields.items()
+        if any(word in field.description for word in ("ub id", "open_clip", "clip:"))
+    }
+    assert described <= set(parameters.naming_weights())
