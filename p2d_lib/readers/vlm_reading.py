@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ class LocalReader:
     """A vision-language model on this machine as a reader.
 
     name: of the reader, as tables give it. file: JSONL that keeps its answers. max_new_tokens: of an answer in words.
+    base_digest: SHA-256 of the weights under the LoRA layers of vlm; given, the reader is that base, without them.
     """
 
     name: str
@@ -36,18 +38,20 @@ class LocalReader:
     file: Path
     max_new_tokens: int = 32
     batch_size: int = 8
+    base_digest: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights: a name, or a folder's path, may mean other weights tomorrow."""
-        return weights.sha256(self.vlm.model)
+        return self.base_digest or weights.sha256(self.vlm.model)
 
     def answers(self, table: pd.DataFrame, load: Load, template_id: str, anew: Collection[str] = ()) -> pd.DataFrame:
         """image_id, answer, seconds; the likeliest token at every place. table, load, anew: of `ask`."""
         question = QUESTIONS[template_id]
 
         def reply(images: np.ndarray) -> list[str]:
-            return vlms.generate(self.vlm, images, question, self.max_new_tokens, self.batch_size)
+            with self._layers():
+                return vlms.generate(self.vlm, images, question, self.max_new_tokens, self.batch_size)
 
         return self._ask(table, load, reply, question, anew, max_new_tokens=self.max_new_tokens)
 
@@ -60,15 +64,20 @@ class LocalReader:
         """
         question, options = QUESTIONS[template_id], list(DX)
         some = load(table.iloc[:SEEN_AS_CHECK])
-        vlm_likelihood.refuse_blind(self.vlm, some, question, options)
-        prior, lengths = vlm_likelihood.log_likelihoods(self.vlm, vlm_likelihood.blank(some), question, options)
+        with self._layers():
+            vlm_likelihood.refuse_blind(self.vlm, some, question, options)
+            prior, lengths = vlm_likelihood.log_likelihoods(self.vlm, vlm_likelihood.blank(some), question, options)
 
         def reply(images: np.ndarray) -> list[str]:
-            sums, _ = vlm_likelihood.log_likelihoods(self.vlm, images, question, options, self.batch_size)
+            with self._layers():
+                sums, _ = vlm_likelihood.log_likelihoods(self.vlm, images, question, options, self.batch_size)
             return [json.dumps(row) for row in sums.tolist()]
 
         kept = self._ask(table, load, reply, question, anew, options=options)
         return np.array([json.loads(row) for row in kept["answer"]]), lengths, prior[0]
+
+    def _layers(self) -> AbstractContextManager:
+        return self.vlm.model.disable_adapter() if self.base_digest else nullcontext()
 
     def _ask(self, table, load, reply, question, anew, **more) -> pd.DataFrame:
         asked = settings(prompt=vlms.prompt(self.vlm, question), weights=self.digest, temperature=0, **more)

@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 
 from p2d_lib.files import atomic
-from p2d_lib.models import llava_med, vlm_tiny
+from p2d_lib.models import llava_med, vlm_tiny, weights
 from p2d_lib.models import vlm as vlms
 from p2d_lib.models.vlm import Vlm
 from p2d_lib.models.vlm_training import Recipe, fit, with_lora
@@ -30,7 +30,7 @@ from p2d_lib.words.render import PRESENT
 
 DESCRIBE = "Describe this lesion."
 TINY_RECIPE = {"learning_rate": 2e-3, "batch_size": 32, "at_once": 32, "mirrored": True}
-Load = Callable[[np.ndarray], np.ndarray]
+Load = Callable[[np.ndarray], np.ndarray]  # rows of train -> their images
 
 
 def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.device) -> list[LocalReader]:
@@ -43,26 +43,31 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
         folder.mkdir()
         if not p.vlm_model:
             return []
-        made = fitted(run, p, train, descriptions, device)
-        made["LoRA"].model.save_pretrained(folder)
+        made, base_digest = fitted(run, p, train, descriptions, device)
+        made.model.save_pretrained(folder)
     short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
     settings = {"max_new_tokens": p.vlm_max_new_tokens, "batch_size": p.vlm_read_at_once}
     file = run.scratch("vlm") / "answers.jsonl"
-    return [LocalReader(f"{short}, {what}", model, file, **settings) for what, model in made.items()]
+    digests = {"zero-shot": base_digest, "LoRA": None}
+    return [LocalReader(f"{short}, {what}", made, file, base_digest=of, **settings) for what, of in digests.items()]
 
 
 def fitted(
     run: Run, p: Readers, train: pd.DataFrame, descriptions: pd.DataFrame, device: torch.device
-) -> dict[str, Vlm]:
-    """The models: "zero-shot" and "LoRA". Of several processes (vlm_distributed) the first one makes the base."""
+) -> tuple[Vlm, str]:
+    """The base with fitted LoRA layers, and the SHA-256 of the base's weights; in memory the base is there once.
+
+    Of several processes (vlm_distributed) the first one makes the base.
+    """
 
     def load(rows: np.ndarray) -> np.ndarray:
         return run.images(train.iloc[rows])
 
     scratch = run.scratch("vlm")
     with PartialState(cpu=device.type == "cpu").main_process_first():
-        zero_shot, name = base(p, train, descriptions, load, scratch, device)
-    return {"zero-shot": zero_shot, "LoRA": adapted(p, name, train, load, scratch, device)}
+        model, name = base(p, train, descriptions, load, scratch, device)
+    digest = weights.sha256(model.model)
+    return adapted(p, model, name, train, load, scratch), digest
 
 
 def base(
@@ -88,14 +93,15 @@ def base(
     return vlms.load(name, device, four_bit=p.vlm_four_bit), name
 
 
-def adapted(p: Readers, name: str, train: pd.DataFrame, load: Load, scratch: Path, device: torch.device) -> Vlm:
+def adapted(p: Readers, model: Vlm, name: str, train: pd.DataFrame, load: Load, scratch: Path) -> Vlm:
     """The base with LoRA layers that were fitted on the published question about the train cases (image_id, dx).
 
-    name: of the base, as `vlm.load` takes it. scratch: keeps the unfinished fit, from which the same call resumes.
+    model: the base, which is changed; name: of it, as `vlm.load` takes it. scratch: keeps the unfinished fit, from
+    which the same call resumes.
     """
-    own = _key(name, p.seed, p.vlm_lora_rank, p.vlm_lora_alpha, p.vlm_lora_dropout, p.vlm_epochs, p.vlm_learning_rate,
-               p.vlm_batch_size, p.vlm_mirrored, p.vlm_four_bit, *train["image_id"], *train["dx"])  # fmt: skip
-    model = vlms.load(name, device, four_bit=p.vlm_four_bit)
+    settings = (p.vlm_lora_rank, p.vlm_lora_alpha, p.vlm_lora_dropout, p.vlm_epochs, p.vlm_at_once, p.vlm_learning_rate,
+                p.vlm_batch_size, p.vlm_mirrored, p.vlm_four_bit)  # fmt: skip
+    own = _key(name, p.seed, *settings, *train["image_id"], *train["dx"])
     model = with_lora(model, p.vlm_lora_rank, p.vlm_lora_alpha, p.vlm_lora_dropout, derive(p.seed, "lora"))
     recipe = Recipe(p.vlm_epochs, p.vlm_learning_rate, p.vlm_batch_size, p.vlm_at_once, p.vlm_mirrored)
     questions = [QUESTIONS[FIRST]] * len(train)

@@ -75,6 +75,8 @@ def test_lora_learns_planted_classes_that_the_base_does_not_know_and_the_adapter
     for name, one in (("base", vlm.load(folder, CPU)), ("LoRA", model)):
         sums, _ = log_likelihoods(one, images, QUESTIONS[FIRST], DX, 40)
         right[name] = (np.array(DX)[sums.argmax(1)] == test["dx"]).mean()
+        reader = LocalReader(name, model, tmp_path / "a.jsonl", 3, 40, base_digest="b" if name == "base" else None)
+        np.testing.assert_allclose(reader.log_likelihoods(test, images_of, FIRST)[0], sums, atol=1e-5)
     assert right["base"] <= 0.75 and right["LoRA"] >= 0.9, right
     assert log["loss"].iloc[-3:].mean() < log["loss"].iloc[:3].mean()
     model.model.save_pretrained(tmp_path / "adapter")
