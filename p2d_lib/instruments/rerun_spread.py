@@ -22,7 +22,8 @@ def usual_spread(variances: np.ndarray, df: int) -> tuple[float, float]:
     ValueError for too few variances or one that is not above 0.
     """
     if len(variances) < FEWEST or not (variances > 0).all():
-        raise ValueError(f"{len(variances)} variances, the least {variances.min(initial=np.inf)}; expected {FEWEST} > 0")
+        least = variances.min(initial=np.inf)
+        raise ValueError(f"{len(variances)} variances, the least {least}; expected {FEWEST} or more, above 0")
     middle = np.log(np.median(variances))
     fits = [
         optimize.minimize_scalar(

@@ -56,7 +56,7 @@ def test_a_result_that_never_varied_has_the_width_of_the_others_or_none():
 def test_one_run_and_too_few_variances_are_refused():
     with pytest.raises(ValueError, match="at least two"):
         limits(np.ones((5, 1)), level=0.01)
-    with pytest.raises(ValueError, match="expected 3 > 0"):
+    with pytest.raises(ValueError, match="expected 3 or more"):
         usual_spread(np.ones(2), df=1)
 
 
