@@ -88,7 +88,7 @@ def _checked(run: str) -> dict:
     if missing:
         raise Refused(f"run {run} is not finished: {', '.join(missing)} has not been made; ./run_all.sh --run {run}")
     if edited := edited_tables(RUNS / run, HOME / "tables" / run):
-        raise Refused(f"{edited[0]}.csv of run {run} was changed since it was made: ./run_all.sh --run {run}")
+        raise Refused(f"table {edited[0]} of run {run} was changed since it was made: ./run_all.sh --run {run}")
     return origin(RUNS / run)
 
 

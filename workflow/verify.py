@@ -11,7 +11,7 @@ import reference as references
 from cli import Refused
 from places import HOME, RUNS
 from progress import say
-from verify_cells import CLASSES, OUTSIDE, SAME
+from verify_cells import CLASSES, OUTSIDE, SAME, SPREAD
 from verify_origin import changed, edited_tables, first_diverging, origin, other_commit
 from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 
@@ -153,12 +153,19 @@ def _tolerances(verdict: Verdict) -> list[str]:
         if reruns
         else "The reference has no reruns, so the spread is not known and all else must be the same."
     )
+    spread_alone = [cell for cell in verdict.cells if cell.nearness == SPREAD]
+    loose = sum(cell.loose for cell in spread_alone)
+    bounded = (
+        f"Of the {len(spread_alone)} cells that only this spread allows, {loose} may move by more than their size "
+    )
+    bounded += "or the width of their interval: more reruns would bound them."
     return [
         "## Tolerances",
         "",
         "A value may differ by one unit of its last printed digit, or lie in the interval that the reference prints "
         f"for it. {spread}",
         "",
+        *([bounded, ""] if loose else []),
         *reruns,
     ]
 

@@ -61,11 +61,9 @@ class Cell:
         return 10.0 ** (floor(log10(abs(_value(number)) or 1.0)) - DIGITS + 1)
 
     @property
-    def scales(self) -> list[float]:
-        """Of each number, the size that its changes are measured in: half the interval's width, or the number."""
-        if self.interval and self.interval[1] > self.interval[0]:
-            return [(self.interval[1] - self.interval[0]) / 2] * len(self.numbers)
-        return [abs(number) for number in self.numbers]
+    def scale(self) -> float:
+        """What changes of its numbers are measured in, to be comparable within a column: half the interval, or 1."""
+        return (self.interval[1] - self.interval[0]) / 2 or 1.0 if self.interval else 1.0
 
 
 def unformatted(texts: Sequence[str]) -> bool:

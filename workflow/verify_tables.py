@@ -7,7 +7,7 @@ which no rerun with the same parameters changed anything is exact: its counts an
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class Compared:
     run: str
     nearness: str
     why: str = ""
+    loose: bool = False  # whether the reruns allow it to move by more than its size, or its interval's width
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,16 @@ class _Place:
     is_numeric: bool
 
     def numbers(self) -> list[list[float]] | None:
-        """[number][run] of reference and reruns, in the scale of the reference; None where one has other words."""
+        """[number][run] of reference and reruns; None where one has other words."""
         cells = (self.reference, *self.reruns)
         if any(cell is None or cell.words != self.reference.words for cell in cells) or not self.reference.numbers:
             return None
         return [list(each) for each in zip(*(cell.numbers for cell in cells), strict=True)]
+
+    def group(self, i: int) -> tuple:
+        """Among which numbers the spread of the cell's i-th is usual: the first stands apart from its bounds."""
+        printed = self.reference.units[i] if self.reference.formatted else 0.0
+        return self.table, self.column, i == 0, printed
 
     def changes(self, cell: Cell | None) -> bool:
         """Whether a cell has other words than the reference."""
@@ -192,22 +198,20 @@ def _places(name: str, table: Table, other: Table, reference: Reference) -> Iter
 
 
 def _allowed(places: list[_Place]) -> dict[tuple[str, Key, str], list[tuple[float, float]]]:
-    """{cell: [(low, high) of each number]}, from the spread of the reruns: of the same notebook and kind together."""
-    groups = defaultdict(list)
+    """{cell: [(low, high) of each number]}, from the spread of the reruns. Spreads are taken to be comparable within a
+    column, among numbers that are printed alike, in half widths of the intervals where there are any."""
+    notebooks = defaultdict(list)
     for place in places:
         if not place.is_exact and place.is_numeric and (numbers := place.numbers()):
-            groups[place.table.partition("_")[0], place.reference.interval is not None].append((place, numbers))
-    judged = sum(len(numbers) for group in groups.values() for _, numbers in group) + _word_columns(places)
+            notebooks[place.table.partition("_")[0], place.reference.interval is not None].append((place, numbers))
+    judged = sum(len(numbers) for cells in notebooks.values() for _, numbers in cells) + _word_columns(places)
     allowed = {}
-    for group in groups.values():
-        scales = [
-            scale or max(map(abs, each)) or 1.0
-            for place, numbers in group
-            for scale, each in zip(place.reference.scales, numbers, strict=True)
-        ]
-        values = np.array([each for _, numbers in group for each in numbers]) / np.array(scales)[:, None]
-        bounds = iter(limits(values, LEVEL / judged) * np.array(scales)[:, None])
-        for place, numbers in group:
+    for cells in notebooks.values():
+        scales = np.array([place.reference.scale for place, numbers in cells for _ in numbers])[:, None]
+        values = np.array([each for _, numbers in cells for each in numbers]) / scales
+        groups = [place.group(i) for place, numbers in cells for i in range(len(numbers))]
+        bounds = iter((limits(values, groups, LEVEL / judged) * scales).tolist())
+        for place, numbers in cells:
             allowed[place.table, place.key, place.column] = [tuple(next(bounds)) for _ in numbers]
     return allowed
 
@@ -239,8 +243,10 @@ def _judged(place: _Place, allowed: dict, changed_words: set, known_words: set[s
     if place.is_numeric and place.run.words == place.reference.words:
         limits_of_numbers = allowed.get((place.table, place.key, place.column), ())
         kind = nearness(place.reference, place.run, limits_of_numbers)
-        why = "" if kind != OUTSIDE else _explained(place, limits_of_numbers)
-        return place.result(kind, why)
+        why = _explained(place, limits_of_numbers) if kind in (OUTSIDE, SPREAD) else ""
+        return replace(
+            place.result(kind, why), loose=kind == SPREAD and _is_loose(place.reference, limits_of_numbers[0])
+        )
     if place.is_exact:
         return place.result(OUTSIDE, "the words have changed, which no rerun has done")
     if (place.table, place.column) in changed_words:
@@ -256,3 +262,8 @@ def _explained(place: _Place, allowed: list[tuple[float, float]]) -> str:
     if place.reference.interval:
         return "not in the interval of the reference"
     return "no rerun has changed this column" if place.is_exact and place.reruns else "the spread is not known"
+
+
+def _is_loose(reference: Cell, allowed: tuple[float, float]) -> bool:
+    reach, (value, *_) = (allowed[1] - allowed[0]) / 2, reference.numbers
+    return reach > (2 * reference.scale if reference.interval else abs(value))
