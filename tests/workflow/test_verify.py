@@ -273,8 +273,8 @@ def _options(run: str = "", against: str = "") -> argparse.Namespace:
 
 
 def test_a_run_that_is_not_finished_or_has_no_reference_is_refused_in_a_sentence(at_home, tmp_path):
-    with pytest.raises(references.Refused, match=r"run other is not finished \(01_prep, "):
-        verify.verify(_options(run="other"))
+    with pytest.raises(references.Refused, match=r"run nowhere is not finished \(01_prep, "):
+        verify.verify(_options(run="nowhere"))
     with pytest.raises(references.Refused, match=f"there is no reference {tmp_path}/nothing"):
         verify.verify(_options(against=str(tmp_path / "nothing")))
 
