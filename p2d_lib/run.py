@@ -48,6 +48,13 @@ def _commit() -> str:
     return _git("describe", "--always", "--dirty") or "unknown"
 
 
+@cache
+def _lock() -> str:
+    """The digest of requirements.lock, by which .venv was made; "unknown" where the library lies elsewhere."""
+    path = Path(__file__).resolve().parents[1] / "requirements.lock"
+    return sha256(path) if path.exists() else "unknown"
+
+
 def _git(*arguments: str) -> str:
     """What git says of the library's folder, whatever repository a hook's variables (GIT_DIR) name; "" on failure."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -201,6 +208,7 @@ class Run:
             "parameters": self.parameters,
             "inputs": self._inputs,
             "commit": _commit(),
+            "lock": _lock(),
             "packages": {package: version(package) for package in PACKAGES},
             "device": os.environ.get("P2D_DEVICE", "cpu"),
             "threads": _threads(),

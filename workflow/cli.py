@@ -35,5 +35,16 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--from", dest="first", default="", metavar="NOTEBOOK", help="run it and all later ones anew")
     parser.add_argument("--to", dest="last", default="", metavar="NOTEBOOK", help="stop after it")
     parser.add_argument("--cores", type=int, default=cores(), metavar="N", help="CPU cores (default: all)")
+    parser.add_argument("--verify", action="store_true", help="only compare the finished run with a reference")
+    parser.add_argument(
+        "--against", default="", metavar="DIR", help="the reference's folder (default: tables/reference/<profile>)"
+    )
+    parser.add_argument(
+        "--make-reference", nargs="*", metavar="RERUN", help="make the reference of the finished run and its reruns"
+    )
+    parser.add_argument(
+        "--rerun-on", type=int, action="append", default=[], metavar="N", help="make such a rerun first, on N cores"
+    )
+    parser.add_argument("--crate", default="", metavar="DIR", help="only export the finished run as an RO-Crate")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
     return parser.parse_args(argv)

@@ -6,6 +6,7 @@ drivers and notebooks run by hand apart (p2d_lib/locks.py), shows progress (prog
 kill -9 and failures (processes.py), so that starting again just continues (paper.py has all of this in order).
 """
 
+import argparse
 import errno
 import os
 import signal
@@ -28,9 +29,7 @@ def main(argv: list[str]) -> int:
             signal.signal(number, _interrupt)
     try:
         options = arguments(argv)
-        from paper import run_paper  # needs the packages of .venv, which --help does without
-
-        return run_paper(options, argv)
+        return _command(options, argv)
     except Refused as refusal:
         print(f"prompt2derm: {refusal}", file=sys.stderr, flush=True)
         return 2
@@ -43,6 +42,25 @@ def main(argv: list[str]) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _command(options: argparse.Namespace, argv: list[str]) -> int:
+    """What the options ask for. Its modules need the packages of .venv, which --help does without."""
+    if options.make_reference is not None:
+        from reference import make
+
+        return make(options, argv)
+    if options.verify or options.against:
+        from verify import verify
+
+        return verify(options)
+    if options.crate:
+        from run_crate import export
+
+        return export(options)
+    from paper import run_paper
+
+    return run_paper(options, argv)
 
 
 def _interrupt(number: int, _frame) -> None:
