@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         facts = publish(
             Run(options.run, "release"), to, licence=options.licence, test_sets=options.test_set,
-            leave_out=options.leave_out, sign=options.sign, creator=options.creator,
+            leave_out=options.leave_out, sign=options.sign, creator=options.creator, url=options.url,
         )  # fmt: skip
     except Refused as refused:
         print(f"refused: {refused}", file=sys.stderr)
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sign", default="", metavar="COMMAND", help="a command that signs each PNG in place; {} is the file"
     )
     parser.add_argument("--creator", default="The prompt2derm authors", help="who releases it; default: %(default)s")
+    parser.add_argument("--url", default="", help="where the release will lie; Croissant asks for it")
     return parser
 
 

@@ -10,9 +10,9 @@ from p2d_lib.release.refusal import Refused
 from p2d_lib.run import Run
 
 REASONS = {  # of the column `reason` of synthetic.parquet
-    "copy": "a copy of a train image (check of 04)",
+    "copy": "a copy of a train image",
     "memorised": "shows a train lesion (memorisation audit)",
-    "alignment": "fits its prompt less well than the run wanted (04)",
+    "alignment": "fits its prompt less well than the run wanted",
 }
 PUBLIC = ["image_id", "dx", "reason"]
 

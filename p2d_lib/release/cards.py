@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 import yaml
-from diffusers.utils.hub_utils import MODEL_CARD_TEMPLATE_PATH, populate_model_card
+from diffusers.utils.hub_utils import populate_model_card
 from huggingface_hub import DatasetCardData, ModelCard, ModelCardData
 
 from p2d_lib.prep.layouts import REPOSITORY
@@ -39,7 +39,7 @@ def dataset_card(facts: Facts, tars: str) -> str:
 
 
 def adapter_card(facts: Facts) -> str:
-    """README.md of the adapter, in the form of diffusers' training scripts."""
+    """README.md of the adapter, with the fields that diffusers' training scripts give theirs."""
     data = ModelCardData(
         license=facts.origin.licence.hub,
         library_name="diffusers",
@@ -47,15 +47,13 @@ def adapter_card(facts: Facts) -> str:
         instance_prompt=TRIGGER,
         widget=[{"text": facts.metadata["prompt"].iloc[0]}],
     )
-    description = _text("adapter_card.md.jinja", facts=facts)
-    card = ModelCard.from_template(data, template_path=str(MODEL_CARD_TEMPLATE_PATH), model_description=description)
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n{_text('adapter_card.md.jinja', facts=facts)}")
     return f"{populate_model_card(card, tags=ADAPTER_TAGS)}\n"
 
 
 def citation(facts: Facts) -> str:
     """CITATION.cff of the set: the set, the software and the real images."""
     software: dict[str, Any] = yaml.safe_load((REPOSITORY / CITATION).read_text(encoding="utf-8"))
-    authors = [{"name": facts.creator}]
     cited = {
         "cff-version": "1.2.0",
         "message": "If you use these images, please cite them, the software and the real images behind them.",
@@ -63,7 +61,7 @@ def citation(facts: Facts) -> str:
         "title": facts.title,
         "license": facts.origin.licence.spdx,
         "date-released": facts.published,
-        "authors": authors,
+        "authors": [{"name": facts.creator}],
         "references": [
             {"type": "software", **{name: software[name] for name in ("title", "version", "license", "authors")}},
             {"type": "data", "title": facts.origin.citation, "authors": [{"name": "See the title"}]},

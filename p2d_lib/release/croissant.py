@@ -52,7 +52,7 @@ def write(folder: Path, facts: Facts) -> None:
         creators=[mlcroissant.Organization(ctx=context, name=facts.creator)],
         date_published=facts.published,
         version="1.0.0",
-        url="https://github.com/prompt2derm/prompt2derm",
+        url=facts.url or None,
         keywords=["synthetic", "dermoscopy", "dermatology"],
         cite_as=f"@misc{{{facts.name}, title = {{{facts.title}}}, author = {{{facts.creator}}}, "
         f"year = {{{facts.published[:4]}}}}}",

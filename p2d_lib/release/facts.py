@@ -14,7 +14,7 @@ class Facts(NamedTuple):
 
     metadata: of `pictures.write`; refused: image_id, dx, reason; verdict: 05's sentence on the set; real_sets: names of
     the sets that were searched for what the images show; recipe: of `recipe.write`; captions: of the audit tables, by
-    name; training: the parameters of 03; published: ISO date.
+    name; training: the parameters of 03; published: ISO date; url: where the release will lie ("": not known).
     """
 
     run: str
@@ -28,6 +28,7 @@ class Facts(NamedTuple):
     captions: dict[str, str]
     training: dict[str, Any]
     published: str
+    url: str
 
     @property
     def is_phantom(self) -> bool:
@@ -57,6 +58,8 @@ class Facts(NamedTuple):
     def base(self) -> str:
         """The base's name, with the commit of a Hugging Face id."""
         base, commit = self.recipe["base"]["base"], self.recipe["base"]["commit"]
+        if base == "tiny":
+            return "the tiny one that ships with prompt2derm"
         return f"{base}@{commit}" if commit else base
 
     @property

@@ -1,6 +1,7 @@
 """Whether a synthetic set overlaps the images that others will be tested on: by ids, and by pixels."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,10 +26,10 @@ class RealSet(NamedTuple):
 
 def of_run(run: Run, cases: pd.DataFrame) -> list[RealSet]:
     """The run's train, val and test split, and the external sets that its classifiers were tested on."""
-    sets = [(f"{split} of {run.name}", part) for split, part in cases.groupby("split", sort=False)]
+    sets = [(f"the {split} split", part) for split, part in cases.groupby("split", sort=False)]
     if (run.folder / ARTEFACTS["external_cases"].path).exists():
         run.path("external_images")
-        sets += list(run.read("external_cases").groupby("set", sort=False))
+        sets += [(_label(entry), part) for entry, part in run.read("external_cases").groupby("set", sort=False)]
     return [
         RealSet(name, part[["image_id", "lesion_id"]], run.in_parts(part, copies.thumbnails)) for name, part in sets
     ]
@@ -44,7 +45,13 @@ def named(entry: str, size: int) -> RealSet:
     pictures = (read.images[image_id].image(at_least=size) for image_id in read.metadata["image_id"])
     squares = (np.asarray(images.square(picture, size))[None] for picture in pictures)
     ids = read.metadata[["image_id", "lesion_id"]]
-    return RealSet(entry, ids, np.concatenate([copies.thumbnails(square) for square in squares]))
+    return RealSet(_label(entry), ids, np.concatenate([copies.thumbnails(square) for square in squares]))
+
+
+def _label(entry: str) -> str:
+    """An entry as a card may name it: layout and last folder, without the path on this machine."""
+    layout, folder = layout_and_folder(entry)
+    return f"{Path(layout).stem} ({Path(folder).name})"
 
 
 def refuse_shared_cases(cases: pd.DataFrame, sets: Iterable[RealSet]) -> None:

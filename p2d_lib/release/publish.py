@@ -29,6 +29,7 @@ def publish(
     leave_out: bool = False,
     sign: str = "",
     creator: str = CREATOR,
+    url: str = "",
     rows_a_tar: int = 1000,
 ) -> Facts:
     """Writes the release of a run into the folder `to`, and returns what its cards say.
@@ -56,6 +57,7 @@ def publish(
             real_sets=[real.name for real in sets], recipe=recipe.write(run, folder, size),
             captions={name: caption for name, (_, caption) in captioned.items()},
             training=made_with(run, "adapter")["parameters"], published=datetime.now(UTC).date().isoformat(),
+            url=url,
         )  # fmt: skip
         _write_audit(folder / "audit", {name: csv for name, (csv, _) in captioned.items()}, refused, verdict, tests)
         _write_descriptions(folder, facts, rows_a_tar)
@@ -76,7 +78,8 @@ def _write_audit(
 def _write_descriptions(folder: Path, facts: Facts, rows_a_tar: int) -> None:
     """The tars, the cards, Croissant's description, and the digests of all files."""
     tars = pack(facts.metadata, folder / pictures.TRAIN, folder / "webdataset", rows_a_tar)
-    name = f"webdataset/{{000000..{len(tars) - 1:06d}}}.tar"
+    last = f"{len(tars) - 1:06d}"
+    name = f"webdataset/{{000000..{last}}}.tar" if len(tars) > 1 else f"webdataset/{last}.tar"
     texts = {
         cards.README: cards.dataset_card(facts, name),
         f"adapter/{cards.README}": cards.adapter_card(facts),
