@@ -6,8 +6,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2d_lib.home import home
+from p2d_lib.release import CREATOR
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 20  # refused images on the screen; a file names them all
 
@@ -64,12 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sign", default="", metavar="COMMAND", help="a command that signs each PNG in place; {} is the file"
     )
-    parser.add_argument("--creator", default="The prompt2derm authors", help="who releases it; default: %(default)s")
+    parser.add_argument("--creator", default=CREATOR, help="who releases it; default: %(default)s")
     parser.add_argument("--url", default="", help="where the release will lie; Croissant asks for it")
     return parser
 
 
-def _list(images, file: Path) -> None:
+def _list(images: "pd.DataFrame | None", file: Path) -> None:
     """The images that stop a release, on the screen and in a file."""
     if images is None:
         return

@@ -1,5 +1,6 @@
 """Which images of a run may be released: those of the adapter that every check has let pass."""
 
+import numpy as np
 import pandas as pd
 
 from p2d_lib.fidelity.audit_report import passes, verdict
@@ -59,11 +60,19 @@ def judged(run: Run, sets: list[overlap.RealSet]) -> pd.DataFrame:
     open_ones = table[table["reason"] == ""]
     if open_ones.empty:
         raise Refused(f"all {len(table)} images of the adapter are refused: there is nothing to release", table)
-    shown = overlap.shown_images(run.in_parts(open_ones, copies.thumbnails), sets).set_index(open_ones.index)
-    shown = shown[shown["copy"]]
-    table.loc[shown.index, "reason"] = "shows an image of " + shown["set"]
-    table.loc[shown.index, "detail"] = shown["image_id"]
-    return table.assign(slipped=table.index.isin(shown.index))
+    slipped = _overlaps(open_ones, run.in_parts(open_ones, copies.thumbnails), sets)
+    table.loc[slipped.index, ["reason", "detail"]] = slipped
+    return table.assign(slipped=table.index.isin(slipped.index))
+
+
+def _overlaps(table: pd.DataFrame, thumbnails: np.ndarray, sets: list[overlap.RealSet]) -> pd.DataFrame:
+    """reason and detail of the rows that overlap a set by what they show, or by the case that their prompt describes."""
+    shown = overlap.shown_images(thumbnails, sets).set_index(table.index)
+    prompting = overlap.prompting_sets(table["prompted_by"], sets)
+    reason = ("its prompt describes an image of " + prompting).where(prompting != "", "")
+    reason = reason.mask(shown["copy"], "shows an image of " + shown["set"])
+    rows = pd.DataFrame({"reason": reason, "detail": shown["image_id"].where(shown["copy"], table["prompted_by"])})
+    return rows[reason != ""]
 
 
 def admitted(run: Run, sets: list[overlap.RealSet], leave_out: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,8 +84,8 @@ def admitted(run: Run, sets: list[overlap.RealSet], leave_out: bool) -> tuple[pd
     slipped = table[table["slipped"]]
     if len(slipped) and not leave_out:
         raise Refused(
-            f"{len(slipped)} of {len(table)} images show a real image that they may not show. 04 and 05 have let them "
-            "pass, so look at them first; then --leave-out releases the others",
+            f"{len(slipped)} of {len(table)} images show or describe real images that they may not. 04 and 05 have let "
+            "them pass, so look at them first; then --leave-out releases the others",
             slipped,
         )
     out = table["reason"] != ""

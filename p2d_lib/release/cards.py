@@ -13,6 +13,7 @@ from p2d_lib.release.facts import Facts
 from p2d_lib.vocabulary import FEATURES
 
 CITATION, README = "CITATION.cff", "README.md"
+GRID, PHANTOM_GRID = "images.png", "phantoms.png"
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 TAGS = ["synthetic", "dermatology", "dermoscopy", "medical", "not-for-clinical-use"]
 ADAPTER_TAGS = ["text-to-image", "diffusers-training", "lora", "stable-diffusion", "template:sd-lora"]
@@ -34,7 +35,7 @@ def dataset_card(facts: Facts, tars: str) -> str:
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "train/**"}]}],
     )
     features = ", ".join(f"`{name}`" for name in FEATURES)
-    body = _text("dataset_card.md.jinja", facts=facts, tars=tars, features=features, path="path/to/release")
+    body = _text("dataset_card.md.jinja", facts=facts, tars=tars, features=features, grids=(GRID, PHANTOM_GRID))
     return f"---\n{data.to_yaml()}\n---\n{body}"
 
 

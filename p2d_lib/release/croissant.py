@@ -15,10 +15,11 @@ from p2d_lib.vocabulary import FEATURES
 CROISSANT, RECORDS = "croissant.json", "images"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
 TABLE, PICTURES = "metadata", "pictures"
+IMAGE = f"{TRAIN}/*/*.png"
 SOURCE_TYPE = "https://schema.org/TrainedAlgorithmicMediaDigitalSource"
 FORMATS = {
     ".parquet": EncodingFormat.PARQUET, ".csv": EncodingFormat.CSV, ".json": EncodingFormat.JSON,
-    ".tar": EncodingFormat.TAR, ".md": "text/markdown", ".cff": "application/yaml",
+    ".tar": EncodingFormat.TAR, ".png": EncodingFormat.PNG, ".md": "text/markdown", ".cff": "application/yaml",
 }  # fmt: skip
 COLUMNS = {  # of metadata.parquet: its type and what it says
     "dx": (DataType.TEXT, "the diagnosis that was asked for"),
@@ -41,7 +42,7 @@ def write(folder: Path, facts: Facts) -> None:
     """
     context = mlcroissant.Context(conforms_to=CONFORMS_TO)
     table = Path(TRAIN) / METADATA
-    others = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".png")
+    others = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.match(IMAGE))
     files = [_file(folder, path, str(path)) for path in others if path != table]
     metadata = mlcroissant.Metadata(
         ctx=context,
@@ -79,7 +80,7 @@ def _pictures() -> FileSet:
     about = "one picture an image; the SHA-256 of each is a column of the record set"
     return FileSet(
         id=PICTURES, name=PICTURES, description=about, encoding_formats=[EncodingFormat.PNG],
-        includes=[f"{TRAIN}/*/*.png"],
+        includes=[IMAGE],
     )  # fmt: skip
 
 

@@ -6,8 +6,6 @@ import pandas as pd
 
 from p2d_lib.release.licences import PHANTOM, Origin
 
-CREATOR = "The prompt2derm authors"
-
 
 class Facts(NamedTuple):
     """A release in facts.
@@ -61,6 +59,12 @@ class Facts(NamedTuple):
         if base == "tiny":
             return "the tiny one that ships with prompt2derm"
         return f"{base}@{commit}" if commit else base
+
+    @property
+    def guided(self) -> str:
+        """At which noise levels guidance acts, in words."""
+        low, high = self.recipe["settings"]["guidance_interval"]
+        return f"at noise levels {low:g} to {high:g}" if high is not None else f"at noise levels from {low:g} on"
 
     @property
     def limits(self) -> list[str]:

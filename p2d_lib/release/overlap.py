@@ -16,6 +16,9 @@ from p2d_lib.release.refusal import Refused
 from p2d_lib.run import Run
 
 
+TRAIN = "the train split"  # prompts describe its images
+
+
 class RealSet(NamedTuple):
     """Real images that no released image may show: their name, ids (image_id, lesion_id) and thumbnails."""
 
@@ -26,7 +29,10 @@ class RealSet(NamedTuple):
 
 def of_run(run: Run, cases: pd.DataFrame) -> list[RealSet]:
     """The run's train, val and test split, and the external sets that its classifiers were tested on."""
-    sets = [(f"the {split} split", part) for split, part in cases.groupby("split", sort=False)]
+    sets = [
+        (TRAIN if split == "train" else f"the {split} split", part)
+        for split, part in cases.groupby("split", sort=False)
+    ]
     if (run.folder / ARTEFACTS["external_cases"].path).exists():
         run.path("external_images")
         sets += [(_label(entry), part) for entry, part in run.read("external_cases").groupby("set", sort=False)]
@@ -67,6 +73,15 @@ def refuse_shared_cases(cases: pd.DataFrame, sets: Iterable[RealSet]) -> None:
                     f"trained on ({shared[0]} first): whoever trains on the released set and tests on it would test on "
                     f"what was trained on; remove these {what}s from the test set, or train the generator without them"
                 )
+
+
+def prompting_sets(prompted_by: pd.Series, sets: Iterable[RealSet]) -> pd.Series:
+    """For each image the set that holds the case its prompt describes; "" where that is the train split or none."""
+    names = pd.Series("", prompted_by.index)
+    for real in sets:
+        if real.name != TRAIN:
+            names[prompted_by.isin(real.ids["image_id"])] = real.name
+    return names
 
 
 def shown_images(thumbnails: np.ndarray, sets: list[RealSet]) -> pd.DataFrame:

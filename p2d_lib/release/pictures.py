@@ -18,8 +18,10 @@ from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES
 
 TRAIN, METADATA = "train", "metadata.parquet"
+ROWS, CELL = 3, 96  # of a grid; px
 FILES_A_FOLDER = 5000  # the Hugging Face hub advises at most 10,000
-TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # a trained model made it
+ALGORITHM = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"  # a program without training made it
 XMP = "XML:com.adobe.xmp"  # keyword of the chunk in which a PNG holds XMP (XMP specification, part 3, 1.1.5)
 # what is said of each image; not said is which real case its prompt describes, and which one it resembles most
 COLUMNS = ("file_name", "image_id", "dx", "prompt", *FEATURES, "seed", "generator", "guidance", "steps", "alignment")
@@ -40,7 +42,7 @@ def write(run: Run, table: pd.DataFrame, folder: Path, licence_url: str, sign: s
         target = place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         pixels = images.read(run.folder / source)
-        target.write_bytes(images.encode(pixels, _texts(run.folder / source) | {XMP: xmp(licence_url)}))
+        target.write_bytes(images.encode(pixels, _texts(run.folder / source) | {XMP: xmp(TRAINED, licence_url)}))
         digest = pixels_digest(pixels)
         if sign:
             _sign(sign, target, digest)
@@ -58,14 +60,25 @@ def pixels_digest(pixels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def xmp(licence_url: str) -> str:
+def write_grid(run: Run, table: pd.DataFrame, file: Path, source_type: str, licence_url: str) -> None:
+    """Writes a grid of the first ROWS images of each class, a column a class, marked with `source_type`."""
+    firsts = table.groupby("dx", sort=False).head(ROWS)
+    columns = []
+    for _, part in firsts.groupby("dx", sort=False):
+        cells = [images.read(run.folder / path, CELL) for path in part["path"]]
+        blank = np.full((CELL, CELL, 3), 255, np.uint8)
+        columns.append(np.concatenate(cells + [blank] * (ROWS - len(cells))))
+    images.save(file, np.concatenate(columns, axis=1), {XMP: xmp(source_type, licence_url)})
+
+
+def xmp(source_type: str, licence_url: str) -> str:
     """An XMP packet with IPTC's digital source type and the address of the licence."""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
         'xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/" '
-        f"Iptc4xmpExt:DigitalSourceType={quoteattr(TRAINED)} xmpRights:WebStatement={quoteattr(licence_url)}/>"
+        f"Iptc4xmpExt:DigitalSourceType={quoteattr(source_type)} xmpRights:WebStatement={quoteattr(licence_url)}/>"
         '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from p2d_lib.files import atomic, file_sha256
-from p2d_lib.release import admission, cards, croissant, overlap, pictures, recipe
-from p2d_lib.release.facts import CREATOR, Facts
-from p2d_lib.release.licences import origin
+from p2d_lib.release import CREATOR, admission, cards, croissant, overlap, pictures, recipe
+from p2d_lib.release.facts import Facts
+from p2d_lib.release.licences import PHANTOM, Origin, origin
 from p2d_lib.release.refusal import Refused
 from p2d_lib.release.run_records import audit_tables, made_with
 from p2d_lib.run import Run
@@ -52,6 +52,7 @@ def publish(
     with atomic(to) as folder:
         folder.mkdir()
         metadata = pictures.write(run, table, folder, source.licence.url, sign)
+        _write_grids(run, table, cases, folder, source)
         facts = Facts(
             run=run.name, creator=creator, origin=source, metadata=metadata, refused=refused, verdict=verdict,
             real_sets=[real.name for real in sets], recipe=recipe.write(run, folder, size),
@@ -62,6 +63,14 @@ def publish(
         _write_audit(folder / "audit", {name: csv for name, (csv, _) in captioned.items()}, refused, verdict, tests)
         _write_descriptions(folder, facts, rows_a_tar)
     return facts
+
+
+def _write_grids(run: Run, table: pd.DataFrame, cases: pd.DataFrame, folder: Path, source: Origin) -> None:
+    """Pictures for the card: of the set and, where the generator was trained on phantoms, of these."""
+    url, train = source.licence.url, cases[cases["split"] == "train"].sort_values("dx", kind="stable")
+    pictures.write_grid(run, table, folder / cards.GRID, pictures.TRAINED, url)
+    if source.source == PHANTOM:
+        pictures.write_grid(run, train, folder / cards.PHANTOM_GRID, pictures.ALGORITHM, url)
 
 
 def _write_audit(

@@ -1,6 +1,7 @@
 """How each released image is made again: what it depends on, and the digests of all of that."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def write(run: Run, folder: Path, size: int) -> dict[str, Any]:
         "seed": record["parameters"]["seed"],
         "image": "prompt and seed of each image are columns of train/metadata.parquet",
     }
-    (folder / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+    low, high = recipe["settings"]["guidance_interval"]
+    recipe["settings"]["guidance_interval"] = [low, None if math.isinf(high) else high]  # JSON knows no infinity
+    (folder / RECIPE).write_text(json.dumps(recipe, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return recipe
 
 

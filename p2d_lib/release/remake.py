@@ -5,6 +5,7 @@ python -m p2d_lib.release.remake FOLDER IMAGE_ID [--base FOLDER-OR-ID] [--save F
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -41,7 +42,8 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
         source = _moved_base(folder / "base", base, Path(scratch)) if base else folder / "base"
         pipe = pipelines.load(source, device, pipelines.fast_dtype(device))
     pipe.load_lora_weights(folder / "adapter")
-    settings = recipe["settings"] | {"guidance_interval": tuple(recipe["settings"]["guidance_interval"])}
+    low, high = recipe["settings"]["guidance_interval"]
+    settings = recipe["settings"] | {"guidance_interval": (low, math.inf if high is None else high)}
     return sampling.sample(lora.merge(pipe), [row["prompt"]], [int(row["seed"])], **settings)[0]
 
 

@@ -80,12 +80,24 @@ def test_a_planted_copy_that_every_audit_has_let_pass_stops_the_release(home, tm
     to = tmp_path / "set"
     assert main(["--run", "small", "--to", str(to)]) == 1 and not to.exists()
     error = capsys.readouterr().err
-    assert "refused: 1 of 14 images show a real image" in error and f"shows an image of the {split} split" in error
+    assert (
+        "refused: 1 of 14 images show or describe real images" in error
+        and f"shows an image of the {split} split" in error
+    )
     listed = pd.read_csv(tmp_path / "set.refused.csv")
     assert listed["image_id"].tolist() == ["adapter_mel_0"] and listed["detail"].str.startswith("CASE_").all()
     assert main(["--run", "small", "--to", str(to), "--leave-out"]) == 0
     assert refused_of(to)["reason"].to_dict() == {"adapter_mel_0": f"shows an image of the {split} split"}
     assert b"CASE_" not in (to / "audit" / "refused.csv").read_bytes()
+
+
+def test_an_image_whose_prompt_describes_a_test_image_stops_the_release(home, run, tmp_path):
+    cases, table = run.read("cases"), run.read("synthetic")
+    table.loc[3, "prompted_by"] = cases.loc[cases["split"] == "test", "image_id"].iloc[0]
+    small_run.audit(Run(small_run.NAME, "04_sample", {**small_run.SETTINGS, "seed": 0}).write("synthetic", table))
+    with pytest.raises(Refused) as refusal:
+        publish(Run(small_run.NAME, "release"), tmp_path / "set")
+    assert refusal.value.images["reason"].to_dict() == {3: "its prompt describes an image of the test split"}
 
 
 @pytest.fixture

@@ -96,6 +96,15 @@ def test_each_picture_says_that_a_model_made_it_and_its_pixels_are_those_of_the_
         assert np.array_equal(pixels, of_run) and pictures.pixels_digest(of_run) == row["pixels_sha256"]
 
 
+def test_the_grid_of_phantoms_says_that_a_program_without_training_made_it(released):
+    kinds = {}
+    for name in ("images", "phantoms"):
+        with Image.open(released / f"{name}.png") as picture:
+            kinds[name] = picture.getxmp()["xmpmeta"]["RDF"]["Description"]["DigitalSourceType"].rpartition("/")[2]
+        assert f"]({name}.png)" in (released / "README.md").read_text()
+    assert kinds == {"images": "trainedAlgorithmicMedia", "phantoms": "algorithmicMedia"}
+
+
 def test_the_cards_are_such_as_the_hub_reads(released):
     card = DatasetCard.load(released / "README.md")
     assert card.data.license == "apache-2.0" and card.data.annotations_creators == ["machine-generated"]
