@@ -15,7 +15,6 @@ from p2d_lib.prep import raw
 from p2d_lib.release.refusal import Refused
 from p2d_lib.run import Run
 
-
 TRAIN = "the train split"  # prompts describe its images
 
 
