@@ -66,7 +66,7 @@ def judged(run: Run, sets: list[overlap.RealSet]) -> pd.DataFrame:
 
 
 def _overlaps(table: pd.DataFrame, thumbnails: np.ndarray, sets: list[overlap.RealSet]) -> pd.DataFrame:
-    """Reason and detail of the rows that overlap a set, by what they show or by the case that their prompt describes."""
+    """Reason and detail of the rows that overlap a set, by what they show or by the case their prompt describes."""
     shown = overlap.shown_images(thumbnails, sets).set_index(table.index)
     prompting = overlap.prompting_sets(table["prompted_by"], sets)
     reason = ("its prompt describes an image of " + prompting).where(prompting != "", "")
