@@ -85,10 +85,10 @@ def _pictures() -> FileSet:
 
 
 def _fields() -> list[Field]:
-    """The picture and its columns: pictures are joined to rows by the name of their file."""
+    """The picture and its columns: pictures are joined to rows by the name of their file, up to its dot."""
     named = Source(
         file_set=PICTURES, extract=Extract(file_property=FileProperty.filename),
-        transforms=[mlcroissant.Transform(regex=r"(.*)\.png")],
+        transforms=[mlcroissant.Transform(regex=r"([^.]+)")],
     )  # fmt: skip
     row = Source(file_object=TABLE, extract=Extract(column="image_id"))
     content = Source(file_set=PICTURES, extract=Extract(file_property=FileProperty.content))
