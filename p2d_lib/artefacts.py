@@ -52,6 +52,7 @@ ARTEFACTS = {
     "counterfactual": Artefact("counterfactual.parquet", "04_sample", "COUNTERFACTUAL"),  # pairs, one attribute changed
     "counterfactual_images": Artefact("counterfactual", "04_sample"),
     "memorisation": Artefact("memorisation.parquet", "05_fidelity", "MEMORISATION"),  # 04 obeys it on its next run
+    "memorisation_tests": Artefact("memorisation_tests.parquet", "05_fidelity", "MEMORISATION_TESTS"),  # of the set
     "classifiers": Artefact("classifiers", "06_classify"),
     "network_readings": Artefact("readings/networks.parquet", "06_classify", "READINGS"),
     "published_readings": Artefact("readings/published.parquet", "06_classify", "READINGS"),  # the protocol that leaks

@@ -159,6 +159,14 @@ MEMORISATION = _table(
         "reason": _text(),  # "" where it is not memorised
     }
 )
+MEMORISATION_TESTS = _table(
+    {  # the hypotheses by which 05 judges the adapter's set as a whole
+        "test": _text(isin=("memorised", "worst case", "membership"), unique=True),
+        "p": _number(0, 1, nullable=True),  # one-sided; NaN: nothing was sampled for this test
+        "holm": _number(0, 1, nullable=True),
+        "recall": _number(0, 1),  # share of planted copies that the detector finds, the same in all rows
+    }
+)
 EXTERNAL = _table(
     {  # images of external sets, as 06 reads them
         "image_id": _text(unique=True),

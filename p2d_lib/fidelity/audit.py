@@ -77,6 +77,11 @@ def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray
     return np.where(known[nearest["original"]] == lesions[pairs[:, 1]], nearest["score"], 0.0)
 
 
+def recall_of_copies(detector: Detector) -> float:
+    """The share of planted copies that the detector finds, all kinds of alteration together."""
+    return float(detector.recall.loc[list(alterations.ALTERATIONS), "rate"].mean())
+
+
 def rate_of(flags: np.ndarray) -> dict[str, float]:
     """n, k, rate and the 95 % `exact_interval` (low, high) of flags (n,), bool."""
     n, k = len(flags), int(np.sum(flags))

@@ -117,11 +117,11 @@ def findings(
     """The audit as sentences, the verdict on the set first; the rest as in the tables."""
     copies = detector.recall.loc[list(ALTERATIONS)]
     photograph = detector.recall.loc[OTHER_PHOTOGRAPH]
-    worst_kind = copies["rate"].astype(float).idxmin()
+    worst_kind, recall = copies["rate"].astype(float).idxmin(), audit.recall_of_copies(detector)
     lines = [
-        verdict(tests, float(copies["rate"].mean())),
+        verdict(tests, recall),
         f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
-        f"seen. It finds {copies['rate'].mean():.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
+        f"seen. It finds {recall:.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
         f"{copies['rate'].astype(float)[worst_kind]:.0%})"
         + (f" and {percent(photograph)} % of other photographs of a lesion." if photograph["n"] else "."),
     ]
@@ -151,6 +151,11 @@ def findings(
     return lines
 
 
+def passes(tests: pd.DataFrame, recall: float) -> bool:
+    """Whether the adapter's set passes the audit: no test refuses it, and the detector finds LEAST_RECALL of copies."""
+    return not (tests["holm"] <= LEVEL).any() and recall >= LEAST_RECALL
+
+
 def verdict(tests: pd.DataFrame, recall: float = 1.0) -> str:
     """The verdict on the adapter's set, with what refuses it; tests: of `audit.set_tests`.
 
@@ -158,17 +163,17 @@ def verdict(tests: pd.DataFrame, recall: float = 1.0) -> str:
     copies that nobody sees.
     """
     failed = tests[tests["holm"] <= LEVEL]
-    if failed.empty and recall < LEAST_RECALL:
-        return (
-            f"The memorisation audit gives no verdict on the adapter's set: no test refuses it, but the detector finds "
-            f"only {recall:.0%} of planted copies ({LEAST_RECALL:.0%} are needed). More or sharper val and test images "
-            "would let it see more."
-        )
-    if failed.empty:
+    if passes(tests, recall):
         return (
             f"The adapter's set passes the memorisation audit: none of {tests['p'].notna().sum()} tests finds a trace "
             f"of train images (smallest Holm p {tables.p_value(tests['holm'].min())}); this proves no absence. All "
             "images that the generator made are judged, also those that 04 refused."
+        )
+    if failed.empty:
+        return (
+            f"The memorisation audit gives no verdict on the adapter's set: no test refuses it, but the detector finds "
+            f"only {recall:.0%} of planted copies ({LEAST_RECALL:.0%} are needed). More or sharper val and test images "
+            "would let it see more."
         )
     reasons = "; ".join(f"{NAMES[row.test]} (Holm p {tables.p_value(row.holm, '')})" for row in failed.itertuples())
     return f"The adapter's set is refused by the memorisation audit: {reasons}."

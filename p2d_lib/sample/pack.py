@@ -23,7 +23,7 @@ def pack(table: pd.DataFrame, pictures: Path, folder: Path, rows_a_tar: int = 10
     """Packs images and their rows into <folder>/000000.tar, ...: <image_id>.png and <image_id>.json.
 
     WebDataset reads them. table: image_id and any other columns, which the JSON holds (null for NaN). pictures: the
-    folder of the images.
+    folder of the images, where file_name, or else <image_id>.png, lies.
     """
     parts = [table.iloc[start : start + rows_a_tar] for start in range(0, len(table), rows_a_tar)]
     paths = [folder / f"{k:06d}.tar" for k in range(len(parts))]
@@ -32,7 +32,10 @@ def pack(table: pd.DataFrame, pictures: Path, folder: Path, rows_a_tar: int = 10
             for row in part.to_dict("records"):
                 known = {name: None if value != value else value for name, value in row.items()}
                 record = json.dumps({**known, "synthetic": True}, allow_nan=False).encode()
-                for suffix, data in (("png", (pictures / f"{row['image_id']}.png").read_bytes()), ("json", record)):
+                for suffix, data in (
+                    ("png", (pictures / row.get("file_name", f"{row['image_id']}.png")).read_bytes()),
+                    ("json", record),
+                ):
                     member = tarfile.TarInfo(f"{row['image_id']}.{suffix}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))

@@ -114,6 +114,8 @@ def test_a_detector_that_misses_planted_copies_lets_no_set_pass():
     assert "passes" in audit_report.verdict(tests, 0.9)
     assert "gives no verdict" in audit_report.verdict(tests, 0.1) and "only 10%" in audit_report.verdict(tests, 0.1)
     assert "is refused" in audit_report.verdict(tests.assign(holm=[0.01, 1, 1]), 0.1)
+    outcomes = [(tests, 0.9), (tests, 0.1), (tests.assign(holm=[0.01, 1, 1]), 0.9)]
+    assert [audit_report.passes(*outcome) for outcome in outcomes] == [True, False, False]
 
 
 def test_an_innocent_set_is_refused_at_the_level_at_most():

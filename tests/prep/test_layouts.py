@@ -354,12 +354,12 @@ def test_an_unknown_layout_is_refused_with_the_nearest_name_and_all_names(tmp_pa
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_layout_opens_with_its_source_licence_and_an_example(name):
+def test_every_shipped_layout_opens_with_an_example_and_names_source_authors_and_licence(name):
     text = (Path(layouts.__file__).parent / f"{name}.yaml").read_text(encoding="utf-8")
     heading = text[: text.index("\nsource:")]
     assert all(line.startswith("#") for line in heading.splitlines())
     layout = layouts.load(name)
-    assert layout.source in heading and "Licence: " in heading and layout.metadata[0] in heading
+    assert layout.metadata[0] in heading and layout.source and layout.citation and layout.licence
 
 
 def test_the_layout_in_the_readme_is_one(tmp_path):

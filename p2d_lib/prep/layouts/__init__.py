@@ -53,6 +53,8 @@ class Layout(_Model):
     """How a published set lies on disk. A column of ours that is in neither columns nor constants is unknown."""
 
     source: str  # where to get the set
+    citation: str = ""  # its name and whom to cite
+    licence: str = ""  # SPDX identifier, as in CC-BY-NC-4.0; "" is unknown, and then nothing made of it is released
     metadata: Names  # the table; of several names the first that is there
     separator: str = ""  # of its cells; "" is a tab or a comma, whichever the first line has
     joined: list[str] = []  # further tables with one row per image, under the same column of image ids
