@@ -8,7 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from p2d_lib.cores import cores
 
-
 LOCAL = "local"
 CORES_OF_A_JOB = 8  # on a cluster, whose login node has another number of cores
 

@@ -10,7 +10,7 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "notebooks")]
 
-from test_all_eight import MICRO
+from test_all_eight import MICRO  # noqa: E402
 
 TIMED = ("t4_sweep",)  # tables that hold seconds of this machine
 
