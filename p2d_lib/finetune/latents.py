@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from p2d_lib.files import atomic
-from p2d_lib.finetune.processes import processes
+from p2d_lib.models.processes import processes
 from p2d_lib.models import encoding, pipelines
 
 SHARD = 1024  # images, or prompts, in a file

@@ -17,7 +17,7 @@ from accelerate.utils import reduce
 from tqdm import tqdm
 
 from p2d_lib.finetune.latents import Encoded, digest
-from p2d_lib.finetune.processes import processes
+from p2d_lib.models.processes import processes
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.seeds import derive
 
