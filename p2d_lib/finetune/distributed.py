@@ -18,9 +18,9 @@ import os
 
 from p2d_lib import parameters
 from p2d_lib.device import set_up
-from p2d_lib.models.processes import processes
 from p2d_lib.finetune.stages import Stages
 from p2d_lib.models.pixel_baselines import SCRATCH
+from p2d_lib.models.processes import processes
 from p2d_lib.run import ArtefactError, Run, home
 
 NOTEBOOK = "03_finetune"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import torch
 from accelerate import PartialState
 
-LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may be encoding, sampling previews or converting weights
+LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may be encoding, sampling previews or converting
 
 
 def processes(device: torch.device) -> PartialState:
