@@ -45,6 +45,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--shards", type=int, default=1, metavar="N", help="jobs that sample the images of 04")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes (GPUs) that fit in 03")
+    parser.add_argument(
+        "--copy-to", default="", metavar="URL", help="copy page, notebooks, tables and figures there when all is done"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
     options = parser.parse_args(argv)
     if options.cores is None:

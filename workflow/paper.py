@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import cluster
+import copies
 import plan as planning
 import request
 import shards
@@ -24,6 +25,8 @@ from p2d_lib.locks import RunBusy, lock_run
 
 def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
     profile = cluster.profile(options.executor)
+    if options.copy_to:
+        copies.check(options.copy_to)
     parameters = request.parameters(options)
     targets, forced = request.stages(options)
     run = next(iter(parameters.values()))["run"]
@@ -83,6 +86,8 @@ def _run_stages(
         return _failed(folder, plan, progress, index)
     ran = {notebook for notebook, event in progress.events.items() if event == "done"}
     _finished(stages, targets, seconds, ran, index)
+    if options.copy_to:
+        say(f"{copies.copy_run(folder, HOME, options.copy_to):>3} files    copied to {options.copy_to}")
     return 0
 
 
