@@ -37,16 +37,18 @@ class Progress:
         lines = self._path.read_text().splitlines(keepends=True)
         whole = [line for line in lines[self._read :] if line.endswith("\n")]
         self._read += len(whole)
-        for line in whole:
-            event = json.loads(line)
-            if event["shard"]:
-                self._show_shard(event["notebook"], event["shard"], event["event"], event["time"])
-                continue
-            self.events[event["notebook"]] = event["event"]
-            if event["event"] == "begun":
-                self._begin(event["notebook"], event["time"])
-            else:
-                self._end(event["notebook"], event["event"], event["time"])
+        for event in filter(None, map(_event, whole)):
+            self._show(event)
+
+    def _show(self, event: dict) -> None:
+        if event["shard"]:
+            self._show_shard(event["notebook"], event["shard"], event["event"], event["time"])
+            return
+        self.events[event["notebook"]] = event["event"]
+        if event["event"] == "begun":
+            self._begin(event["notebook"], event["time"])
+        else:
+            self._end(event["notebook"], event["event"], event["time"])
 
     def _show_shard(self, notebook: str, shard: str, event: str, when: float) -> None:
         """Shards run side by side, so that they have no part in the time that is left; one that fails is the stage."""
@@ -76,6 +78,14 @@ class Progress:
 
     def _label(self, notebook: str) -> str:
         return label(notebook, self._notebooks)
+
+
+def _event(line: str) -> dict:
+    """A line's event; {} where shards on two nodes wrote at once, which network file systems may mix."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
 
 
 def label(notebook: str, notebooks: list[str]) -> str:
