@@ -84,9 +84,10 @@ def _unfit(image: Image.Image) -> str:
 
 
 def _interoperability(exif: Image.Exif) -> dict:
+    """The part of the EXIF data that names its colour space; {} where there is none."""
     try:
         return exif.get_ifd(ExifTags.IFD.Interop)
-    except KeyError:  # by which some releases of Pillow (12.3) say that a picture has none
+    except KeyError:  # by which Pillow 12 says so
         return {}
 
 

@@ -89,7 +89,8 @@ class Run:
         self._inputs: dict[str, str] = {}
         self._written = 0  # files and folders
         self._started = time.monotonic()
-        if os.environ.get("P2D_RUN_MARK") != str(self.folder):  # else the driver holds the run for this process
+        self.driven = os.environ.get("P2D_RUN_MARK") == str(self.folder)  # the driver holds the run for this process
+        if not self.driven:
             self._refuse_other_parameters()
             self._lock = lock_notebook(self.folder.parent, name, notebook, self._part())
 

@@ -8,6 +8,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from p2d_lib.cores import cores
 
+LOCAL = "local"
+CORES_OF_A_JOB = 8  # on a cluster, whose login node has another number of cores
+
 
 class Refused(Exception):
     """Something that the user can correct; the message is one sentence."""
@@ -34,7 +37,17 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--from", dest="first", default="", metavar="NOTEBOOK", help="run it and all later ones anew")
     parser.add_argument("--to", dest="last", default="", metavar="NOTEBOOK", help="stop after it")
-    parser.add_argument("--cores", type=int, default=cores(), metavar="N", help="CPU cores (default: all)")
+    parser.add_argument(
+        "--cores", type=int, metavar="N", help=f"CPU cores (default: all); on a cluster, of a job ({CORES_OF_A_JOB})"
+    )
+    parser.add_argument(
+        "--executor", default=LOCAL, metavar="NAME", help="local (default), slurm, or a folder with your own profile"
+    )
+    parser.add_argument("--shards", type=int, default=1, metavar="N", help="jobs that sample the images of 04")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes (GPUs) that fit in 03")
+    parser.add_argument(
+        "--copy-to", default="", metavar="URL", help="copy page, notebooks, tables and figures there when all is done"
+    )
     parser.add_argument("--verify", action="store_true", help="only compare the finished run with a reference")
     parser.add_argument(
         "--against", default="", metavar="DIR", help="the reference's folder (default: tables/reference/<profile>)"
@@ -47,4 +60,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--crate", default="", metavar="DIR", help="only export the finished run as an RO-Crate")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.cores is None:
+        options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
+    return options

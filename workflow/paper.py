@@ -8,10 +8,13 @@ import signal
 import time
 from pathlib import Path
 
+import cluster
+import copies
 import plan as planning
 import request
+import shards
 import weights_check
-from cli import Refused
+from cli import LOCAL, Refused
 from places import HOME, RUNS
 from processes import advice_on_cores, busy_cores, end_children, start_snakemake
 from progress import Progress, duration, label, last_timings, save_timings, say
@@ -22,6 +25,9 @@ from p2d_lib.locks import RunBusy, lock_run
 
 
 def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
+    profile = cluster.profile(options.executor)
+    if options.copy_to:
+        copies.check(options.copy_to)
     parameters = request.parameters(options)
     targets, forced = request.stages(options)
     run = next(iter(parameters.values()))["run"]
@@ -37,7 +43,7 @@ def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
         return 1 if plan.broken else 0
     lock = _lock(run)
     try:
-        end_children(mark=str(stages.folder))  # of a driver that was killed
+        _end_jobs(stages.folder, profile)  # of a driver that was killed
         return _run_stages(options, argv, stages, targets, forced)
     finally:
         lock.release()
@@ -60,21 +66,21 @@ def _run_stages(
     options: argparse.Namespace, argv: list[str], stages: Stages, targets: list[str], forced: list[str]
 ) -> int:
     folder, notebooks = stages.folder, list(stages.parameters)
-    plan = planning.make(stages, targets, forced)
-    _prepare(stages, plan, targets, forced)
+    plan, profile = planning.make(stages, targets, forced), cluster.profile(options.executor)
+    _prepare(options, stages, plan, targets, forced)
     if any(stages.record(notebook) for notebook in targets):
         for notebook in (*plan.runs, *plan.broken, *plan.blocked):
             say(f"{label(notebook, notebooks)}  {plan.status(notebook)}")
-    if plan.scheduled and (advice := advice_on_cores(options.cores, busy_cores())):
+    if plan.scheduled and options.executor == LOCAL and (advice := advice_on_cores(options.cores, busy_cores())):
         say(advice)
     timings = last_timings(RUNS, options.profile, folder.name, notebooks)
     progress = Progress(folder, notebooks, list(plan.scheduled), timings)
     try:
-        code = _snakemake(folder, options.cores, progress) if plan.scheduled else 0
+        code = _snakemake(folder, options.cores, profile, progress) if plan.scheduled else 0
         seconds = save_timings(folder, options.profile)
         index = _page(folder, options.profile)
     except KeyboardInterrupt as interrupt:
-        end_children(mark=str(folder))
+        _end_jobs(folder, profile)
         progress.update()
         where = f" in {progress.current}" if progress.current else ""
         say(f"\nStopped{where}. To continue: {shlex.join(['./run_all.sh', *argv])}")
@@ -83,16 +89,31 @@ def _run_stages(
         return _failed(folder, plan, progress, index)
     ran = {notebook for notebook, event in progress.events.items() if event == "done"}
     _finished(stages, targets, seconds, ran, index)
+    if options.copy_to:
+        say(f"{copies.copy_run(folder, HOME, options.copy_to):>3} files    copied to {options.copy_to}")
     return 0
 
 
-def _prepare(stages: Stages, plan: planning.Plan, targets: list[str], forced: list[str]) -> None:
+def _end_jobs(folder: Path, profile: Path) -> None:
+    """Ends what still works on the run, here and in the cluster's queue."""
+    end_children(mark=str(folder))
+    if cluster.executor(profile) == cluster.SLURM:
+        cluster.cancel_jobs(folder)
+
+
+def _prepare(
+    options: argparse.Namespace, stages: Stages, plan: planning.Plan, targets: list[str], forced: list[str]
+) -> None:
     """Writes what stage.py and Snakemake read, and clears what earlier starts have left for them."""
     folder = stages.folder
-    for name, content in (
-        ("parameters.json", stages.parameters),
-        ("plan.json", {"stages": plan.scheduled, "forced": forced}),
-    ):
+    content_of_plan = {
+        "stages": plan.scheduled,
+        "forced": forced,
+        "cores": options.cores,
+        "shards": {shards.NOTEBOOK: _shards_to_run(options, stages, plan)},
+        "processes": options.processes,
+    }
+    for name, content in (("parameters.json", stages.parameters), ("plan.json", content_of_plan)):
         with atomic(folder / name) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n")
     stages.digests.save()
@@ -107,10 +128,18 @@ def _prepare(stages: Stages, plan: planning.Plan, targets: list[str], forced: li
             error.unlink(missing_ok=True)
 
 
-def _snakemake(folder: Path, cores: int, progress: Progress) -> int:
+def _shards_to_run(options: argparse.Namespace, stages: Stages, plan: planning.Plan) -> list[str]:
+    """The shards of 04 whose images are not there yet; all, where what 04 reads is made again first."""
+    if shards.NOTEBOOK not in plan.scheduled:
+        return []
+    remade = plan.scheduled[shards.NOTEBOOK]
+    return [name for name in shards.names(options.shards) if remade or not shards.is_done(stages, name)]
+
+
+def _snakemake(folder: Path, cores: int, profile: Path, progress: Progress) -> int:
     """Runs the scheduled stages; returns Snakemake's exit code."""
     with (folder / "snakemake.log").open("w") as log:
-        process = start_snakemake(folder, cores, log)
+        process = start_snakemake(folder, cores, profile, log)
         try:
             while process.poll() is None:
                 progress.update()
@@ -119,7 +148,7 @@ def _snakemake(folder: Path, cores: int, progress: Progress) -> int:
             return process.returncode
         finally:
             if process.poll() is None:
-                end_children(mark=str(folder))
+                _end_jobs(folder, profile)
 
 
 def _page(folder: Path, profile: str) -> Path:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+from cli import LOCAL
+from cluster import SLURM, executor, job_name
 from places import HOME, REPOSITORY
 
 BUSY = 0.7  # cores; what waiting for a busy core costs: benchmarks/busy_machine.py
@@ -17,16 +19,24 @@ FOREIGN = ("SNAKEMAKE_", "JUPYTER_", "PYTHONSAFEPATH", "PYTHONHOME", "MPLBACKEND
 SPINS = "2000"  # looks of a waiting OpenMP thread before it sleeps: fewer than by default, no dearer when quiet
 
 
-def start_snakemake(folder: Path, cores: int, log: IO[str]) -> subprocess.Popen:
-    """Starts the stages that plan.json in the run's folder schedules. log: takes Snakemake's own words."""
+def start_snakemake(folder: Path, cores: int, profile: Path, log: IO[str]) -> subprocess.Popen:
+    """Starts the stages that plan.json in the run's folder schedules. profile: the executor's folder. log: takes
+    Snakemake's own words."""
     command = [sys.executable, "-m", "snakemake"]
     command += ["--snakefile", str(REPOSITORY / "workflow" / "Snakefile"), "--directory", str(folder)]
-    command += ["--configfile", str(folder / "plan.json"), "--cores", str(cores)]
+    command += ["--configfile", str(folder / "plan.json")]
     command += ["--profile", "none"]  # not the user's own, which is for other workflows
-    command += ["--workflow-profile", str(REPOSITORY / "workflow" / "profiles" / "local")]
+    command += ["--workflow-profile", str(profile)]
+    environment, kind = _environment(mark=str(folder)), executor(profile)
+    if kind == LOCAL:
+        command += ["--cores", str(cores)]
+    else:
+        del environment["P2D_DRIVER"]  # a process number, which means nothing on another machine
+    if kind == SLURM:
+        command += ["--slurm-jobname-prefix", job_name(folder)]
     return subprocess.Popen(
         command,
-        env=_environment(mark=str(folder)),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,  # the notebooks' bars
         stderr=log,

@@ -13,11 +13,11 @@ EXPECTED = {  # seconds a stage on two CPU cores, until a run of the profile has
 }
 
 
-def record_event(folder: Path, notebook: str, event: str) -> None:
+def record_event(folder: Path, notebook: str, event: str, shard: str = "") -> None:
     """Appends to events.jsonl in the run's folder. event: "begun", "done", "failed", or "unchanged" (not executed,
-    since all that the stage reads came out as it was)."""
+    since all that the stage reads came out as it was). shard: where only this part of the stage is meant."""
     with (folder / "events.jsonl").open("a") as stream:
-        stream.write(json.dumps({"notebook": notebook, "event": event, "time": time.time()}) + "\n")
+        stream.write(json.dumps({"notebook": notebook, "event": event, "time": time.time(), "shard": shard}) + "\n")
 
 
 class Progress:
@@ -37,13 +37,24 @@ class Progress:
         lines = self._path.read_text().splitlines(keepends=True)
         whole = [line for line in lines[self._read :] if line.endswith("\n")]
         self._read += len(whole)
-        for line in whole:
-            event = json.loads(line)
-            self.events[event["notebook"]] = event["event"]
-            if event["event"] == "begun":
-                self._begin(event["notebook"], event["time"])
-            else:
-                self._end(event["notebook"], event["event"], event["time"])
+        for event in filter(None, map(_event, whole)):
+            self._show(event)
+
+    def _show(self, event: dict) -> None:
+        if event["shard"]:
+            self._show_shard(event["notebook"], event["shard"], event["event"], event["time"])
+            return
+        self.events[event["notebook"]] = event["event"]
+        if event["event"] == "begun":
+            self._begin(event["notebook"], event["time"])
+        else:
+            self._end(event["notebook"], event["event"], event["time"])
+
+    def _show_shard(self, notebook: str, shard: str, event: str, when: float) -> None:
+        """Shards run side by side, so that they have no part in the time that is left; one that fails is the stage."""
+        if event == "failed":
+            self.events[notebook] = event
+        say(f"{self._label(notebook)}  shard {shard} {event}, {time.strftime('%H:%M:%S', time.localtime(when))}")
 
     def _begin(self, notebook: str, when: float) -> None:
         self.current, self._begun = notebook, when
@@ -67,6 +78,14 @@ class Progress:
 
     def _label(self, notebook: str) -> str:
         return label(notebook, self._notebooks)
+
+
+def _event(line: str) -> dict:
+    """A line's event; {} where shards on two nodes wrote at once, which network file systems may mix."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
 
 
 def label(notebook: str, notebooks: list[str]) -> str:

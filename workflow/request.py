@@ -126,8 +126,9 @@ def stages(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     targets = notebooks[: last + 1]
     if options.first and first > last:
         raise Refused(f"--from {options.first} lies behind --to {options.last}")
-    if options.cores < 1:
-        raise Refused(f"--cores {options.cores}: at least one core is needed")
+    for option, unit in (("cores", "core"), ("shards", "shard"), ("processes", "process")):
+        if getattr(options, option) < 1:
+            raise Refused(f"--{option} {getattr(options, option)}: at least one {unit} is needed")
     return targets, notebooks[first : last + 1]
 
 

@@ -2,10 +2,10 @@
 
 training_set  the images and prompts            stages        what 03 trains, from its parameters
 latents       encoded images and prompts        distributed   the same on several GPUs (torchrun)
-pixel_rows    images for pixel baselines        processes     one process or several
-batches       random training batches           previews      images sampled during training
-loss          the weighted denoising error      prior         images of the base, for DreamBooth
-loop          optimiser, average, log, resume   report        table, figures, findings
+pixel_rows    images for pixel baselines        previews      images sampled during training
+batches       random training batches           prior         images of the base, for DreamBooth
+loss          the weighted denoising error      report        table, figures, findings
+loop          optimiser, average, log, resume
 denoiser      loop + loss + batches, shared by  base, adapter, inversion, pixel_baselines
 decoder       a tiny base's decoder, against a discriminator
 curve         the Fréchet distance of a base while it is trained

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from p2d_lib.device import generator
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Diverged
-from p2d_lib.finetune.processes import processes
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.discriminator import Discriminator, Features
+from p2d_lib.models.processes import processes
 from p2d_lib.models.tiny_base import PatchAutoencoder, to_pixels
 from p2d_lib.seeds import derive
 

@@ -11,8 +11,8 @@ from p2d_lib.finetune.batches import TrainingBatches
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring, Recipe, fit, mean_loss
 from p2d_lib.finetune.loss import check_schedule, denoising_loss
-from p2d_lib.finetune.processes import processes
 from p2d_lib.models.checkpoints import Checkpoints
+from p2d_lib.models.processes import processes
 
 
 def fit_denoiser(

@@ -6,7 +6,10 @@
 
 Each process computes its share of every batch. It leaves finished checkpoints in the run's scratch folder, from which
 03 continues without fitting again. Parameters are those of the run (data/runs/<run>/parameters.json), so the sum over
-processes equals one process but for float rounding. .venv/bin/torchrun comes with PyTorch.
+processes equals one process but for float rounding. .venv/bin/torchrun comes with PyTorch. `./run_all.sh --processes 4`
+does all of this in one start, on the GPUs of one machine. On several machines that share the run's folder, start one
+torchrun on each with --nnodes and --rdzv_backend c10d (docs/HOWTO.md, "Run on a cluster"): the processes agree on their
+ranks by themselves.
 """
 
 import argparse
@@ -15,9 +18,9 @@ import os
 
 from p2d_lib import parameters
 from p2d_lib.device import set_up
-from p2d_lib.finetune.processes import processes
 from p2d_lib.finetune.stages import Stages
 from p2d_lib.models.pixel_baselines import SCRATCH
+from p2d_lib.models.processes import processes
 from p2d_lib.run import ArtefactError, Run, home
 
 NOTEBOOK = "03_finetune"

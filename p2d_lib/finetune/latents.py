@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from p2d_lib.files import atomic
-from p2d_lib.finetune.processes import processes
 from p2d_lib.models import encoding, pipelines
+from p2d_lib.models.processes import processes
 
 SHARD = 1024  # images, or prompts, in a file
 BATCH = 32  # images encoded at once

@@ -17,8 +17,8 @@ from accelerate.utils import reduce
 from tqdm import tqdm
 
 from p2d_lib.finetune.latents import Encoded, digest
-from p2d_lib.finetune.processes import processes
 from p2d_lib.models.checkpoints import Checkpoints
+from p2d_lib.models.processes import processes
 from p2d_lib.seeds import derive
 
 SYNC_EVERY = 20  # steps between reads of the loss; each read blocks until the GPU is done

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from p2d_lib.files import atomic
 from p2d_lib.finetune.latents import digest
-from p2d_lib.finetune.processes import processes
 from p2d_lib.models import sampling
 from p2d_lib.models.pipelines import encoders
+from p2d_lib.models.processes import processes
 
 BATCH = 16
 

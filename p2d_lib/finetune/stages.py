@@ -19,13 +19,13 @@ from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring, Recipe
 from p2d_lib.finetune.previews import Previews
 from p2d_lib.finetune.prior import sample_prior
-from p2d_lib.finetune.processes import processes
 from p2d_lib.finetune.scout import fit_scout
 from p2d_lib.finetune.training_set import Split, read
 from p2d_lib.models import clip, encoding, pipelines, sampling
 from p2d_lib.models import pixel_baselines as baselines
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.classifiers import Classifier
+from p2d_lib.models.processes import processes
 from p2d_lib.models.textual_inversion import LearnedToken
 from p2d_lib.parameters import Finetune
 from p2d_lib.run import Run

@@ -11,7 +11,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpstrf
 from scipy.spatial.distance import cdist
 
-from p2d_lib.instruments.mmd import Classes, squared_mmd
+from p2d_lib.instruments.mmd import AT_ONCE, Classes, squared_mmd
 from p2d_lib.instruments.moments import Moments
 
 EXACT = 512  # features; above, singular values come from their squares: in a third of the time, to 1e-7 of their sum
@@ -81,7 +81,7 @@ def kid(a: np.ndarray, b: np.ndarray, classes: Classes | None = None) -> float:
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"KID needs two images or more a side, there are {len(a)} and {len(b)}")
-    return squared_mmd(cubic_kernel(a, a), cubic_kernel(b, b), cubic_kernel(a, b), classes)
+    return squared_mmd(cubic_kernel, a, b, classes)
 
 
 def cubic_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -97,16 +97,28 @@ def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> dict[s
     share of synthetic images inside a real ball; density: real balls that a synthetic image lies in, over k (may exceed
     1); recall: share of real images inside a synthetic ball; coverage: share of real balls that hold a synthetic image.
     One far real image has a ball that anything falls into, so precision may call noise good: check it on negative
-    controls before it is used. Raises ValueError unless both sides have more than k rows.
+    controls before it is used. Memory grows with n + m. Raises ValueError unless both sides have more than k rows.
     """
     if min(len(real), len(synthetic)) <= k:
         raise ValueError(f"k = {k} neighbours need more than {k} images, there are {len(real)} and {len(synthetic)}")
-    apart = cdist(real, synthetic)
-    radius_real, radius_synthetic = (np.sort(cdist(x, x), axis=1)[:, k] for x in (real, synthetic))  # column 0: itself
-    in_real, in_synthetic = apart <= radius_real[:, None], apart <= radius_synthetic[None, :]
+    of_real, of_synthetic = _radii(real, k), _radii(synthetic, k)
+    n_balls, recalled, covered = np.zeros(len(synthetic), int), 0, 0  # real balls that each synthetic image lies in
+    for start in range(0, len(real), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        apart = cdist(real[part], synthetic)
+        in_real = apart <= of_real[part, None]
+        n_balls += in_real.sum(axis=0)
+        covered += in_real.any(axis=1).sum()
+        recalled += (apart <= of_synthetic).any(axis=1).sum()
     return {
-        "precision": float(in_real.any(axis=0).mean()),
-        "recall": float(in_synthetic.any(axis=1).mean()),
-        "density": float(in_real.sum(axis=0).mean() / k),
-        "coverage": float(in_real.any(axis=1).mean()),
+        "precision": float((n_balls > 0).mean()),
+        "recall": float(recalled / len(real)),
+        "density": float(n_balls.mean() / k),
+        "coverage": float(covered / len(real)),
     }
+
+
+def _radii(features: np.ndarray, k: int) -> np.ndarray:
+    """The distance of each row (n, d) to its k-th nearest other row: (n,)."""
+    parts = (cdist(features[start : start + AT_ONCE], features) for start in range(0, len(features), AT_ONCE))
+    return np.concatenate([np.partition(apart, k, axis=1)[:, k] for apart in parts])  # place 0: the row itself

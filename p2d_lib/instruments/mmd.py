@@ -4,35 +4,57 @@ Jayasumana et al., "Rethinking FID", CVPR 2024, arXiv 2401.09603. In contrast to
 Gaussian law, and in contrast to KID its kernel is characteristic: its expectation is 0 for equal laws only.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Classes = tuple[np.ndarray, np.ndarray]  # the class of each row of the first set (n,) and of the second (m,)
+AT_ONCE = 2000  # rows of a kernel's matrix in memory
 BANDWIDTH, SCALE = 10.0, 1000.0  # sigma of the kernel and the factor of the published values
 
 
-def squared_mmd(aa: np.ndarray, bb: np.ndarray, ab: np.ndarray, classes: Classes | None = None) -> float:
+def squared_mmd(kernel: Kernel, a: np.ndarray, b: np.ndarray, classes: Classes | None = None) -> float:
     """The unbiased squared discrepancy (Gretton et al., JMLR 13, 2012, eq. 3): 0 on average for equal laws.
 
-    aa (n, n), bb (m, m), ab (n, m): the kernel of every pair of rows. classes: to be given where classes were chosen in
-    fixed numbers. In such a set two images are of one class too rarely, so equal laws would come out below 0, the
-    further the more the features part the classes. Then images of two classes (or of one) are compared with the weight
-    that the law of the first set gives the two. NaN where a class has fewer than two rows in a set: no unbiased
-    estimate exists.
+    a (n, d), b (m, d). kernel: gives the matrix (i, j) of i rows and j rows; memory grows with n + m, not with their
+    product. classes: to be given where classes were chosen in fixed numbers. In such a set two images are of one class
+    too rarely, so equal laws would come out below 0, the further the more the features part the classes. Then images of
+    two classes (or of one) are compared with the weight that the law of the first set gives the two. NaN where a class
+    has fewer than two rows in a set: no unbiased estimate exists.
     """
-    first, second = classes or (np.zeros(len(aa)), np.zeros(len(bb)))
+    first, second = classes or (np.zeros(len(a)), np.zeros(len(b)))
     names = np.union1d(first, second)
     one_hot = [(np.asarray(each)[:, None] == names).astype(float) for each in (first, second)]
     counts = [part.sum(axis=0) for part in one_hot]
     if min(each.min() for each in counts) < 2:
         return np.nan
     share, within = counts[0] / counts[0].sum(), 0.0
-    for kernel, part, n in zip((aa, bb), one_hot, counts, strict=True):
-        sums = part.T @ kernel @ part
+    for rows, part, n in zip((a, b), one_hot, counts, strict=True):
+        sums, of_themselves = _sums(kernel, rows, rows, part, part)
         means = sums / np.outer(n, n)
-        np.fill_diagonal(means, (np.diag(sums) - part.T @ np.diag(kernel)) / (n * (n - 1)))  # of different images
+        np.fill_diagonal(means, (np.diag(sums) - of_themselves) / (n * (n - 1)))  # of different images
         within += share @ means @ share
-    between = one_hot[0].T @ ab @ one_hot[1] / np.outer(*counts)
+    between = _sums(kernel, a, b, *one_hot)[0] / np.outer(*counts)
     return float(within - 2 * share @ between @ share)
+
+
+def _sums(
+    kernel: Kernel, a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the kernel over the pairs of two classes (i, j), and over the pairs of a row and itself by class (i,).
+
+    of_a (n, i), of_b (m, j): which rows are of which class.
+    """
+    total, diagonal = 0.0, np.empty(len(a))
+    for start in range(0, len(a), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        matrix = kernel(a[part], b)
+        total = total + of_a[part].T @ matrix @ of_b
+        if a is b:
+            diagonal[part] = np.diagonal(matrix, start)
+    return total, of_a.T @ diagonal if a is b else diagonal[:0]
 
 
 def cmmd(
@@ -56,11 +78,12 @@ def cmmd(
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"CMMD needs two images or more a side, there are {len(a)} and {len(b)}")
-    a, b = unit_rows(a), unit_rows(b)
-    aa, bb, ab = (_gaussian(*pair, bandwidth) for pair in ((a, a), (b, b), (a, b)))
-    if biased:
-        return float(SCALE * (aa.mean() + bb.mean() - 2 * ab.mean()))
-    return SCALE * squared_mmd(aa, bb, ab, classes)
+    a, b, kernel = unit_rows(a), unit_rows(b), partial(_gaussian, bandwidth=bandwidth)
+    if not biased:
+        return SCALE * squared_mmd(kernel, a, b, classes)
+    aa, bb, ab = (_sums(kernel, *pair, *(np.ones((len(x), 1)) for x in pair))[0].item() / len(pair[0]) / len(pair[1])
+                  for pair in ((a, a), (b, b), (a, b)))  # fmt: skip
+    return SCALE * (aa + bb - 2 * ab)
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:

@@ -29,4 +29,5 @@ Reading images and text
 All
   weights            which weights a name means (folder, id, id@revision), and their digest
   checkpoints        unfinished fits on disk
+  processes          several processes that share a training
 """

@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import chain, tee
+from itertools import chain, groupby, tee
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,36 +94,53 @@ def key(weights: tuple[Path, ...], settings: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def batches(plan: pd.DataFrame, batch_size: int) -> list[pd.DataFrame]:
+    """The plan's rows in batches, each of one generator: the list that several processes share, the same for each."""
+    groups = [rows for _, rows in plan.groupby("generator")]
+    return [rows.iloc[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
+
+
+def share(plan: pd.DataFrame, shard: Sequence[int], batch_size: int) -> pd.DataFrame:
+    """The rows of every n-th batch from batch i on; shard: (i, n), for n processes that share the work."""
+    return pd.concat([plan.iloc[:0], *batches(plan, batch_size)[shard[0] :: shard[1]]])
+
+
 def generate(
     generators: Mapping[str, Generator],
     plan: pd.DataFrame,
     folder: Path,
     *,
-    shard: tuple[int, int] = (0, 1),
+    shard: Sequence[int] = (0, 1),
+    batch_size: int = 1,
     adapter: str = "",
 ) -> None:
     """Samples the images of a plan that `folder` lacks, as <image_id>.<digest of prompt and seed>.png.
 
-    generators: by the name that the plan's column `generator` has. shard: (i, n) is every n-th row from row i, for n
-    processes that share the work. adapter: the sha256 of the adapter's weights; each file carries it, its prompt and
-    seed, and that it is synthetic, as PNG text. Encoding and writing run in threads beside the sampling; memory does
-    not grow with the plan.
+    generators: by the name that the plan's column `generator` has. shard: which part of the plan, see `share`.
+    batch_size: where it is the generators' own, an image is always computed with the same others. So it has the same
+    bits whatever the number of processes, and also where a batch was interrupted: its images are sampled again, and
+    those that are missing are written. adapter: the sha256 of the adapter's weights; each file carries it, its prompt
+    and seed, and that it is synthetic, as PNG text. Encoding and writing run in threads beside the sampling; memory
+    does not grow with the plan.
     """
-    part = plan.iloc[shard[0] :: shard[1]]
-    finished = sum(_file(row, folder).exists() for row in part.itertuples())
-    with tqdm(total=len(part), initial=finished, desc="sample", unit="image") as bar, _in_threads() as submit:
-        for generator, rows in part.groupby("generator"):
-            missing = (row for row in rows.itertuples() if not _file(row, folder).exists())
-            for row, image in _sampled(generators[generator], missing):
-                submit(_write, _file(row, folder), image, _description(row, adapter))
-                bar.update()
+    mine = batches(plan, batch_size)[shard[0] :: shard[1]]
+    exists = [[_file(row, folder).exists() for row in rows.itertuples()] for rows in mine]
+    unfinished = [rows for rows, there in zip(mine, exists, strict=True) if not all(there)]
+    finished, total = sum(map(sum, exists)), sum(map(len, mine))
+    with tqdm(total=total, initial=finished, desc="sample", unit="image") as bar, _in_threads() as submit:
+        for generator, parts in groupby(unfinished, key=lambda rows: rows["generator"].iloc[0]):
+            rows = (row for part in parts for row in part.itertuples())
+            for row, image in _sampled(generators[generator], rows):
+                if not (file := _file(row, folder)).exists():
+                    submit(_write, file, image, _description(row, adapter))
+                    bar.update()
 
 
 def _sampled(generator: Generator, rows: Iterable) -> Iterator[tuple]:
     """Each row with its image."""
     requests, rows = tee(rows)  # which keeps the rows of one batch
-    batches = generator((row.prompt, row.seed) for row in requests)
-    return zip(rows, chain.from_iterable(batches), strict=True)
+    sampled = generator((row.prompt, row.seed) for row in requests)
+    return zip(rows, chain.from_iterable(sampled), strict=True)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Sample(Notebook):
     num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
     batch_size: PositiveInt = Field(32, description="Images sampled at once.")
     shard: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)] = Field(
-        [0, 1], description="[i, n]: this process samples images i, i + n, i + 2n, ...; n processes share the work."
+        [0, 1], description="[i, n]: this process samples batches i, i + n, i + 2n, ...; n processes share the work."
     )
 
     alignment_quantile: ShareBelow1 = Field(

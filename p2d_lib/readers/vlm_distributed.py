@@ -12,11 +12,10 @@ import argparse
 import json
 import os
 
-from accelerate import PartialState
-
 from p2d_lib import parameters
 from p2d_lib.device import set_up
 from p2d_lib.models import vlm_tiny
+from p2d_lib.models.processes import processes
 from p2d_lib.readers import vlm_tuning
 from p2d_lib.run import ArtefactError, Run, home
 
@@ -34,8 +33,7 @@ def fit(run_name: str) -> None:
     if p.vlm_model in ("", vlm_tiny.NAME):
         raise ValueError(f"{file}: vlm_model is {p.vlm_model!r}; on several GPUs a folder or hub id is fitted")
     device = set_up()
-    state = PartialState(cpu=device.type == "cpu")
-    if not state.is_main_process:
+    if not processes(device).is_main_process:
         os.environ["P2D_RUN_MARK"] = str(folder)  # the main process holds the run's lock for all
     run = Run(run_name, NOTEBOOK, p.model_dump())
     cases = run.read("cases")

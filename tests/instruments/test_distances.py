@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from p2d_lib.instruments import distances
+from p2d_lib.instruments import distances, mmd
 from p2d_lib.instruments.moments import Moments
 
 
@@ -153,6 +153,23 @@ def test_density_and_coverage_of_one_law_are_those_of_naeem():
     expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(k)])  # their eq. 9 at N = M: about 1 - 2**-k
     assert np.mean([s["density"] for s in scores]) == pytest.approx(1, abs=0.05)  # their eq. 7
     assert np.mean([s["coverage"] for s in scores]) == pytest.approx(expected, abs=0.02)
+
+
+def test_kid_and_prdc_are_the_same_in_parts_and_need_no_memory_for_all_pairs(monkeypatch):
+    real, other = normal(130, 6, 1), normal(90, 6, 2, shift=0.4)
+    classes = np.arange(130) % 3, np.arange(90) % 3
+    whole = [distances.kid(real, other), distances.kid(real, other, classes), *distances.prdc(real, other).values()]
+    for module in (distances, mmd):
+        monkeypatch.setattr(module, "AT_ONCE", 40)
+    parts = [distances.kid(real, other), distances.kid(real, other, classes), *distances.prdc(real, other).values()]
+    assert parts[:2] == pytest.approx(whole[:2], rel=1e-9) and parts[2:] == whole[2:]
+    real, other = normal(1500, 6, 1), normal(1500, 6, 2)
+    for measure in (distances.kid, distances.prdc):
+        tracemalloc.start()
+        measure(real, other)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1500 * 1500 * 8 / 4  # one matrix of all pairs takes four times as much
 
 
 def test_too_few_images_are_refused():

@@ -65,6 +65,31 @@ def test_shards_share_the_work_and_add_up_to_what_one_process_samples(tmp_path):
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
 
 
+class Rounding(Stub):
+    """A generator whose images depend on what else is in the batch, as float rounding makes them."""
+
+    def __call__(self, requests):
+        requests = list(requests)
+        batches = [requests[k : k + self.batch_size] for k in range(0, len(requests), self.batch_size)]
+        for batch, sampled in zip(batches, super().__call__(requests), strict=True):
+            yield sampled + np.uint8(sum(seed for _, seed in batch) % 256)
+
+
+def test_images_have_the_same_bits_from_one_process_and_from_several_of_which_one_is_interrupted(tmp_path):
+    plan = pd.concat([long_plan(11), long_plan(6).assign(generator="base", image_id=[f"b{k}" for k in range(6)])])
+    generate.generate({"adapter": Rounding(), "base": Rounding()}, plan, tmp_path / "one", batch_size=4)
+    for i in range(3):
+        several = {"adapter": Rounding(), "base": Rounding()}
+        generate.generate(several, plan, tmp_path / "three", shard=(i, 3), batch_size=4)
+        for file in generate.files(generate.share(plan, (i, 3), 4).iloc[1:3], tmp_path / "three"):
+            file.unlink()  # as if the process had been ended while it wrote them
+        generate.generate(several, plan, tmp_path / "three", shard=(i, 3), batch_size=4)
+    assert len(contents(tmp_path / "one")) == 17
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+    shares = pd.concat([generate.share(plan, (i, 3), 4) for i in range(3)])
+    assert sorted(shares["image_id"]) == sorted(plan["image_id"])
+
+
 def test_an_image_is_the_same_in_any_batch_shard_and_order(pipe, planned, tmp_path):
     settings = SETTINGS | {"num_inference_steps": 6}
     generate.generate(generate.pipeline_generators(pipe, **settings), planned, tmp_path / "a")

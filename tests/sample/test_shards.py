@@ -1,5 +1,6 @@
 """Claims about processes that share one plan, shown with real processes."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -29,7 +30,7 @@ for path in paths[i::n]:
     path.touch()
 while not all(path.exists() for path in paths):  # so that all ask at the same moment who is the last
     time.sleep(0.01)
-lock = shards.last_one(run, paths, (i, n))
+lock = shards.last_one(run, paths, paths[i::n], (i, n))
 with (run.folder / "measured.txt").open("a") as stream:
     stream.write(f"{i}\\n")
 if "hang" in sys.argv:
@@ -85,22 +86,26 @@ def test_where_the_process_that_measures_is_killed_the_next_one_measures(run, pl
 
 def files(run, names):
     for name in names:
-        (run.scratch("images") / name).touch()
+        (run.scratch("images") / name).write_text(name)
     return [run.scratch("images") / name for name in "abcd"]
+
+
+def last_one(run, paths, shard, **more):
+    return shards.last_one(run, paths, paths[shard[0] :: shard[1]], shard, **more)
 
 
 def test_a_process_before_the_last_says_what_is_missing(run, capsys):
     with pytest.raises(SystemExit) as ended:
-        shards.last_one(run, files(run, "ac"), (0, 2))
+        last_one(run, files(run, "ac"), (0, 2))
     assert ended.value.code == 0
     assert "Shard [0, 2] is sampled. 2 images of the other shards are missing" in capsys.readouterr().out
-    with shards.last_one(run, files(run, "bd"), (1, 2)) as lock:
+    with last_one(run, files(run, "bd"), (1, 2)) as lock:
         assert lock.is_locked
 
 
 def test_a_process_that_comes_while_another_measures_does_not_wait_for_it(run, capsys):
-    with shards.last_one(run, files(run, "abcd"), (0, 2)), pytest.raises(SystemExit) as ended:
-        shards.last_one(run, files(run, "abcd"), (1, 2), wait=0.05)
+    with last_one(run, files(run, "abcd"), (0, 2)), pytest.raises(SystemExit) as ended:
+        last_one(run, files(run, "abcd"), (1, 2), wait=0.05)
     assert ended.value.code == 0
     assert "Another process measures the images" in capsys.readouterr().out
 
@@ -118,7 +123,8 @@ def test_the_plan_is_written_again_only_where_it_differs(run, planned):
 def test_for_papermill_an_early_end_is_a_success_and_no_later_cell_runs(run, tmp_path):
     cells = [
         "from pathlib import Path\nfrom p2d_lib.run import Run\nfrom p2d_lib.sample import shards",
-        "shards.last_one(Run('shared', '04_sample', {'shard': [0, 2]}), [Path('missing.png')] * 2, [0, 2])",
+        "files = [Path('a.png'), Path('missing.png')]\nfiles[0].touch()\n"
+        "shards.last_one(Run('shared', '04_sample', {'shard': [0, 2]}), files, files[:1], [0, 2])",
         "Path('later').touch()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -130,3 +136,29 @@ def test_for_papermill_an_early_end_is_a_success_and_no_later_cell_runs(run, tmp
     printed = "".join(str(output) for output in executed["cells"][1]["outputs"])
     assert "Shard [0, 2] is sampled" in printed
     assert not (tmp_path / "later").exists()
+
+
+def test_each_shard_leaves_a_manifest_of_the_same_list_and_a_damaged_image_is_removed_by_it(run):
+    paths = files(run, "abcd")
+    for shard in ((0, 2), (1, 2)):
+        last_one(run, paths, shard).release()
+    manifests = [json.loads(path.read_text()) for path in sorted(run.scratch("images").glob("shard-*-of-2.json"))]
+    assert [manifest["shard"] for manifest in manifests] == [[0, 2], [1, 2]]
+    assert manifests[0]["list"] == manifests[1]["list"]
+    assert [sorted(manifest["images"]) for manifest in manifests] == [["a", "c"], ["b", "d"]]
+    assert manifests[1]["images"]["d"] == hashlib.sha256(b"d").hexdigest()
+    assert shards.remove_damaged(run.scratch("images")) == 0
+    paths[3].write_text("cut")
+    assert shards.remove_damaged(run.scratch("images")) == 1
+    assert [path.name for path in paths if path.exists()] == ["a", "b", "c"]
+
+
+def test_under_the_driver_no_shard_measures_not_even_the_last(run, monkeypatch, capsys):
+    monkeypatch.setenv("P2D_RUN_MARK", str(run.folder))
+    driven = Run("shared", "04_sample", {"shard": [1, 2]})
+    with pytest.raises(SystemExit) as ended:
+        last_one(driven, files(run, "abcd"), (1, 2))
+    assert ended.value.code == 0
+    assert "04_sample measures the images when all shards are" in capsys.readouterr().out
+    assert (run.scratch("images") / "shard-1-of-2.json").exists()
+    assert last_one(driven, files(run, ""), (0, 1)).is_locked  # the stage itself

@@ -18,12 +18,30 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "workflow"))  # tests import its scripts
 
 NOTEBOOK = """
-import json, os, sys, time
+import json, os, shutil, sys, time
 from pathlib import Path
 home, name = Path(os.environ["P2D_HOME"]), "{notebook}"
 folder = home / "data" / "runs" / run
+sharded = name == "04_sample" and shard[1] > 1
+part = f".{{shard[0]}}-of-{{shard[1]}}" if sharded else ""
 with (home / "ran.txt").open("a") as ran:
-    ran.write(name + "\\n")
+    ran.write(name + part + "\\n")
+if name == "04_sample":  # samples 12 images, as the plan of 04 is shared
+    images, sampled = folder / "scratch" / name / "key", home / "sampled.txt"
+    images.mkdir(parents=True, exist_ok=True)
+    for k in range(shard[0], 12, shard[1]):
+        if not (images / f"{{k}}.png").exists():
+            if os.environ.get("STUB_PREEMPT") == f"{{k}}" and f"{{k}} begun" not in sampled.read_text():
+                sampled.open("a").write(f"{{k}} begun\\n")
+                os.kill(os.getpid(), 9)
+            (images / f"{{k}}.png").write_text(f"image {{k}} of seed {{seed}}")
+            sampled.open("a").write(f"{{k}}\\n")
+    if sharded:
+        mine = dict.fromkeys((f"{{k}}.png" for k in range(shard[0], 12, shard[1])), "")
+        (images / f"shard-{{shard[0]}}-of-{{shard[1]}}.json").write_text(json.dumps(dict(images=mine)))
+        raise SystemExit(0)
+    seed = "".join(path.read_text() for path in sorted(images.glob("*.png")))
+    shutil.rmtree(images)
 for path in {artefacts}:
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +77,8 @@ def execute(notebook, parameters, executed):
     executed.write_text(source.read_text())
     try:
         exec("".join(json.loads(source.read_text())["cells"][2]["source"]), dict(parameters))
+    except SystemExit:
+        pass
     except ValueError as error:
         raise StageError(f"ValueError: {error}") from None
 """

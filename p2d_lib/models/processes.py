@@ -1,11 +1,11 @@
-"""Training on one process, or on several that torchrun starts: `distributed` says how."""
+"""Training on one process, or on several that torchrun starts, on one machine or on many (`finetune.distributed`)."""
 
 from datetime import timedelta
 
 import torch
 from accelerate import PartialState
 
-LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may be encoding, or sampling previews
+LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may be encoding, sampling previews or converting
 
 
 def processes(device: torch.device) -> PartialState:

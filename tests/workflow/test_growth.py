@@ -1,0 +1,37 @@
+"""The measurement of growth finds planted exponents and a planted matrix of all pairs."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import growth
+
+PLANTED = {
+    "linear": lambda n, _: lambda: sum(range(2000 * n)),
+    "quadratic": lambda n, _: lambda: sum(range(n * n)),
+    "all pairs": lambda n, _: lambda: np.ones((n, n)).sum(),
+    "fails": lambda n, _: lambda: 1 / 0,
+}
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    monkeypatch.setattr(growth, "KERNELS", {name: ("00", build) for name, build in PLANTED.items()})
+
+
+def test_a_linear_and_a_quadratic_kernel_are_told_apart_and_a_matrix_of_all_pairs_is_seen(planted):
+    seconds = {name: [growth.measured(name, n, 60)[0] for n in (1000, 4000)] for name in ("linear", "quadratic")}
+    exponents = {name: np.log(late / early) / np.log(4) for name, (early, late) in seconds.items()}
+    assert exponents["linear"] == pytest.approx(1, abs=0.4) and exponents["quadratic"] == pytest.approx(2, abs=0.4)
+    memory = {name: growth.measured(name, 3000, 60)[1] for name in ("linear", "all pairs")}
+    assert memory["all pairs"] == pytest.approx(3000**2 * 8 / 1e6, rel=0.1) and memory["linear"] < 5
+
+
+def test_what_takes_too_long_or_fails_has_no_reading(planted, capfd):
+    assert growth.measured("quadratic", 100_000, 0.5) is None
+    assert growth.measured("fails", 10, 60) is None
+    assert "ZeroDivisionError" in capfd.readouterr().err
