@@ -26,9 +26,7 @@ def read_state(path: Path, device: torch.device) -> dict | None:
             if damaged := parts.testzip():
                 raise ValueError(f"{damaged} has another checksum")
         return torch.load(path, map_location=device, weights_only=True)
-    except (
-        Exception
-    ) as error:  # what zipfile and torch meet in broken bytes: OSError, BadZipFile, KeyError, …
+    except Exception as error:  # what zipfile and torch meet in broken bytes: OSError, BadZipFile, KeyError, …
         problem = str(error).partition("\n")[0]
         print(f"{path.stem}: begins at step 0; {path.name} is damaged and is not read ({problem})")
         return None

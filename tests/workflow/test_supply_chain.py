@@ -72,7 +72,9 @@ def test_no_call_runs_what_a_file_holds(folder):
             found[str(path.relative_to(REPOSITORY))] = _unsafe_calls(path.read_text())
         elif path.suffix == ".ipynb":
             cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-            found[str(path.relative_to(REPOSITORY))] = _unsafe_calls("\n".join("".join(cell["source"]) for cell in cells))
+            found[str(path.relative_to(REPOSITORY))] = _unsafe_calls(
+                "\n".join("".join(cell["source"]) for cell in cells)
+            )
     assert found and not {name: calls for name, calls in found.items() if calls}
 
 
