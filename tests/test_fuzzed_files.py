@@ -270,8 +270,10 @@ BODY = {
 DELTA = json.dumps({"choices": [{"delta": {"content": "{}"}, "finish_reason": None}]})
 BODIES = (json.dumps(BODY), json.dumps(BODY, indent=1), f"data: {DELTA}\n\ndata: {DELTA}\n\ndata: [DONE]\n\n")
 PARTS = st.sampled_from(
-    "choices message content text error usage reasoning tool_calls model finish_reason delta prompt_tokens function "
-    "arguments refusal parsed".split()
+    [
+        *("choices", "message", "content", "text", "error", "usage", "reasoning", "tool_calls", "model", "delta"),
+        *("finish_reason", "prompt_tokens", "function", "arguments", "refusal", "parsed"),
+    ]
 )
 ANY_BODY = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PARTS, inner, max_size=5), max_leaves=20
