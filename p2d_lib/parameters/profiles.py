@@ -177,11 +177,11 @@ def _sections(path: Path, place: str) -> dict[str, Any]:
         held = "is empty" if content is None else f"holds {type(content).__name__} in place of sections"
         raise ParameterError(f"{place}: {held}; write NOTEBOOK: and its parameters below, or take it anew from git")
     for notebook, section in content.items():
-        if notebook != "extends" and not isinstance(section, dict):
+        if notebook != "extends" and not (isinstance(section, dict) and all(isinstance(name, str) for name in section)):
             raise ParameterError(
                 f"{place}: {notebook}: holds {section!r} in place of parameters; write each as NAME: VALUE below it"
             )
-    return content
+    return {str(notebook): section for notebook, section in content.items()}
 
 
 def check(notebook: str, values: dict, place: str = "parameters") -> Notebook:
