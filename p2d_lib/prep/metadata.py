@@ -184,8 +184,7 @@ def _one_spelling(name: str) -> str:
 
 def _unnamed(cells: pd.Series, column: str) -> pd.Series:
     """Which cells of a column of names hold no name."""
-    unnamed = table_files.missing(cells) | cells.str.match(r"#\w+[!/?]")  # Excel's errors: #REF!, #DIV/0!, #NAME?
-    unnamed |= cells.str.fullmatch(EXCELS_NUMBER)
+    unnamed = table_files.missing(cells) | cells.str.fullmatch(table_files.FAILED) | cells.str.fullmatch(EXCELS_NUMBER)
     return unnamed | cells.str.lower().isin(NO_LESION) if column == "lesion_id" else unnamed
 
 

@@ -315,6 +315,36 @@ def test_characters_that_tables_cannot_hold_are_left_out(text):
     assert result.features == SCORES
 
 
+@pytest.mark.parametrize(
+    "placeholder", ["string", "...", "<description>", "{{description}}", "Two or three sentences."]
+)
+def test_a_form_that_came_back_unfilled_is_no_answer_and_its_placeholder_no_text(placeholder):
+    unfilled = replies.parse(json.dumps({"description": placeholder, **dict.fromkeys(SCORES, 0)}))
+    assert unfilled.repairs == ["unfilled"] and all(map(math.isnan, unfilled.features.values()))
+    scored = replies.parse(json.dumps({"description": placeholder, **SCORES}))
+    assert (scored.text, scored.features, scored.valid) == ("", SCORES, False)
+
+
+def test_of_answers_in_one_list_what_differs_is_not_known():
+    other = ANSWER | {"red": 0.99}
+    result = replies.parse(json.dumps([ANSWER, other]))
+    assert math.isnan(result.features["red"]) and result.features["black"] == SCORES["black"]
+    revised = replies.parse(f"{json.dumps(ANSWER)}\nNo, the red is stronger:\n{json.dumps(other)}")
+    assert revised.features["red"] == 0.99, "a later answer revises an earlier one"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Es tut mir leid, ich kann dieses Bild nicht beurteilen.",
+        "Lo siento, no puedo ayudar con eso.",
+        "抱歉,我无法分析这张图片。",
+    ],
+)
+def test_a_refusal_in_another_language_is_one(words):
+    assert replies.parse(json.dumps({"description": words, **dict.fromkeys(SCORES, 0)})).repairs == ["refused"]
+
+
 def test_a_number_of_hundreds_of_digits_is_out_of_range():
     result = replies.parse(LINE.replace(f'"red": {SCORES["red"]}', f'"red": 1{"0" * 400}'))
     assert math.isnan(result.features["red"])
