@@ -11,11 +11,28 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SAME = 2  # levels of 255: a profile that changes no colour by more is sRGB's, in one of its many versions
+SRGB_WHITE_AND_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # x and y of each, as PNG's cHRM
+SRGB_CODES = ((1,), (1, 6, 13, 14, 15), (0,))  # ITU-T H.273: primaries, transfer (all nearly sRGB's) and matrix
 GRID = np.linspace(0, 255, 9).round().astype(np.uint8)
 
 
 class ProfileError(Exception):
     """A colour profile that cannot be honoured."""
+
+
+def space_without_profile(image: Image.Image, data: bytes) -> str:
+    """What a PNG without a profile says of its colours where they are not sRGB's; "" where they are, or nothing is.
+
+    data: the file. Its chunk cICP counts before cHRM (PNG specification, third edition, 4.3).
+    """
+    head = data.partition(b"IDAT")[0] if image.format == "PNG" else b""
+    _, _, codes = head.partition(b"cICP")
+    if codes:
+        right = all(code in known for code, known in zip(codes, SRGB_CODES, strict=False))
+        return "" if right else f"is in the colour space {codes[0]}-{codes[1]} of ITU-T H.273"
+    stated = () if "srgb" in image.info else image.info.get("chromaticity", ())
+    differ = any(abs(one - other) > 0.005 for one, other in zip(stated, SRGB_WHITE_AND_PRIMARIES, strict=False))
+    return "has other primaries than sRGB" if differ else ""
 
 
 def to_srgb(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from p2d_lib.colour_profiles import ProfileError, to_srgb
+from p2d_lib.colour_profiles import ProfileError, space_without_profile, to_srgb
 
 MAX_PIXELS = 64_000_000
 TURNS = range(2, 9)  # EXIF orientations other than upright; 0, 9 and the like are no turn, and some cameras write them
@@ -45,7 +45,7 @@ def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
         raise ImageError(f"{name}: is empty (0 bytes); replace the file")
     try:
         with Image.open(BytesIO(data)) as image:
-            if problem := _unfit(image):
+            if problem := _unfit(image, data):
                 raise ImageError(f"{name}: {problem}")
             if at_least:
                 image.draft("RGB", (at_least, at_least))
@@ -59,7 +59,7 @@ def decode(data: bytes, name: object, at_least: int = 0) -> Image.Image:
         raise ImageError(f"{name}: not a readable image ({problem}); replace the file") from None
 
 
-def _unfit(image: Image.Image) -> str:
+def _unfit(image: Image.Image, data: bytes) -> str:
     """Why a picture that can be opened would not be shown as it was taken; "" where it would."""
     if image.width * image.height > MAX_PIXELS:
         return f"has {image.width} x {image.height} px, more than {MAX_PIXELS / 1e6:.0f} million; reduce it"
@@ -76,6 +76,8 @@ def _unfit(image: Image.Image) -> str:
             return "is in Adobe RGB by its EXIF data and has no colour profile; convert it to sRGB"
         if "srgb" not in image.info and abs(image.info.get("gamma", GAMMA) - GAMMA) > 0.05:
             return f"has a gamma of {image.info['gamma']:.2f} ({GAMMA:.2f} is usual); convert it to sRGB"
+        if space := space_without_profile(image, data):
+            return f"{space}; convert it to sRGB"
     if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
         return "has transparent pixels, whose colour nobody knows; save it without transparency"
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO's second picture is a preview

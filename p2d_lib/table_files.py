@@ -19,6 +19,7 @@ MISSING = {  # what R, Excel, pandas, databases and people write where they know
 }
 TRUE = frozenset(("true", "t", "yes", "y", "1", "1.0", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero"))
 FALSE = frozenset(("false", "f", "no", "n", "0", "0.0", "falsch", "nein", "faux", "non", "falso"))
+FAILED = re.compile(r"#\w+[!/?].*")  # what Excel shows of a formula that fails: #REF!, #DIV/0!, #NAME?
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)  # 1,000: one, or a thousand?
 FOREIGN = {  # how files of other kinds begin

@@ -208,10 +208,20 @@ def adobe_by_exif() -> bytes:
     return encoded(Image.new("RGB", (8, 8)), "JPEG", exif=exif)
 
 
-def linear_png() -> bytes:
-    data = encoded(Image.new("RGB", (8, 8)))
-    body = b"gAMA" + struct.pack(">I", 100_000)
-    return data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+def png_with(name: bytes, content: bytes) -> bytes:
+    """A PNG that says of its colours what a chunk holds."""
+    data, body = encoded(Image.new("RGB", (8, 8))), name + content
+    return data[:33] + struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+
+
+def primaries(*values: int) -> bytes:
+    """Those of a PNG: x and y of white, red, green and blue, in units of 0.00001."""
+    return png_with(b"cHRM", struct.pack(">8I", *values))
+
+
+LINEAR = png_with(b"gAMA", struct.pack(">I", 100_000))
+WIDE = primaries(31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600)
+HDR = png_with(b"cICP", bytes([9, 16, 0, 1]))
 
 
 CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
@@ -222,7 +232,9 @@ CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
     [
         (encoded(Image.new("RGB", (8, 8)), icc_profile=b"junk" * 50), "has a broken colour profile .*save it in sRGB"),
         (adobe_by_exif(), "is in Adobe RGB by its EXIF data"),
-        (linear_png(), r"has a gamma of 1\.00"),
+        (LINEAR, r"has a gamma of 1\.00"),
+        (WIDE, "has other primaries than sRGB; convert it"),
+        (HDR, "is in the colour space 9-16 of ITU-T H.273; convert it"),
         (encoded(CLEAR), "has transparent pixels"),
         (encoded(Image.new("P", (8, 8)), transparency=0), "has transparent pixels"),
         (encoded(Image.new("LA", (8, 8), (255, 200))), "has transparent pixels"),
@@ -231,11 +243,20 @@ CLEAR = Image.fromarray(np.full((8, 8, 4), (9, 9, 9, 0), np.uint8))
             "holds 2 pictures",
         ),
     ],
-    ids=["broken profile", "Adobe RGB", "gamma", "RGBA", "palette", "grey and alpha", "animation"],
+    ids=["broken profile", "Adobe RGB", "gamma", "primaries", "HDR", "RGBA", "palette", "grey and alpha", "animation"],
 )
 def test_colours_that_nobody_knows_are_refused(data, problem):
     with pytest.raises(images.ImageError, match=rf"x: {problem}"):
         images.decode(data, "x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [primaries(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000), png_with(b"cICP", bytes([1, 13, 0, 1]))],
+    ids=["primaries", "codes"],
+)
+def test_a_png_that_says_it_is_in_srgb_is_read(data):
+    assert images.decode(data, "x").getpixel((0, 0)) == (0, 0, 0)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of what it skips

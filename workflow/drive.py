@@ -15,12 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH is set, it is not there
 
+from advice import MAKE_ROOM
 from cli import Refused, arguments
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MAKE_ROOM = (
-    "make room, or name a folder on another disk for all that is made (P2D_HOME=DIR); the same command then continues"
-)
 
 
 def main(argv: list[str]) -> int:

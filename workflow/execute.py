@@ -34,8 +34,7 @@ def execute(notebook: str, parameters: dict, executed: Path) -> None:
         problem = failure.evalue.strip().splitlines()[0] if failure.evalue else ""
         raise StageError(f"{failure.ename}: {problem} ({_place(failure)})") from None
     except Exception as failure:  # the kernel died, or did not start
-        problem = f"{type(failure).__name__}: {failure} (a kernel that dies has often run out of memory)"
-        raise StageError(problem) from None
+        raise StageError(f"{type(failure).__name__}: {failure}") from None
     finally:
         if executed.exists() and executed.stat().st_size:  # papermill makes it empty before it runs
             _fold_bars(executed)

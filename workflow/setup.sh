@@ -8,7 +8,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 # settings of pip for other environments than .venv; pip.conf with its index stays in force
 export PIP_USER=0
-unset PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PYTHONHOME PYTHONSAFEPATH
 venv_python=.venv/bin/python
 stamp=.venv/complete
 test_stamp=.venv/complete-test

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH
 import processes
 import psutil
 import shards
+from advice import with_advice
 from progress import record_event
 from stages import StageError, Stages
 
@@ -47,7 +48,7 @@ def main(notebook: str, shard: str = "") -> int:
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
         problem = f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}"
         with suppress(OSError):  # a full disk has no room for its own error
-            (folder / "stages" / f"{notebook}.error").write_text(f"{problem}\n")
+            (folder / "stages" / f"{notebook}.error").write_text(f"{with_advice(problem)}\n")
             record_event(folder, notebook, "failed", shard)
         return 1
     record_event(folder, notebook, "done", shard)

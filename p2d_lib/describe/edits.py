@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from p2d_lib import table_files
+from p2d_lib.describe.llm.replies import one_line
 from p2d_lib.describe.table import rows
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import FEATURES
@@ -41,7 +42,7 @@ def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
     table = table.mask(table.apply(table_files.missing), "")
     machine = descriptions.drop_duplicates("image_id").set_index("image_id")
     edited = [_edit(row, machine, f"{path}, line {line}") for line, row in table.iterrows()]
-    twice = table.duplicated(["image_id", "reviewer"])
+    twice = table.assign(reviewer=table["reviewer"].str.casefold()).duplicated(["image_id", "reviewer"])
     if twice.any():
         line = twice.idxmax()
         first = table.loc[line]
@@ -58,7 +59,10 @@ def _edit(row: pd.Series, machine: pd.DataFrame, where: str) -> pd.DataFrame:
         raise EditError(f"{where}: reviewer is empty: say who edited {image_id}")
     before = machine.loc[image_id]
     scores = {name: _score(row[name], name, where) if row.get(name) else before[name] for name in FEATURES}
-    text = row.get("text") or before["text"]
+    text = one_line(row.get("text", ""))
+    if table_files.FAILED.fullmatch(text):
+        raise EditError(f"{where}: text is {text!r}, which Excel shows for a formula that fails; write the text anew")
+    text = text or before["text"]
     return rows([image_id], before["describer"], [text], [scores]).assign(reviewer=row["reviewer"])
 
 

@@ -5,12 +5,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
 from p2d_lib.files import atomic
 
 EVERY_MINUTES = 10.0
+
+
+def read_state(path: Path, device: torch.device) -> dict | None:
+    """What torch.save wrote, on `device`; None where there is no file, and for a damaged one, which is printed.
+
+    torch.load takes a changed bit for a weight, so that the checksums of the file, a zip, are compared first.
+    """
+    if not path.exists():
+        return None
+    try:
+        with ZipFile(path) as parts:
+            if damaged := parts.testzip():
+                raise ValueError(f"{damaged} has another checksum")
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # what zipfile and torch meet in broken bytes: OSError, BadZipFile, KeyError, …
+        problem = str(error).partition("\n")[0]
+        print(f"{path.stem}: begins at step 0; {path.name} is damaged and is not read ({problem})")
+        return None
 
 
 @dataclass(frozen=True)
@@ -36,13 +55,13 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def load(self, device: torch.device) -> dict | None:
-        """The state that was saved under the same key, on `device`; None where there is none.
+        """The state that was saved under the same key, on `device`; None where there is none that is whole.
 
         It prints whether the fit continues or begins again, since both look alike otherwise.
         """
-        if not self.path.exists():
+        state = read_state(self.path, device)
+        if state is None:
             return None
-        state = torch.load(self.path, map_location=device)
         steps = f"step {len(state['log'])} ({self.path.name})"
         if state["key"] != self.key:
             print(f"{self.path.stem}: begins at step 0; a checkpoint of {steps} belongs to other data or parameters")

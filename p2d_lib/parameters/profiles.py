@@ -53,7 +53,15 @@ class ParameterError(Exception):
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which 5e-4 is a number, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
+    """YAML in which 5e-4 is a number, as in YAML 1.2 (PyYAML follows 1.1, where it is text), and no key comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for at, (key, _) in enumerate(node.value):
+            if key.value in keys[:at]:
+                problem = f"{key.value!r} comes twice; remove one of them"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Yaml.add_implicit_resolver(
@@ -149,21 +157,43 @@ def _parse(text: str, place: str) -> Any:
         raise ParameterError(f"{place}: a value that YAML cannot read: {' '.join(str(error).split())}") from None
 
 
-def _load(name: str) -> dict[str, dict[str, Value]]:
+def _load(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, dict[str, Value]]:
+    """A profile's values with those that it inherits. extended_by: the profiles that lead to it."""
+    if name in extended_by:
+        raise ParameterError(
+            f"params/{name}.yaml: extends itself ({' -> '.join((*extended_by, name))}); cut the circle"
+        )
     path = PROFILES / f"{name}.yaml"
     if not path.exists():
         known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
         raise ParameterError(f"no profile {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
     place = f"params/{name}.yaml"
-    content = _parse(path.read_text(encoding="utf-8"), place)
+    content = _sections(path, place)
     parent = content.pop("extends", None)
     if unknown := set(content) - {*MODELS, "common"}:
         raise ParameterError(f"{place}: no notebook {min(unknown)!r}{did_you_mean(min(unknown), MODELS)}")
     values = {
         notebook: {key: (value, place) for key, value in section.items()} for notebook, section in content.items()
     }
-    inherited = _load(parent) if parent else {}
+    inherited = _load(str(parent), (*extended_by, name)) if parent else {}
     return {key: {**inherited.get(key, {}), **values.get(key, {})} for key in {**inherited, **values}}
+
+
+def _sections(path: Path, place: str) -> dict[str, Any]:
+    """What a profile's file holds: a section for each notebook, and "extends"."""
+    try:
+        content = _parse(path.read_text(encoding="utf-8-sig"), place)
+    except UnicodeDecodeError:
+        raise ParameterError(f"{place}: is no UTF-8 text; save it as UTF-8, or take it anew from git") from None
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {type(content).__name__} in place of sections"
+        raise ParameterError(f"{place}: {held}; write NOTEBOOK: and its parameters below, or take it anew from git")
+    for notebook, section in content.items():
+        if notebook != "extends" and not (isinstance(section, dict) and all(isinstance(name, str) for name in section)):
+            raise ParameterError(
+                f"{place}: {notebook}: holds {section!r} in place of parameters; write each as NAME: VALUE below it"
+            )
+    return {str(notebook): section for notebook, section in content.items()}
 
 
 def check(notebook: str, values: dict, place: str = "parameters") -> Notebook:

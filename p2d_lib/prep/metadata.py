@@ -1,6 +1,7 @@
 """The table of a raw set, in its own columns and words -> our columns, words and names, checked row by row."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import reduce
 from itertools import compress
@@ -23,14 +24,30 @@ NO_LESION = (
     "-1",
     "-1.0",
 )  # no names of lesions: images of different people would become one lesion
+EXCELS_NUMBER = re.compile(r"\d([.,]\d+)?E\+\d{2,}", re.IGNORECASE)  # 1.2E+05: the end of a long number is lost
+ONE_SPELLING = "the same letters as in the first row of this lesion"
 PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
+
+
+def _first_of(table: pd.DataFrame, by: pd.Series, column: str) -> pd.Series:
+    return table.groupby(by)[column].transform("first")
+
+
+def _of_another_sex(table: pd.DataFrame) -> pd.Series:
+    """Which rows have another sex than the first row of the same lesion in which it is known."""
+    known = table["sex"].where(table["sex"] != "unknown")
+    return known.notna() & (known != known.groupby(table["lesion_id"]).transform("first"))
+
+
 CHECKS = (  # column, which rows are right, what is expected there
     ("image_id", lambda t: t["image_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] != "", "a name"),
+    ("lesion_id", lambda t: t["lesion_id"] == _first_of(t, t["lesion_id"].str.casefold(), "lesion_id"), ONE_SPELLING),
     ("image_id", lambda t: ~t["image_id"].duplicated(), "each image once"),
     ("dx", lambda t: t["dx"].notna(), UNUSED),
     *((column, lambda t, column=column: t[column].isin(WORDS[column]), "one of") for column in list(WORDS)[:4]),
-    ("dx", lambda t: t["dx"] == t.groupby("lesion_id")["dx"].transform("first"), "the dx of the lesion's first image"),
+    ("dx", lambda t: t["dx"] == _first_of(t, t["lesion_id"], "dx"), "the dx of the lesion's first image"),
+    ("sex", lambda t: ~_of_another_sex(t), "the sex of the lesion's other images (is its lesion_id a placeholder?)"),
     ("age", lambda t: t["age"].isna() | t["age"].between(0, MAX_AGE), f"years from 0 to {MAX_AGE}, or nothing"),
     ("fitzpatrick", lambda t: t["fitzpatrick"].isna() | t["fitzpatrick"].isin(range(1, 7)), "1 to 6, or nothing"),
     ("dataset", lambda t: t["dataset"] != "", "the name of the collection"),
@@ -138,6 +155,8 @@ def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) 
             f"{', '.join(map(repr, table.columns))}; take it again from {layout.source}"
         )
     cells = table[sources]
+    if column == "lesion_id":
+        cells = cells.map(_one_spelling)
     if one_hot:
         is_one = cells.map(table_files.number) == 1
         return pd.Series(["+".join(compress(one_hot, row)) for row in is_one.to_numpy()], table.index)
@@ -149,9 +168,23 @@ def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) 
     return reduce(lambda filled, source: filled.where(filled != "", cells[source]), sources[1:], cells[sources[0]])
 
 
+def _in_any_letters(words: dict[str, str | None]) -> dict[str, str | None]:
+    """The words, and their spellings in lower case where these leave no doubt."""
+    lower: dict[str, set] = {}
+    for word, ours in words.items():
+        lower.setdefault(word.casefold(), set()).add(ours)
+    return {word: ours.copy().pop() for word, ours in lower.items() if len(ours) == 1} | words
+
+
+def _one_spelling(name: str) -> str:
+    """A name in which accents, blanks, and a whole number that pandas wrote as 12.0, are always written alike."""
+    name = unicodedata.normalize("NFC", " ".join(name.split()))
+    return name.partition(".")[0] if re.fullmatch(r"\d+\.0+", name) else name
+
+
 def _unnamed(cells: pd.Series, column: str) -> pd.Series:
     """Which cells of a column of names hold no name."""
-    unnamed = table_files.missing(cells) | cells.str.match(r"#\w+[!/?]")  # Excel's errors: #REF!, #DIV/0!, #NAME?
+    unnamed = table_files.missing(cells) | cells.str.fullmatch(table_files.FAILED) | cells.str.fullmatch(EXCELS_NUMBER)
     return unnamed | cells.str.lower().isin(NO_LESION) if column == "lesion_id" else unnamed
 
 
@@ -166,7 +199,9 @@ def _translated(cells: pd.Series, values: dict[str, dict[str, str | None]]) -> p
     truths = {table_files.truth(word): ours for word, ours in words.items()}
     if {True, False} <= set(truths):  # R writes TRUE, Excel in German WAHR, where the publishers have True
         words = {word: truths[value] for word in set(cells) if (value := table_files.truth(word)) is not None} | words
-    cells = cells.map(lambda word: words.get(word, words.get("*", "?"))) if words else cells
+    known = _in_any_letters(words or {word: word for word in WORDS.get(cells.name, ())})
+    unknown = {"*": words.get("*", "?")} if words else {}
+    cells = cells.map(lambda word: known.get(word, known.get(word.casefold(), unknown.get("*", word))))
     if cells.name not in ("age", "fitzpatrick"):
         return cells
     numbers = cells.map(lambda text: np.nan if text == "unknown" else table_files.number(text))

@@ -39,6 +39,11 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
     assert (edit["text"], edit["red"], edit["black"]) == ("a red spot", 0.7, 0.9)
 
 
+def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hold(machine, tmp_path):
+    path = written(tmp_path, 'image_id,reviewer,text\na,Dr A,"a brown\nspot\x07"\n')
+    assert edits.read_edits(path, machine)["text"].tolist() == ["a brown spot"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -49,6 +54,11 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
         ("image_id,reviewer,red\nb,Dr,0.1\na,Dr,1.5\n", "line 3: red is '1.5'; write a score from 0 to 1"),
         ("image_id,reviewer,red\na,Dr,much\n", "red is 'much'"),
         ("image_id,reviewer,red\na,Dr,0.1\na,Dr,0.2\n", "line 3: Dr has edited a twice"),
+        ("image_id,reviewer,red\na,Dr,0.1\na,dr,0.2\n", "line 3: dr has edited a twice"),
+        (
+            "image_id,reviewer,text\na,Dr,#NAME?\n",
+            r"line 2: text is '#NAME\?', which Excel shows for a formula that fa",
+        ),
     ],
 )
 def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, message):

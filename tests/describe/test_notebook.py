@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from chat_server import USAGE, ChatServer, picture, says
+from chat_server import KEY, USAGE, ChatServer, picture, says
 from PIL import Image
 
 from p2d_lib.llm.errors import ApiError
@@ -87,7 +87,7 @@ def test_the_template_alone_without_masks_states_what_is_unknown(run):
     assert prompts.str.contains("melanoma").sum() == PER_CLASS
 
 
-def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatch, tmp_path):
+def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatch, tmp_path, capsys):
     def reply(handler):
         level = float(picture(server.requests[-1])[1].mean() / 255)
         scores = dict.fromkeys(FEATURES, round(level, 3))
@@ -98,6 +98,7 @@ def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatc
 
     with ChatServer(reply) as server:
         monkeypatch.setenv("P2D_API_BASE_URL", server.url)
+        monkeypatch.setenv("P2D_API_KEY", KEY)
         text = findings(
             describers=["template", "captioner", "api"], api_model="toytext", api_allow_upload=True,
             api_usd_per_million=[0.1, 0.2], n_described=20,
@@ -109,6 +110,10 @@ def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatc
     assert table("t2_repairs", run) is None
     assert table("t2_describers", run)["describer"].tolist() == ["measured", "captioner", "api:toytext"]
     assert (run.folder / "captioner" / "gpt2").exists()
+    assert server.requests[0]["headers"]["Authorization"] == f"Bearer {KEY}"
+    written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert len(written) > 50 and not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert KEY not in "".join(capsys.readouterr())
 
 
 def test_a_model_that_refuses_every_image_is_a_finding_and_another_models_replies_are_not_counted(run, monkeypatch):

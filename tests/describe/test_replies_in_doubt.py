@@ -3,9 +3,7 @@
 import html
 import json
 import math
-import os
 
-import numpy as np
 import pytest
 
 from p2d_lib.describe.llm import replies
@@ -317,55 +315,37 @@ def test_characters_that_tables_cannot_hold_are_left_out(text):
     assert result.features == SCORES
 
 
+@pytest.mark.parametrize(
+    "placeholder", ["string", "...", "<description>", "{{description}}", "Two or three sentences."]
+)
+def test_a_form_that_came_back_unfilled_is_no_answer_and_its_placeholder_no_text(placeholder):
+    unfilled = replies.parse(json.dumps({"description": placeholder, **dict.fromkeys(SCORES, 0)}))
+    assert unfilled.repairs == ["unfilled"] and all(map(math.isnan, unfilled.features.values()))
+    scored = replies.parse(json.dumps({"description": placeholder, **SCORES}))
+    assert (scored.text, scored.features, scored.valid) == ("", SCORES, False)
+
+
+def test_of_answers_in_one_list_what_differs_is_not_known():
+    other = ANSWER | {"red": 0.99}
+    result = replies.parse(json.dumps([ANSWER, other]))
+    assert math.isnan(result.features["red"]) and result.features["black"] == SCORES["black"]
+    revised = replies.parse(f"{json.dumps(ANSWER)}\nNo, the red is stronger:\n{json.dumps(other)}")
+    assert revised.features["red"] == 0.99, "a later answer revises an earlier one"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Es tut mir leid, ich kann dieses Bild nicht beurteilen.",
+        "Lo siento, no puedo ayudar con eso.",
+        "抱歉,我无法分析这张图片。",
+    ],
+)
+def test_a_refusal_in_another_language_is_one(words):
+    assert replies.parse(json.dumps({"description": words, **dict.fromkeys(SCORES, 0)})).repairs == ["refused"]
+
+
 def test_a_number_of_hundreds_of_digits_is_out_of_range():
     result = replies.parse(LINE.replace(f'"red": {SCORES["red"]}', f'"red": 1{"0" * 400}'))
     assert math.isnan(result.features["red"])
     assert "score out of range" in result.repairs
-
-
-# any reply
-
-PIECES = [
-    *"{}[]\",:'\\`\n/#",
-    "```",
-    "0.9",
-    "<think>",
-    "</think>",
-    "null",
-    "//",
-    "/*",
-    '"red"',
-    "\\n",
-    "&quot;",
-    "N/A",
-    "é",
-]
-
-
-WHOLE = [LINE, LINES, f"```json\n{LINES}\n```", f"<think>{LINE}</think>{LINE}", str(ANSWER), json.dumps(LINE)]
-
-
-def broken(rng: np.random.Generator, reply: str) -> str:
-    """A reply after a few cuts, insertions and repetitions."""
-    for _ in range(rng.integers(1, 6)):
-        start, end = sorted(rng.integers(0, len(reply) + 1, 2))
-        end = min(end, start + rng.integers(0, 12))
-        middle = rng.choice(["", PIECES[rng.integers(len(PIECES))], 2 * reply[start:end]])
-        reply = reply[:start] + middle + reply[end:]
-    return reply[: rng.integers(0, len(reply) + 1)] if rng.random() < 0.2 else reply
-
-
-def test_no_reply_raises_and_no_score_is_invented():
-    """More: P2D_EXAMPLES=10000 python -m pytest tests/describe/test_replies_in_doubt.py -k invented"""
-    n_known = 0
-    for seed in range(int(os.environ.get("P2D_EXAMPLES", 300))):
-        rng = np.random.default_rng(seed)
-        reply = broken(rng, WHOLE[seed % len(WHOLE)])
-        result = replies.parse(reply)
-        known = [f"{score:g}" for score in result.features.values() if score == score]
-        written = reply.replace("0,", "0.")
-        invented = [score for score in known if score not in written and score.removeprefix("0") not in written]
-        assert not invented, (seed, invented, reply)
-        assert set(result.repairs) <= set(replies.REPAIRS), (seed, reply)
-        n_known += len(known)
-    assert n_known > 3 * seed, "replies that are hardly broken still give scores"

@@ -1,4 +1,7 @@
-"""Claims about checkpoints: the same work takes them up, other work does not, the clock says when they are due."""
+"""Claims about checkpoints: the same work takes them up, other work and damaged files do not, the clock says when they
+are due."""
+
+import struct
 
 import pytest
 import torch
@@ -33,6 +36,27 @@ def test_other_work_begins_at_zero_and_says_so(tmp_path, capsys):
     assert "scout: begins at step 0; a checkpoint of step 1" in capsys.readouterr().out
     assert of("alignment", "key").restore(parts, CPU) == []  # where there is none, nothing is said
     assert capsys.readouterr().out == ""
+
+
+def _with_a_changed_bit(data: bytes) -> bytes:
+    weight = struct.pack("<f", 3.0)
+    assert weight in data
+    return data.replace(weight, struct.pack("<f", 3.0000002), 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"<html>moved</html>", _with_a_changed_bit],
+    ids=["emptied", "cut", "another file", "one bit"],
+)
+def test_a_damaged_checkpoint_is_named_and_the_fit_begins_at_zero(tmp_path, capsys, damage):
+    of, file = Checkpoints(tmp_path).of, tmp_path / "scout.pt"
+    of("scout", "key").store(_parts(3.0), [{"step": 0}])
+    file.write_bytes(damage(file.read_bytes()))
+    parts = _parts(0.0)
+    assert of("scout", "key").restore(parts, CPU) == []
+    assert parts["model"].weight.tolist() == [[0.0, 0.0]]
+    assert "scout: begins at step 0; scout.pt is damaged and is not read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("minutes", "due"), [(10.0, [False, False, True, False]), (0.0, [True] * 4)])

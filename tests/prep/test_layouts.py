@@ -187,7 +187,7 @@ def test_pad_ufes_20_may_be_zipped_in_parts(pad_ufes_20, zipped):
     ("old", "new", "sentence"),
     [
         (",BCC,", ",BOD,", "diagnostic is 'BOD', expected one of ACK, BCC, MEL, NEV, SEK, SCC;"),
-        (",NECK,", ",neck,", "region is 'neck', expected one of ABDOMEN, ARM, "),
+        (",NECK,", ",NAPE,", "region is 'NAPE', expected one of ABDOMEN, ARM, "),
         (",3.0,", ",7.0,", "fitspatrick is '7.0', expected 1 to 6, or nothing"),
         (",3.0,", ",2.5,", "fitspatrick is '2.5', expected 1 to 6"),
         ("55,FEMALE", "55,F", "gender is 'F', expected one of FEMALE, MALE"),

@@ -32,6 +32,50 @@ def test_a_marker_of_a_missing_value_is_no_lesion(folder, marker):
     assert marker not in set(raw.metadata["lesion_id"]) and raw.bad["image_id"].tolist() == ["ISIC_0000003"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("123", "123.0"), ("HAM 7", "HAM\u00a0 7"), ("nævé", "næve\u0301")])
+def test_one_lesion_that_tools_write_in_two_ways_is_one(folder, one, other):
+    put(folder, 0, "lesion_id", one)
+    put(folder, 1, "lesion_id", other)
+    assert read(folder).metadata["lesion_id"].tolist()[:2] == [one, one]
+
+
+def test_lesions_that_differ_in_the_letters_case_alone_may_be_one_and_are_refused(folder):
+    put(folder, 1, "lesion_id", "ham_0000000")
+    with pytest.raises(
+        DataError, match=r"line 3 .*lesion_id is 'ham_0000000', expected the same letters as in the fir"
+    ):
+        read(folder)
+
+
+def test_a_number_that_a_spreadsheet_has_shortened_names_no_lesion(folder):
+    put(folder, 0, "lesion_id", "1.2E+05")
+    with pytest.raises(DataError, match=r"line 2 .*lesion_id is '1.2E\+05', expected a name"):
+        read(folder)
+    put(folder, 0, "lesion_id", "7E3")  # as the digits of a digest
+    put(folder, 1, "lesion_id", "7E3")
+    assert read(folder).metadata["lesion_id"][0] == "7E3"
+
+
+def test_images_of_people_of_two_sexes_are_no_lesion(folder):
+    put(folder, 0, "sex", "male")
+    put(folder, 1, "sex", "female")
+    with pytest.raises(
+        DataError, match=r"line 3 .*sex is 'female', expected the sex of the lesion's other images \(is "
+    ):
+        read(folder)
+    put(folder, 1, "sex", "unknown")
+    assert read(folder).metadata["sex"].tolist()[:2] == ["male", "unknown"]
+
+
+def test_words_are_read_in_any_letters(folder):
+    for column, word in (("dx", "MEL"), ("sex", "Female"), ("localization", "Back"), ("dx_type", "Histo")):
+        edit(folder, lambda table, column=column, word=word: table.assign(**{column: word}))
+    table = read(folder).metadata
+    assert {tuple(row) for row in table[["dx", "sex", "localization", "dx_type"]].to_numpy()} == {
+        ("mel", "female", "back", "histo")
+    }
+
+
 def test_a_lesion_whose_patient_is_missing_has_no_name_and_one_of_two_columns_stands_in_for_the_other(tmp_path):
     (tmp_path / "own.yaml").write_text(OWN.replace("lesion_id: lesion", 'lesion_id: "{patient}_{lesion}"'))
     (tmp_path / "t.csv").write_text("file,patient,lesion,dx\n0.jpg,NA,1,mel\n1.jpg,P2,1,mel\n")

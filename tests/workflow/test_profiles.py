@@ -179,3 +179,26 @@ def test_whatever_names_a_hub_id_or_a_folder_of_weights_is_known_to_the_driver()
         if any(word in field.description for word in ("ub id", "open_clip", "clip:"))
     }
     assert described <= set(parameters.naming_weights())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "params/own.yaml: is empty; write NOTEBOOK: and its parameters below"),
+        ("- 01_prep", "params/own.yaml: holds list in place of sections"),
+        ("extends: smoke\n06_classify:\n", "params/own.yaml: 06_classify: holds None in place of parameters"),
+        ("extends: smoke\n06_classify: 5\n", "params/own.yaml: 06_classify: holds 5 in place of parameters"),
+        ("extends: smoke\n06_classify: {seeds: 2, seeds: 5}\n", "'seeds' comes twice; remove one of them"),
+        ("extends: smoke\n06_classify: {seeds: 2\n", "params/own.yaml: a value that YAML cannot read"),
+        ("extends: own\n", "params/own.yaml: extends itself (own -> own); cut the circle"),
+        ("extends: smok\n", "no profile 'smok': did you mean 'smoke'?"),
+        ("extends: smoke\n# M\xfcller\n", "params/own.yaml: is no UTF-8 text"),
+    ],
+)
+def test_a_profile_that_is_damaged_or_of_another_form_is_refused_by_its_file(tmp_path, monkeypatch, text, sentence):
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    (tmp_path / "smoke.yaml").write_bytes(FILES["smoke"].read_bytes())
+    (tmp_path / "own.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(parameters.ParameterError) as refused:
+        parameters.profile("own")
+    assert sentence in str(refused.value) and "\n" not in str(refused.value)

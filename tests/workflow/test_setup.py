@@ -82,6 +82,32 @@ def test_a_finished_set_up_is_kept_in_under_a_second_until_the_lock_changes(clon
     assert not (clone / ".venv" / "complete").exists()
 
 
+PIP = """#!/bin/sh
+case "$*" in
+    *"-m uv"*) exit 1 ;;
+    *"-m pip"*) env | grep -E '^(PIP|PYTHON)' > "{seen}" ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+
+
+def test_what_pip_is_told_for_other_environments_does_not_reach_this_one(clone, tmp_path):
+    _finish(clone, "--without-pip")
+    (clone / ".venv/bin/python").unlink()
+    (clone / ".venv/bin/python").write_text(PIP.format(seen=tmp_path / "seen", python=sys.executable))
+    (clone / ".venv/bin/python").chmod(0o755)
+    elsewhere = {name: "/elsewhere" for name in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PYTHONHOME")}
+    (clone / "requirements-test.lock").write_text("# changed\n")
+    setup = ["bash", clone / "workflow" / "setup.sh", "test"]
+    told = {"PIP_USER": "1", "PIP_DRY_RUN": "1", "PYTHONSAFEPATH": "1", "PIP_INDEX_URL": "https://kept", **elsewhere}
+    environment = {**os.environ, "PYTHON": sys.executable, **told}
+    done = subprocess.run(setup, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    heard = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
+    assert heard["PIP_USER"] == "0" and heard["PIP_INDEX_URL"] == "https://kept"
+    assert not heard.keys() & {"PIP_DRY_RUN", "PYTHONSAFEPATH", *elsewhere}
+
+
 def _wheel(folder: Path) -> str:
     """Writes a package `planted` 1.0 into the folder; its sha256."""
     path = folder / "planted-1.0-py3-none-any.whl"

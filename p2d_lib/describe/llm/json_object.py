@@ -15,6 +15,7 @@ from p2d_lib.describe.llm.loose_syntax import Repeated, first_name, is_inner, me
 from p2d_lib.words import thinking
 
 _FENCED = re.compile(r"```[\w-]*\s*(.*?)(?:(?<=[}\]\n])[ \t]*```|```\s*$|$)", re.DOTALL)
+_LISTED = "listed"
 _FENCE_BEFORE, _FENCE_AFTER = re.compile(r"```[\w-]*\s*$"), re.compile(r"^\s*```")
 
 
@@ -79,13 +80,20 @@ def _decoded(text: str) -> tuple[str, list[str]]:
 
 
 def _strict(text: str) -> list[_Candidate]:
-    """The objects of a text that are JSON, the last one first; a line end within a string is no fault."""
+    """The objects of a text that are JSON, the last one first; a line end within a string is no fault.
+
+    Objects that only a comma parts are one answer, under the name "listed": none of them revises another.
+    """
     decoder = json.JSONDecoder(object_pairs_hook=_with_repeated_names, strict=False)
     candidates, start = [], text.find("{")
     while start >= 0:
         try:
             value, end = decoder.raw_decode(text, start)
-            candidates.append(_Candidate(value, text[:start], text[end:], []))
+            before = text[:start]
+            if candidates and text[len(text) - len(candidates[-1].after) : start].strip() == ",":
+                first = candidates.pop()
+                before, value = first.before, {_LISTED: [*first.value.get(_LISTED, [first.value]), value]}
+            candidates.append(_Candidate(value, before, text[end:], []))
         except (ValueError, RecursionError):
             end = start + 1
         start = text.find("{", end)

@@ -10,6 +10,12 @@ _REFUSAL = re.compile(
     r"(?:view|see|open) (?:the |this |any |your )?images?))",
     re.IGNORECASE | re.DOTALL,
 )
+_REFUSAL_ELSEWHERE = re.compile(  # German, French, Spanish, Portuguese, Italian, Chinese, Japanese
+    r"^.{0,40}?(?:\b(?:(?:es )?tut mir leid|entschuldigung|ich kann (?:dieses|das|diese|die|dir|ihnen|dabei)|"
+    r"(?:je suis |)désolée?|je ne peux pas|lo siento|no puedo|desculpe|(?:eu )?não posso|mi dispiace|non posso)|"
+    r"抱歉|对不起|無法|无法|申し訳)",
+    re.IGNORECASE | re.DOTALL,
+)
 _CLAUSES = re.compile(r"[.;:!?\n]+|,? \bbut\b|,? \bhowever\b|,")
 _OF_A_REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|unable|not able|can['’]?t|can not|cannot|won['’]t|consult|dermatologist|physician|doctor|"
@@ -26,6 +32,8 @@ _OF_A_LESION = re.compile(
 
 def is_refusal(text: str) -> bool:
     """Whether a text refuses, and no clause of it says anything of the lesion."""
+    if _REFUSAL_ELSEWHERE.match(text):
+        return not any(map(_OF_A_LESION.search, _CLAUSES.split(text)))
     if not _REFUSAL.match(text):
         return False
     clauses = (clause for clause in _CLAUSES.split(text) if clause and not _OF_A_REFUSAL.search(clause))

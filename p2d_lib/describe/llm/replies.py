@@ -41,6 +41,7 @@ REPAIRS = {  # repairs and faults of a reply
     "extra field": "ignored",
     "no description": "the reply has scores and no text",
     "refused": "nothing known of the image",
+    "unfilled": "the form came back as it was sent: nothing known of the image",
     "no JSON": "nothing known of the image",
 }
 _SCORE = Annotated[float, Field(ge=0, le=1)]
@@ -60,6 +61,11 @@ QUESTION = "\n".join(
     ]
 )
 _OTHER_SCALE = 3  # scores above 1, of which a single one may be a slip
+_UNFILLED = re.compile(  # what forms and schemas have in place of a description
+    r"(string|text|description|your description.*|two or three sentences.*|\.\.\.|…|<[^<>]*>|\[[^\[\]]*\]|\{+[^{}]*\}+)"
+    r"\.?",
+    re.IGNORECASE,
+)
 _SHOWN = 200  # characters that are kept of a reply that cannot be used
 
 
@@ -90,13 +96,17 @@ def parse(reply: str, is_cut: bool = False) -> Parsed:
     if not value:
         return unusable(reply, "no JSON")
     features = _features(values, repairs)
+    if _UNFILLED.fullmatch(description):
+        description = ""
+        if len(set(features.values())) == 1:
+            return unusable(reply, "unfilled")
     if not description:
         repairs.append("no description")
     return Parsed(description, features, list(dict.fromkeys(repairs)))
 
 
 def unusable(reply: str, why: str) -> Parsed:
-    """A reply without information on its image; why: "refused" or "no JSON"."""
+    """A reply without information on its image; why: "refused", "unfilled" or "no JSON"."""
     return Parsed(f"[{why}] {one_line(reply)[:_SHOWN]}".strip(), dict.fromkeys(FEATURES, math.nan), [why])
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from p2d_lib.files import atomic
 from p2d_lib.models.captioner.network import MAX_CAPTION_TOKENS, Captioner, embed
+from p2d_lib.models.checkpoints import read_state
 from p2d_lib.seeds import derive
 
 WARMUP = 0.06  # of a stage's steps
@@ -113,8 +114,8 @@ class _State:
         self.path = folder / f"{stage.name}.pt" if folder else None
         data = [self.images, self.captions, self.val_images, self.val_captions]
         self.key = _digest(json.dumps([asdict(stage), seed]), [*captioner.state_dict().values(), *data])
-        if self.path and self.path.exists():
-            self._resume(torch.load(self.path, map_location=captioner.device))
+        if self.path and (saved := read_state(self.path, captioner.device)):
+            self._resume(saved)
 
     @property
     def step(self) -> int:

@@ -1,0 +1,88 @@
+"""What machines do to a run: disks that are full or may not be written to, little memory, clocks.
+
+A run that met one of these ends with a sentence, and goes on with the same command when it is over.
+P2D_FAULTS=1 ./run_tests.sh tests/workflow/test_machine_faults.py fills the disk at ten moments in place of one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from p2d_lib.artefacts import NOTEBOOKS
+
+MANY = os.environ.get("P2D_FAULTS", "") == "1"
+
+
+@contextmanager
+def mounted(folder, *options: str):
+    """A folder with a file system of its own; a skip where we may not mount one."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def moved(clone, home):
+    for place in ("data", "tables", "figures"):
+        shutil.move(clone.folder / place, home / place)
+
+
+def sentence(output: str) -> str:
+    assert "Traceback" not in output, output
+    return output.strip().splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid(), reason="only root of a Linux may mount a file system")
+class TestDisks:
+    @pytest.mark.parametrize("kilobytes", range(40, 400, 36) if MANY else [200])
+    def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(self, clone, tmp_path, kilobytes):
+        with mounted(tmp_path / "small", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as home:
+            code, output = clone.run(P2D_HOME=str(home))
+            assert code == 1 and "No space left on device" in output and "make room" in output, output
+            assert "Traceback" not in output, output
+            subprocess.run(["mount", "-o", "remount,size=20m", str(home)], check=True)
+            code, output = clone.run(P2D_HOME=str(home))
+            assert code == 0, output
+            assert sorted((home / "ran.txt").read_text().split())[-1] == NOTEBOOKS[-1]
+
+    def test_a_folder_that_may_only_be_read_is_named_before_anything_runs(self, clone, tmp_path):
+        (tmp_path / "home").mkdir()
+        moved(clone, tmp_path / "home")
+        with mounted(tmp_path / "home", "--bind", str(tmp_path / "home")) as home:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(home)], check=True)
+            code, output = clone.run("--from", "08_fairness", P2D_HOME=str(home))
+        assert code == 2 and "cannot be written to" in sentence(output) and "P2D_HOME=DIR" in output
+
+    @pytest.mark.skipif(not MANY, reason="takes 10 s: P2D_FAULTS=1")
+    def test_a_full_folder_for_temporary_files_is_named_or_does_not_matter(self, clone, tmp_path):
+        clone.with_kernels()
+        with mounted(tmp_path / "temporary", "-t", "tmpfs", "-o", "size=4k", "tmpfs") as temporary:
+            (temporary / "full").write_bytes(b"x" * 4096)
+            code, output = clone.run("--from", "08_fairness", TMPDIR=str(temporary))
+        assert code == 0 or "No space left on device" in output, output
+        assert "Traceback" not in output
+
+
+def test_dates_in_the_future_outdate_nothing(clone):
+    tomorrow = time.time() + 86_400
+    for path in clone.run_folder.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))
+    assert clone.run()[0] == 0
+    assert clone.ran() == []
+
+
+def test_too_little_memory_is_a_sentence_that_says_what_to_do(clone):
+    clone.edit("08_fairness", lambda cells: cells[2].update(source="raise MemoryError('Unable to allocate 9.3 TiB')"))
+    code, output = clone.run()
+    assert code == 1 and "Traceback" not in output
+    said = next(line for line in output.splitlines() if "08_fairness failed" in line)
+    assert "MemoryError: Unable to allocate 9.3 TiB" in said and "more memory" in said, said
