@@ -8,6 +8,7 @@ from places import HOME, REPOSITORY
 FOLDERS = (  # parameters that are a hub id or a folder
     ("02_describe", "captioner_model"),
     ("02_describe", "captioner_clip"),
+    ("02_describe", "other_clip"),
     ("02_describe", "vlm_model"),
     ("02_describe", "vlm_adapter"),
     ("02_describe", "bert_model"),

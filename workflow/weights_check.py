@@ -54,7 +54,7 @@ def _look(values: dict[str, dict]) -> list[str]:
     for notebook, name in HUB:
         if (value := values[notebook][name]) not in SHIPPED:
             try:
-                source = weights.resolve(value)
+                source = weights.resolve(value.removeprefix("hf-hub:"))
             except weights.WeightsError as error:
                 found.append(f"{notebook}.{name}: {error}")
                 continue

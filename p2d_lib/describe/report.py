@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from p2d_lib.describe import comparison as comparing
+from p2d_lib.describe.captioner_scores import SCORES
 from p2d_lib.describe.comparison import Comparison
 from p2d_lib.report import figures
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
@@ -37,6 +38,12 @@ def agreement_table(faithfulness: pd.DataFrame) -> pd.DataFrame:
             "AUC lost by exchange": texts["loss"],
         }
     )
+
+
+def diagnoses_table(diagnoses: pd.DataFrame) -> pd.DataFrame:
+    """`captioner_scores.diagnoses` as it is printed."""
+    shown = {name.replace("_", " "): [interval(*row) for row in diagnoses[name]] for name in SCORES}
+    return diagnoses[["describer", "n", "abstentions"]].assign(**shown)
 
 
 def concepts_table(frequency: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +150,30 @@ def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks
             f"Measured against true features: rank correlation from {worst['rho']:.3f} "
             f"({worst['feature'].replace('_', ' ')}) to {best['rho']:.3f} ({best['feature'].replace('_', ' ')}), "
             f"median {ranks['rho'].median():.3f}."
+        )
+    return lines
+
+
+def diagnosis_findings(diagnoses: pd.DataFrame, other_prefers_own: float | None) -> list[str]:
+    """How often texts name the right diagnosis, and how far the second encoder's similarities can be trusted.
+
+    diagnoses: `captioner_scores.diagnoses`. other_prefers_own: `image_text.prefers_own`; None without that encoder.
+    """
+    *rows, majority = diagnoses.to_dict("records")
+    lines = []
+    for row in rows:
+        (right, *ends), (balanced, *balanced_ends) = (row[name] for name in SCORES)
+        above = "above" if balanced_ends[0] > majority["balanced_accuracy"][0] else "not shown to be above"
+        lines.append(
+            f"The diagnosis that “{row['describer']}” names is right on {right:.0%} [{ends[0]:.0%}, {ends[1]:.0%}] of "
+            f"{row['n']} test images, balanced over the diagnoses {balanced:.0%} [{balanced_ends[0]:.0%}, "
+            f"{balanced_ends[1]:.0%}], which is {above} a guess ({majority['balanced_accuracy'][0]:.0%}); the most "
+            f"frequent diagnosis alone is right on {majority['accuracy'][0]:.0%}."
+        )
+    if other_prefers_own is not None:
+        lines.append(
+            "The second encoder gives the reference's text of an image a higher similarity than the text of another "
+            f"image of the same diagnosis in {other_prefers_own:.0%} of the cases (chance: 50 %)."
         )
     return lines
 

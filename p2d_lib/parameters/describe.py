@@ -21,9 +21,11 @@ class Describe(Notebook):
         "max_tokens",
         "captioner_model",
         "captioner_clip",
+        "captioner_instruction",
         "broad_wording",
         "captioner_steps",
         "prefix_tokens",
+        "other_clip",
     )
 
     describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
@@ -55,7 +57,7 @@ class Describe(Notebook):
 
     captioner_model: str = Field(
         "tiny",
-        description='Language model: "tiny", a GPT-2 (hub id, id@revision; trained here), or a captioner\'s folder.',
+        description='Language model: "tiny", a GPT-2 (hub id; trained here), or a captioner (folder or hf-hub:id).',
     )
     captioner_clip: str = Field(
         "tiny",
@@ -66,7 +68,13 @@ class Describe(Notebook):
     )
     clip_steps: PositiveInt = Field(400, description="Training steps of the tiny vision encoder.")
     broad_wording: Literal["phrases", "sentence"] = Field(
-        "sentence", description="Wording of the captions in training stage A; stage B learns sentences."
+        "sentence", description="Wording of the captions in training stage A."
+    )
+    target_wording: Literal["clinical", "sentence", "phrases"] = Field(
+        "clinical", description="Wording of the captions in stage B; clinical sentences end in the diagnosis."
+    )
+    captioner_instruction: Literal["short", "published"] = Field(
+        "short", description="Instruction before each caption: four words, or the published one word for word."
     )
     captioner_steps: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
         [300, 100], description="Training steps of stages A and B."
@@ -77,6 +85,12 @@ class Describe(Notebook):
     captions_per_image: PositiveInt = Field(
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."
     )
+
+    other_clip: str = Field(
+        "tiny",
+        description="Second encoder for the CLIP similarity: tiny (trained here) or a name that open_clip loads.",
+    )
+    other_clip_steps: PositiveInt = Field(150, description="Training steps of the tiny second encoder.")
 
     vlm_model: str = Field("", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.')
     vlm_adapter: str = Field("", description='Folder of a LoRA for it; "": none.')
