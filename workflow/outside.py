@@ -21,6 +21,7 @@ EXTRACTORS = (("04_sample", "sweep_extractor"), ("05_fidelity", "extractors"))
 CLIP = "clip:"  # before the folder or hub id of an extractor
 TABLES = (  # parameters that are a file
     ("02_describe", "edits_file"),
+    ("02_describe", "descriptions_file"),
     ("04_sample", "memorisation_table"),
     ("07_readers", "published"),
 )

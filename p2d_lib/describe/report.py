@@ -178,6 +178,20 @@ def diagnosis_findings(diagnoses: pd.DataFrame, other_prefers_own: float | None)
     return lines
 
 
+def file_findings(table: pd.DataFrame | None, cases: pd.DataFrame) -> list[str]:
+    """What a file of descriptions holds. table: of `description_files.read`; None: no file. cases: compared on."""
+    if table is None:
+        return []
+    line = f"The file of descriptions describes {len(table):,} of the run's images"
+    if elsewhere := table.attrs["elsewhere"]:
+        line += f"; {elsewhere:,} of its images are no cases of this run and were left out"
+    test = cases[cases["split"] == "test"]
+    n = test["image_id"].isin(table["image_id"]).sum()
+    if n < len(test):
+        line += f". It describes {n:,} of {len(test):,} test images, so it is not compared with the others"
+    return [f"{line}."]
+
+
 def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] | None, model: str) -> list[str]:
     """What describers failed to describe, and what the server's model has cost (`Client.account`)."""
     lines = []

@@ -28,13 +28,18 @@ class Describe(Notebook):
         "other_clip",
     )
 
-    describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
+    describers: Annotated[
+        list[Literal["template", "captioner", "vlm", "api", "file"]], Field(min_length=1), Distinct
+    ] = Field(
         ["template", "captioner"],
-        description="In order of priority: the first valid description of an image makes its prompt.",
+        description="In order of priority: an image's first valid description makes its prompt.",
     )
     template_source: Literal["measured", "truth"] = Field(
         "measured",
         description="Features of the template: measured from mask, pixels and metadata, or a phantom's truth.",
+    )
+    descriptions_file: str = Field(
+        "", description='The original prompt2derm\'s descriptions.json, for the describer file; "": none.'
     )
     edits_file: str = Field(
         "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
@@ -120,6 +125,8 @@ class Describe(Notebook):
             raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")
         if needs_api and not self.api_model:
             raise ValueError("api_model: '': describers or rewriter name api; give a model of your server")
+        if "file" in self.describers and not self.descriptions_file:
+            raise ValueError("descriptions_file: '': describers name file; give a descriptions.json")
         server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         if (self.caption_mode, self.rewriter) == ("rewritten", "rules") and self.worded_as != "phrases":
             raise ValueError(f"worded_as: {self.worded_as!r}: the rules rewrite phrases alone; let rewriter be api")
