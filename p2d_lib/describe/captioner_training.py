@@ -11,7 +11,7 @@ import torch
 from p2d_lib.describe.caption_styles import captions
 from p2d_lib.models import clip
 from p2d_lib.models.captioner import published
-from p2d_lib.models.captioner.decoding import caption
+from p2d_lib.models.captioner.decoding import DECODING, caption
 from p2d_lib.models.captioner.network import INSTRUCTIONS, Captioner, build, embed
 from p2d_lib.models.captioner.training import fit as fit_stage
 from p2d_lib.models.captioner.training import stages
@@ -50,6 +50,7 @@ def fit(
     clip_steps: int,
     styles: Sequence[str],
     steps: Sequence[int],
+    decoding: str,
     seed: int,
     device: torch.device,
 ) -> tuple[Captioner, pd.DataFrame, list[StageCaptions]]:
@@ -58,8 +59,8 @@ def fit(
     lesions: the features of each case. folder: takes the captioner in the published layout, and in stage_A/ as it was
     after stage A. gpt2, vision: "tiny" (fitted here, the vision encoder by contrast in clip_steps) or what
     `network.build` and `models.clip.load` open. instruction: of INSTRUCTIONS. styles, steps: of the captions and of the
-    training of stages A and B. Val decides which weights are kept. Interrupted stages resume from the run's scratch
-    folder.
+    training of stages A and B. decoding: of val's captions, a key of DECODING. Val decides which weights are kept.
+    Interrupted stages resume from the run's scratch folder.
     """
     rows = {split: (cases["split"] == split).to_numpy() for split in ("train", "val")}
     texts = {style: np.array(captions(lesions, style), object) for style in styles}
@@ -81,7 +82,9 @@ def fit(
     for stage, style in zip(stages(gpt2, steps), styles, strict=True):
         pairs = {split: (embeddings[split], texts[style][row].tolist()) for split, row in rows.items()}
         logs.append(fit_stage(model, stage, *pairs.values(), seed=seed, checkpoints=run.scratch("captioner")))
-        of_val = run.in_parts(cases[rows["val"]], lambda part, _: np.array(caption(model, part), object))
+        of_val = run.in_parts(
+            cases[rows["val"]], lambda part, _: np.array(caption(model, part, **DECODING[decoding]), object)
+        )
         written.append(StageCaptions(stage.name, style, of_val.tolist(), pairs["val"][1]))
         published.save(model, folder / "stage_A" if stage.name == "A" else folder)
     return model, pd.concat(logs, ignore_index=True), written

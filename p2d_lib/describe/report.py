@@ -61,6 +61,15 @@ def heatmap(scores: pd.DataFrame) -> Figure:
     return figure
 
 
+def correlations_figure(correlations: pd.DataFrame) -> Figure:
+    """`comparison.correlations` as colours with their values, -1 to 1."""
+    names = [name.replace("_", " ") for name in correlations]
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.19 * len(names) + 1.4))
+    figures.heat_map(axis, correlations.set_axis(names).set_axis(names, axis=1), -1, 1, "rank correlation", ".1f")
+    axis.tick_params(axis="x", rotation=90)
+    return figure
+
+
 def captioned(images: np.ndarray, texts: pd.DataFrame) -> Figure:
     """Images, uint8 (n, h, w, 3), one below another, each with its row of `texts` beside it: column name, then text."""
     figure, axes = plt.subplots(

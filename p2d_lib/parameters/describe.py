@@ -22,6 +22,7 @@ class Describe(Notebook):
         "captioner_model",
         "captioner_clip",
         "captioner_instruction",
+        "captioner_decoding",
         "broad_wording",
         "captioner_steps",
         "prefix_tokens",
@@ -86,6 +87,9 @@ class Describe(Notebook):
     )
     prefix_tokens: PositiveInt = Field(
         4, description="Prefix tokens between vision encoder and GPT-2 (published DermLIP + GPT-2: 32)."
+    )
+    captioner_decoding: Literal["greedy", "published"] = Field(
+        "greedy", description="How a caption is decoded: its likeliest token at each place, or as published (beams)."
     )
     captions_per_image: PositiveInt = Field(
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."

@@ -10,7 +10,9 @@ import pytest
 
 from p2d_lib import images
 from p2d_lib.describe import description_files, report, table
+from p2d_lib.describe.__main__ import main
 from p2d_lib.describe.description_files import DescriptionFileError, read, write
+from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES
 
 SCORES = {feature.field: round(0.04 * k, 2) for k, feature in enumerate(FEATURES.values())}
@@ -86,6 +88,27 @@ def test_what_was_written_is_read_back_and_the_images_lie_by_class(tmp_path):
     pd.testing.assert_frame_equal(again[["image_id", "text", *FEATURES]], described[["image_id", "text", *FEATURES]])
     with pytest.raises(DescriptionFileError, match="exists; remove it"):
         write(described, CASES, tmp_path, tmp_path / "out")
+
+
+def test_the_command_writes_the_descriptions_of_one_describer_or_those_that_make_the_prompts(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    folder = Run("smoke", "02_describe").folder
+    for path in CASES["path"]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        images.save(folder / path, np.full((4, 4, 3), 100, np.uint8))
+    first = table.rows(["i1", "i2"], "measured", ["One.", "Two."], [{}, {}])
+    both = pd.concat([first, table.rows(["i1"], "captioner", ["Other."], [{}])], ignore_index=True)
+    monkeypatch.setattr(Run, "read", lambda self, name: {"descriptions": both, "cases": CASES}[name])
+    assert main(["write", "smoke", "--out", str(tmp_path / "all")]) == 0
+    assert main(["write", "smoke", "--out", str(tmp_path / "one"), "--describer", "captioner"]) == 0
+    texts = {out: (tmp_path / out / "descriptions.json").read_text().splitlines() for out in ("all", "one")}
+    assert {out: [json.loads(line)["description"] for line in part] for out, part in texts.items()} == {
+        "all": ["One.", "Two."], "one": ["Other."],
+    }  # fmt: skip
+    assert main(["write", "smoke", "--out", str(tmp_path / "none"), "--describer", "vlm"]) == 1
+    assert "no describer 'vlm'; the run has measured, captioner" in capsys.readouterr().err
 
 
 def test_the_replies_that_the_original_wrote_are_descriptions_of_their_set():
