@@ -215,7 +215,7 @@ VLM_ANSWERS = _table(
         "answer": _text(),  # as it came
         "strict": _text(isin=(*DX, "")),  # by either parser; "": an abstention
         "lenient": _text(isin=(*DX, "")),
-        "rule": _text(),  # of vqa_answers.RULES, by which it was parsed
+        "rule": _text(),  # of words.diagnosis.RULES, by which it was parsed
         "likeliest": _text(isin=(*DX, "")),  # by likelihood; "" where the model gives none
         "seconds": _number(0),
     }

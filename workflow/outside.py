@@ -9,6 +9,7 @@ from p2d_lib.parameters import naming_weights
 
 TABLES = (  # parameters that are a file
     ("02_describe", "edits_file"),
+    ("02_describe", "descriptions_file"),
     ("04_sample", "memorisation_table"),
     ("07_readers", "published"),
 )

@@ -4,7 +4,8 @@ Balanced accuracy is the primary score, chosen beforehand: only its differences 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,15 @@ PAIRS = (
     ("curriculum", "mixed"),
 )
 PRIMARY = "balanced_accuracy"
+
+
+class Best(NamedTuple):
+    """The best of several arms. difference: of the primary score from a reference; p: corrected (Holm)."""
+
+    arm: Hashable
+    difference: intervals.Difference
+    p: float
+
 
 Replicates = dict[str, dict[str, np.ndarray]]  # arm -> score -> (n_seeds, 1 + B); column 0: the sample itself
 
@@ -87,6 +97,25 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
     table["p_holm"] = multiplicity.holm(table["p"])
     table["announced"] = (table["p_holm"] <= multiplicity.LEVEL) & (table["agreeing"] == table["n_seeds"])
     return table
+
+
+def best_against(of_arms: Mapping[Hashable, Mapping[str, np.ndarray]], reference: Hashable) -> Best:
+    """Which arm has the highest mean of the primary score, and how it differs from the arm `reference`.
+
+    p is corrected (Holm) over the differences of all other arms from the reference: the best was not known beforehand.
+    Where the reference is the best, the difference and p are those of no difference.
+    """
+    means = {arm: float(of_arm[PRIMARY][:, 0].mean()) for arm, of_arm in of_arms.items()}
+    best = max(means, key=means.get)
+    if best == reference:
+        return Best(best, intervals.Difference(0.0, 0.0, 0.0, 1.0), 1.0)
+    differences = {
+        arm: intervals.compare(of_arm[PRIMARY], of_arms[reference][PRIMARY])
+        for arm, of_arm in of_arms.items()
+        if arm != reference
+    }
+    p = dict(zip(differences, multiplicity.holm(pd.Series([row.p for row in differences.values()])), strict=True))
+    return Best(best, differences[best], float(p[best]))
 
 
 def recall_by_class(

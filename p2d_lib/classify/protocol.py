@@ -86,7 +86,7 @@ def train_and_read(
     interrupted call continues after the last training it finished, as long as images and protocol are the same.
     curriculum: needed where an arm is one.
     """
-    finished = run.scratch(_key(images, protocol, device, "test"))
+    finished = run.scratch(key_of(images, protocol, device, "test"))
     read = _trained(run, finished, images, protocol, device, ("test", "external", "pairs"), curriculum)
     with run.writing("classifiers") as partial:
         for arm in protocol.arms:
@@ -109,7 +109,7 @@ def train_and_read_val(run: Run, images: ImageSets, protocol: Protocol, device: 
     Finished trainings stay in the scratch folder ON_VAL, so that a later interruption costs none of them: the caller
     discards it at the end.
     """
-    finished = run.scratch(f"{ON_VAL}/{_key(images, protocol, device, 'val')}")
+    finished = run.scratch(f"{ON_VAL}/{key_of(images, protocol, device, 'val')}")
     return _trained(run, finished, images, protocol, device, ("val",))[list(READINGS.columns)]
 
 
@@ -190,7 +190,8 @@ def shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndar
     seed: of the training.
     """
     if arm == PUBLISHED:
-        real, synthetic = _pooled(images)[arms.published_split(len(_pooled(images)), seed)[0]], np.empty(0, int)
+        pool = pooled(images)
+        real, synthetic = pool[arms.published_split(len(pool), seed)[0]], np.empty(0, int)
     else:
         selection = arms.parse(arm, protocol.synthetic_share).selection
         real, synthetic = images.rows("train"), images.rows("synthetic", selection)
@@ -201,7 +202,8 @@ def shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndar
     return np.concatenate([real, synthetic])[at]
 
 
-def _pooled(images: ImageSets) -> np.ndarray:
+def pooled(images: ImageSets) -> np.ndarray:
+    """The rows of all real images and of the adapter's synthetic ones."""
     return np.concatenate([images.rows(name) for name in (*SPLITS, "synthetic")])
 
 
@@ -218,8 +220,8 @@ def _read(
     """The readings of one classifier, with the set that they belong to."""
     if arm == PUBLISHED:
         seed = training_seed(protocol, index)
-        pooled = _pooled(images)
-        rows_of = {PUBLISHED: pooled[arms.published_split(len(pooled), seed)[1]]}
+        pool = pooled(images)
+        rows_of = {PUBLISHED: pool[arms.published_split(len(pool), seed)[1]]}
     else:
         rows_of = {name: images.slice(name) for name in sets}
     parts = []
@@ -234,7 +236,7 @@ def _read(
     return pd.concat(parts)
 
 
-def _key(images: ImageSets, protocol: Protocol, device: torch.device, read: str) -> str:
+def key_of(images: ImageSets, protocol: Protocol, device: torch.device, read: str) -> str:
     """Names the scratch folder of a comparison: changes with any image's file, class or the protocol.
 
     How many arms and seeds there are is not part of it: a finished training is kept when others are added. read: the

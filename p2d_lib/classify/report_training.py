@@ -75,14 +75,10 @@ def guidance_figure(of_arms: Mapping[float, dict[str, np.ndarray]]) -> Figure:
 
 def guidance_finding(of_arms: Mapping[float, dict[str, np.ndarray]], reference: float) -> str:
     """One sentence: the scale that reads best on val, and whether it is shown to differ from the reference."""
-    means = {scale: float(of_arm[PRIMARY][:, 0].mean()) for scale, of_arm in of_arms.items()}
-    others = [scale for scale in of_arms if scale != reference]
-    best = max(means, key=means.get)
+    best, difference, p = comparison.best_against(of_arms, reference)
     if best == reference:
         return f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val."
-    differences = {scale: intervals.compare(of_arms[scale][PRIMARY], of_arms[reference][PRIMARY]) for scale in others}
-    p = dict(zip(others, multiplicity.holm(pd.Series([differences[scale].p for scale in others])), strict=True))[best]
-    points = interval(*(100 * value for value in differences[best][:3]), digits=1)
+    points = interval(*(100 * value for value in difference[:3]), digits=1)
     verdict = "the two differ" if p <= multiplicity.LEVEL else "no difference is shown"
     return (
         f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, {points} points "

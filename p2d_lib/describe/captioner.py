@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from p2d_lib.describe import table
-from p2d_lib.models.captioner.decoding import caption, several_captions
+from p2d_lib.models.captioner.decoding import DECODING, caption, several_captions
 from p2d_lib.models.captioner.network import Captioner
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.parse import parse
@@ -23,8 +23,9 @@ def describe(
     captioner: Captioner,
     n: int,
     features: Sequence[str] = ALL_FEATURES,
+    decoding: str = "greedy",
 ) -> pd.DataFrame:
-    """One row per case, as `table.rows`: describer "captioner".
+    """One row per case, as `table.rows`: describer "captioner". decoding: of the text, a key of `decoding.DECODING`.
 
     load: the images of some rows of cases, uint8 (m, h, w, 3), such as `Run.images`. text: the most likely caption; a
     row is valid where it names a diagnosis. Scores: the mean score over n captions that represent its whole
@@ -34,7 +35,7 @@ def describe(
     started, texts, scores = time.monotonic(), [], []
     for start in tqdm(range(0, len(cases), IMAGES_IN_MEMORY), desc="captions", unit="part", mininterval=1):
         images = load(cases.iloc[start : start + IMAGES_IN_MEMORY])
-        texts += caption(captioner, images)
+        texts += caption(captioner, images, **DECODING[decoding])
         scores += [
             pd.DataFrame([parse(text).model_dump() for text in several])[list(features)].astype(float).mean()
             for several in several_captions(captioner, images, n, 256)

@@ -1,28 +1,33 @@
-"""How a captioner is trained in a run: which captions it learns from, and its two stages."""
+"""How a captioner is trained in a run: which captions it learns from, its two stages, and what each has learnt."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from p2d_lib.describe.caption_styles import captions
 from p2d_lib.models import clip
-from p2d_lib.models.captioner.network import Captioner, build, embed
+from p2d_lib.models.captioner import published
+from p2d_lib.models.captioner.decoding import DECODING, caption
+from p2d_lib.models.captioner.network import INSTRUCTIONS, Captioner, build, embed
 from p2d_lib.models.captioner.training import fit as fit_stage
 from p2d_lib.models.captioner.training import stages
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES, Lesion
-from p2d_lib.words.render import mentioned, render
-
-NOT_VISIBLE = {"localization": "unknown", "age": None, "sex": "unknown"}  # what an image cannot show
+from p2d_lib.words.render import mentioned
 
 
-def captions(lesions: Sequence[Lesion], template: str = "sentence") -> list[str]:
-    """Captions to learn from: all that is visible of each lesion, every present feature, in the words of a template.
+@dataclass(frozen=True)
+class StageCaptions:
+    """What a captioner writes of the val images after a stage, beside the captions of that stage's style."""
 
-    Raises PromptError for a lesion without a diagnosis.
-    """
-    return [render(lesion.model_copy(update=NOT_VISIBLE), template, len(FEATURES), 1000) for lesion in lesions]
+    stage: str  # "A" or "B"
+    style: str  # of `caption_styles.captions`
+    texts: list[str]
+    references: list[str]
 
 
 def taught(lesions: Sequence[Lesion]) -> list[str]:
@@ -36,39 +41,50 @@ def fit(
     run: Run,
     cases: pd.DataFrame,
     lesions: Sequence[Lesion],
+    folder: Path,
     *,
     gpt2: str,
     vision: str,
     prefix_tokens: int,
+    instruction: str,
     clip_steps: int,
-    broad: str,
+    styles: Sequence[str],
     steps: Sequence[int],
+    decoding: str,
     seed: int,
     device: torch.device,
-) -> tuple[Captioner, pd.DataFrame]:
-    """A captioner fitted on train images in two stages, and its log; val decides which weights are kept.
+) -> tuple[Captioner, pd.DataFrame, list[StageCaptions]]:
+    """A captioner fitted on train images in two stages, its log, and its captions of the val images after each stage.
 
-    lesions: the features of each case. gpt2, vision: "tiny" (fitted here, the vision encoder by contrast in clip_steps)
-    or what `network.build` and `models.clip.load` open. steps: of stage A, which learns the template `broad`, and of
-    stage B, which learns "sentence". Interrupted stages resume from the run's scratch folder.
+    lesions: the features of each case. folder: takes the captioner in the published layout, and in stage_A/ as it was
+    after stage A. gpt2, vision: "tiny" (fitted here, the vision encoder by contrast in clip_steps) or what
+    `network.build` and `models.clip.load` open. instruction: of INSTRUCTIONS. styles, steps: of the captions and of the
+    training of stages A and B. decoding: of val's captions, a key of DECODING. Val decides which weights are kept.
+    Interrupted stages resume from the run's scratch folder.
     """
     rows = {split: (cases["split"] == split).to_numpy() for split in ("train", "val")}
-    broad_texts, sentences = (np.array(captions(lesions, template), object) for template in (broad, "sentence"))
+    texts = {style: np.array(captions(lesions, style), object) for style in styles}
     train = rows["train"]
     if vision == "tiny":
-        pixels = run.images(cases[train])
-        encoder, _ = clip.fit(pixels, sentences[train], steps=clip_steps, batch_size=64, seed=seed, device=device)
+        pixels, paired = run.images(cases[train]), texts[styles[-1]][train]
+        encoder, _ = clip.fit(pixels, paired, steps=clip_steps, batch_size=64, seed=seed, device=device)
     else:
         encoder = clip.load(vision, device)
     model = build(
-        encoder, [*broad_texts[train], *sentences[train]],
-        gpt2=gpt2, clip_name=vision.removeprefix("tiny"), prefix_tokens=prefix_tokens, seed=seed,
+        encoder, [text for of_style in texts.values() for text in of_style[train]], gpt2=gpt2,
+        clip_name=vision.removeprefix("tiny"), prefix_tokens=prefix_tokens, instruction=INSTRUCTIONS[instruction],
+        seed=seed,
     )  # fmt: skip
     embeddings = {
         split: run.in_parts(cases[row], lambda part, _: embed(model, part, views=8)) for split, row in rows.items()
     }
-    logs = []
-    for stage, texts in zip(stages(gpt2, steps), (broad_texts, sentences), strict=True):
-        pairs = ((embeddings[split], texts[row].tolist()) for split, row in rows.items())
-        logs.append(fit_stage(model, stage, *pairs, seed=seed, checkpoints=run.scratch("captioner")))
-    return model, pd.concat(logs, ignore_index=True)
+    logs, written = [], []
+    for stage, style in zip(stages(gpt2, steps), styles, strict=True):
+        pairs = {split: (embeddings[split], texts[style][row].tolist()) for split, row in rows.items()}
+        logs.append(fit_stage(model, stage, *pairs.values(), seed=seed, checkpoints=run.scratch("captioner")))
+        of_val = run.in_parts(
+            cases[rows["val"]], lambda part, _: np.array(caption(model, part, **DECODING[decoding]), object)
+        )
+        written.append(StageCaptions(stage.name, style, of_val.tolist(), pairs["val"][1]))
+        published.save(model, folder / "stage_A" if stage.name == "A" else folder)
+    return model, pd.concat(logs, ignore_index=True), written

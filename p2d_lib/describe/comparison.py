@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from p2d_lib.describe import caption_metrics, faithfulness
 from p2d_lib.instruments.intervals import Difference
-from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.vocabulary import DX, FEATURES, MALIGNANT
 
 
 def by_class(cases: pd.DataFrame, descriptions: pd.DataFrame) -> pd.DataFrame:
@@ -30,6 +30,16 @@ def separation(cases: pd.DataFrame, descriptions: pd.DataFrame) -> pd.Series:
     total = ((scores - scores.mean()) ** 2).sum()
     between = ((means - scores.mean()) ** 2).where(scores.notna()).sum()
     return (between / total)[total > 0].sort_values(ascending=False)
+
+
+def correlations(cases: pd.DataFrame, descriptions: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's rank correlation (-1..1) of every two features whose scores vary, last "malignant" (0 or 1).
+
+    Each over the images that have both scores; NaN where one of the two does not vary on these.
+    """
+    scores = descriptions.set_index("image_id")[list(FEATURES)].reindex(cases["image_id"])
+    scores = scores.loc[:, scores.nunique() > 1].reset_index(drop=True)
+    return scores.assign(malignant=cases["dx"].isin(MALIGNANT).to_numpy(float)).corr(method="spearman")
 
 
 def rank_agreement(truth: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:

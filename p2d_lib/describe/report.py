@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from p2d_lib.describe import comparison as comparing
+from p2d_lib.describe.captioner_scores import SCORES
 from p2d_lib.describe.comparison import Comparison
 from p2d_lib.report import figures
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
@@ -39,6 +40,12 @@ def agreement_table(faithfulness: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def diagnoses_table(diagnoses: pd.DataFrame) -> pd.DataFrame:
+    """`captioner_scores.diagnoses` as it is printed."""
+    shown = {name.replace("_", " "): [interval(*row) for row in diagnoses[name]] for name in SCORES}
+    return diagnoses[["describer", "n", "abstentions"]].assign(**shown)
+
+
 def concepts_table(frequency: pd.DataFrame) -> pd.DataFrame:
     """`concepts.frequency` as it is printed: shares in per cent."""
     shown = frequency.assign(concept=frequency["concept"].str.replace("_", " "), share=100 * frequency["share"])
@@ -51,6 +58,15 @@ def heatmap(scores: pd.DataFrame) -> Figure:
     rows = scores.rename(index=lambda name: name.replace("_", " "))
     figures.heat_map(axis, rows, bar="mean score", numbers=".2f")
     axis.tick_params(rotation=0)
+    return figure
+
+
+def correlations_figure(correlations: pd.DataFrame) -> Figure:
+    """`comparison.correlations` as colours with their values, -1 to 1."""
+    names = [name.replace("_", " ") for name in correlations]
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.19 * len(names) + 1.4))
+    figures.heat_map(axis, correlations.set_axis(names).set_axis(names, axis=1), -1, 1, "rank correlation", ".1f")
+    axis.tick_params(axis="x", rotation=90)
     return figure
 
 
@@ -145,6 +161,44 @@ def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks
             f"median {ranks['rho'].median():.3f}."
         )
     return lines
+
+
+def diagnosis_findings(diagnoses: pd.DataFrame, other_prefers_own: float | None) -> list[str]:
+    """How often texts name the right diagnosis, and how far the second encoder's similarities can be trusted.
+
+    diagnoses: `captioner_scores.diagnoses`. other_prefers_own: `image_text.prefers_own`; None without that encoder.
+    """
+    *rows, majority = diagnoses.to_dict("records")
+    lines = []
+    for row in rows:
+        (right, *ends), (balanced, *balanced_ends) = (row[name] for name in SCORES)
+        above = "above" if balanced_ends[0] > majority["balanced_accuracy"][0] else "not shown to be above"
+        lines.append(
+            f"The diagnosis that “{row['describer']}” names is right on {right:.0%} [{ends[0]:.0%}, {ends[1]:.0%}] of "
+            f"{row['n']} test images, balanced over the diagnoses {balanced:.0%} [{balanced_ends[0]:.0%}, "
+            f"{balanced_ends[1]:.0%}], which is {above} a guess ({majority['balanced_accuracy'][0]:.0%}); the most "
+            f"frequent diagnosis alone is right on {majority['accuracy'][0]:.0%}."
+        )
+    if other_prefers_own is not None:
+        lines.append(
+            "The second encoder gives the reference's text of an image a higher similarity than the text of another "
+            f"image of the same diagnosis in {other_prefers_own:.0%} of the cases (chance: 50 %)."
+        )
+    return lines
+
+
+def file_findings(table: pd.DataFrame | None, cases: pd.DataFrame) -> list[str]:
+    """What a file of descriptions holds. table: of `description_files.read`; None: no file. cases: compared on."""
+    if table is None:
+        return []
+    line = f"The file of descriptions describes {len(table):,} of the run's images"
+    if elsewhere := table.attrs["elsewhere"]:
+        line += f"; {elsewhere:,} of its images are no cases of this run and were left out"
+    test = cases[cases["split"] == "test"]
+    n = test["image_id"].isin(table["image_id"]).sum()
+    if n < len(test):
+        line += f". It describes {n:,} of {len(test):,} test images, so it is not compared with the others"
+    return [f"{line}."]
 
 
 def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] | None, model: str) -> list[str]:

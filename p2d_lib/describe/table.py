@@ -38,6 +38,11 @@ def rows(
     )
 
 
+def covers(table: pd.DataFrame, cases: pd.DataFrame) -> bool:
+    """Whether a describer has described every test image of the cases, so that it can be compared with others there."""
+    return bool(cases.loc[cases["split"] == "test", "image_id"].isin(table["image_id"]).all())
+
+
 def first_images(cases: pd.DataFrame, n: int) -> pd.DataFrame:
     """n of the cases, all of them for n = 0: images of test come before those of val, those of val before train.
 

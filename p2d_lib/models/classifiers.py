@@ -91,7 +91,7 @@ def fit(
     progress: bool = True,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
-    """Trains in place and gives the log: step, loss, learning_rate, and val_macro_f1 where it was evaluated.
+    """Trains in place and gives the log: step, loss, learning_rate; val_loss (nats), val_macro_f1 where evaluated.
 
     images: uint8 (n, s, s, 3). labels: indices into `vocabulary.DX` (n,). features: targets in 0..1 (n, n_features);
     a NaN does not count. batches: indices of each step's images, (steps, batch_size); default `epochs`. optimizer:
@@ -124,8 +124,7 @@ def fit(
             loss = _loss(model, pixels, labels[rows], of_rows, class_weights)
             log.append({"step": step, "loss": loss.item(), "learning_rate": _update(parts, loss)})
             if stopping and stopping.due(step, steps):
-                predicted = predict(model, stopping.images, device)["p"].argmax(1)
-                log[-1]["val_macro_f1"] = stopping.note(predicted, model)
+                log[-1] |= _evaluate(model, stopping, device)
                 model.train()
             if on_step:
                 on_step(step, log[-1])
@@ -161,6 +160,12 @@ def _loss(
     if features is None:
         return loss
     return loss + _masked_bce(feature_logits, torch.as_tensor(features, dtype=dx.dtype, device=dx.device))
+
+
+def _evaluate(model: Classifier, stopping: EarlyStopping, device: torch.device) -> dict[str, float]:
+    p = predict(model, stopping.images, device)["p"]
+    of_truth = p[np.arange(len(p)), stopping.labels].clip(1e-12)
+    return {"val_loss": float(-np.log(of_truth).mean()), "val_macro_f1": stopping.note(p.argmax(1), model)}
 
 
 def _update(parts: dict, loss: torch.Tensor) -> float:

@@ -59,6 +59,7 @@ class Classify(Notebook):
         "backbone": "The network",
         "steps": "The budget, equal for all arms",
         "guidance_sweep": "Which guidance makes the best training images",
+        "recipe_steps": "Dropout and class weights, and the study of pooled images",
     }
     BY_MODEL: ClassVar = ("backbone", "steps", "batch_size", "optimizer", "learning_rate")
 
@@ -115,3 +116,13 @@ class Classify(Notebook):
     guidance_per_class: PositiveInt = Field(6, description="Images per class at each scale.")
     guidance_seeds: Annotated[int, Field(ge=2)] = Field(2, description="Paired trainings at each scale.")
     guidance_steps: PositiveInt = Field(60, description="Optimiser steps of each of these trainings.")
+
+    recipe_steps: NonNegativeInt = Field(
+        30, description="Optimiser steps of each training with other dropout and class weights; 0: no such trainings."
+    )
+    recipe_seeds: Annotated[int, Field(ge=2)] = Field(2, description="Paired trainings of each of these six recipes.")
+    study_backbone: str = Field("three_conv", description="Network of the study of pooled images (GLIDE: three_conv).")
+    study_steps: NonNegativeInt = Field(40, description="Most optimiser steps of its two trainings; 0: no study.")
+    study_learning_rate: LearningRate = Field(1e-3, description="Their constant learning rate.")
+    study_patience: PositiveInt = Field(3, description="Evaluations without a better macro-F1 before one stops.")
+    study_evaluate_every: PositiveInt = Field(10, description="Steps between two such evaluations.")

@@ -21,18 +21,26 @@ class Describe(Notebook):
         "max_tokens",
         "captioner_model",
         "captioner_clip",
+        "captioner_instruction",
+        "captioner_decoding",
         "broad_wording",
         "captioner_steps",
         "prefix_tokens",
+        "other_clip",
     )
 
-    describers: Annotated[list[Literal["template", "captioner", "vlm", "api"]], Field(min_length=1), Distinct] = Field(
+    describers: Annotated[
+        list[Literal["template", "captioner", "vlm", "api", "file"]], Field(min_length=1), Distinct
+    ] = Field(
         ["template", "captioner"],
-        description="In order of priority: the first valid description of an image makes its prompt.",
+        description="In order of priority: an image's first valid description makes its prompt.",
     )
     template_source: Literal["measured", "truth"] = Field(
         "measured",
         description="Features of the template: measured from mask, pixels and metadata, or a phantom's truth.",
+    )
+    descriptions_file: str = Field(
+        "", description='The original prompt2derm\'s descriptions.json, for the describer file; "": none.'
     )
     edits_file: str = Field(
         "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
@@ -55,7 +63,7 @@ class Describe(Notebook):
 
     captioner_model: WeightsName = Field(
         "tiny",
-        description='Language model: "tiny", a GPT-2 (hub id, id@revision; trained here), or a captioner\'s folder.',
+        description='Language model: "tiny", a GPT-2 (hub id; trained here), or a captioner (folder or hf-hub:id).',
     )
     captioner_clip: ClipName = Field(
         "tiny",
@@ -66,7 +74,13 @@ class Describe(Notebook):
     )
     clip_steps: PositiveInt = Field(400, description="Training steps of the tiny vision encoder.")
     broad_wording: Literal["phrases", "sentence"] = Field(
-        "sentence", description="Wording of the captions in training stage A; stage B learns sentences."
+        "sentence", description="Wording of the captions in training stage A."
+    )
+    target_wording: Literal["clinical", "sentence", "phrases"] = Field(
+        "clinical", description="Wording of the captions in stage B; clinical sentences end in the diagnosis."
+    )
+    captioner_instruction: Literal["short", "published"] = Field(
+        "short", description="Instruction before each caption: four words, or the published one word for word."
     )
     captioner_steps: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
         [300, 100], description="Training steps of stages A and B."
@@ -74,9 +88,18 @@ class Describe(Notebook):
     prefix_tokens: PositiveInt = Field(
         4, description="Prefix tokens between vision encoder and GPT-2 (published DermLIP + GPT-2: 32)."
     )
+    captioner_decoding: Literal["greedy", "published"] = Field(
+        "greedy", description="How a caption is decoded: its likeliest token at each place, or as published (beams)."
+    )
     captions_per_image: PositiveInt = Field(
         16, description="Captions sampled per image; a feature's score is the share of them that mention it."
     )
+
+    other_clip: ClipName = Field(
+        "tiny",
+        description="Second encoder for the CLIP similarity: tiny (trained here) or a name that open_clip loads.",
+    )
+    other_clip_steps: PositiveInt = Field(150, description="Training steps of the tiny second encoder.")
 
     vlm_model: WeightsName = Field(
         "", description='Hub id, id@revision or folder of an image-text-to-text model; "": none.'
@@ -108,6 +131,8 @@ class Describe(Notebook):
             raise ValueError("vlm_model: '': describers name vlm; give a hub id or a folder")
         if needs_api and not self.api_model:
             raise ValueError("api_model: '': describers or rewriter name api; give a model of your server")
+        if "file" in self.describers and not self.descriptions_file:
+            raise ValueError("descriptions_file: '': describers name file; give a descriptions.json")
         server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         if (self.caption_mode, self.rewriter) == ("rewritten", "rules") and self.worded_as != "phrases":
             raise ValueError(f"worded_as: {self.worded_as!r}: the rules rewrite phrases alone; let rewriter be api")

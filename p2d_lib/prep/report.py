@@ -88,14 +88,15 @@ def audit_table(
 
 
 def class_counts(cases: pd.DataFrame) -> Figure:
-    """Images of each dx by split, and its lesions, on a logarithmic scale: the long tail."""
+    """Images of each dx, all of them and by split, and its lesions, on a logarithmic scale: the long tail."""
     counts = cases.groupby(["dx", "split"]).size().unstack(fill_value=0).reindex(columns=list(SPLITS), fill_value=0)
     counts = counts.loc[counts.sum(axis=1).sort_values().index]
     lesions = cases.groupby("dx")["lesion_id"].nunique()[counts.index]
-    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.4))
-    y = np.arange(len(counts))
-    for k, part in enumerate(SPLITS):
-        bars = axis.barh(y + 0.26 * (1 - k), counts[part], 0.24, label=part, color=OKABE_ITO[k])
+    counts.insert(0, "all", counts.sum(axis=1))
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.9))
+    y, colours = np.arange(len(counts)), ("0.4", *OKABE_ITO)
+    for k, part in enumerate(counts):
+        bars = axis.barh(y + 0.21 * (1.5 - k), counts[part], 0.19, label=part, color=colours[k])
         axis.bar_label(bars, [f"{n:,}" for n in counts[part]], padding=2, fontsize=6)
     names = [f"{DX_NAMES[dx]} ({n:,} lesions)" for dx, n in lesions.items()]
     axis.set_yticks(y, names)

@@ -14,12 +14,12 @@ from p2d_lib.llm.client import Client
 from p2d_lib.models import vlm as vlms
 from p2d_lib.models import vlm_likelihood, weights
 from p2d_lib.models.vlm import Vlm
-from p2d_lib.readers import vqa_answers
 from p2d_lib.readers.vlm_asking import Load, ask, settings
 from p2d_lib.readers.vqa_records import QUESTIONS
 from p2d_lib.readings import readings
 from p2d_lib.schemas import VLM_ANSWERS
 from p2d_lib.vocabulary import DX
+from p2d_lib.words import diagnosis
 
 FIRST = next(iter(QUESTIONS))  # the published question
 SEEN_AS_CHECK = 4  # images, by which it is tested that a model sees
@@ -138,7 +138,7 @@ def read(
         ways = {}
         if isinstance(reader, LocalReader):
             ways = vlm_likelihood.probabilities(*reader.log_likelihoods(table, load, template_id, anew))
-        parsed = vqa_answers.parse_all(answered["image_id"], answered["answer"])
+        parsed = diagnosis.parse_all(answered["image_id"], answered["answer"])
         likeliest = np.array(DX)[ways[way].argmax(1)] if ways else ""
         more = {"reader": reader.name, "template_id": template_id, "likeliest": likeliest}
         parts.append(parsed.assign(**more, seconds=answered["seconds"].to_numpy()))

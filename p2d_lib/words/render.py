@@ -61,10 +61,10 @@ def mentioned(lesion: Lesion, at_most: int = len(FEATURES)) -> list[str]:
 def _phrases(lesion: Lesion, features: list[str]) -> str:
     colours = [FEATURES[name].phrase for name in features if is_plain_colour(name)]
     parts = [f"dermoscopic image of {DX_NAMES[lesion.dx]}"]
-    parts += [_marked(lesion, name) for name in features if not is_plain_colour(name)]
+    parts += [phrase(lesion, name) for name in features if not is_plain_colour(name)]
     if colours:
         parts.append(" and ".join(colours) + (" color" if len(colours) == 1 else " colors"))
-    return ", ".join([*parts, *_skin(lesion), *_site(lesion)])
+    return ", ".join([*parts, *skin(lesion), *_site(lesion)])
 
 
 def _concepts(lesion: Lesion, features: list[str]) -> str:
@@ -79,13 +79,13 @@ def _sentence(lesion: Lesion, features: list[str]) -> str:
     for name in features:
         groups[
             "In view" if FEATURES[name].kind == "artefact" else "Colors" if is_plain_colour(name) else "Seen"
-        ].append(_marked(lesion, name))
-    lists = [f"{group}: {_list(phrases)}" for group, phrases in groups.items() if phrases]
-    return ". ".join([first, *lists, *(skin.capitalize() for skin in _skin(lesion))]) + "."
+        ].append(phrase(lesion, name))
+    lists = [f"{group}: {enumerated(phrases)}" for group, phrases in groups.items() if phrases]
+    return ". ".join([first, *lists, *(words.capitalize() for words in skin(lesion))]) + "."
 
 
 def _json(lesion: Lesion, features: list[str]) -> str:
-    about = {"diagnosis": DX_NAMES[lesion.dx], "site": " ".join(_site(lesion)), "skin": " ".join(_skin(lesion))}
+    about = {"diagnosis": DX_NAMES[lesion.dx], "site": " ".join(_site(lesion)), "skin": " ".join(skin(lesion))}
     scores = {FEATURES[name].phrase: round(getattr(lesion, name), 1) for name in features}
     return json.dumps({key: value for key, value in (about | scores).items() if value != ""})
 
@@ -97,7 +97,7 @@ def _seven_point(lesion: Lesion, features: list[str]) -> str:
     known = all(getattr(lesion, name) is not None for name in criteria)
     total = [f"7-point checklist {points} of 10"] if known else ["7-point checklist"]
     met = [f"{FEATURES[name].phrase} {criteria[name]}" for name in features if name in criteria]
-    return ", ".join([DX_NAMES[lesion.dx], *total, *met, *_skin(lesion), *_site(lesion)])
+    return ", ".join([DX_NAMES[lesion.dx], *total, *met, *skin(lesion), *_site(lesion)])
 
 
 def _abcd(lesion: Lesion, features: list[str]) -> str:
@@ -117,7 +117,7 @@ def _abcd(lesion: Lesion, features: list[str]) -> str:
     if len(parts) == len(counts):
         parts.append(f"total {1.3 * counts['A'] + 0.1 * counts['B'] + 0.5 * (counts['C'] + counts['D']):.1f}")
     named = [FEATURES[name].phrase for name in features if name in colours or name in STRUCTURES]
-    return ", ".join([DX_NAMES[lesion.dx], "ABCD rule " + " ".join(parts), *named, *_skin(lesion), *_site(lesion)])
+    return ", ".join([DX_NAMES[lesion.dx], "ABCD rule " + " ".join(parts), *named, *skin(lesion), *_site(lesion)])
 
 
 TEMPLATES = {
@@ -130,12 +130,14 @@ TEMPLATES = {
 }
 
 
-def _marked(lesion: Lesion, name: str) -> str:
+def phrase(lesion: Lesion, name: str) -> str:
+    """The words for a feature of a lesion: "marked ..." for a structure with a score from MARKED on."""
     marked = getattr(lesion, name) >= MARKED and FEATURES[name].kind == "structure"
     return ("marked " if marked else "") + FEATURES[name].phrase
 
 
-def _skin(lesion: Lesion) -> list[str]:
+def skin(lesion: Lesion) -> list[str]:
+    """["fair skin"], by the score of the skin tone; [] where it is not known."""
     if lesion.background_skin_tone is None:
         return []
     return [f"{SKIN_WORDS[min(int(lesion.background_skin_tone * len(SKIN_WORDS)), len(SKIN_WORDS) - 1)]} skin"]
@@ -145,7 +147,8 @@ def _site(lesion: Lesion) -> list[str]:
     return [lesion.localization] * (lesion.localization != "unknown")
 
 
-def _list(phrases: list[str]) -> str:
+def enumerated(phrases: list[str]) -> str:
+    """Phrases as a sentence lists them: "a, b and c"."""
     return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
 
 

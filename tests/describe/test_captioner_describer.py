@@ -5,21 +5,38 @@ import pandas as pd
 import pytest
 
 from p2d_lib.describe import captioner, captioner_training
-from p2d_lib.vocabulary import FEATURES, Lesion
+from p2d_lib.describe.caption_styles import CLINICAL, captions
+from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES, Lesion
+from p2d_lib.words import diagnosis
 from p2d_lib.words.parse import MENTIONED, MENTIONED_MARKED, parse
+from p2d_lib.words.render import PromptError
 
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def test_captions_mention_all_that_is_visible_and_nothing_else():
+@pytest.mark.parametrize("style", ["sentence", CLINICAL])
+def test_captions_mention_all_that_is_visible_and_nothing_else(style):
     shown = {"dx": "mel", "hair_amount": 0.5, "irregular_streaks": 0.9, "red": 0.4, "background_skin_tone": 0.1}
     lesion = Lesion(**shown, localization="back", age=60, sex="male", black=0.1)
-    (text,) = captioner_training.captions([lesion])
+    (text,) = captions([lesion], style)
     assert not any(word in text for word in ("back", "60", "male", "black"))
     parsed = parse(text)
     assert (parsed.dx, parsed.hair_amount, parsed.red) == ("mel", MENTIONED, MENTIONED)
     assert parsed.irregular_streaks == MENTIONED_MARKED
-    assert captioner_training.captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})]) == [text]
+    assert captions([lesion.model_copy(update={"localization": "ear", "age": 20.0})], style) == [text]
+
+
+@pytest.mark.parametrize("dx", DX)
+def test_a_clinical_caption_is_a_sentence_and_then_the_diagnosis_which_the_parser_of_answers_finds(dx):
+    everything = Lesion(dx=dx, **dict.fromkeys(FEATURES, 0.9))
+    for lesion in (everything, Lesion(dx=dx), Lesion(dx=dx, light_brown=0.5, background_skin_tone=0.4)):
+        (text,) = captions([lesion], CLINICAL)
+        assert text.startswith("A skin lesion") and text.endswith(f". Most likely {DX_NAMES[dx]}.")
+        assert diagnosis.parse(text).lenient == dx
+        named = {name for name in FEATURES if getattr(parse(text), name)}
+        assert named == {name for name in FEATURES if getattr(lesion, name)}
+    with pytest.raises(PromptError, match="ends in the diagnosis"):
+        captions([Lesion(hair_amount=0.9)], CLINICAL)
 
 
 def test_a_score_is_the_mean_over_the_captions_and_skin_tone_over_those_that_state_it(monkeypatch):

@@ -33,6 +33,17 @@ def test_means_by_class_are_those_planted(described):
     assert result["akiec"].isna().all()
 
 
+def test_planted_correlations_are_shown_and_features_that_are_constant_or_unknown_are_left_out(described):
+    cases, table = described
+    table = table.assign(dark_brown=1 - table["white"], ruler_presence=0.2)
+    related = comparison.correlations(cases, table)
+    assert list(related) == list(related.index) == ["dark_brown", "red", "white", "malignant"]
+    assert related.loc["white", "dark_brown"] == pytest.approx(-1)
+    assert related.loc["red", "malignant"] == pytest.approx(1) and abs(related.loc["red", "white"]) < 0.15
+    axis = report.correlations_figure(related).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dark brown", "red", "white", "malignant"]
+
+
 def test_a_feature_that_is_the_class_separates_wholly_and_noise_not(described):
     result = comparison.separation(*described)
     assert result.index[0] == "red"

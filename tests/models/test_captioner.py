@@ -11,7 +11,7 @@ import torch
 
 from p2d_lib.files import sha256
 from p2d_lib.models.captioner import training
-from p2d_lib.models.captioner.decoding import PUBLISHED_DECODING, caption, several_captions
+from p2d_lib.models.captioner.decoding import DECODING, caption, several_captions
 from p2d_lib.models.captioner.network import Captioner, build, embed
 from p2d_lib.models.captioner.published import CaptionerError, load, save
 from p2d_lib.models.captioner.training import PUBLISHED_STAGES, Stage, fit, loss, perplexity, stages
@@ -208,7 +208,7 @@ def published(fitted, tmp_path):
 def test_the_published_layout_opens_with_the_updates_of_its_last_block(published):
     loaded = load(published, torch.device("cpu"), sha256(next(published.glob("*.pt"))))
     assert caption(loaded, IMAGES) == TEXTS
-    long = caption(loaded, IMAGES[:1], **PUBLISHED_DECODING)[0]
+    long = caption(loaded, IMAGES[:1], **DECODING["published"])[0]
     assert 24 <= len(loaded.tokenizer.encode(long)) <= 61
 
 

@@ -25,7 +25,12 @@ def test_the_bars_count_images_by_split_and_name_the_lesions():
     cases["split"] = ["train", "train", "train", "test", "val", "train", "test"]
     axis = report.class_counts(cases).axes[0]
     widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axis.containers if len(bars)}
-    assert widths == {"train": [1, 3], "val": [0, 1], "test": [1, 1]}  # the rarest class first, from below
+    assert widths == {
+        "all": [2, 5],
+        "train": [1, 3],
+        "val": [0, 1],
+        "test": [1, 1],
+    }  # the rarest class first, from below
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "melanoma (2 lesions)", "melanocytic nevus (3 lesions)",
     ]  # fmt: skip

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from p2d_lib.readers import vqa_records
+from p2d_lib.readers.__main__ import TEMPLATES, main
 from p2d_lib.readers.vqa_records import QUESTIONS, Record, VqaError
+from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX
 
 CASES = pd.DataFrame({"image_id": [f"ISIC_00274{k:02d}" for k in range(7)], "dx": DX})
@@ -100,3 +102,23 @@ def test_a_conversation_that_is_none_is_named(tmp_path, item):
         vqa_records.read_conversations(tmp_path / "file")
     with pytest.raises(VqaError, match="cannot be read"):
         vqa_records.read_conversations(tmp_path / "missing")
+
+
+def test_the_command_writes_a_runs_questions_in_both_layouts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    cases = pd.DataFrame({"image_id": ["a", "b", "c"], "dx": ["mel", "nv", "df"], "split": ["train", "train", "test"]})
+    monkeypatch.setattr(Run, "read", lambda self, name: cases)
+    assert main(["records", "smoke", "--out", str(tmp_path / "out"), "--template", "lesion_7way_v2"]) == 0
+    assert "3 questions" in capsys.readouterr().out
+    train = vqa_records.read(tmp_path / "out" / "vqa" / "train.jsonl")
+    assert [(one.id, one.answer) for one in train] == [("a", "mel"), ("b", "nv")]
+    assert {one.question for one in train} == {QUESTIONS["lesion_7way_v2"]}
+    assert vqa_records.read_conversations(tmp_path / "out" / "llava_format" / "train.json") == train
+    monkeypatch.undo()
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    assert main(["records", "nowhere", "--out", str(tmp_path / "other")]) == 1
+    assert "01_prep" in capsys.readouterr().err
+
+
+def test_the_command_offers_every_question():
+    assert set(TEMPLATES) == set(QUESTIONS)

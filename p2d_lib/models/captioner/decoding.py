@@ -6,10 +6,13 @@ from transformers import LogitsProcessor
 
 from p2d_lib.models.captioner.network import MAX_CAPTION_TOKENS, Captioner, embed
 
-# the settings with which the published captioners generate
-PUBLISHED_DECODING = {
-    "num_beams": 4, "max_new_tokens": 60, "min_new_tokens": 24, "no_repeat_ngram_size": 4,
-    "repetition_penalty": 1.15, "length_penalty": 0.6, "early_stopping": True,
+DECODING = {
+    "greedy": {},  # the most likely token at each place
+    # the settings with which the published captioners generate
+    "published": {
+        "num_beams": 4, "max_new_tokens": 60, "min_new_tokens": 24, "no_repeat_ngram_size": 4,
+        "repetition_penalty": 1.15, "length_penalty": 0.6, "early_stopping": True,
+    },
 }  # fmt: skip
 
 
@@ -17,7 +20,7 @@ PUBLISHED_DECODING = {
 def caption(captioner: Captioner, images: np.ndarray, batch_size: int = 64, **decoding) -> list[str]:
     """One caption per image, uint8 (n, h, w, 3): the most likely token at each place; the same for any batch size.
 
-    decoding: further settings of transformers' `generate`, such as num_beams=4 or `**PUBLISHED_DECODING`.
+    decoding: further settings of transformers' `generate`, such as num_beams=4 or `**DECODING["published"]`.
     """
     captioner.eval()
     texts = []

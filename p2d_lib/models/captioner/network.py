@@ -13,7 +13,12 @@ from p2d_lib.models import clip as clips
 from p2d_lib.models import weights
 from p2d_lib.seeds import derive
 
-INSTRUCTION = "Describe the skin lesion."
+INSTRUCTIONS = {
+    "short": "Describe the skin lesion.",
+    # word for word as final_captioner_gpt2-medium_CLIPModel.json of moxeeeem/pubmedclip-gpt2-captioner states it
+    "published": "Describe the skin lesion concisely (morphology, color, scale, border, location) in one sentence."
+    "Conclude with the most likely diagnosis (1–3 words).",
+}
 END = "<|endoftext|>"
 MAX_CAPTION_TOKENS = 160  # longer captions are truncated for training, and no longer ones are generated
 
@@ -80,7 +85,7 @@ def build(
     gpt2: str = "tiny",
     clip_name: str = "",
     prefix_tokens: int = 32,
-    instruction: str = INSTRUCTION,
+    instruction: str = INSTRUCTIONS["short"],
     seed: int = 0,
 ) -> Captioner:
     """An untrained captioner, on the CLIP's device.
@@ -132,7 +137,9 @@ def embed(captioner: Captioner, images: np.ndarray, batch_size: int = 256, views
 
 def _tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
-    apart = pre_tokenizers.Split(Regex(r"[,.:;] ?| and "), "isolated")  # between them a whole phrase may be one token
+    apart = pre_tokenizers.Split(
+        Regex(r"[,.:;] ?| and | with |, on | likely "), "isolated"
+    )  # between them a whole phrase may be one token
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.Sequence([apart, bytewise]), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()

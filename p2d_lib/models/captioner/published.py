@@ -39,6 +39,16 @@ def save(captioner: Captioner, folder: Path) -> None:
         clips.save(captioner.clip, folder / "clip")
 
 
+def folder_of(name: str) -> Path | None:
+    """The folder of a captioner that is loaded and not fitted; None for another name, such as "tiny" or a GPT-2's id.
+
+    name: a folder, or "hf-hub:id@revision", whose files are downloaded. Raises WeightsError for an unknown id.
+    """
+    if name.startswith(clips.HUB):
+        return sources.download(name.removeprefix(clips.HUB))
+    return Path(name) if Path(name).is_dir() else None
+
+
 def load(folder: Path, device: torch.device, digest: str = "") -> Captioner:
     """A captioner that `save` wrote or that was published.
 

@@ -1,4 +1,4 @@
-"""A vision-language model's answer in words -> one of the seven diagnoses, or none.
+"""A text in any words, such as a model's answer or a caption -> one of the seven diagnoses, or none.
 
 The parser alone moves a model's score by several points (lmms-eval 50.7, VLMEvalKit 54.8 on the same answers), so each
 answer is parsed twice. Strict: it is a label and nothing else. Lenient: it asserts one diagnosis in any words. What

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2d_lib.readers.vqa_answers import RULES, accuracy, parse, parse_all
 from p2d_lib.vocabulary import DX, DX_NAMES
+from p2d_lib.words.diagnosis import RULES, accuracy, parse, parse_all
 
 LABELS = {
     "nv": "nv", " NV\n": "nv", "Mel.": "mel", '"bcc"': "bcc", "`akiec`": "akiec", "**df**": "df", "(vasc)": "vasc",

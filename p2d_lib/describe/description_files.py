@@ -1,0 +1,118 @@
+"""The files of the original prompt2derm: `descriptions.json`, and images in a folder for each class.
+
+The original (github.com/JulesCollenne/prompt2derm) writes one JSON object a line, whatever the ending: image
+("mel/ISIC_0024310.jpg", with / or \\), class, description, and features under the names of `Feature.field`.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from p2d_lib.describe.llm import replies
+from p2d_lib.files import atomic
+from p2d_lib.suggest import did_you_mean
+from p2d_lib.vocabulary import DX, FEATURES
+
+DESCRIBER = "file"
+DESCRIPTIONS, IMAGES = "descriptions.json", "real_images"  # in the folder that `write` fills
+
+
+class DescriptionFileError(Exception):
+    """A file of descriptions that cannot be used; the message names file, record and value."""
+
+
+def read(path: Path, cases: pd.DataFrame) -> pd.DataFrame:
+    """The descriptions of the cases in a file, as `replies.described`: describer "file".
+
+    path: one JSON object a line, as the original writes them, or one JSON list of such objects. Descriptions and scores
+    are parsed as a model's replies are, repairs counted; images that are no case are left out, and their number stands
+    in attrs["elsewhere"]. Raises DescriptionFileError for a file that cannot be read, a record without an image, a
+    class that is not the case's, an image that repeats, and where no image is a case.
+    """
+    dx_of = cases.set_index("image_id")["dx"]
+    parsed, elsewhere = {}, []
+    for where, record in _records(Path(path)):
+        image_id = _image_id(record, where)
+        if image_id not in dx_of.index:
+            elsewhere.append(image_id)
+            continue
+        if image_id in parsed:
+            raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
+        label = record.get("class")
+        if label in DX and label != dx_of[image_id]:
+            raise DescriptionFileError(
+                f"{where}: class is {label!r}, and the case {image_id} is {dx_of[image_id]!r}; correct one of them"
+            )
+        parsed[image_id] = replies.parse(json.dumps({name: record.get(name) for name in ("description", "features")}))
+    if not parsed:
+        first = f", such as {elsewhere[0]!r}{did_you_mean(elsewhere[0], dx_of.index)}" if elsewhere else ""
+        raise DescriptionFileError(f"{path}: none of its {len(elsewhere)} images{first} is a case of this run")
+    ordered = [image_id for image_id in cases["image_id"] if image_id in parsed]
+    table = replies.described(ordered, DESCRIBER, [parsed[image_id] for image_id in ordered])
+    table.attrs["elsewhere"] = len(elsewhere)
+    return table
+
+
+def write(descriptions: pd.DataFrame, cases: pd.DataFrame, images: Path, folder: Path) -> int:
+    """Writes descriptions and the images that they describe as the original lays them out; returns how many.
+
+    descriptions: one row an image, as `schemas.DESCRIPTIONS`; unknown scores are left out. images: the folder in which
+    the cases' paths lie. folder: takes descriptions.json and real_images/<class>/. Raises DescriptionFileError for a
+    folder that holds a descriptions.json already.
+    """
+    target = folder / DESCRIPTIONS
+    if target.exists():
+        raise DescriptionFileError(f"{target} exists; remove it, or name another folder")
+    about = cases.set_index("image_id")
+    lines = []
+    for row in descriptions.to_dict("records"):
+        case = about.loc[row["image_id"]]
+        name = PurePosixPath(case["dx"], Path(case["path"]).name)
+        copied = folder / IMAGES / name
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(images / case["path"], copied)
+        scores = {f.field: round(float(row[f.name]), 4) for f in FEATURES.values() if row[f.name] == row[f.name]}
+        record = {"image": str(name), "class": case["dx"], "description": row["text"], "features": scores}
+        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    with atomic(target) as partial:
+        partial.write_text("".join(lines), encoding="utf-8")
+    return len(lines)
+
+
+def _records(path: Path) -> list[tuple[str, dict]]:
+    """Each record with the place where it stands."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DescriptionFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise DescriptionFileError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    if text.lstrip().startswith("["):
+        return [
+            (f"{path}, item {k}", _object(item, f"{path}, item {k}")) for k, item in enumerate(_json(text, path), 1)
+        ]
+    lines = [(f"{path}, line {k}", line) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return [(where, _object(_json(line, where), where)) for where, line in lines]
+
+
+def _json(text: str, where: object) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DescriptionFileError(f"{where}: is no JSON ({error}); expected one object a line, or a list") from None
+
+
+def _object(value: object, where: str) -> dict:
+    if not isinstance(value, dict):
+        raise DescriptionFileError(f"{where}: is no object with image, description and features")
+    return value
+
+
+def _image_id(record: dict, where: str) -> str:
+    image = record.get("image")
+    if not isinstance(image, str) or not image.strip():
+        raise DescriptionFileError(f"{where}: image is {image!r}; expected a file such as mel/ISIC_0024310.jpg")
+    return Path(re.split(r"[\\/]", image.strip())[-1]).stem

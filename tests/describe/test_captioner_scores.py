@@ -1,0 +1,92 @@
+"""The scores of a captioner's stages and of its diagnoses, and the second encoder, on texts whose scores are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from p2d_lib.describe import image_text, report
+from p2d_lib.describe.captioner_scores import MAJORITY, diagnoses, stages_table
+from p2d_lib.describe.captioner_training import StageCaptions
+from p2d_lib.models import clip
+from p2d_lib.vocabulary import DX, DX_NAMES
+
+N = 210
+CASES = pd.DataFrame(
+    {
+        "image_id": [f"i{k}" for k in range(N)],
+        "lesion_id": [f"l{k // 2}" for k in range(N)],
+        "dx": [("nv", "nv", "nv", "mel", "bcc", "df", "vasc")[k // 2 % 7] for k in range(N)],
+    }
+)
+TRAIN = pd.Series(["nv"] * 5 + ["mel"] * 2)
+
+
+def clinical(dx) -> list[str]:
+    return [f"A skin lesion with hair, on fair skin. Most likely {DX_NAMES[name]}." for name in dx]
+
+
+def test_captions_that_name_the_diagnosis_are_right_and_those_that_name_none_are_errors():
+    right = clinical(CASES["dx"])
+    half = [text if k % 2 else "A skin lesion with hair." for k, text in enumerate(right)]
+    table = diagnoses(CASES, {"right": right, "half": half, "vlm": ["A brown spot."] * N}, TRAIN, 0, 100)
+    assert table["describer"].tolist() == ["right", "half", MAJORITY], (
+        "a model that is asked for no diagnosis has no row"
+    )
+    table = table.set_index("describer")
+    assert table.loc["right", "accuracy"] == (1, 1, 1) and table.loc["right", "abstentions"] == 0
+    assert table.loc["half", "accuracy"][0] == pytest.approx(0.5) and table.loc["half", "abstentions"] == N // 2
+    assert table.loc[MAJORITY, "accuracy"][0] == pytest.approx(3 / 7)
+    assert table.loc[MAJORITY, "balanced_accuracy"] == pytest.approx((1 / 5,) * 3)
+    accuracies = report.diagnoses_table(table.reset_index())["accuracy"].tolist()
+    assert accuracies[0] == "1.000 [1.000, 1.000]"
+
+
+def test_diagnoses_at_random_are_not_shown_to_be_above_a_guess_and_better_ones_are():
+    rng = np.random.default_rng(0)
+    share_above = []
+    for _ in range(40):
+        table = diagnoses(CASES, {"random": clinical(rng.choice(DX, N))}, TRAIN, 0, 200)
+        (line,) = report.diagnosis_findings(table, None)
+        share_above.append("which is above a guess" in line)
+    assert np.mean(share_above) <= 0.1
+    better = [dx if rng.random() < 0.5 else rng.choice(DX) for dx in CASES["dx"]]
+    (line,) = report.diagnosis_findings(diagnoses(CASES, {"better": clinical(better)}, TRAIN, 0, 200), None)
+    assert "which is above a guess (20%)" in line
+
+
+@pytest.fixture(scope="module")
+def colours() -> tuple[np.ndarray, list[str], pd.DataFrame]:
+    """Images of one colour each, their texts, and cases of two diagnoses."""
+    rng = np.random.default_rng(0)
+    is_red = np.arange(96) % 4 < 2
+    images = np.where(is_red[:, None], (200, 40, 40), (40, 40, 200)).astype(np.uint8)[:, None, None, :]
+    images = np.broadcast_to(images, (96, 64, 64, 3)) + rng.integers(0, 20, (96, 64, 64, 3), dtype=np.uint8)
+    cases = pd.DataFrame({"dx": ["mel", "nv"] * 48, "lesion_id": np.arange(96).astype(str)})
+    return images, ["red lesion" if red else "blue lesion" for red in is_red], cases
+
+
+@pytest.fixture(scope="module")
+def encoder(colours) -> clip.Clip:
+    cpu = torch.device("cpu")
+    return clip.fit(colours[0], colours[1], steps=25, batch_size=32, seed=1, device=cpu)[0]
+
+
+def test_an_encoder_that_has_learnt_the_colours_prefers_the_text_of_the_image(colours, encoder):
+    images, texts, cases = colours
+    assert image_text.prefers_own(encoder, images, texts, cases, 0) > 0.7, "texts of half of the exchanges are equal"
+    shuffled = images[np.random.default_rng(3).permutation(96)]
+    assert image_text.prefers_own(encoder, shuffled, texts, cases, 0) == pytest.approx(0.5, abs=0.12)
+    assert image_text.prefers_own(encoder, images, ["red lesion"] * 96, cases, 0) == 0.5
+
+
+def test_a_row_per_stage_has_the_loss_of_the_weights_kept_and_the_captions_scores(colours, encoder):
+    images, texts, _ = colours
+    log = pd.DataFrame({"stage": ["A", "A", "A", "B"], "val_loss": [2.0, 1.0, 1.5, 0.5]})
+    swapped = ["blue lesion" if text.startswith("red") else "red lesion" for text in texts]
+    written = [StageCaptions("A", "phrases", swapped, texts), StageCaptions("B", "clinical", texts, texts)]
+    table = stages_table(written, log, images, {image_text.OWN: encoder, image_text.OTHER: encoder})
+    assert table["val loss"].tolist() == [1.0, 0.5]
+    assert table["PPL"].tolist() == pytest.approx([np.e, np.exp(0.5)])
+    assert table["ROUGE-L"].tolist() == pytest.approx([0.5, 1.0])
+    assert (table[image_text.OWN].diff()[1] > 10) and "BERTScore F1" not in table
