@@ -12,6 +12,8 @@ from p2d_lib.suggest import did_you_mean
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
+PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "measured", "truth")  # the last two are the template's
+PROMPT_SOURCES = ("class-name", "random", *PROMPT_DESCRIBERS, "sentence", "rewritten")
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 
@@ -59,6 +61,7 @@ class Classify(Notebook):
         "backbone": "The network",
         "steps": "The budget, equal for all arms",
         "guidance_sweep": "Which guidance makes the best training images",
+        "prompt_sources": "What a wrong description costs",
     }
     BY_MODEL: ClassVar = ("backbone", "steps", "batch_size", "optimizer", "learning_rate")
 
@@ -115,3 +118,9 @@ class Classify(Notebook):
     guidance_per_class: PositiveInt = Field(6, description="Images per class at each scale.")
     guidance_seeds: Annotated[int, Field(ge=2)] = Field(2, description="Paired trainings at each scale.")
     guidance_steps: PositiveInt = Field(60, description="Optimiser steps of each of these trainings.")
+
+    prompt_sources: Annotated[list[Literal[*PROMPT_SOURCES]], Distinct] = Field(
+        ["class-name", "random", "captioner", "measured", "truth", "sentence", "rewritten"],
+        description="Whose words are compared.",
+    )
+    prompts_per_class: PositiveInt = Field(8, description="Train cases of each class that each of them words.")
