@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from p2d_lib.classify.image_sets import ADAPTER
 from p2d_lib.files import sha256
 from p2d_lib.instruments import copies
-from p2d_lib.models import generate, lora, pipelines, sampling
+from p2d_lib.models import encoding, generate, lora, pipelines, sampling
 from p2d_lib.run import Run
 
 OF_04 = ("guidance_scale", "guidance_interval", "solver", "num_inference_steps", "batch_size")
@@ -44,6 +44,10 @@ class AdapterSampler:
             self._sample(part, float(guidance))
         thumbnails = self.run.in_parts(rows, copies.thumbnails)
         return rows.assign(accepted=~copies.nearest_originals(thumbnails, self._originals)["copy"].to_numpy())
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as the adapter's own base counts them."""
+        return encoding.count_tokens(self._pipe, text)
 
     def discard(self) -> None:
         """Removes the images, once all trainings that need them are finished."""

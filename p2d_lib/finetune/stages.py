@@ -31,7 +31,7 @@ from p2d_lib.parameters import Finetune
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
-SCRATCH = ("checkpoints", "previews", "curve", "pixels", "prior")  # of no use once 03 has finished
+SCRATCH = ("checkpoints", "previews", "curve", "pixels", "prior", "captions")  # of no use once 03 has finished
 
 
 @dataclass
