@@ -51,6 +51,9 @@ class Finetune(Notebook):
         "baseline_text_encoder",
         "baseline_steps",
         "baseline_learning_rate",
+        "cascade_steps",
+        "cascade_batch_size",
+        "cascade_learning_rate",
         "scout_backbone",
         "scout_steps",
         "scout_batch_size",
@@ -133,6 +136,11 @@ class Finetune(Notebook):
     )
     baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
     baseline_learning_rate: LearningRate = Field(0.002, description="Their learning rate.")
+    cascade_steps: NonNegativeInt = Field(0, description="Training steps of the cascade's networks; 0: baseline_steps.")
+    cascade_batch_size: NonNegativeInt = Field(0, description="Images per step of the cascade; 0: batch_size.")
+    cascade_learning_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Learning rate of the cascade; 0: baseline_learning_rate."
+    )
 
     caption_study: Annotated[list[Annotated[str, AfterValidator(_caption_variant)]], Distinct] = Field(
         [], description="Variants that are compared, such as scratch-unet and scratch-unet+rewritten; empty: none."
