@@ -122,9 +122,8 @@ class CaptionStudy:
         with np.load(path) as stored:
             record = json.loads(str(stored["record"]))
             features = {name: stored[name] for name in ("plain", "rewritten")}
-        return Trained(
-            variant, k, record["n"], record["changed"], pd.DataFrame(record["log"]), record["seconds"], features
-        )
+        log = pd.DataFrame(record.pop("log"))
+        return Trained(variant, k, **record, log=log, features=features)
 
     def _key(self, variant: str, k: int) -> str:
         p, run = self.stages.p, self.stages
