@@ -14,6 +14,7 @@ FOLDERS = (  # parameters that are a hub id or a folder
     ("07_readers", "vlm_model"),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
+    ("03_finetune", "caption_encoder"),
     ("03_finetune", "alignment_model"),
 )
 EXTRACTORS = (("04_sample", "sweep_extractor"), ("05_fidelity", "extractors"))

@@ -18,6 +18,7 @@ HUB = (  # parameters that are a folder, a hub id or id@revision
     ("07_readers", "vlm_model"),
     ("03_finetune", "base"),
     ("03_finetune", "baseline_text_encoder"),
+    ("03_finetune", "caption_encoder"),
 )
 SHIPPED_EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "scout")
 BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"))
