@@ -70,7 +70,7 @@ ARTEFACTS = {
 READS = {
     "01_prep": (),
     "02_describe": ("images", "cases", "measurements"),
-    "03_finetune": ("images", "cases", "descriptions"),
+    "03_finetune": ("images", "cases", "descriptions", "wording"),
     "04_sample": ("images", "cases", "descriptions", "wording", "base", "adapter", "baselines", "scout", "alignment"),
     "05_fidelity": (
         "images",

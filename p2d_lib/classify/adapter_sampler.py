@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from p2d_lib.classify.image_sets import ADAPTER
 from p2d_lib.files import sha256
 from p2d_lib.instruments import copies
-from p2d_lib.models import generate, lora, pipelines, sampling
+from p2d_lib.models import encoding, generate, lora, pipelines, sampling
 from p2d_lib.run import Run
 
 OF_04 = ("guidance_scale", "guidance_interval", "solver", "num_inference_steps", "batch_size")
@@ -30,8 +30,8 @@ class AdapterSampler:
     def __init__(self, run: Run, train: pd.DataFrame, device: torch.device):
         self.run, self.train, self.device = run, train, device
         table = run.path("synthetic")
-        parameters = json.loads(table.with_name(f"{table.name}.provenance.json").read_text())["parameters"]
-        self.settings = {name: parameters[name] for name in OF_04}
+        self.of_04 = json.loads(table.with_name(f"{table.name}.provenance.json").read_text())["parameters"]
+        self.settings = {name: self.of_04[name] for name in OF_04}
         made_of = [self.settings, *(sha256(run.path(name)) for name in ("base", "adapter"))]
         self.name = f"sampled-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
 
@@ -44,6 +44,10 @@ class AdapterSampler:
             self._sample(part, float(guidance))
         thumbnails = self.run.in_parts(rows, copies.thumbnails)
         return rows.assign(accepted=~copies.nearest_originals(thumbnails, self._originals)["copy"].to_numpy())
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, as the adapter's own base counts them."""
+        return encoding.count_tokens(self._pipe, text)
 
     def discard(self) -> None:
         """Removes the images, once all trainings that need them are finished."""

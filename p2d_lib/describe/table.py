@@ -46,7 +46,9 @@ def covers(table: pd.DataFrame, cases: pd.DataFrame) -> bool:
 def first_images(cases: pd.DataFrame, n: int) -> pd.DataFrame:
     """n of the cases, all of them for n = 0: images of test come before those of val, those of val before train.
 
-    The rows keep the order of `cases`.
+    In train the classes take turns, so that a few images of it have all classes. The rows keep the order of `cases`.
     """
-    order = cases["split"].map({"test": 0, "val": 1, "train": 2}).sort_values(kind="stable").index
+    turn = cases.groupby(["split", "dx"]).cumcount().where(cases["split"] == "train", 0)
+    keys = pd.DataFrame({"split": cases["split"].map({"test": 0, "val": 1, "train": 2}), "turn": turn})
+    order = keys.sort_values(["split", "turn"], kind="stable").index
     return cases.loc[order[: n or len(cases)]].sort_index()

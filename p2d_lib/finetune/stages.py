@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from p2d_lib.parameters import Finetune
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 
-SCRATCH = ("checkpoints", "previews", "curve", "pixels", "prior")  # of no use once 03 has finished
+SCRATCH = ("checkpoints", "previews", "curve", "pixels", "prior", "captions")  # of no use once 03 has finished
 
 
 @dataclass
@@ -122,9 +122,9 @@ class Stages:
     def baselines(self, names: Sequence[str]) -> Iterator[tuple[str, baselines.Baseline | LearnedToken]]:
         """Fits these baselines, one after the other, after the adapter; yields each with its name."""
         p, pixels, prompts = self.p, self.train.pixels, self.train.prompts
-        recipe = self.recipe(p.baseline_steps, p.baseline_learning_rate)
-        fitting = {"recipe": recipe, "weights": self.train.weights, "checkpoints": self.checkpoints}
+        fitting = {"weights": self.train.weights, "checkpoints": self.checkpoints}
         for name in names:
+            fitting["recipe"] = self.baseline_recipe(name)
             if name == baselines.INVERSION:
                 model = LearnedToken(pipelines.load(self.run.path("base"), self.device))
                 self.logs |= pixel_baselines.fit_inversion(model, self.encoded, prompts, **fitting)
@@ -137,6 +137,17 @@ class Stages:
                 for stage, network in model.networks.items():
                     self.parameters[model.stage_name(stage)] = sum(w.numel() for w in network.parameters())
             yield name, model
+
+    def baseline_recipe(self, name: str) -> Recipe:
+        """The recipe of a baseline; the cascade may have one of its own."""
+        p = self.p
+        recipe = self.recipe(p.baseline_steps, p.baseline_learning_rate)
+        if name != "cascade":
+            return recipe
+        return replace(
+            recipe, steps=p.cascade_steps or recipe.steps, batch_size=p.cascade_batch_size or recipe.batch_size,
+            learning_rate=p.cascade_learning_rate or recipe.learning_rate,
+        )  # fmt: skip
 
     def sample(self, name: str, model) -> None:
         """Samples one image per example prompt: of the base, the adapter (a pipeline), or a baseline."""

@@ -57,6 +57,22 @@ def agreement(
     return pd.DataFrame(rows, columns=["attribute", "measure", "n", "estimate", "low", "high", "chance"])
 
 
+def pooled(
+    dx: Sequence[str], requested: pd.DataFrame, features: np.ndarray, weights: np.ndarray, attributes: Sequence[str]
+) -> np.ndarray:
+    """The concordance of `agreement` over the pairs of all these attributes together: replicates (1 + B,).
+
+    dx, requested, features: as in `agreement`. weights: of `intervals.resample`, (1 + B, n). An attribute counts by its
+    pairs, so few images suffice where single attributes say nothing. NaN without pairs; 1/2 is chance.
+    """
+    dx, weights = np.array([DX.index(name) for name in dx]), weights.astype(float)
+    counts = np.zeros((2, len(weights)))
+    for name in attributes:
+        level = levels(name, requested[name].to_numpy(float))
+        counts += _pairs(level, features[:, list(FEATURES).index(name)], dx, weights)
+    return _share(*counts)
+
+
 def response(
     dx: Sequence[str],
     requested: pd.DataFrame,
@@ -127,6 +143,15 @@ def is_present(name: str, level: np.ndarray) -> np.ndarray:
 def _concordance(level: np.ndarray, prediction: np.ndarray, dx: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Of pairs of one class with level_i > level_j, the share with prediction_i > prediction_j, ties half: one a
     replicate."""
+    return _share(*_pairs(level, prediction, dx, weights))
+
+
+def _share(right: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    return np.divide(right, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _pairs(level: np.ndarray, prediction: np.ndarray, dx: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pairs of one class with level_i > level_j: those with prediction_i > prediction_j, ties half, and all; (2, b)."""
     right, pairs = np.zeros((2, len(weights)))
     for k in np.unique(dx):
         rows = np.flatnonzero((dx == k) & np.isfinite(level))
@@ -135,7 +160,7 @@ def _concordance(level: np.ndarray, prediction: np.ndarray, dx: np.ndarray, weig
         times = weights[:, rows]
         right += ((times @ agree) * times).sum(1)
         pairs += ((times @ more) * times).sum(1)
-    return np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return np.stack([right, pairs])
 
 
 def _rank_correlation(level: np.ndarray, prediction: np.ndarray, dx: np.ndarray, weights: np.ndarray) -> np.ndarray:

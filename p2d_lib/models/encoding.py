@@ -44,6 +44,13 @@ def decode_latents(pipe: StableDiffusionPipeline, latents: torch.Tensor, batch_s
     return np.concatenate(images)
 
 
+def count_tokens(pipe: DiffusionPipeline, text: str) -> int:
+    """Tokens that the pipeline's own tokenizer makes of a text, without those that mark start and end; of SDXL's two,
+    the larger number. A tokenizer of few words makes more of a text than CLIP's does."""
+    tokenizers = (pipe.tokenizer, pipe.tokenizer_2) if is_xl(pipe) else (pipe.tokenizer,)
+    return max(len(tokenizer(text)["input_ids"]) for tokenizer in tokenizers) - 2
+
+
 def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
     """Token ids, int64 (n, length), padded to the length of the text encoder; (n, 2, length) for SDXL's two.
 

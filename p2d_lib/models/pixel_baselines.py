@@ -119,6 +119,10 @@ class TextEncoder:
         hidden = torch.cat([self.model(a, attention_mask=b).last_hidden_state for a, b in parts])
         return hidden * mask[..., None]
 
+    def takes(self, prompt: str) -> bool:
+        """Whether a prompt is short enough to be read whole."""
+        return len(self.tokenizer(prompt)["input_ids"]) <= self.length
+
     def sha256(self) -> str:
         """Of the weights, in hex (see `weights.sha256`)."""
         return weights.sha256(self.model)

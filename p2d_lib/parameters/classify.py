@@ -12,6 +12,8 @@ from p2d_lib.suggest import did_you_mean
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
+PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "measured", "truth")  # the last two are the template's
+PROMPT_SOURCES = ("class-name", "random", *PROMPT_DESCRIBERS, "sentence", "rewritten")
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 
@@ -60,6 +62,7 @@ class Classify(Notebook):
         "steps": "The budget, equal for all arms",
         "guidance_sweep": "Which guidance makes the best training images",
         "recipe_steps": "Dropout and class weights, and the study of pooled images",
+        "prompt_sources": "What a wrong description costs",
     }
     BY_MODEL: ClassVar = ("backbone", "steps", "batch_size", "optimizer", "learning_rate")
 
@@ -126,3 +129,9 @@ class Classify(Notebook):
     study_learning_rate: LearningRate = Field(1e-3, description="Their constant learning rate.")
     study_patience: PositiveInt = Field(3, description="Evaluations without a better macro-F1 before one stops.")
     study_evaluate_every: PositiveInt = Field(10, description="Steps between two such evaluations.")
+
+    prompt_sources: Annotated[list[Literal[*PROMPT_SOURCES]], Distinct] = Field(
+        ["class-name", "random", "captioner", "measured", "truth", "sentence", "rewritten"],
+        description="Whose words are compared.",
+    )
+    prompts_per_class: PositiveInt = Field(8, description="Train cases of each class that each of them words.")

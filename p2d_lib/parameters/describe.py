@@ -118,7 +118,8 @@ class Describe(Notebook):
     api_timeout: server.ApiTimeout = 120.0
 
     n_described: NonNegativeInt = Field(
-        390, description="Images for captioner, vlm and api: test first, then val, then train; 0: all."
+        530,
+        description="Images for captioner, vlm and api: test, then val, then classes of train in turn; 0: all.",
     )
     bert_model: WeightsName = Field(
         "", description='Hub id, id@revision or folder of the model for BERTScore; "": no BERTScore.'

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from p2d_lib.device import PRECISIONS
 from p2d_lib.generators import BASELINES
@@ -18,6 +18,18 @@ from p2d_lib.parameters.types import (
     WeightsName,
 )
 
+CAPTION_OPTIONS = ("rewritten", "concepts", "entropy", "encoder")
+
+
+def _caption_variant(name: str) -> str:
+    network, *options = name.split("+")
+    if network not in BASELINES[:2] or not set(options) <= set(CAPTION_OPTIONS) or len({*options}) < len(options):
+        raise ValueError(
+            f"{name!r}: write {' or '.join(BASELINES[:2])}, and behind it what differs from plain captions, each once: "
+            f"+{', +'.join(CAPTION_OPTIONS)}"
+        )
+    return name
+
 
 class Finetune(Notebook):
     HEADINGS: ClassVar = {
@@ -28,6 +40,7 @@ class Finetune(Notebook):
         "guidance_scale": "Sample images: previews, examples and prior preservation",
         "evaluate_every": "Progress",
         "baselines": "The baselines",
+        "caption_study": "Caption augmentation and caption filters",
         "scout_backbone": "The scout and the alignment model",
     }
     BY_MODEL: ClassVar = (
@@ -47,6 +60,9 @@ class Finetune(Notebook):
         "baseline_text_encoder",
         "baseline_steps",
         "baseline_learning_rate",
+        "cascade_steps",
+        "cascade_batch_size",
+        "cascade_learning_rate",
         "scout_backbone",
         "scout_steps",
         "scout_batch_size",
@@ -129,6 +145,25 @@ class Finetune(Notebook):
     )
     baseline_steps: PositiveInt = Field(80, description="Training steps of each of their stages.")
     baseline_learning_rate: LearningRate = Field(0.002, description="Their learning rate.")
+    cascade_steps: NonNegativeInt = Field(0, description="Training steps of the cascade's networks; 0: baseline_steps.")
+    cascade_batch_size: NonNegativeInt = Field(0, description="Images per step of the cascade; 0: batch_size.")
+    cascade_learning_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Learning rate of the cascade; 0: baseline_learning_rate."
+    )
+
+    caption_study: Annotated[list[Annotated[str, AfterValidator(_caption_variant)]], Distinct] = Field(
+        [], description="Variants that are compared, such as scratch-unet and scratch-unet+rewritten; empty: none."
+    )
+    caption_seeds: PositiveInt = Field(2, description="Trainings of each variant; with one there are no intervals.")
+    caption_steps: PositiveInt = Field(80, description="Training steps of each variant.")
+    caption_images: Annotated[int, Field(ge=20)] = Field(100, description="Images of val prompts that each samples.")
+    caption_concepts: Annotated[int, Field(ge=1, le=22)] = Field(
+        4, description="Captions of +concepts name only this many features, the most frequent in train images."
+    )
+    caption_entropy: ShareBelow1 = Field(
+        0.1, description="Share of train images, those of least entropy, that +entropy leaves out."
+    )
+    caption_encoder: WeightsName = Field("tiny", description="Text encoder of +encoder, as baseline_text_encoder.")
 
     scout_backbone: str = Field(
         "tiny_resnet", description="tiny_resnet, or a torchvision model and its weights: resnet18:IMAGENET1K_V1."

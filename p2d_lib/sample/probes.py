@@ -15,12 +15,12 @@ from p2d_lib.instruments import obedience
 from p2d_lib.sample import single_words
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words import at_random as at_random_words
+from p2d_lib.words.at_random import TONE, scores_of
 from p2d_lib.words.choose import resample
 from p2d_lib.words.render import SKIN_WORDS, mentioned
 from p2d_lib.words.wording import Wording, lesions
 
-TONE = "background_skin_tone"
-NAMED = 5  # features that a prompt of `at_random` names
 STRIP_DX, COLUMNS_OF_STRIP = "mel", 6  # the class whose words name most features
 KEPT = 3  # features of its description that stay, so that a prompt has room for the one that is moved
 PLAN = ("image_id", "dx", "prompt", "prompted_by", *FEATURES, "seed", "generator")
@@ -29,13 +29,6 @@ PLAN = ("image_id", "dx", "prompt", "prompted_by", *FEATURES, "seed", "generator
 def asked(wording: Wording) -> list[str]:
     """The features that this run's prompts can name and that one image can show: all but the change over time."""
     return [name for name in FEATURES if name in wording.concepts and name != "evolving"]
-
-
-def scores_of(name: str) -> list[float]:
-    """A score for each level of a feature that words can tell apart, rising (see `obedience.levels`)."""
-    if name == TONE:
-        return [(k + 0.5) / len(SKIN_WORDS) for k in range(len(SKIN_WORDS))]
-    return [0.0, 0.5, 1.0] if FEATURES[name].kind == "structure" else [0.0, 1.0]
 
 
 def at_random(
@@ -52,8 +45,7 @@ def at_random(
         tones = np.random.default_rng(derive(seed, "tones", dx)).permutation(max(per_class, 1))
         for k, case in enumerate(cases.itertuples()):
             rng = np.random.default_rng(derive(seed, "at random", dx, k))
-            present = rng.choice(names, min(NAMED, len(names), wording.max_features), replace=False)
-            scores = dict.fromkeys(names, 0.0) | {name: float(rng.choice(scores_of(name)[1:])) for name in present}
+            scores = at_random_words.scores(names, wording.max_features, rng)
             if TONE in wording.concepts:
                 scores[TONE] = scores_of(TONE)[tones[k] % len(SKIN_WORDS)]
             lesion = single_words.shortened(

@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from p2d_lib.instruments import distances
-from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.models import classifiers, clip, sampling
 from p2d_lib.vocabulary import DX
 
@@ -75,9 +74,13 @@ def points(
     of_extractor = extractor(real)
     of_scout = classifiers.predict(scout, real, device)["embedding"]
 
+    def kid(features: np.ndarray, its_dx: np.ndarray) -> dict[str, float]:
+        estimate = distances.kid_interval(of_extractor, features, (real_dx, its_dx))
+        return dict(zip(("kid", "kid_low", "kid_high"), estimate, strict=True))
+
     def scores(pixels: np.ndarray) -> dict[str, float]:
         predictions = classifiers.predict(scout, pixels, device)
-        return _kid(of_extractor, extractor(pixels), real_dx, dx) | {
+        return kid(extractor(pixels), dx) | {
             "kid_scout": distances.kid(of_scout, predictions["embedding"], (real_dx, dx)),
             "class_read": float((np.array(DX)[predictions["p"].argmax(1)] == dx).mean()),
             "alignment": float(clip.alignment(aligner, pixels, rows["prompt"].tolist()).mean()),
@@ -87,16 +90,6 @@ def points(
     for point, pixels in sampled:
         records.append({"images": "adapter", **point, **scores(pixels)})
         shape = pixels.shape
-    records.append({"images": FLOOR, **_kid(of_extractor, extractor(others), real_dx, others_dx)})
+    records.append({"images": FLOOR, **kid(extractor(others), others_dx)})
     records.append({"images": NOISE, **scores(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))})
     return pd.DataFrame(records)
-
-
-def _kid(reference: np.ndarray, features: np.ndarray, reference_dx: np.ndarray, dx: np.ndarray) -> dict[str, float]:
-    """KID with its interval over the images (features (n, d), classes dx (n,)); NaN where there are too few."""
-
-    def statistic(rows: np.ndarray) -> np.ndarray:
-        return np.array([distances.kid(reference, features[rows], (reference_dx, dx[rows]))])
-
-    estimates = jackknife(statistic, len(features))
-    return dict(zip(("kid", "kid_low", "kid_high"), (float(value[0]) for value in estimates[:3]), strict=True))

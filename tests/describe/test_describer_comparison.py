@@ -181,3 +181,5 @@ def test_the_first_images_are_those_of_test_then_val_then_train(cases):
     assert first_images(subset, 150)["split"].value_counts().to_dict() == {"test": 100, "val": 50}
     assert first_images(subset, 0).equals(subset)
     assert first_images(subset, 150).index.is_monotonic_increasing
+    of_train = first_images(subset, 200 + 2 * subset["dx"].nunique()).query("split == 'train'")
+    assert set(of_train["dx"].value_counts()) == {2}, "classes take turns"

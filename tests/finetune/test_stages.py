@@ -112,6 +112,16 @@ def test_a_checkpoint_of_other_parameters_is_named_and_not_taken_up(run, capsys)
     )
 
 
+def test_the_cascade_may_have_a_recipe_of_its_own(run):
+    common = Stages(run, tiny_parameters(), torch.device("cpu"))
+    assert common.baseline_recipe("cascade") == common.baseline_recipe("scratch-unet")
+    own = {"cascade_steps": 60, "cascade_batch_size": 2, "cascade_learning_rate": 1e-5}
+    stages = Stages(run, tiny_parameters(**own), torch.device("cpu"))
+    recipe = stages.baseline_recipe("cascade")
+    assert (recipe.steps, recipe.batch_size, recipe.learning_rate) == (60, 2, 1e-5)
+    assert stages.baseline_recipe("scratch-unet") == common.baseline_recipe("scratch-unet")
+
+
 def test_prior_images_are_sampled_once_and_change_the_fit(run, monkeypatch):
     from p2d_lib.finetune import prior
 

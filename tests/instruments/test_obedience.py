@@ -170,3 +170,23 @@ def test_what_is_asked_for_at_one_level_alone_has_no_response():
     table = response(requested, np.random.default_rng(8).normal(size=(N, len(FEATURES))), n_permutations=9)
     assert table[["concordance", "rank_correlation", "p"]].isna().all(axis=None)
     assert table["n"].tolist() == [N, 0]
+
+
+def test_pooled_concordance_counts_the_pairs_of_all_attributes():
+    rng = np.random.default_rng(5)
+    requested = requested_scores(rng)
+    _, features = readings(rng, requested, 1.5, 0.8)
+    weights = np.ones((1, N))
+    single = {
+        name: obedience.pooled(DX_OF, requested, features, weights, [name])[0]
+        for name in ("asymmetry", "blue_whitish_veil")
+    }
+    assert single["asymmetry"] == pytest.approx(
+        obedience.agreement(PROMPTS, DX_OF, requested, np.eye(7)[np.zeros(N, int)], features, n_resamples=1)
+        .set_index("attribute")["estimate"]["asymmetry"]
+    )  # fmt: skip
+    both = obedience.pooled(DX_OF, requested, features, weights, list(single))[0]
+    assert min(single.values()) < both < max(single.values())
+    noise = rng.normal(size=features.shape)
+    assert obedience.pooled(DX_OF, requested, noise, weights, list(single))[0] == pytest.approx(0.5, abs=0.08)
+    assert np.isnan(obedience.pooled(DX_OF, requested * np.nan, features, weights, list(single))[0])

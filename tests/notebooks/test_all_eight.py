@@ -23,6 +23,7 @@ MICRO = (
     "04_sample.counterfactual_pairs=1",
     "06_classify.seeds=2", "06_classify.steps=4", "06_classify.external_images=40",
     "06_classify.guidance_sweep=[1.0, 5.0]", "06_classify.guidance_per_class=1", "06_classify.guidance_steps=4",
+    "06_classify.prompts_per_class=2",
     "07_readers.n_images=14",
     "07_readers.vlm_base_steps=2", "07_readers.vlm_base_epochs=0.05", "07_readers.vlm_epochs=0.05",
     "08_fairness.min_n=3",

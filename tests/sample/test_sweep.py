@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from p2d_lib.instruments import distances
 from p2d_lib.models import class_batches, classifiers, clip, sampling
 from p2d_lib.sample import sweep
 
@@ -85,9 +86,11 @@ def test_kid_of_few_images_orders_planted_doses_and_has_no_bias():
         return (255 * (pixels + rng.normal(0, 0.02, (7 * n, 16, 16, 3)))).clip(0, 255).astype(np.uint8)
 
     dx = [np.repeat(np.arange(7), n) for n in (5, 4)]
-    values = np.array([
-        [sweep._kid(means(images(n=5)), means(images(dose)), *dx)["kid"] for dose in (0, 0.1, 0.2)] for _ in range(60)
-    ])  # fmt: skip
+
+    def kid(dose: float) -> float:
+        return distances.kid_interval(means(images(n=5)), means(images(dose)), dx).estimate
+
+    values = np.array([[kid(dose) for dose in (0, 0.1, 0.2)] for _ in range(60)])
     assert abs(values[:, 0].mean()) < 3 * values[:, 0].std() / 60**0.5
     assert (values[:, 1] < values[:, 2]).mean() > 0.95 and (values[:, 0] < values[:, 1]).mean() > 0.95
 

@@ -1,0 +1,86 @@
+"""What captions change: distances of variants, and paired differences between variants that differ in one thing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from p2d_lib.finetune.captions import Trained
+from p2d_lib.instruments import distances, multiplicity
+from p2d_lib.instruments.intervals import Difference, Interval
+from p2d_lib.instruments.jackknife import jackknife
+
+VGG16, UNET = "scratch-vgg16-unet", "scratch-unet"
+CLAIMS = {  # what a variant has more than its counterpart, as the finding names it
+    "rewritten": "rewritten captions", "concepts": "captions of the most frequent concepts alone",
+    "entropy": "training without images of low entropy", "encoder": "the other text encoder",
+    VGG16: "VGG16 as the encoder of the UNet",
+}  # fmt: skip
+
+
+def contrasts(variants: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(what, first, second): each pair of variants that differ in one thing, `what`, which the first one has."""
+    pairs = []
+    for first in variants:
+        network, *options = first.split("+")
+        for option in options:
+            second = "+".join([network, *(other for other in options if other != option)])
+            pairs += [(option, first, second)] if second in variants else []
+        second = "+".join([UNET, *options])
+        pairs += [(VGG16, first, second)] if network == VGG16 and second in variants else []
+    return pairs
+
+
+def distance(real: np.ndarray, of_seeds: Sequence[np.ndarray]) -> Interval:
+    """KID to real images (n, d), mean over trainings; of_seeds: features (n, d) of each. 95 % interval as `compare`."""
+    estimate, low, high, _ = _over_trainings(real, [(features,) for features in of_seeds])
+    return Interval(estimate, low, high)
+
+
+def compare(real: np.ndarray, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Difference:
+    """KID of first minus that of second, features (n, d) of each training, paired by prompt and by seed.
+
+    The squared standard error is that of the mean over images (jackknife) plus that over trainings, with Student's t on
+    the trainings less one: a verdict is about other trainings too. NaN with one training.
+    """
+    return _over_trainings(real, list(zip(first, second, strict=True)))
+
+
+def claims(trained: Sequence[Trained], real: np.ndarray) -> pd.DataFrame:
+    """A row for each of `contrasts`, on plain and on rewritten val prompts: what, first, second, prompts; difference,
+    low, high, p (of `compare`; below 0, the first is nearer to real images), p_holm over all rows, announced."""
+    features, rows = by_variant(trained), []
+    for what, first, second in contrasts(list(features)):
+        for prompts in ("plain", "rewritten"):
+            sides = ([one.features[prompts] for one in features[variant]] for variant in (first, second))
+            rows.append({"what": what, "first": first, "second": second, "prompts": prompts}
+                        | compare(real, *sides)._asdict())  # fmt: skip
+    table = pd.DataFrame(rows, columns=["what", "first", "second", "prompts", *Difference._fields])
+    table["p_holm"] = multiplicity.holm(table["p"])
+    return table.assign(announced=table["p_holm"] <= multiplicity.LEVEL)
+
+
+def by_variant(trained: Sequence[Trained]) -> Mapping[str, list[Trained]]:
+    """The trainings of each variant, in the order of their seeds."""
+    variants = dict.fromkeys(one.variant for one in trained)
+    return {variant: [one for one in trained if one.variant == variant] for variant in variants}
+
+
+def _over_trainings(real: np.ndarray, sides: Sequence[tuple[np.ndarray, ...]]) -> Difference:
+    """The mean over trainings of KID, or of a difference of two, with the interval that `compare` says."""
+
+    def of_each(rows: np.ndarray) -> np.ndarray:
+        kids = [[distances.kid(real[rows], side[rows]) for side in training] for training in sides]
+        return np.array([kid[0] - sum(kid[1:]) for kid in kids])
+
+    values, n = of_each(np.arange(len(real))), len(sides)
+    _, low, high, _ = jackknife(lambda rows: of_each(rows).mean(keepdims=True), len(real))
+    if n < 2:
+        return Difference(float(values[0]), np.nan, np.nan, np.nan)
+    of_images = (high[0] - low[0]) / 2 / stats.t.ppf(0.975, 9)  # the jackknife's ten groups
+    error = float(np.hypot(of_images, values.std(ddof=1) / np.sqrt(n)))
+    half = stats.t.ppf(0.975, n - 1) * error
+    mean = float(values.mean())
+    p = 2 * stats.t.sf(abs(mean) / error, n - 1) if error else float(mean == 0)
+    return Difference(mean, mean - half, mean + half, float(p))

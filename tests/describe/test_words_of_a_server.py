@@ -1,0 +1,84 @@
+"""A server's model describes train images, and the adapter's images are sampled from its words: 02 to 04 without 01."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from chat_server import DESCRIPTION, ChatServer, client, says
+from PIL import Image
+
+from p2d_lib import images, parameters
+from p2d_lib.describe import api
+from p2d_lib.finetune.adapter import save_adapter
+from p2d_lib.finetune.stages import Stages
+from p2d_lib.models import clip, generate, pipelines, sampling, tiny_base
+from p2d_lib.run import Run
+from p2d_lib.sample import plan
+from p2d_lib.vocabulary import DX
+from p2d_lib.words.parse import parse
+from p2d_lib.words.wording import Wording, lesions
+
+WORDING = Wording("phrases", 8, 62)
+SHORT = {
+    "base": "random", "lora_steps": 2, "lora_rank": 2, "batch_size": 4, "num_inference_steps": 2, "baselines": [],
+    "guidance_interval": [0.0, 100.0],
+}  # fmt: skip
+pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path) -> Run:
+    """Two train images of 32 px of each class, as 01 leaves them."""
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    run, ids = Run("server", "01_prep"), [f"i{k:02d}" for k in range(14)]
+    with run.writing("images") as folder:
+        folder.mkdir(parents=True)
+        for k, image_id in enumerate(ids):
+            images.save(folder / f"{image_id}.png", np.full((32, 32, 3), 10 * k, np.uint8))
+    table = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": [DX[k % 7] for k in range(14)], "split": "train"})
+    run.write("cases", table.assign(
+        dx_type="histo", age=50.0, sex="female", localization="back", dataset="phantom", sha256="0", width=32,
+        height=32, entropy=4.0, sharpness=1.0, hair=0.0, ruler=0.0, is_empty=False, is_blurred=False, has_hair=False,
+        has_ruler=False, ita=10.0, ita_patches=10.0, path=[f"images/{image_id}.png" for image_id in ids],
+    ))  # fmt: skip
+    return run
+
+
+def described(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
+    """What 02 writes: the server sees a ruler and red in each image, and refuses the first one."""
+    sees = json.dumps(DESCRIPTION | {"description": "Red.", "ruler_presence": 0.9, "red": 0.8, "hair_amount": 0.0})
+    with ChatServer(says("I'm sorry, I can't help with that."), says(sees)) as server:
+        table = api.describe(cases, run.images, client(server, Path("replies.jsonl"), concurrency=1))
+        assert len(server.requests) == len(cases) + 1, "an answer without JSON is asked for once more"
+    table["prompt"] = WORDING.prompts(lesions(cases, table), clip.count_tokens, 0, table["image_id"])
+    return Run(run.name, "02_describe").write("descriptions", table)
+
+
+def test_a_server_s_words_are_learnt_from_and_sampled_and_a_refusal_is_not(run, monkeypatch):
+    cases = run.read("cases")
+    descriptions = described(run, cases)
+    assert set(descriptions["describer"]) == {"api:some-llm"}
+    refused = descriptions.loc[~descriptions["valid"], "image_id"].tolist()
+    assert refused == ["i00"]
+
+    monkeypatch.setattr(
+        pipelines, "tiny_pipeline", lambda *a, **k: tiny_base.tiny_pipeline(*a, **k | {"widths": (32, 64, 128)})
+    )
+    p = parameters.check("03_finetune", parameters.profile("smoke")["03_finetune"] | SHORT)
+    stages = Stages(Run(run.name, "03_finetune"), p, torch.device("cpu"))
+    assert len(stages.train) == 13 and all("ruler" in prompt for prompt in stages.train.prompts)
+    pipe = stages.base()
+    stages.adapter(pipe)
+    save_adapter(pipe, run.folder / "adapter", stages.logs["adapter"], {}, data=stages.encoded.key)
+
+    planned = plan.make(cases, descriptions, per_class=1, others_per_class=0, others=(), seed=0)
+    assert len(planned) == 7 and not set(planned["prompted_by"]) & set(refused)
+    settings = {"size": 32, "num_inference_steps": 2, "guidance_scale": 1.0}
+    generators = {"adapter": lambda requests: sampling.samples(pipe, requests, **settings)}
+    generate.generate(generators, planned, run.folder / "sampled")
+    for row, file in zip(planned.itertuples(), generate.files(planned, run.folder / "sampled"), strict=True):
+        said = parse(Image.open(file).text["prompt"])
+        assert said.dx == row.dx and said.ruler_presence > 0 and said.red > 0 and said.hair_amount == 0

@@ -1,0 +1,125 @@
+"""Caption augmentation: variants differ in their captions alone, and a claim is made where a planted effect is."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_run import make_run, tiny_parameters
+
+from p2d_lib.finetune import caption_claims, captions, report_captions
+from p2d_lib.finetune.stages import Stages
+from p2d_lib.models.pixel_baselines import TextEncoder
+from p2d_lib.parameters import ParameterError
+from p2d_lib.run import Run
+from p2d_lib.words.parse import parse
+from p2d_lib.words.wording import Wording
+
+VARIANTS = ["scratch-unet", "scratch-unet+rewritten+entropy"]
+REAL = 40  # images
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """A study of two variants at two steps; red is on 10 train images, hair on 6, asymmetry on 2."""
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    make_run("captions")
+    run = Run("captions", "02_describe")
+    cases, table = run.read("cases"), run.read("descriptions")
+    scores = [name for name in table.columns if table[name].dtype == float and name not in ("seconds", "cost")]
+    table[scores] = 0.0
+    for name, n in (("red", 10), ("hair_amount", 6), ("asymmetry", 2)):
+        table.loc[: n - 1, name] = 0.9
+    run.write("descriptions", table)
+    Run("captions", "01_prep").write("cases", cases.assign(entropy=np.arange(len(cases)) / 4.0))
+    changes = {"caption_study": VARIANTS, "caption_seeds": 1, "caption_steps": 2, "caption_concepts": 2}
+    p = tiny_parameters(**changes, caption_entropy=0.25)
+    stages = Stages(Run("captions", "03_finetune"), p, torch.device("cpu"))
+    return captions.CaptionStudy(stages, Wording("phrases", 8, 62))
+
+
+def test_each_option_changes_the_captions_or_the_images_and_nothing_else(study):
+    text, plain = TextEncoder("tiny"), study.stages.train.prompts
+    assert study.captions([], text) == plain == study.captions(["entropy", "encoder"], text)
+    rewritten, concepts = study.captions(["rewritten"], text), study.captions(["concepts"], text)
+    assert rewritten != plain and all(text.takes(caption) for caption in rewritten)
+    assert study.concepts == ("red", "hair_amount")
+    assert {parse(caption).asymmetry for caption in concepts} == {0.0}
+    assert [parse(caption).red > 0 for caption in concepts] == [True] * 10 + [False] * 4
+    entropy = study.stages.train.cases["entropy"]
+    assert study.rows(["rewritten"]).tolist() == list(range(14))
+    assert entropy[study.rows(["entropy"])].min() > np.sort(entropy)[2], "a quarter of 14 is left out"
+
+
+def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monkeypatch):
+    trained = study.train()
+    assert [one.variant for one in trained] == VARIANTS and [one.n_train for one in trained] == [14, 10]
+    assert trained[0].changed == 0 < trained[1].changed
+    monkeypatch.setattr(captions.CaptionStudy, "_fit", None)  # a finished training is not fitted again
+    again = study.train()
+    for one, other in zip(trained, again, strict=True):
+        assert one.seconds == other.seconds and (one.features["plain"] == other.features["plain"]).all()
+    table = report_captions.captions_table(trained, study)
+    assert table["images seen"].tolist() == [8, 8] and table["train images"].tolist() == [14, 10]
+    assert len(study.real) == 7 and caption_claims.contrasts(VARIANTS) == []
+    lines = report_captions.findings(trained, caption_claims.claims(trained, study.real))
+    assert len(lines) == 1 and "of 2 trainings have flattened" in lines[0]
+    assert json.dumps(asdict(study.wording))
+
+
+def test_variants_that_differ_in_one_thing_are_compared():
+    variants = [
+        "scratch-unet",
+        "scratch-unet+rewritten",
+        "scratch-vgg16-unet+rewritten",
+        "scratch-unet+rewritten+concepts",
+    ]
+    assert caption_claims.contrasts(variants) == [
+        ("rewritten", "scratch-unet+rewritten", "scratch-unet"),
+        ("scratch-vgg16-unet", "scratch-vgg16-unet+rewritten", "scratch-unet+rewritten"),
+        ("concepts", "scratch-unet+rewritten+concepts", "scratch-unet+rewritten"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["cascade", "scratch-unet+shorter", "scratch-unet+rewritten+rewritten"])
+def test_a_variant_that_is_none_is_refused(name):
+    with pytest.raises(ParameterError, match="scratch-unet or scratch-vgg16-unet"):
+        tiny_parameters(caption_study=[name])
+
+
+def simulated(rng, shift=0.0, skill=0.1, n_seeds=3):
+    """Trainings of two variants whose images lie 1 + a training's luck from real ones, the second shift further."""
+    real, trained = rng.normal(size=(REAL, 16)), []
+    for variant, more in (("scratch-unet+rewritten", 0.0), ("scratch-unet", shift)):
+        for k in range(n_seeds):
+            centres = {prompts: 1 + more + skill * rng.normal() for prompts in ("plain", "rewritten")}
+            features = {prompts: rng.normal(centre, size=(REAL, 16)) for prompts, centre in centres.items()}
+            log = pd.DataFrame({"steps": [10, 20, 30, 40], "val_loss": [4.0, 2.0, 1.01, 1.0]})
+            trained.append(captions.Trained(variant, k, 100, 0.0, log, 1.0, features))
+    return trained, real
+
+
+def test_a_planted_gain_of_rewritten_captions_is_found_and_no_gain_in_few_studies(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda *_: 0)  # which statsmodels calls in each correction
+    rng = np.random.default_rng(0)
+    table = caption_claims.claims(*simulated(rng, shift=0.6, skill=0.02))
+    assert table["announced"].all() and (table["high"] < 0).all() and set(table["what"]) == {"rewritten"}
+    announced = [caption_claims.claims(*simulated(rng))["announced"].any() for _ in range(60)]
+    assert np.mean(announced) <= 0.1
+
+
+def test_the_finding_can_come_out_each_way(monkeypatch):
+    rng = np.random.default_rng(1)
+    for shift, says in ((0.6, "yes (scratch-unet+rewritten"), (-0.6, "no, further away ("), (0.0, "not shown (")):
+        trained, real = simulated(rng, shift, 0.02)
+        lines = report_captions.findings(trained, caption_claims.claims(trained, real))
+        assert says in lines[1], lines
+        assert lines[0].startswith("Caption study: the loss on val changes by -1.0% to -1.0%") and "6 of 6" in lines[0]
+
+
+def test_with_one_training_there_is_no_interval_and_no_claim():
+    trained, real = simulated(np.random.default_rng(2), 0.6, n_seeds=1)
+    table = caption_claims.claims(trained, real)
+    assert table["p"].isna().all() and not table["announced"].any() and table["difference"].lt(0).all()
