@@ -1,0 +1,10 @@
+"""The Create tab."""
+
+import gradio as gr
+
+from p2d_lib.run import Run
+
+
+def tab(run: Run) -> None:
+    """Adds the tab's components and events to the open tab."""
+    gr.Markdown("Nothing here yet.")
