@@ -1,10 +1,19 @@
-"""The Review tab."""
+"""The Review tab: a person accepts, edits or rejects what a machine says of a real image."""
 
 import gradio as gr
 
-from p2d_lib.run import Run
+from p2d_lib.app.review_desk import Desk
+from p2d_lib.app.widget import widget
+from p2d_lib.run import ArtefactError, Run
 
 
 def tab(run: Run) -> None:
-    """Adds the tab's components and events to the open tab."""
-    gr.Markdown("Nothing here yet.")
+    """Adds the tab to the open one; where the run has no descriptions yet, a sentence that says so."""
+    from p2d_lib.models.clip import count_tokens  # loads torch, which the tests of the desk do without
+
+    try:
+        desk = Desk(run, count_tokens)
+    except ArtefactError:
+        gr.Markdown("This run has no descriptions to review: run notebooks 01 and 02 first.")
+        return
+    widget("review", run.name, desk.actions)
