@@ -65,7 +65,11 @@ class Desk:
         were last saved.
         """
         reader = self._signed_in(name, code)
-        record = {"number": self._number(reader, number), "answers": self._checked(answers), "seconds": widget.seconds(seconds)}
+        record = {
+            "number": self._number(reader, number),
+            "answers": self._checked(answers),
+            "seconds": widget.seconds(seconds),
+        }
         self._append("answer", reader, **record)
         return {"number": record["number"]}
 
@@ -139,7 +143,13 @@ class Desk:
     def _csv(self, name: str, reader: int, given: dict[int, dict]) -> str:
         """The answers as the form saves them, which `answers.read` reads."""
         asked = [question["header"] for question in self.questions]
-        titles = (self.headers["reader"], self.headers["study"], self.headers["number"], *asked, self.headers["seconds"])
+        titles = (
+            self.headers["reader"],
+            self.headers["study"],
+            self.headers["number"],
+            *asked,
+            self.headers["seconds"],
+        )
         stream = StringIO()
         lines = csv.writer(stream)
         lines.writerow(titles)

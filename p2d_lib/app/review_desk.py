@@ -15,10 +15,12 @@ from p2d_lib.files import read_record
 from p2d_lib.home import home
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
+from p2d_lib.table_files import MISSING
 from p2d_lib.vocabulary import DX_NAMES, FEATURES
 from p2d_lib.words.wording import Wording, lesions
 
 TEXT, REASON = 2000, 300  # characters at most
+KINDS = {"structure": "Structures", "shape": "Shape", "colour": "Colours", "skin": "Skin", "artefact": "Artefacts"}
 SPLITS = ("train", "val", "test")  # in this order images are reviewed: 03 learns from train
 
 
@@ -52,8 +54,13 @@ class Desk:
         return {
             "name": name,
             "code": code,
-            "images": [[image_id, split] for image_id, split in zip(self.cases.index, self.cases["split"], strict=True)],
+            "images": [
+                [image_id, split] for image_id, split in zip(self.cases.index, self.cases["split"], strict=True)
+            ],
             "decided": {image_id: decision["verdict"] for image_id, decision in own.items()},
+            "features": [
+                [one.name, title] for kind, title in KINDS.items() for one in FEATURES.values() if one.kind == kind
+            ],
         }
 
     def case(self, name: object, code: object, image_id: object) -> dict:
@@ -186,7 +193,7 @@ def _decision(case: pd.Series, verdict: object, words: object, scores: object, r
     scores, words, spent = _checked(scores), text(words, "Description", TEXT), seconds(spent)
     if verdict == "reject":
         reason = text(reason, "Reason", REASON)
-        if not reason:
+        if reason.lower() in MISSING:  # "", and what 02 reads as nothing
             raise Refused("Say why you reject the description.")
         return {"verdict": verdict, "text": case["text"], "scores": _scores(case), "reason": reason, "seconds": spent}
     if verdict != "keep":

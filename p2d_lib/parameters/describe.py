@@ -35,7 +35,9 @@ class Describe(Notebook):
         description="Features of the template: measured from mask, pixels and metadata, or a phantom's truth.",
     )
     edits_file: str = Field(
-        "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
+        "",
+        description="CSV of people's edits (image_id, reviewer, text, rejected, features), which take priority; "
+        '"": none.',
     )
 
     worded_as: Literal["phrases", "sentence", "json", "seven_point", "abcd"] = Field(

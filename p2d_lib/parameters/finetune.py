@@ -12,6 +12,7 @@ from p2d_lib.parameters.types import DenoisingSteps, Distinct, LearningRate, Noi
 
 class Finetune(Notebook):
     HEADINGS: ClassVar = {
+        "reviewed_only": "The training data",
         "base": "The base model",
         "lora_rank": "The adapter (LoRA)",
         "batch_size": "Diffusion training: base, adapter and baselines",
@@ -43,6 +44,10 @@ class Finetune(Notebook):
         "scout_batch_size",
         "scout_learning_rate",
         "alignment_model",
+    )
+
+    reviewed_only: bool = Field(
+        False, description="Train only on images whose description a person has accepted or edited."
     )
 
     base: str = Field(

@@ -22,6 +22,7 @@ function load(place) {
 function started(reply) {
   images = reply.images;
   decided = reply.decided;
+  build(reply.features);
   if (!images.length) { say("This run has no image with a description to review.", "failed"); return; }
   at = nextOpen(-1);
   show();
@@ -49,8 +50,7 @@ function show(draft) {
     by("picture").src = reply.picture;
     by("about").textContent = reply.about;
     by("source").textContent = image_id + " · described by " + reply.describer + (image_id in decided ? " · your decision: " + decided[image_id] : "");
-    if (names.join() !== Object.keys(reply.scores).join()) { names = Object.keys(reply.scores); build(); }
-    let from = draft || readDraft() || reply.own || reply;
+    const from = draft || readDraft() || reply.own || reply;
     scores = Object.assign({}, from.scores);
     by("text").value = from.text;
     feature = 0;
@@ -63,10 +63,13 @@ function show(draft) {
 function readDraft() { try { return JSON.parse(localStorage.getItem(draftKey())); } catch (error) { return null; } }
 function writeDraft(draft) { try { draft ? localStorage.setItem(draftKey(), JSON.stringify(draft)) : localStorage.removeItem(draftKey()); } catch (error) { /* it is kept on the page */ } }
 
-function build() {
+function build(features) {
   const place = by("features");
+  let kind = "";
   place.replaceChildren();
+  names = features.map((one) => one[0]);
   names.forEach((name, index) => {
+    if (features[index][1] !== kind) place.append(make("h4", kind = features[index][1]));
     const row = make("div", undefined, { class: "feature", "data-id": "feature-" + index });
     const label = make("span"), levels = make("span", undefined, { class: "levels", role: "radiogroup", "aria-label": words(name) });
     label.append(make("span", words(name), { class: "name" }), make("span", "", { class: "score" }));
