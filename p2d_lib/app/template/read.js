@@ -53,8 +53,6 @@ function build() {
 
 function show() {
   const number = order[at];
-  by("place").textContent = "Image " + (at + 1) + " of " + order.length + ", " + countAnswered() + " answered";
-  by("progress").value = countAnswered() / order.length;
   questions.forEach((q, index) => {
     const value = (answers[number] || {})[q.header] || "", group = by("q" + index);
     group.className = index === question ? "current" : "";
@@ -62,15 +60,20 @@ function show() {
     else by("text" + index).value = value;
   });
   const image = by("picture");
-  if (image.dataset.number !== String(number)) image.removeAttribute("src");
+  if (!isSeen(number)) { image.removeAttribute("src"); image.dataset.number = ""; }
   picture(number).then((source) => {
-    if (order[at] !== number || image.dataset.number === String(number) && image.src) return;
+    if (order[at] !== number) return;
+    by("place").textContent = "Image " + (at + 1) + " of " + order.length + ", " + countAnswered() + " answered";
+    by("progress").value = countAnswered() / order.length;
+    if (isSeen(number)) return;
     image.src = source;
     image.dataset.number = number;
     since = Date.now();
     picture(order[at + 1]).catch(() => {});
   }).catch(fail);
 }
+
+const isSeen = (number) => by("picture").dataset.number === String(number);
 
 function keep(number) {
   return save("answer", { number, answers: answers[number] || {}, seconds: secondsSince() }).catch(() => {});
@@ -83,6 +86,7 @@ function answer(index, value) {
 }
 
 function choose(index, value) {
+  if (!isSeen(order[at])) { show(); return; }  // no answer about an image that is still on its way
   answer(index, value);
   question = Math.min(index + 1, questions.length - 1);
   show();
@@ -90,7 +94,7 @@ function choose(index, value) {
 
 function move(to) {
   const number = order[at];
-  if (by("picture").src) keep(number);
+  if (isSeen(number)) keep(number);
   at = Math.max(0, Math.min(order.length - 1, to));
   question = 0;
   show();

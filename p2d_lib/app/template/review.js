@@ -40,13 +40,14 @@ function show(draft) {
   const place = at, [image_id, split] = images[place];
   const ofSplit = images.filter((image) => image[1] === split);
   const done = ofSplit.filter((image) => image[0] in decided).length;
-  by("place").textContent = "Image " + (place + 1) + " of " + images.length + " · " + done + " of " + ofSplit.length + " decided in " + split;
-  by("progress").value = done / ofSplit.length;
+  machine = null;  // until the image is here, no key decides on it
   by("reject-form").hidden = true;
   by("buttons").hidden = false;
   load(place).then((reply) => {
     if (at !== place) return;
     machine = reply;
+    by("place").textContent = "Image " + (place + 1) + " of " + images.length + " · " + done + " of " + ofSplit.length + " decided in " + split;
+    by("progress").value = done / ofSplit.length;
     by("picture").src = reply.picture;
     by("about").textContent = reply.about;
     by("source").textContent = image_id + " · described by " + reply.describer + (image_id in decided ? " · your decision: " + decided[image_id] : "");
@@ -111,7 +112,11 @@ function wordPrompt(isOther) {
   ask("prompt", { image_id: images[at][0], scores }).then((reply) => { if (number === asked) by("prompt").textContent = reply.prompt; }).catch(fail);
 }
 
-function score(level) { scores[names[feature]] = level; mark(); }
+function score(level) {
+  if (!machine) return;
+  scores[names[feature]] = level;
+  mark();
+}
 
 function decide(verdict, reason) {
   if (!machine) return;
@@ -214,15 +219,15 @@ function press(event) {
     else return false;
     return true;
   }
+  if (event.key === "ArrowRight") { move(at + 1); return true; }
+  if (event.key === "ArrowLeft") { move(at - 1); return true; }
   if (!machine) return false;
   if (digit >= 0 && digit < LEVELS.length) score(LEVELS[digit]);
   else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     feature = Math.max(0, Math.min(names.length - 1, feature + (event.key === "ArrowDown" ? 1 : -1)));
     mark();
     by("feature-" + feature).scrollIntoView({ block: "nearest" });
-  } else if (event.key === "ArrowRight") move(at + 1);
-  else if (event.key === "ArrowLeft") move(at - 1);
-  else if (event.key === "Enter" && !onButton) decide("keep", "");
+  } else if (event.key === "Enter" && !onButton) decide("keep", "");
   else if (event.key === "r") askReason();
   else if (event.key === "u") undo();
   else return false;
@@ -240,7 +245,7 @@ by("keep-on").addEventListener("click", closeReason);
 by("accept").addEventListener("click", () => decide("keep", ""));
 by("reject").addEventListener("click", askReason);
 by("undo").addEventListener("click", undo);
-by("reset").addEventListener("click", () => { scores = Object.assign({}, machine.scores); by("text").value = machine.text; mark(); });
+by("reset").addEventListener("click", () => { if (!machine) return; scores = Object.assign({}, machine.scores); by("text").value = machine.text; mark(); });
 by("previous").addEventListener("click", () => move(at - 1));
 by("next").addEventListener("click", () => move(at + 1));
 by("compare").addEventListener("click", compare);
