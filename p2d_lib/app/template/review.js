@@ -211,7 +211,7 @@ function handOver() {
 }
 
 function press(event) {
-  const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1, onButton = event.target.tagName === "BUTTON" && event.key === "Enter";
+  const digit = /^[0-9]$/.test(event.key) ? Number(event.key) : -1, onButton = event.target.tagName === "BUTTON" && event.target.getAttribute("role") !== "radio" && element.contains(event.target);
   if (event.key === "Escape") { if (by("reject-form").hidden) event.target.blur(); else closeReason(); return true; }
   if (!by("reject-form").hidden) {
     if (digit >= 1 && digit <= REASONS.length) chooseReason(digit - 1);

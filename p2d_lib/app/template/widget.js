@@ -73,6 +73,8 @@ function onKeys(press) {
     if (!element.isConnected) { document.removeEventListener("keydown", listen); return; }
     if (!isShown() || by("desk").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
     if (isTyping(event) && event.key !== "Escape") return;
+    const isElsewhere = event.target !== document.body && !element.contains(event.target);
+    if (isElsewhere && event.key.length > 1) return;  // Enter and arrows belong to the control that has the focus
     if (press(event)) event.preventDefault();
   };
   document.addEventListener("keydown", listen);
