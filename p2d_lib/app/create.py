@@ -12,6 +12,7 @@ from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import Layout, layout
 from p2d_lib.app.create_request import Request, checked, defaults, of_png
+from p2d_lib.app.pictures import data_uri
 from p2d_lib.app.safety import LARGEST_UPLOAD, MOST_IMAGES, Refused, guarded
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES, SITES
@@ -72,7 +73,7 @@ class Create:
     def preset(self, dx: str) -> tuple:
         """A typical lesion of a class: site, tone, the sliders, the prompt."""
         lesion = self.form.presets[_one_of(dx, DX, "class")]
-        scores = [round(getattr(lesion, name) or 0.0, 2) for name in self.form.sliders]
+        scores = [round(20 * (getattr(lesion, name) or 0.0)) / 20 for name in self.form.sliders]
         return (lesion.localization, tone_of(lesion), *scores, self.form.prompt(lesion))
 
     def prompt(self, dx: str, site: str, tone: str | None, *scores: float) -> str:
@@ -186,7 +187,7 @@ class Create:
     def zip(self) -> str:
         """A link that holds the newest images with their manifest."""
         content, n = self.gallery.archive()
-        address = cards.data_uri(content, "application/zip")
+        address = data_uri(content, "application/zip")
         size = f"{len(content) / 2**20:.1f} MB"
         return f'<a download="{self.run.name}_images.zip" href="{address}">Save the zip: {n} images, {size}</a>'
 

@@ -1,43 +1,19 @@
 """What Create shows, as HTML: every word that somebody may have written is escaped here."""
 
-import base64
 from collections.abc import Iterable
 from html import escape
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from p2d_lib import images
 from p2d_lib.app.create_jobs import State
+from p2d_lib.app.pictures import data_uri, of_pixels, picture
 from p2d_lib.instruments.copies import COPY_RATIO, NEIGHBOURS
 from p2d_lib.vocabulary import DX_NAMES
 
-SHOWN = 320  # px, of the picture on the page; the file to save keeps its own size
 PHASES = {
     "done": "Done.",
     "stopped": "Stopped. What was finished is in the gallery.",
     "failed": "Not done:",
 }
-
-
-def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """The bytes of a file as an address that holds them: no file needs to be served."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def thumbnail(png: bytes | Path, side: int = SHOWN) -> str:
-    """An image file, reduced where it is larger than `side` px, as an address."""
-    content = png.read_bytes() if isinstance(png, Path) else png
-    with Image.open(BytesIO(content)) as image:
-        if max(image.size) <= side and image.format == "PNG":
-            return data_uri(content)
-        reduced = image.convert("RGB")
-        reduced.thumbnail((side, side))
-    stream = BytesIO()
-    reduced.save(stream, "JPEG", quality=88)
-    return data_uri(stream.getvalue(), "image/jpeg")
 
 
 def progress(state: State, steps: int, total: int, ahead: int, is_ready: bool) -> str:
@@ -56,13 +32,9 @@ def progress(state: State, steps: int, total: int, ahead: int, is_ready: bool) -
     picture = ""
     if state.preview is not None:
         picture = (
-            f'<img class="p2d-preview" alt="Preview of the image that is being made" src="{_picture(state.preview)}">'
+            f'<img class="p2d-preview" alt="Preview of the image that is being made" src="{of_pixels(state.preview)}">'
         )
     return f'<div class="p2d-status" role="status">{bar} {words}</div>{picture}'
-
-
-def _picture(pixels: np.ndarray) -> str:
-    return thumbnail(images.encode(pixels))
 
 
 def results(records: Iterable[dict], gallery, run_folder: Path, calibration: str) -> str:
@@ -83,7 +55,7 @@ def _card(record: dict, png: bytes, run_folder: Path) -> str:
     nearest, request = record["nearest"], record["request"]
     verdict = "This is a copy of a train image" if nearest["copy"] else "Not a copy"
     kind = "bad" if nearest["copy"] else "good"
-    source = thumbnail(run_folder / nearest["path"], 160)
+    source = picture(run_folder / nearest["path"], 160)
     near = (
         f'<img src="{source}" alt="Nearest train image {escape(nearest["image_id"])}">'
         f'<figcaption><b class="p2d-{kind}">{verdict}.</b> Nearest train image: {escape(nearest["image_id"])}, '
@@ -98,7 +70,7 @@ def _card(record: dict, png: bytes, run_folder: Path) -> str:
 
 
 def _image(record: dict, png: bytes) -> str:
-    return f'<img src="{thumbnail(png)}" alt="Synthetic image: {escape(record["request"]["prompt"])}">'
+    return f'<img src="{picture(png)}" alt="Synthetic image: {escape(record["request"]["prompt"])}">'
 
 
 def _asked(rows: list[dict]) -> str:

@@ -98,7 +98,7 @@ def serve(run: Run, host: str, port: int, passwords: Mapping[str, str], wait: bo
             max_threads=safety.MOST_EVENTS,
             enable_monitoring=False,
             mcp_server=False,
-            theme=gr.themes.Base(primary_hue="teal", font=FONT, font_mono=("ui-monospace", "monospace")),
+            theme=_theme(),
             css_paths=sorted(Path(__file__).parent.glob("*.css")),
             app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None, "openapi_url": None},
         )
@@ -110,6 +110,22 @@ def serve(run: Run, host: str, port: int, passwords: Mapping[str, str], wait: bo
     if wait:
         blocks.block_thread()
     return blocks
+
+
+def _theme() -> gr.themes.Base:
+    """Colours with the contrast that WCAG 2.1 asks for (AA), and fonts that the machine has."""
+    theme = gr.themes.Base(primary_hue="teal", font=FONT, font_mono=("ui-monospace", "monospace"))
+    return theme.set(
+        button_primary_background_fill="#0b6e4f",
+        button_primary_background_fill_hover="#095a41",
+        button_primary_background_fill_dark="#0b6e4f",
+        button_primary_background_fill_hover_dark="#095a41",
+        button_primary_text_color="#ffffff",
+        button_cancel_background_fill="#f3d7db",
+        button_cancel_text_color="#8a0018",
+        button_cancel_background_fill_dark="#5c1020",
+        button_cancel_text_color_dark="#ffdfe4",
+    )
 
 
 def _check(passwords: Mapping[str, str]):
