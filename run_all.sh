@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # The whole paper with one command: sets up .venv, then runs the eight notebooks. ./run_all.sh --help
+# ./run_all.sh app: the web app over a finished run. ./run_all.sh app --help
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+command=("$here/workflow/drive.py")
+if [ "${1:-}" = app ]; then
+    command=(-m p2d_lib.app)
+    shift
+fi
 for argument in "$@"; do
-    case "$argument" in -h | --help) exec "${PYTHON:-python3}" "$here/workflow/drive.py" --help ;; esac
+    case "$argument" in -h | --help) PYTHONPATH="$here" exec "${PYTHON:-python3}" "${command[@]}" --help ;; esac
 done
 bash "$here/workflow/setup.sh"
-exec "$here/.venv/bin/python" "$here/workflow/drive.py" "$@"
+exec "$here/.venv/bin/python" "${command[@]}" "$@"

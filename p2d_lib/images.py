@@ -72,7 +72,7 @@ def _unfit(image: Image.Image) -> str:
     if (turn := exif.get(ExifTags.Base.Orientation)) in TURNS:
         return f"asks in its EXIF data to be turned (orientation {turn}), which its mask is not; save it upright"
     if "icc_profile" not in image.info:
-        if exif.get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+        if _interoperability(exif).get(1) == "R03":
             return "is in Adobe RGB by its EXIF data and has no colour profile; convert it to sRGB"
         if "srgb" not in image.info and abs(image.info.get("gamma", GAMMA) - GAMMA) > 0.05:
             return f"has a gamma of {image.info['gamma']:.2f} ({GAMMA:.2f} is usual); convert it to sRGB"
@@ -81,6 +81,13 @@ def _unfit(image: Image.Image) -> str:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # an MPO's second picture is a preview
         return f"holds {image.n_frames} pictures; save the one that is meant alone"
     return ""
+
+
+def _interoperability(exif: Image.Exif) -> dict:
+    try:
+        return exif.get_ifd(ExifTags.IFD.Interop)
+    except KeyError:  # by which some releases of Pillow (12.3) say that a picture has none
+        return {}
 
 
 def square(image: Image.Image, size: int, resample=Image.Resampling.LANCZOS) -> Image.Image:

@@ -1,7 +1,11 @@
 """The web app, above the rooms: images from words, review of prompts, the reader study, a run to look through.
 
-__main__   python -m p2d_lib.app: which run, which address, who may enter
-page       the page with its four tabs
-store      what the tabs leave in the run's folder, line by line
-safety     bounds of what comes in, and what may go out
+__main__, command   python -m p2d_lib.app: which run, which address, who may enter
+serve               the server, and what it does not give away
+page                the page with its four tabs
+store               what the tabs leave in the run's folder, line by line
+safety              bounds of what comes in, and refusals
+create              the tab that makes images; create_layout: its components; create_form: presets and prompts;
+                    create_request: what an image depends on; create_jobs: the queue; create_models: the networks;
+                    create_gallery: the images on disk; create_cards: what is shown of them
 """
