@@ -8,7 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from p2d_lib.app import store
-from p2d_lib.app.widget import Refused, text
+from p2d_lib.app.safety import Refused
+from p2d_lib.app.widget import text
 from p2d_lib.readers.answers import plain_name
 from p2d_lib.table_files import MISSING
 

@@ -12,7 +12,7 @@ from io import StringIO
 from filelock import FileLock
 
 from p2d_lib.app import people, store, widget
-from p2d_lib.app.widget import Refused
+from p2d_lib.app.safety import Refused
 from p2d_lib.files import atomic
 from p2d_lib.readers import form, roster
 from p2d_lib.run import Run

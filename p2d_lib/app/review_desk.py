@@ -10,7 +10,8 @@ import pandas as pd
 
 from p2d_lib.app import people, review_agreement, review_export, review_log, store
 from p2d_lib.app.review_log import Reviews
-from p2d_lib.app.widget import Refused, seconds, text
+from p2d_lib.app.safety import Refused
+from p2d_lib.app.widget import seconds, text
 from p2d_lib.files import read_record
 from p2d_lib.home import home
 from p2d_lib.run import Run

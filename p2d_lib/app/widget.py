@@ -11,15 +11,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from p2d_lib.app.safety import Refused, plain_line
+
 TEMPLATES = Path(__file__).parent / "template"
 FAILED = "The server could not do this, and nothing was saved. Try again; its log says what happened."
 UNKNOWN = "The server does not know what this page asks; reload the page."
 
 log = logging.getLogger(__name__)
-
-
-class Refused(ValueError):
-    """A request that is not carried out; the message is the sentence that the page shows."""
 
 
 def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> gr.HTML:
@@ -68,16 +66,9 @@ def answer(actions: Mapping[str, Callable[..., dict]], request: object) -> dict:
 
 
 def text(value: object, what: str, at_most: int) -> str:
-    """A text that a person typed, with its white space reduced to single spaces. Raises Refused for one that is none,
-    is too long, or holds control characters."""
-    if not isinstance(value, str):
-        raise Refused(f"{what}: a text is expected.")
-    if len(value) > at_most:
-        raise Refused(f"{what}: {len(value):,} characters are too many; write at most {at_most:,}.")
-    plain = " ".join(value.split())
-    if not plain.isprintable():
-        raise Refused(f"{what}: it holds control characters; write plain text.")
-    return plain
+    """A text that a person may have typed, as one line; "" where there is nothing. Raises Refused as
+    `safety.plain_line` does for any other."""
+    return "" if value == "" or (isinstance(value, str) and value.isspace()) else plain_line(value, what, at_most)
 
 
 def seconds(value: object) -> float:

@@ -9,7 +9,7 @@ from review_run import N_READERS, make_run
 
 from p2d_lib.app import widget
 from p2d_lib.app.read_desk import Desk
-from p2d_lib.app.widget import Refused
+from p2d_lib.app.safety import Refused
 from p2d_lib.readers import answers, roster, simulate
 
 REAL, DIAGNOSIS, SURE = "Real or synthetic?", "Diagnosis", "Confidence (1–5)"
@@ -127,9 +127,9 @@ def test_the_tab_never_opens_the_key(home, desk, ada, key):
         ({"number": [1]}, "no such image"),
         ({"answers": {REAL: "fake"}}, "Real or synthetic?: choose one of real, synthetic"),
         ({"answers": {"Halo": "real"}}, "no answers to the questions"),
-        ({"answers": {SURE: 4}}, "a text is expected"),
+        ({"answers": {SURE: 4}}, "a text is needed"),
         ({"answers": {"Comment": "x" * 10_000}}, "Comment: 10,000 characters are too many"),
-        ({"answers": {"Comment": "a\x1bb"}}, "control characters"),
+        ({"answers": {"Comment": "a\x1bb"}}, "cannot be seen"),
         ({"answers": None}, "no answers to the questions"),
         ({"seconds": "1"}, "seconds from 0"),
         ({"code": "ABCDEFGH"}, "not signed in"),
