@@ -64,10 +64,10 @@ class Headers:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def serve(run: Run, host: str, port: int | None, passwords: Mapping[str, str], wait: bool = True) -> gr.Blocks:
-    """Serves the page over a run until it is interrupted; wait=False returns at once, for tests.
+def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
+    """Serves the page over a run until it is interrupted.
 
-    port: None takes a free one. passwords: by user; where it is empty, everybody who reaches the address may enter. Raises NotStarted where the run
+    passwords: by user; where it is empty, everybody who reaches the address may enter. Raises NotStarted where the run
     is not whole or the port is taken.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(store.folder(run) / "cache")  # not where other users of the machine look
@@ -107,9 +107,7 @@ def serve(run: Run, host: str, port: int | None, passwords: Mapping[str, str], w
     if not is_loopback(host):
         print(f"prompt2derm: {host} is open to others on the network, unencrypted", file=sys.stderr, flush=True)
     print(f"prompt2derm: run {run.name!r} at {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    if wait:
-        blocks.block_thread()
-    return blocks
+    blocks.block_thread()
 
 
 def _theme() -> gr.themes.Base:

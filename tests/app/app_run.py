@@ -14,6 +14,7 @@ from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES
 from p2d_lib.words.wording import Wording
 
+RUN = "little"
 SIDE = 32  # px
 MARKUP = "<img src=x onerror=\"document.title='hacked'\">"
 SAMPLING = {
@@ -22,7 +23,7 @@ SAMPLING = {
 
 
 def make_run(name: str, per_class: int = 4) -> None:
-    """Leaves in a run what the app reads of 01 to 04, in the P2D_HOME of the environment; a third of the cases is val."""
+    """Leaves in a run of P2D_HOME what the app reads of 01 to 04; a third of the cases is val."""
     rng, n = np.random.default_rng(0), 7 * per_class
     ids, dx = [f"image_{k:02d}" for k in range(n)], [DX[k % 7] for k in range(n)]
     prep, describe = Run(name, "01_prep"), Run(name, "02_describe")
