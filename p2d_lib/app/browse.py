@@ -1,5 +1,7 @@
 """The Browse tab: real and synthetic images side by side, tables and figures, two runs beside each other."""
 
+from collections.abc import Callable
+
 import gradio as gr
 
 from p2d_lib.app import browse_results as results
@@ -14,14 +16,15 @@ ONE = ""  # in the place of a second run
 
 def tab(run: Run) -> None:
     """Adds the tab's components and events to the open tab."""
+    opened = gr.context.Context.block.select  # this tab: nothing is read before somebody looks
     with gr.Tabs():
         with gr.Tab("Images", id="images"):
-            _images(Images(run))
-        with gr.Tab("Tables and figures", id="results"):
-            _results(run.name)
+            _images(Images(run), opened)
+        with gr.Tab("Tables and figures", id="results") as results_tab:
+            _results(run.name, results_tab.select)
 
 
-def _images(images: Images) -> None:
+def _images(images: Images, opened: Callable) -> None:
     """Filters, both sides, pages."""
     classes = [("any", ANY), *((name, dx) for dx, name in DX_NAMES.items())]
     with gr.Row():
@@ -52,7 +55,7 @@ def _images(images: Images) -> None:
         return turned(0, 0, *values)
 
     gr.on([part.input for part in filters], guarded(first), filters, [page, shown], **QUIET)
-    gr.context.Context.root_block.load(guarded(first), filters, [page, shown], **QUIET)
+    opened(guarded(first), filters, [page, shown], **QUIET)
     for button, by in ((back, -1), (on, 1)):
         button.click(guarded(_by(turned, by)), [page, *filters], [page, shown], **QUIET)
 
@@ -64,7 +67,7 @@ def _by(turned, by: int):
     return turn
 
 
-def _results(name: str) -> None:
+def _results(name: str, opened: Callable) -> None:
     """One table or figure, of this run or of this one and another."""
     known = results.names(name)
     first = "f4_grid" if "f4_grid" in known else next(iter(known), None)
@@ -80,4 +83,4 @@ def _results(name: str) -> None:
         return results.side_by_side(chosen, [name, beside] if beside else [name])
 
     gr.on([what.input, other.input], guarded(show), [what, other], shown, **QUIET)
-    gr.context.Context.root_block.load(guarded(show), [what, other], shown, **QUIET)
+    opened(guarded(show), [what, other], shown, **QUIET)

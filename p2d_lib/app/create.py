@@ -119,7 +119,7 @@ class Create:
         if job is None:
             yield gr.skip(), gr.skip(), self._gallery(0)
             return
-        finished = -1
+        finished, shown = -1, ""
         for state in job.states():
             progress = cards.progress(
                 state,
@@ -128,11 +128,12 @@ class Create:
                 self.queue.ahead(job),
                 self.queue.is_ready,
             )
-            if len(state.finished) == finished:
-                yield progress, gr.skip(), gr.skip()
-            else:
-                finished = len(state.finished)
+            if len(state.finished) > finished:
+                finished, shown = len(state.finished), progress
                 yield progress, self._results(state), self._gallery(0)
+            elif progress != shown:
+                shown = progress
+                yield progress, gr.skip(), gr.skip()
 
     def _results(self, state: State) -> str:
         return cards.results(state.finished, self.gallery, self.run.folder, self.queue.calibration())

@@ -21,8 +21,8 @@ def progress(state: State, steps: int, total: int, ahead: int, is_ready: bool) -
     if state.phase == "waiting":
         words = f"{ahead} before this one." if ahead else "Starting."
         if not is_ready:
-            words = "The models are being loaded (once, about half a minute)."
-        return f'<div class="p2d-status" role="status"><progress></progress> {words}</div>'
+            words = "The models are being loaded (once, up to a minute)."
+        return f'<div class="p2d-status" role="status">{words}</div>'
     if state.phase != "sampling":
         problem = f" {escape(state.problem)}." if state.problem else ""
         return f'<div class="p2d-status" role="status">{PHASES[state.phase]}{problem}</div>'

@@ -27,8 +27,8 @@ def picture(png: bytes | Path, side: int = SHOWN) -> str:
         reduced = image.convert("RGB")
         reduced.thumbnail((side, side))
     stream = BytesIO()
-    reduced.save(stream, "WEBP", quality=90)
-    return data_uri(stream.getvalue(), "image/webp")
+    reduced.save(stream, "JPEG", quality=90)
+    return data_uri(stream.getvalue(), "image/jpeg")
 
 
 def of_pixels(pixels: np.ndarray) -> str:

@@ -64,8 +64,8 @@ class Headers:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def serve(run: Run, host: str, port: int, passwords: Mapping[str, str], wait: bool = True) -> gr.Blocks:
-    """Serves the page over a run until it is interrupted; wait=False returns at once, for tests.
+def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
+    """Serves the page over a run until it is interrupted.
 
     passwords: by user; where it is empty, everybody who reaches the address may enter. Raises NotStarted where the run
     is not whole or the port is taken.
@@ -107,9 +107,7 @@ def serve(run: Run, host: str, port: int, passwords: Mapping[str, str], wait: bo
     if not is_loopback(host):
         print(f"prompt2derm: {host} is open to others on the network, unencrypted", file=sys.stderr, flush=True)
     print(f"prompt2derm: run {run.name!r} at {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    if wait:
-        blocks.block_thread()
-    return blocks
+    blocks.block_thread()
 
 
 def _theme() -> gr.themes.Base:
