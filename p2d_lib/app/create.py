@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from p2d_lib.app import create_cards as cards
-from p2d_lib.app.create_form import TONE, Form, stated, tone_of
+from p2d_lib.app.create_form import IMPORTS, TONE, Form, stated, tone_of
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import Layout, layout
@@ -36,7 +36,8 @@ class Create:
         self.queue = Queue(self._load, self.gallery)
 
     def _load(self):
-        from p2d_lib.app.create_models import Models  # torch and diffusers take their time
+        with IMPORTS:
+            from p2d_lib.app.create_models import Models  # torch and diffusers take their time
 
         return Models(self.run, self.form)
 

@@ -1,6 +1,7 @@
 """What the form of Create offers: a typical lesion of each class, and the prompt that the sliders make."""
 
 import json
+import threading
 from functools import cached_property
 
 from p2d_lib.run import Run
@@ -12,6 +13,7 @@ from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 from p2d_lib.words.wording import Wording, lesions
 
 TONE = "background_skin_tone"
+IMPORTS = threading.Lock()  # two threads that import parts of transformers at once break its lazy modules
 
 
 class Form:
@@ -77,6 +79,7 @@ def level_in_words(name: str, score: float) -> str:
 
 def count_tokens(text: str) -> int:
     """Tokens of a text, as 04 counts them; the tokenizer is loaded when the first prompt is made."""
-    from p2d_lib.models import clip
+    with IMPORTS:
+        from p2d_lib.models import clip
 
     return clip.count_tokens(text)

@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from p2d_lib.app.create_form import count_tokens
 from p2d_lib.app.review_desk import Desk
 from p2d_lib.app.widget import widget
 from p2d_lib.run import ArtefactError, Run
@@ -9,8 +10,6 @@ from p2d_lib.run import ArtefactError, Run
 
 def tab(run: Run) -> None:
     """Adds the tab to the open one; where the run has no descriptions yet, a sentence that says so."""
-    from p2d_lib.models.clip import count_tokens  # loads torch, which the tests of the desk do without
-
     try:
         desk = Desk(run, count_tokens)
     except ArtefactError:

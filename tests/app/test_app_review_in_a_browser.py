@@ -1,23 +1,19 @@
 """The Review and Read tabs in a real browser: by keys, at two widths, for two people at once, over a reload."""
 
 import json
-import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import gradio as gr
 import pytest
+from browser import Browser, find
 from review_run import count, make_run
 
 from p2d_lib.app import read_desk, review_desk, review_log, store
 from p2d_lib.app.widget import widget
 from p2d_lib.describe import edits
 from p2d_lib.readers import answers
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "readers"))
-from browser import Browser, find
 
 
 @pytest.fixture(scope="module")
