@@ -190,12 +190,14 @@ function link(image_id) {
 
 function compare() {
   ask("compare", {}).then((reply) => {
-    const kappas = reply.kappas.map((row) => [words(row.question), row.readers, row.n, row.kappa === null ? "all alike" : row.kappa.toFixed(2)]);
+    const kappas = reply.kappas.filter((row) => row.kappa !== null).map((row) => [words(row.question), row.readers, row.n, row.kappa.toFixed(2)]);
+    const alike = [...new Set(reply.kappas.filter((row) => row.kappa === null).map((row) => words(row.question)))];
     const differ = reply.differ.flatMap((row) => Object.entries(row.people).map(([name, one], number) => [number ? "" : link(row.image_id), name, said(one)]));
     by("result").replaceChildren(
       make("h3", "Agreement"),
       make("p", "Cohen's κ of decisions made before their makers saw each other's: 0 is chance, 1 perfect. All start from the machine's scores, so κ is higher than of people who score alone. What you change from now on is kept, and does not count for κ."),
-      table(["Question", "Reviewers", "Images", "κ"], kappas),
+      kappas.length ? table(["Question", "Reviewers", "Images", "κ"], kappas) : "",
+      make("p", alike.length ? "No κ, since all answers are one and the same: " + alike.join(", ") + "." : ""),
       make("h3", "Where you differ"),
       differ.length ? table(["Image", "Reviewer", "Decision"], differ) : make("p", "Nowhere."),
     );
