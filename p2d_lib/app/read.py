@@ -11,7 +11,7 @@ def tab(run: Run) -> None:
     """Adds the tab to the open one; where the run has no study yet, a sentence that says so."""
     try:
         desk = Desk(run)
-    except ArtefactError:
-        gr.Markdown("This run has no reader study yet: run notebook 07 first.")
+    except (ArtefactError, OSError, ValueError):  # ValueError: of a form that an older version has written
+        gr.Markdown("This run has no reader study that can be read here: run notebook 07 first.")
         return
     widget("read", run.name, desk.actions)

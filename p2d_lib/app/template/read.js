@@ -19,7 +19,6 @@ function started(reply) {
   answers = reply.answers;
   build();
   at = Math.max(0, order.findIndex((number) => !answered(number)));
-  since = Date.now();
   show();
 }
 
@@ -28,6 +27,7 @@ function build() {
   place.replaceChildren();
   questions.forEach((q, index) => {
     const group = make("fieldset", undefined, { "data-id": "q" + index });
+    group.addEventListener("focusin", () => { if (question !== index) { question = index; show(); } });
     group.append(make("legend", q.header + (q.optional ? " · optional" : "")));
     if (q.help) group.append(make("div", q.help, { class: "help" }));
     if (q.choices) {
@@ -68,7 +68,7 @@ function show() {
     if (isSeen(number)) return;
     image.src = source;
     image.dataset.number = number;
-    since = Date.now();
+    secondsSince();
     picture(order[at + 1]).catch(() => {});
   }).catch(fail);
 }
@@ -131,10 +131,5 @@ by("open").addEventListener("click", moveToOpen);
 by("finish").addEventListener("click", finish);
 onKeys(press);
 document.addEventListener("visibilitychange", () => {
-  if (!element.isConnected || !order.length) return;
-  if (document.hidden && isShown()) {
-    const seconds = Math.min(86400, (Date.now() - since) / 1000), number = order[at];
-    save("answer", { number, answers: answers[number] || {}, seconds }).catch(() => {});
-  }
-  since = Date.now();
+  if (document.hidden && element.isConnected && isShown() && order.length && isSeen(order[at])) keep(order[at]);
 });

@@ -55,7 +55,7 @@ function show(draft) {
     scores = Object.assign({}, from.scores);
     by("text").value = from.text;
     feature = 0;
-    since = Date.now();
+    secondsSince();
     mark();
     load(nextOpen(place)).catch(() => {});
   }).catch(fail);
@@ -79,6 +79,7 @@ function build(features) {
       button.addEventListener("click", () => { feature = index; score(level); });
       levels.append(button);
     });
+    row.addEventListener("focusin", () => { if (machine && feature !== index) { feature = index; mark(); } });
     row.append(label, levels);
     place.append(row);
   });

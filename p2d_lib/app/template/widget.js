@@ -6,7 +6,7 @@ const notes = {
   read() { try { return JSON.parse(localStorage.getItem(this.key)) || {}; } catch (error) { return {}; } },
   write(values) { try { localStorage.setItem(this.key, JSON.stringify(Object.assign(this.read(), values))); } catch (error) { /* the code is on the page */ } },
 };
-let person = { name: "", code: "" }, since = Date.now(), waiting = Promise.resolve(), nWaiting = 0;
+let person = { name: "", code: "" }, since = Date.now(), spent = 0, waiting = Promise.resolve(), nWaiting = 0;
 
 const isShown = () => element.offsetParent !== null;
 
@@ -42,11 +42,18 @@ function say(text, kind) {
 
 const fail = (error) => say(error.message, "failed");
 
+// Seconds for which the page was in view since the last call.
 function secondsSince() {
-  const seconds = document.hidden ? 0 : Math.min(86400, (Date.now() - since) / 1000);
+  const milliseconds = spent + (document.hidden ? 0 : Date.now() - since);
+  spent = 0;
   since = Date.now();
-  return seconds;
+  return Math.min(86400, milliseconds / 1000);
 }
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) spent += Date.now() - since;
+  since = Date.now();
+});
 
 function begin(event) {
   event.preventDefault();
