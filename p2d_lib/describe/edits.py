@@ -1,4 +1,4 @@
-"""People's edits of the describers' descriptions: additional rows, which take priority over the others."""
+"""People's reviews of the describers' descriptions: additional rows, which take priority over the others."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from p2d_lib.describe.table import rows
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import FEATURES
 
-COLUMNS = ("image_id", "reviewer", "text", *FEATURES)
+COLUMNS = ("image_id", "reviewer", "text", "rejected", *FEATURES)
 
 
 class EditError(Exception):
@@ -21,9 +21,11 @@ class EditError(Exception):
 def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
     """The edits in a table (CSV or .xlsx, see `table_files.read`) as rows of descriptions with `reviewer` filled.
 
-    Columns of the file: image_id, reviewer and any of text and the features. A cell that is empty, or holds a marker of
-    a missing value (NA, #N/A), takes the value of the first of the image's `descriptions`. A feature is a number in
-    0..1, or "unknown". Raises EditError.
+    Columns of the file: image_id, reviewer and any of text, rejected and the features. A cell that is empty, or holds a
+    marker of a missing value (NA, #N/A), takes the value of the first of the image's `descriptions`. A feature is a
+    number in 0..1, or "unknown". rejected: the reason why the image must not be described so; such a row is not valid,
+    and the image has no description then (`words.choose`). The Review tab of the app writes such a file. Raises
+    EditError.
     """
     try:
         table = table_files.read(path)
@@ -36,8 +38,8 @@ def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
         )
     if foreign := [name for name in table if name not in COLUMNS]:
         raise EditError(
-            f"{path}: {foreign[0]!r} is no column of edits{did_you_mean(foreign[0], COLUMNS)}; write text or a feature "
-            "of the vocabulary"
+            f"{path}: {foreign[0]!r} is no column of edits{did_you_mean(foreign[0], COLUMNS)}; write text, rejected or "
+            "a feature of the vocabulary"
         )
     table = table.mask(table.apply(table_files.missing), "")
     machine = descriptions.drop_duplicates("image_id").set_index("image_id")
@@ -62,8 +64,8 @@ def _edit(row: pd.Series, machine: pd.DataFrame, where: str) -> pd.DataFrame:
     text = one_line(row.get("text", ""))
     if table_files.FAILED.fullmatch(text):
         raise EditError(f"{where}: text is {text!r}, which Excel shows for a formula that fails; write the text anew")
-    text = text or before["text"]
-    return rows([image_id], before["describer"], [text], [scores]).assign(reviewer=row["reviewer"])
+    text, valid = text or before["text"], not row.get("rejected")
+    return rows([image_id], before["describer"], [text], [scores], valid=valid).assign(reviewer=row["reviewer"])
 
 
 def _score(value: str, name: str, where: str) -> float:

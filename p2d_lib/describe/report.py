@@ -118,7 +118,7 @@ def prompt_findings(
     edited = (used["reviewer"] != "").sum()
     lines = [
         f"Prompts of {len(used):,} of {len(cases):,} images follow the descriptions of {sources}, {edited} of them "
-        f"edited by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, "
+        f"reviewed by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, "
         "none truncated.",
         f"Features with a score on at least 99 % of the images: {(share >= 0.99).sum()} of {len(share)}; "
         f"on no image: {unknown or 'none'}.",

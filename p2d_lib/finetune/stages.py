@@ -50,7 +50,7 @@ class Stages:
     curve: Curve | None = None  # of the base, where it is trained and measured
 
     def __post_init__(self):
-        self.train, self.val = read(self.run)
+        self.train, self.val = read(self.run, self.p.reviewed_only)
         self.size = self.train.pixels.shape[1]  # px
         self.epoch = math.ceil(len(self.train) / self.p.batch_size)  # steps
         self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)

@@ -56,12 +56,16 @@ class Split:
         return digest(self.pixels, self.features, *self.cases["dx"], *self.prompts)
 
 
-def read(run: Run) -> tuple[Split, Split | None]:
+def read(run: Run, reviewed_only: bool = False) -> tuple[Split, Split | None]:
     """The train and the val split (None where no val image has a valid description).
 
-    One valid description counts per image, a person's before a machine's. Raises ArtefactError where train is empty.
+    One valid description counts per image, a person's before a machine's. reviewed_only: of train only the images whose
+    description a person has accepted or edited; val, which is only measured, stays whole. Raises ArtefactError where
+    train is empty, or a class has no reviewed image.
     """
     cases = run.read("cases").merge(chosen(run.read("descriptions")), on="image_id")
+    if reviewed_only:
+        cases = _reviewed(cases, run.name)
     run.path("images")  # which says what to run where it is missing, and notes it as an input
     splits = {}
     for name in ("train", "val"):
@@ -74,3 +78,16 @@ def read(run: Run) -> tuple[Split, Split | None]:
             f"{run.path('descriptions')} and run notebooks/02_describe.ipynb with another describer"
         )
     return splits["train"], splits["val"]
+
+
+def _reviewed(cases: pd.DataFrame, run: str) -> pd.DataFrame:
+    train, reviewed = cases["split"] == "train", cases["reviewer"] != ""
+    counts = (train & reviewed).groupby(cases["dx"]).sum()
+    lacking = [dx for dx in DX if (train & (cases["dx"] == dx)).any() and not counts[dx]]
+    if lacking:
+        raise ArtefactError(
+            f"run {run!r}: too few train images are reviewed ({counts.sum()} of {train.sum()}), none of "
+            f"{', '.join(lacking)}: review more in the app (./run_all.sh app --run {run}) and name its file of edits "
+            "as 02_describe.edits_file, or set 03_finetune.reviewed_only=false"
+        )
+    return cases[~train | reviewed]

@@ -7,6 +7,7 @@ of each image of a set (synthetic ones) which original it resembles most and whe
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -130,12 +131,32 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return best
 
 
+class Originals(NamedTuple):
+    """Originals with their fingerprints, so that many sets of images can be compared with them."""
+
+    images: np.ndarray  # uint8 (m, h, w, 3), m >= 1
+    prints: np.ndarray  # float32 (m, 3, 12, 12), less what all share
+    common: np.ndarray  # float32 (3, 12, 12), what all share
+
+
+def prepared(originals: np.ndarray) -> Originals:
+    """Originals, uint8 (m, h, w, 3), m >= 1, best as `thumbnails`, for `nearest`."""
+    prints = fingerprint(originals)
+    common = _common(prints)
+    return Originals(originals, _centred(prints, common), common)
+
+
 def nearest_originals(images: np.ndarray, originals: np.ndarray) -> pd.DataFrame:
+    """`nearest` among originals, uint8 (m, h, w, 3), m >= 1, that are asked once."""
+    return nearest(images, prepared(originals))
+
+
+def nearest(images: np.ndarray, originals: Originals) -> pd.DataFrame:
     """Of each image the original that it resembles most, and whether it is a copy of it.
 
-    images: uint8 (n, h, w, 3); originals: uint8 (m, h, w, 3), m >= 1; both best as `thumbnails`. Columns:
+    images: uint8 (n, h, w, 3), best as `thumbnails`. Columns:
 
-    - original: its row in `originals`;
+    - original: its row in the originals;
     - distance: 1 - the correlation of fingerprints (0..2), less what all originals share, over the eight turns and
       mirrorings and, for the CANDIDATES nearest originals, over CROPS of the original;
     - ratio: distance / mean distance to the NEIGHBOURS next originals. A picture that is merely typical has many
@@ -145,27 +166,26 @@ def nearest_originals(images: np.ndarray, originals: np.ndarray) -> pd.DataFrame
     A picture without contrast (one flat colour) resembles nothing: distance and ratio are 1. Time grows with n x m:
     about 20 s on one core for 7,000 images and 10,015 originals of 64 px.
     """
-    prints = fingerprint(originals)
-    common = _common(prints)
-    references, queries = _centred(prints, common), _centred(fingerprint(images), common)
+    queries = _centred(fingerprint(images), originals.common)
     parts = [np.zeros((0, 3))]
     for start in range(0, len(queries), 250):
-        parts.append(_nearest(queries[start : start + 250], references, originals, common))
+        parts.append(_nearest(queries[start : start + 250], originals))
     row, distance, ratio = np.concatenate(parts).T
     return pd.DataFrame(
         {"original": row.astype(int), "distance": distance, "ratio": ratio, "copy": ratio <= COPY_RATIO}
     )
 
 
-def _nearest(queries: np.ndarray, references: np.ndarray, originals: np.ndarray, common: np.ndarray) -> np.ndarray:
+def _nearest(queries: np.ndarray, originals: Originals) -> np.ndarray:
     """Row, distance and ratio of the nearest original of each of the fingerprints `queries`: (n, 3)."""
+    images, references, common = originals
     whole = 1 - _correlation(queries, references)
     n = min(NEIGHBOURS + 1, len(references))
     nearest = np.argpartition(whole, n - 1, axis=1)[:, :n]
     nearest = np.take_along_axis(nearest, np.take_along_axis(whole, nearest, 1).argsort(1, kind="stable"), 1)
     candidates = nearest[:, :CANDIDATES]
     rows, places = np.unique(candidates, return_inverse=True)
-    crops = _centred(fingerprint(originals[rows], CROPS), common).reshape(len(rows), len(CROPS), *common.shape)
+    crops = _centred(fingerprint(images[rows], CROPS), common).reshape(len(rows), len(CROPS), *common.shape)
     parts = []
     for query, rows_of_query, place in zip(queries, candidates, places.reshape(candidates.shape), strict=True):
         likeness = _correlation(query[None], crops[place].reshape(-1, *common.shape))[0]

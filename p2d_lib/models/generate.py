@@ -29,11 +29,11 @@ Generator = Callable[[Iterable[tuple[str, int]]], Iterator[np.ndarray]]
 
 
 class Loaded(NamedTuple):
-    """What samples images: the base pipeline with its adapter, all generators by name, and the guidance of each."""
+    """What samples images: the base pipeline with its adapter, and all generators with their settings, by name."""
 
     pipe: DiffusionPipeline
     generators: dict[str, Generator]
-    guidance: dict[str, float]
+    settings: dict[str, dict]  # as `description` writes them
 
 
 def baseline_folders(run: Run) -> dict[str, Path]:
@@ -66,13 +66,14 @@ def load(
     pipe.load_lora_weights(run.path("adapter"))
     guided = {"guidance_scale": guidance_scale, "guidance_interval": tuple(guidance_interval)}
     loaded = pipeline_generators(pipe, device.type == "cuda", **guided, **settings)
-    scales = dict.fromkeys(loaded, guidance_scale)
+    of_all = {name: value for name, value in settings.items() if name != "batch_size"}
+    used = dict.fromkeys(loaded, of_all | guided)
     for name, folder in baseline_folders(run).items():
         guidance = guided if name == pixel_baselines.INVERSION else {"guidance_scale": baseline_guidance}
         baseline = pixel_baselines.load(folder, device, run.path("base"), dtype)
         loaded[name] = partial(baseline.samples, **guidance, **settings)
-        scales[name] = guidance["guidance_scale"]
-    return Loaded(pipe, loaded, scales)
+        used[name] = of_all | guidance
+    return Loaded(pipe, loaded, used)
 
 
 def pipeline_generators(pipe: DiffusionPipeline, compiled: bool = False, **settings) -> dict[str, Generator]:
@@ -113,15 +114,16 @@ def generate(
     shard: Sequence[int] = (0, 1),
     batch_size: int = 1,
     adapter: str = "",
+    settings: Mapping[str, Mapping] | None = None,
 ) -> None:
     """Samples the images of a plan that `folder` lacks, as <image_id>.<digest of prompt and seed>.png.
 
     generators: by the name that the plan's column `generator` has. shard: which part of the plan, see `share`.
     batch_size: where it is the generators' own, an image is always computed with the same others. So it has the same
     bits whatever the number of processes, and also where a batch was interrupted: its images are sampled again, and
-    those that are missing are written. adapter: the sha256 of the adapter's weights; each file carries it, its prompt
-    and seed, and that it is synthetic, as PNG text. Encoding and writing run in threads beside the sampling; memory
-    does not grow with the plan.
+    those that are missing are written. adapter: the sha256 of the adapter's weights. settings: of the sampler, by
+    generator. Each file carries both, its prompt and seed, and that it is synthetic, as PNG text. Encoding and writing
+    run in threads beside the sampling; memory does not grow with the plan.
     """
     mine = batches(plan, batch_size)[shard[0] :: shard[1]]
     exists = [[_file(row, folder).exists() for row in rows.itertuples()] for rows in mine]
@@ -132,7 +134,8 @@ def generate(
             rows = (row for part in parts for row in part.itertuples())
             for row, image in _sampled(generators[generator], rows):
                 if not (file := _file(row, folder)).exists():
-                    submit(_write, file, image, _description(row, adapter))
+                    text = description(row.prompt, row.seed, generator, adapter, (settings or {}).get(generator))
+                    submit(_write, file, image, text)
                     bar.update()
 
 
@@ -159,10 +162,18 @@ def _in_threads() -> Iterator[Callable]:
             task.result()
 
 
-def _description(row, adapter: str) -> dict[str, str]:
-    """The text that a synthetic image carries."""
-    about = {"synthetic": "true", "prompt": row.prompt, "seed": str(row.seed), "generator": row.generator}
-    return about | ({"adapter": adapter} if row.generator == "adapter" else {})
+def description(
+    prompt: str, seed: int, generator: str, adapter: str = "", settings: Mapping | None = None
+) -> dict[str, str]:
+    """The text that a synthetic image's PNG carries, from which it can be sampled again.
+
+    adapter: SHA-256 of the adapter's weights. settings: of the sampler, such as guidance_scale, guidance_interval,
+    num_inference_steps, solver and size; they become one JSON object.
+    """
+    about = {"synthetic": "true", "prompt": prompt, "seed": str(seed), "generator": generator}
+    if settings:
+        about["settings"] = json.dumps(settings)
+    return about | ({"adapter": adapter} if adapter and generator == "adapter" else {})
 
 
 def _write(path: Path, image: np.ndarray, description: dict[str, str]) -> None:

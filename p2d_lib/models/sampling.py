@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -70,15 +71,54 @@ def sample_latents(
     model: neither has a default. solver: a key of SOLVERS. size: of the images, px. SDXL pipelines are taken too.
     Raises PromptError for a prompt that is too long.
     """
-    scheduler = SOLVERS[solver].from_config(pipe.scheduler.config)
-    shape = (pipe.unet.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
     requests = iter(requests)
     while batch := list(islice(requests, batch_size)):
         prompts, seeds = zip(*batch, strict=True)
-        noise = torch.stack([torch.randn(shape, generator=generator(int(seed))) for seed in seeds]).to(pipe.device)
-        scheduler.set_timesteps(num_inference_steps)  # a multistep solver also forgets the batch before
-        conditions = _conditions(pipe, prompts, size)
-        yield denoise(pipe.unet, noise, conditions, scheduler, guidance_scale, guidance_interval)
+        for step in sample_steps(
+            pipe, prompts, seeds, size=size, guidance_scale=guidance_scale, guidance_interval=guidance_interval,
+            num_inference_steps=num_inference_steps, solver=solver,
+        ):  # fmt: skip
+            latents = step.latents
+        yield latents
+
+
+@torch.inference_mode()
+def sample_steps(
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    size: int,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float],
+    num_inference_steps: int,
+    solver: str,
+) -> Iterator["Step"]:
+    """One batch of images, an image for each prompt and seed, step by step; the last step holds their latents.
+
+    The keyword arguments are those of `sample_latents`. Who wants no more steps closes the iterator, which frees what
+    it holds. Raises PromptError for a prompt that is too long.
+    """
+    scheduler = SOLVERS[solver].from_config(pipe.scheduler.config)
+    shape = (pipe.unet.config.in_channels, size // pipe.vae_scale_factor, size // pipe.vae_scale_factor)
+    noise = torch.stack([torch.randn(shape, generator=generator(int(seed))) for seed in seeds]).to(pipe.device)
+    scheduler.set_timesteps(num_inference_steps)
+    conditions = _conditions(pipe, prompts, size)
+    yield from denoising_steps(pipe.unet, noise, conditions, scheduler, guidance_scale, guidance_interval)
+
+
+class Step(NamedTuple):
+    """What one step of the reverse diffusion leaves; tensors are float32 (b, c, h, w)."""
+
+    latents: torch.Tensor  # the images so far, with the noise that is left
+    noisy: torch.Tensor  # what the denoiser was given, scaled to unit variance
+    prediction: torch.Tensor  # what it said, guided
+    signal: float  # share of the variance that is signal, 0..1
+    kind: str  # of the prediction: epsilon | v_prediction
+
+    def clean(self) -> torch.Tensor:
+        """The clean images that the denoiser predicts at this step: what a preview shows."""
+        return _clean(self.prediction, self.noisy, self.signal, self.kind)
 
 
 def denoise(
@@ -90,11 +130,28 @@ def denoise(
     interval: tuple[float, float],
     clip: bool = False,
 ) -> torch.Tensor:
-    """Noise, float32 (b, c, h, w) -> latents of that shape; both branches of a guided step in one call.
+    """Noise, float32 (b, c, h, w) -> latents of that shape. The arguments are those of `denoising_steps`."""
+    for step in denoising_steps(unet, noise, conditions, scheduler, scale, interval, clip):
+        latents = step.latents
+    return latents
+
+
+def denoising_steps(
+    unet: torch.nn.Module,
+    noise: torch.Tensor,
+    conditions: dict[str, torch.Tensor],
+    scheduler: SchedulerMixin,
+    scale: float,
+    interval: tuple[float, float],
+    clip: bool = False,
+) -> Iterator[Step]:
+    """Noise, float32 (b, c, h, w) -> a Step for each of the scheduler's timesteps; the last one holds the latents.
+
+    Both branches of a guided step go through the denoiser in one call.
 
     conditions: "embeddings" of the text and what else the denoiser takes, (2b, ...) each, first of the empty prompt,
-    then of the prompts. scale, interval: as in `samples`. clip: keep every predicted clean image within -1..1, for
-    models of pixels.
+    then of the prompts. scale, interval: guidance_scale and guidance_interval of `sample_latents`. clip: keep every
+    predicted clean image within -1..1, for models of pixels.
     """
     prompts_only = {name: value[len(noise) :] for name, value in conditions.items()}
     low, high = interval
@@ -112,7 +169,7 @@ def denoise(
         if clip:
             prediction = _clipped(prediction, scaled, signal, scheduler.config.prediction_type)
         x = scheduler.step(prediction, t, x).prev_sample  # in float32, whatever the denoiser computes in
-    return x
+        yield Step(x, scaled, prediction, signal, scheduler.config.prediction_type)
 
 
 def _clipped(prediction: torch.Tensor, noisy: torch.Tensor, signal: float, kind: str) -> torch.Tensor:
@@ -123,10 +180,15 @@ def _clipped(prediction: torch.Tensor, noisy: torch.Tensor, signal: float, kind:
     the solvers here, diffusers' Euler has no such option.
     """
     a, s = signal**0.5, (1 - signal) ** 0.5
-    clean = (noisy - s * prediction) / a if kind == "epsilon" else a * noisy - s * prediction
-    clean = clean.clamp(-1, 1)
+    clean = _clean(prediction, noisy, signal, kind).clamp(-1, 1)
     noise = (noisy - a * clean) / s
     return noise if kind == "epsilon" else a * noise - s * clean
+
+
+def _clean(prediction: torch.Tensor, noisy: torch.Tensor, signal: float, kind: str) -> torch.Tensor:
+    """The clean image that belongs to a prediction, noise ("epsilon") or v."""
+    a, s = max(signal, 1e-30) ** 0.5, (1 - signal) ** 0.5
+    return (noisy - s * prediction) / a if kind == "epsilon" else a * noisy - s * prediction
 
 
 def _conditions(pipe: StableDiffusionPipeline, prompts: Sequence[str], size: int) -> dict[str, torch.Tensor]:

@@ -43,7 +43,9 @@ class Describe(Notebook):
         "", description='The original prompt2derm\'s descriptions.json, for the describer file; "": none.'
     )
     edits_file: str = Field(
-        "", description='CSV of people\'s edits (image_id, reviewer, text, features), which take priority; "": none.'
+        "",
+        description="CSV of people's edits (image_id, reviewer, text, rejected, features), which take priority; "
+        '"": none.',
     )
 
     worded_as: Literal["phrases", "sentence", "json", "seven_point", "abcd"] = Field(

@@ -33,6 +33,7 @@ def _caption_variant(name: str) -> str:
 
 class Finetune(Notebook):
     HEADINGS: ClassVar = {
+        "reviewed_only": "The training data",
         "base": "The base model",
         "lora_rank": "The adapter (LoRA)",
         "batch_size": "Diffusion training: base, adapter and baselines",
@@ -68,6 +69,10 @@ class Finetune(Notebook):
         "scout_batch_size",
         "scout_learning_rate",
         "alignment_model",
+    )
+
+    reviewed_only: bool = Field(
+        False, description="Train only on images whose description a person has accepted or edited."
     )
 
     base: WeightsName = Field(

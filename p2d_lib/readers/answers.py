@@ -157,19 +157,28 @@ def _part(path: Path, study: Entry, key: pd.DataFrame) -> pd.DataFrame:
     return key if reader is None else roster.seen_by(key, reader).sort_values("number")
 
 
-def _name(path: Path, entry: Entry) -> str:
-    """The reader's name as the sheet has it, or the file's name. Raises SheetError for more than a plain name."""
-    name = unicodedata.normalize("NFC", "" if entry.value is None else str(entry.value).strip())
+def plain_name(text: str) -> str:
+    """A person's name as it may stand in tables, LaTeX and HTML. Raises ValueError for more than plain text, and for
+    the name of a network."""
+    name = unicodedata.normalize("NFC", text.strip())
     if NETWORKS.fullmatch(name):
-        raise SheetError(
-            f"{entry.where}: {name!r} is the name of a network in the tables; give the reader another name, such as "
-            "initials"
+        raise ValueError(
+            f"{name!r} is the name of a network in the tables; give the reader another name, such as initials"
         )
     if len(name) > NAME_LENGTH or NOT_IN_NAMES.search(name):
-        raise SheetError(
-            f"{entry.where}: {name[: NAME_LENGTH + 1]!r} is no name of a reader; write at most {NAME_LENGTH} letters, "
+        raise ValueError(
+            f"{name[: NAME_LENGTH + 1]!r} is no name of a reader; write at most {NAME_LENGTH} letters, "
             "digits, spaces and . , ' ( ) -"
         )
+    return name
+
+
+def _name(path: Path, entry: Entry) -> str:
+    """The reader's name as the sheet has it, or the file's name. Raises SheetError for more than a plain name."""
+    try:
+        name = plain_name("" if entry.value is None else str(entry.value))
+    except ValueError as error:
+        raise SheetError(f"{entry.where}: {error}") from None
     stem = NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", path.stem)).strip()[:NAME_LENGTH] or "unnamed"
     return name or (f"{stem} (file)" if NETWORKS.fullmatch(stem) else stem)
 

@@ -5,6 +5,7 @@ It holds numbers, images and orders, and nothing of the key. Its answers are sav
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from p2d_lib.readers.sheet_rows import READER, SECONDS
 
 TEMPLATE = Path(__file__).parent / "template" / "form.html"
 PLACE = "__STUDY__"  # where the template takes the study
+CONTENT = re.compile(r'<script type="application/json" id="study">(.*?)</script>', re.S)
 OPTIONAL = (QUALITY, COMMENT)  # an image counts without them
 
 
@@ -52,6 +54,15 @@ def write(
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no text can end the script it stands in
     with atomic(path) as partial:
         partial.write_text(TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text), encoding="utf-8")
+
+
+def content(path: Path) -> dict:
+    """What a form holds: {"study": its identifier, "headers", "questions", "orders": {reader: numbers}, "images":
+    {number: data URI}}, numbers and readers as text. Raises ValueError for a file that is no form."""
+    found = CONTENT.search(path.read_text(encoding="utf-8"))
+    if not found:
+        raise ValueError(f"{path}: is no form of a reader study; run notebooks/07_readers.ipynb again")
+    return json.loads(found[1])
 
 
 def _question(header: str) -> dict:

@@ -7,6 +7,7 @@ import html
 import re
 import textwrap
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,14 @@ def save(
             partial.write_text(text)
         run.provenance(path, beside=run.folder / "tables" / path.name, caption=caption)
     return _styled(shown, bold, html.escape, html.escape).set_caption(html.escape(caption)).set_uuid(name)
+
+
+def of_csv(path: Path, caption: str) -> str:
+    """A table that `save` has written, as HTML with its caption; every cell is escaped."""
+    shown = _shown(pd.read_csv(path), 3)
+    bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    styled = _styled(shown, bold, html.escape, html.escape).set_caption(html.escape(caption))
+    return styled.set_uuid(re.sub(r"\W", "_", path.stem)).to_html()
 
 
 def _shown(table: pd.DataFrame, digits: int | Mapping[str, int]) -> pd.DataFrame:

@@ -13,8 +13,12 @@ JITTER = 0.35  # a jittered score moves by this share of its class's standard de
 
 
 def chosen(descriptions: pd.DataFrame) -> pd.DataFrame:
-    """One valid description per image: a person's edit if there is one, else the first in the table's order."""
-    valid = descriptions[descriptions["valid"]]
+    """One valid description per image: a person's if there is one, else the first in the table's order.
+
+    An image whose description a person has rejected (an invalid row with a reviewer) has none.
+    """
+    rejected = descriptions.loc[~descriptions["valid"] & (descriptions["reviewer"] != ""), "image_id"]
+    valid = descriptions[descriptions["valid"] & ~descriptions["image_id"].isin(rejected)]
     return valid.sort_values("reviewer", key=lambda who: who == "", kind="stable").drop_duplicates("image_id")
 
 

@@ -1,5 +1,6 @@
 """Claims about the generation of a plan's images."""
 
+import json
 import tracemalloc
 from itertools import islice
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from p2d_lib import images
-from p2d_lib.models import generate, pipelines, sampling
+from p2d_lib.models import generate, lora, pipelines, sampling
 from p2d_lib.run import Run
 
 SETTINGS = {
@@ -110,6 +111,19 @@ def test_each_file_says_that_it_is_synthetic_and_how_it_was_made(planned, tmp_pa
     of_adapter = {"synthetic": "true", "prompt": "nævus", "seed": "2", "generator": "adapter", "adapter": "0a1b"}
     assert texts[1] == of_adapter
     assert texts[3] == {"synthetic": "true", "prompt": "melanoma", "seed": "1", "generator": "base"}
+
+
+def test_a_file_with_the_samplers_settings_holds_all_that_samples_it_again(pipe, planned, tmp_path):
+    how = {name: value for name, value in SETTINGS.items() if name != "batch_size"} | {"solver": "euler"}
+    generators = generate.pipeline_generators(pipe, **how | {"batch_size": 1})
+    generate.generate(generators, planned, tmp_path, adapter="0a1b", settings={"adapter": how, "base": how})
+    for path in generate.files(planned, tmp_path)[1:]:
+        with Image.open(path) as image:
+            text, pixels = image.text, np.asarray(image)
+        settings = json.loads(text["settings"])
+        request = iter([(text["prompt"], int(text["seed"]))])
+        again = next(sampling.samples(lora.merge(pipe, text["generator"] == "adapter"), request, **settings))
+        assert np.array_equal(again[0], pixels), path.name
 
 
 def test_what_cannot_be_written_stops_the_sampling(tmp_path):

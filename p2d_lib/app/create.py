@@ -1,0 +1,204 @@
+"""The Create tab: words become images while one looks on, each with what is known of it."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+import gradio as gr
+
+from p2d_lib.app import create_cards as cards
+from p2d_lib.app.create_form import IMPORTS, TONE, Form, stated, tone_of
+from p2d_lib.app.create_gallery import Gallery
+from p2d_lib.app.create_jobs import Job, Queue, State
+from p2d_lib.app.create_layout import Layout, layout
+from p2d_lib.app.create_request import Request, checked, defaults, of_png
+from p2d_lib.app.pictures import data_uri
+from p2d_lib.app.safety import LARGEST_UPLOAD, MOST_IMAGES, Refused, guarded
+from p2d_lib.run import Run
+from p2d_lib.vocabulary import DX, FEATURES, SITES
+from p2d_lib.words.render import SKIN_WORDS
+
+PER_PAGE = 12  # images of the gallery
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def tab(run: Run) -> None:
+    """Adds the tab's components and events to the open tab; its models are loaded meanwhile, in a thread."""
+    create = Create(run)
+    create.connect(layout(create.form, create.defaults))
+
+
+class Create:
+    """The events of the tab over one run; what pages share is the queue and the gallery."""
+
+    def __init__(self, run: Run):
+        self.run, self.form, self.defaults, self.gallery = run, Form(run), defaults(run), Gallery(run)
+        self.queue = Queue(self._load, self.gallery)
+
+    def _load(self):
+        with IMPORTS:
+            from p2d_lib.app.create_models import Models  # torch and diffusers take their time
+
+        return Models(self.run, self.form)
+
+    def connect(self, ui: Layout) -> None:
+        """Connects the components with what they do."""
+        sliders, lesion = list(ui.sliders.values()), [ui.dx, ui.site, ui.tone, *ui.sliders.values()]
+        sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
+        restored = [*sampler, *lesion, ui.notice]
+        shown = [ui.stage, ui.results, ui.gallery]
+        ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **QUIET)
+        for part in (ui.site, ui.tone, *sliders):
+            part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **QUIET)
+        ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **QUIET).success(
+            self.watch, ui.job, shown, concurrency_limit=None, **QUIET
+        )
+        ui.vary.click(guarded(self.begin_strip), [ui.feature, *sampler, *lesion], ui.job, **QUIET).success(
+            self.watch, ui.job, shown, concurrency_limit=None, **QUIET
+        )
+        ui.stop.click(guarded(self.stop), ui.job, None, queue=False, **QUIET)
+        ui.drop.upload(guarded(self.dropped), None, restored, **QUIET)
+        for images in (ui.results, ui.gallery):
+            images.click(guarded(self.chosen), None, restored, **QUIET)
+        ui.older.click(guarded(self.turn), [ui.page, gr.State(1)], [ui.page, ui.gallery], **QUIET)
+        ui.newer.click(guarded(self.turn), [ui.page, gr.State(-1)], [ui.page, ui.gallery], **QUIET)
+        ui.zip.click(guarded(self.zip), None, ui.saved, **QUIET)
+        first = gr.on(ui.load, guarded(self.first), None, [ui.site, ui.tone, *sliders, ui.prompt, ui.job], **QUIET)
+        first.success(self.watch, ui.job, shown, concurrency_limit=None, **QUIET)
+
+    def first(self) -> tuple:
+        """What a page shows that was just opened: the preset, and the job that is under way, if any."""
+        running = self.queue.running()
+        return (*self.preset("mel"), running.id if running else "")
+
+    def preset(self, dx: str) -> tuple:
+        """A typical lesion of a class: site, tone, the sliders, the prompt."""
+        lesion = self.form.presets[_one_of(dx, DX, "class")]
+        scores = [round(20 * (getattr(lesion, name) or 0.0)) / 20 for name in self.form.sliders]
+        return (lesion.localization, tone_of(lesion), *scores, self.form.prompt(lesion))
+
+    def prompt(self, dx: str, site: str, tone: str | None, *scores: float) -> str:
+        """The prompt of what the form states."""
+        return self.form.prompt(self._lesion(dx, site, tone, scores))
+
+    def _lesion(self, dx, site, tone, scores):
+        values = dict(zip(self.form.sliders, scores, strict=True))
+        if bad := next((name for name, value in values.items() if not _is_score(value)), None):
+            raise Refused(f"{FEATURES[bad].phrase}: a score lies between 0 and 1")
+        tone = None if tone is None else _one_of(tone, SKIN_WORDS, "skin tone")
+        return self.form.lesion(_one_of(dx, DX, "class"), _one_of(site, SITES, "site"), tone, values)
+
+    def begin(self, *values) -> str:
+        """Puts images in the queue, of the seed that is given and the next ones; returns the job's id."""
+        *sampler, count = values
+        if not (isinstance(count, (int, float)) and count == int(count) and 1 <= count <= MOST_IMAGES):
+            raise Refused(f"how many: a whole number from 1 to {MOST_IMAGES}")
+        first = self._request(*sampler)
+        seeds = [(first.seed + k) % 2**63 for k in range(int(count))]
+        return self.queue.submit(Job([first.model_copy(update={"seed": seed}) for seed in seeds])).id
+
+    def begin_strip(self, feature: str, *values) -> str:
+        """Puts a counterfactual strip in the queue: one noise, one word changed; returns the job's id."""
+        name = _one_of(feature, [TONE, *self.form.sliders], "feature to vary")
+        sampler, (dx, site, tone, *scores) = values[:8], values[8:]
+        steps = self.form.strip(self._lesion(dx, site, tone, scores), name)
+        first = self._request(steps[0][1], *sampler[1:])
+        requests = [first.model_copy(update={"prompt": prompt}) for _, prompt in steps]
+        title = "skin tone" if name == TONE else FEATURES[name].phrase
+        return self.queue.submit(Job(requests, strip=title, labels=[label for label, _ in steps])).id
+
+    def _request(self, prompt, seed, generator, guidance, low, high, steps, solver) -> Request:
+        if not (isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdigit() and len(seed) < 25):
+            raise Refused("seed: a whole number from 0 to 9223372036854775807")
+        values = {"prompt": prompt, "seed": int(seed), "generator": generator, "guidance_scale": guidance}
+        values |= {"guidance_interval": [low, high], "num_inference_steps": steps, "solver": solver}
+        return checked(values | {"size": self.defaults["size"]})
+
+    def watch(self, job_id: str) -> Iterator[tuple]:
+        """The state of a job as it goes on: progress, its finished images, and the gallery after each of them."""
+        job = self.queue.find(job_id) if isinstance(job_id, str) else None
+        if job is None:
+            yield gr.skip(), gr.skip(), self._gallery(0)
+            return
+        finished, shown = -1, ""
+        for state in job.states():
+            progress = cards.progress(
+                state,
+                job.requests[0].num_inference_steps,
+                len(job.requests),
+                self.queue.ahead(job),
+                self.queue.is_ready,
+            )
+            if len(state.finished) > finished:
+                finished, shown = len(state.finished), progress
+                yield progress, self._results(state), self._gallery(0)
+            elif progress != shown:
+                shown = progress
+                yield progress, gr.skip(), gr.skip()
+
+    def _results(self, state: State) -> str:
+        return cards.results(state.finished, self.gallery, self.run.folder, self.queue.calibration())
+
+    def _gallery(self, page: int) -> str:
+        return cards.gallery_page(self.gallery, page, PER_PAGE)
+
+    def stop(self, job_id: str) -> None:
+        """Stops the job that the page watches."""
+        if isinstance(job_id, str) and (job := self.queue.find(job_id)):
+            self.queue.stop(job)
+
+    def dropped(self, event: gr.EventData) -> tuple:
+        """All settings of a PNG of ours that was dropped onto the page."""
+        content = (event._data or {}).get("png")
+        if not isinstance(content, str) or len(content) > LARGEST_UPLOAD * 4 // 3 + 4:
+            raise Refused(f"the file is larger than {LARGEST_UPLOAD // 2**20} MB")
+        try:
+            png = base64.b64decode(content, validate=True)
+        except (ValueError, binascii.Error):
+            raise Refused("the file did not arrive whole") from None
+        request, adapter = of_png(png, self.defaults)
+        return self._restored(request, adapter)
+
+    def chosen(self, event: gr.EventData) -> tuple:
+        """All settings of an image of the gallery."""
+        record = self.gallery.record(str((event._data or {}).get("image", ""))[:80])
+        return self._restored(checked(record["request"]), record["adapter"])
+
+    def _restored(self, request: Request, adapter: str) -> tuple:
+        lesion = stated(request.prompt)
+        low, high = request.guidance_interval
+        sampler = (request.prompt, str(request.seed), request.generator, request.guidance_scale, low, high)
+        scores = [getattr(lesion, name) or 0.0 for name in self.form.sliders]
+        known = (lesion.dx or gr.skip(), lesion.localization, tone_of(lesion), *scores)
+        notice = "Settings restored: the same button makes the same image."
+        if adapter and adapter != self._adapter():
+            notice = "Settings restored, but the file was made with another adapter: the image will differ."
+        return (*sampler, request.num_inference_steps, request.solver, *known, notice)
+
+    def _adapter(self) -> str:
+        from p2d_lib.files import sha256
+
+        return sha256(self.run.path("adapter") / "pytorch_lora_weights.safetensors")
+
+    def turn(self, page: int, by: int) -> tuple[int, str]:
+        """Another page of the gallery."""
+        last = max(0, (len(self.gallery.records()) - 1) // PER_PAGE)
+        page = min(max(int(page) + int(by), 0), last)
+        return page, self._gallery(page)
+
+    def zip(self) -> str:
+        """A link that holds the newest images with their manifest."""
+        content, n = self.gallery.archive()
+        address = data_uri(content, "application/zip")
+        size = f"{len(content) / 2**20:.1f} MB"
+        return f'<a download="{self.run.name}_images.zip" href="{address}">Save the zip: {n} images, {size}</a>'
+
+
+def _one_of(value: object, known, name: str) -> str:
+    if value not in known:
+        raise Refused(f"{name}: there is no {str(value)[:40]!r}")
+    return value
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1

@@ -1,0 +1,173 @@
+"""The queue of images to make: one thread asks the models, any number of pages watch.
+
+A job does not belong to the page that asked for it: where a tab is closed the images are made all the same, and any
+page can watch or stop them. Gradio's own way of cancelling stops a generator without closing it, so it is not used.
+"""
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from p2d_lib.app.create_gallery import Gallery
+from p2d_lib.app.create_request import Request
+from p2d_lib.app.safety import MOST_WAITING, Refused
+from p2d_lib.words.render import PromptError
+
+if TYPE_CHECKING:
+    from p2d_lib.app.create_models import Models
+
+log = logging.getLogger(__name__)
+ENDED = ("done", "stopped", "failed")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a job is."""
+
+    phase: str = "waiting"  # waiting | sampling | done | stopped | failed
+    image: int = 0  # which one is being made, from 1
+    step: int = 0  # of its denoising, from 1
+    preview: np.ndarray | None = None  # uint8 (s, s, 3)
+    finished: tuple[dict, ...] = ()  # records of the gallery
+    problem: str = ""  # why it failed, a sentence
+
+
+class Job:
+    """Some images that were asked for together."""
+
+    def __init__(self, requests: Sequence[Request], strip: str = "", labels: Sequence[str] = ()):
+        self.requests, self.strip, self.labels = list(requests), strip, list(labels) or [""] * len(requests)
+        self.id, self.state = uuid.uuid4().hex, State()
+        self._stop, self._changed, self._version = threading.Event(), threading.Condition(), 0
+
+    def stop(self) -> None:
+        """Asks for an end: the denoising step that is under way is the last one."""
+        self._stop.set()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state.phase in ENDED
+
+    def update(self, **changes) -> None:
+        with self._changed:
+            self.state = replace(self.state, **changes)
+            self._version += 1
+            self._changed.notify_all()
+
+    def states(self, every: float = 0.5) -> Iterator[State]:
+        """The state now, and again after each change (or `every` seconds) until the job has ended."""
+        while True:
+            seen, state = self._version, self.state
+            yield state
+            if state.phase in ENDED:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda seen=seen: self._version != seen, every)
+
+
+class Queue:
+    """Jobs in the order in which they came, worked on by one thread. load: gives the models, called once."""
+
+    def __init__(self, load: Callable[[], "Models"], gallery: Gallery):
+        self._load, self._gallery, self._models = load, gallery, None
+        self._waiting: queue.Queue[Job] = queue.Queue(MOST_WAITING)
+        self._jobs: dict[str, Job] = {}  # those that have not ended
+        self._thread = threading.Thread(target=self._work, name="p2d-create", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> Job:
+        """Puts a job at the end. Raises Refused where too many wait."""
+        try:
+            self._jobs[job.id] = job
+            self._waiting.put_nowait(job)
+        except queue.Full:
+            del self._jobs[job.id]
+            raise Refused(f"{MOST_WAITING} requests wait already; try again in a while") from None
+        return job
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs come before this one."""
+        ids = list(self._jobs)
+        return ids.index(job.id) if job.id in ids else 0
+
+    def running(self) -> Job | None:
+        """The job that is worked on, or comes next."""
+        return next(iter(self._jobs.values()), None)
+
+    def find(self, job_id: str) -> Job | None:
+        """A job that has not ended, by its id."""
+        return self._jobs.get(job_id)
+
+    def stop(self, job: Job) -> None:
+        """Stops a job: at once where it waits, after the denoising step that is under way where it runs."""
+        job.stop()
+        if job.state.phase == "waiting":
+            self._jobs.pop(job.id, None)
+            job.update(phase="stopped")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the models are loaded."""
+        return self._models is not None
+
+    def calibration(self) -> str:
+        """The sentence of `Models.calibration`; "" until the models are loaded."""
+        return self._models.calibration if self._models else ""
+
+    def _work(self) -> None:
+        while True:
+            job = None
+            try:
+                if self._models is None:
+                    self._models = self._load()
+                    self._models.pipeline("adapter")
+                    _ = self._models.calibration
+                job = self._waiting.get()
+                if not job.has_ended:
+                    self._make(job)
+            except PromptError as error:
+                job.update(phase="failed", problem=str(error).partition(";")[0])
+            except Exception:  # whatever the models stumble over; the next job must still be worked on
+                log.exception("an image could not be made")
+                job = job or self._waiting.get()
+                job.update(phase="failed", problem="it could not be made; the terminal that runs the app says why")
+            finally:
+                if job is not None:
+                    self._jobs.pop(job.id, None)
+                    if self._models is not None:
+                        self._models.free()
+
+    def _make(self, job: Job) -> None:
+        for number, (request, label) in enumerate(zip(job.requests, job.labels, strict=True), 1):
+            job.update(phase="sampling", image=number, step=0, preview=None)
+            image = self._sampled(job, request)
+            if image is None:
+                job.update(phase="stopped", preview=None)
+                return
+            record = self._gallery.add(image, request, self._models, job.strip, label)
+            job.update(finished=(*job.state.finished, record), preview=None)
+        job.update(phase="done")
+
+    def _sampled(self, job: Job, request: Request) -> np.ndarray | None:
+        """The image of a request, or None where the job was stopped; its steps are closed in either case."""
+        with closing(self._models.steps(request)) as steps:
+            if job.is_stopped:
+                return None
+            for number, image in steps:
+                if number == 0:
+                    return image
+                if job.is_stopped:
+                    return None
+                job.update(step=number, preview=image if image is not None else job.state.preview)
+        return None

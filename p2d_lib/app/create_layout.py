@@ -1,0 +1,176 @@
+"""The components of the Create tab and where they stand."""
+
+from typing import NamedTuple
+
+import gradio as gr
+
+from p2d_lib.app.create_form import TONE, Form
+from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_IMAGES, MOST_STEPS
+from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
+from p2d_lib.words.render import SKIN_WORDS
+
+FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
+GROUPS = {
+    "Structures": ("structure",),
+    "Shape": ("shape",),
+    "Colors": ("colour",),
+    "Skin and what lies on it": ("skin", "artefact"),
+}
+DROP = """
+<label class="p2d-drop" id="p2d-drop">Drop a PNG that was made here, or
+choose one: <input type="file" accept="image/png" aria-label="Choose a PNG that was made here">
+It restores all its settings.</label>
+"""
+# Sends a dropped or chosen file as text, so that nothing is uploaded to a folder; one that is too large is not read.
+READ_FILE = f"""
+const send = file => {{
+  if (!file) return;
+  if (file.size > {LARGEST_UPLOAD}) {{ trigger('upload', {{png: null}}); return; }}
+  const reader = new FileReader();
+  reader.onload = () => trigger('upload', {{png: reader.result.split(',')[1] || ''}});
+  reader.readAsDataURL(file);
+}};
+element.addEventListener('change', event => {{ send(event.target.files[0]); event.target.value = ''; }});
+document.addEventListener('dragover', event => event.preventDefault());
+document.addEventListener('drop', event => {{
+  if (!event.dataTransfer || !event.dataTransfer.files.length) return;
+  event.preventDefault();
+  if (element.offsetParent !== null) send(event.dataTransfer.files[0]);
+}});
+"""
+CHOOSE = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-image]');
+  if (button) trigger('click', {image: button.dataset.image});
+});
+"""
+ANOTHER_SEED = "() => String(crypto.getRandomValues(new Uint32Array(1))[0])"
+
+
+class Layout(NamedTuple):
+    """The components that events read or write."""
+
+    dx: gr.Dropdown
+    site: gr.Dropdown
+    tone: gr.Dropdown
+    sliders: dict[str, gr.Slider]
+    prompt: gr.Textbox
+    seed: gr.Textbox
+    count: gr.Slider
+    generator: gr.Radio
+    guidance: gr.Slider
+    low: gr.Number
+    high: gr.Number
+    steps: gr.Slider
+    solver: gr.Dropdown
+    create: gr.Button
+    stop: gr.Button
+    feature: gr.Dropdown
+    vary: gr.Button
+    drop: gr.HTML
+    notice: gr.Markdown
+    stage: gr.HTML
+    results: gr.HTML
+    gallery: gr.HTML
+    older: gr.Button
+    newer: gr.Button
+    page: gr.State
+    zip: gr.Button
+    saved: gr.HTML
+    job: gr.State
+    load: object  # the page's event of being opened
+
+
+def layout(form: Form, defaults: dict) -> Layout:
+    """Builds the tab: the words on the left, images on the right, the gallery below."""
+    parts = {"job": gr.State(""), "page": gr.State(0), "load": gr.context.Context.root_block.load}
+    with gr.Row(elem_classes="p2d-create"):
+        with gr.Column(scale=2, min_width=320):
+            parts |= _words(form)
+        with gr.Column(scale=3, min_width=320):
+            parts |= _making(form, defaults)
+            parts["stage"] = gr.HTML(elem_id="p2d-stage")
+            parts["results"] = gr.HTML(elem_id="p2d-results", js_on_load=CHOOSE)
+    gr.HTML("<h2>Gallery of this run</h2>")
+    parts["gallery"] = gr.HTML(elem_id="p2d-gallery", js_on_load=CHOOSE)
+    with gr.Row():
+        parts["newer"] = gr.Button("Newer", size="sm", elem_id="p2d-newer")
+        parts["older"] = gr.Button("Older", size="sm", elem_id="p2d-older")
+        parts["zip"] = gr.Button("Zip with manifest", size="sm", elem_id="p2d-zip")
+    parts["saved"] = gr.HTML(elem_id="p2d-saved")
+    return Layout(**parts)
+
+
+def _words(form: Form) -> dict:
+    """What the image shall show: class, site, tone, features."""
+    classes = [(name, dx) for dx, name in DX_NAMES.items()]
+    tones = [("not named", None), *((f"Fitzpatrick {k}: {w}", w) for k, w in zip(FITZPATRICK, SKIN_WORDS, strict=True))]
+    dx = gr.Dropdown(
+        classes, value="mel", label="Class", info="Sets all below to a typical train case", elem_id="p2d-dx"
+    )
+    with gr.Row():
+        site = gr.Dropdown(list(SITES), value="unknown", label="Site", min_width=140, elem_id="p2d-site")
+        tone = gr.Dropdown(tones, value=None, label="Skin tone", min_width=140, elem_id="p2d-tone")
+    sliders = {}
+    for title, kinds in GROUPS.items():
+        names = [name for name in form.sliders if FEATURES[name].kind in kinds]
+        if not names:
+            continue
+        with gr.Accordion(title, open=title == "Structures"), gr.Row():
+            for name in names:
+                label = FEATURES[name].phrase.capitalize()
+                sliders[name] = gr.Slider(0, 1, 0, step=0.05, label=label, min_width=150, elem_id=f"p2d-{name}")
+    return {"dx": dx, "site": site, "tone": tone, "sliders": {name: sliders[name] for name in form.sliders}}
+
+
+def _making(form: Form, defaults: dict) -> dict:
+    """The prompt, the sampler's settings and the buttons."""
+    parts = {}
+    parts["prompt"] = gr.Textbox(
+        label="Prompt", info="Written from the form; edit it freely. A change in the form writes it anew.", lines=3,
+        max_length=LONGEST_PROMPT, elem_id="p2d-prompt",
+    )  # fmt: skip
+    with gr.Row(elem_classes="p2d-seed"):
+        parts["seed"] = gr.Textbox("0", label="Seed", min_width=120, elem_id="p2d-seed")
+        another = gr.Button("Another seed", size="sm", min_width=100, scale=0, elem_id="p2d-another")
+        parts["count"] = gr.Slider(1, MOST_IMAGES, 1, step=1, label="How many", min_width=140, elem_id="p2d-count")
+    another.click(None, None, parts["seed"], js=ANOTHER_SEED, api_visibility="private")
+    with gr.Accordion("Sampler", open=False):
+        with gr.Row():
+            parts["guidance"] = gr.Slider(
+                0, 30, defaults["guidance_scale"], step=0.1, label="Guidance", min_width=140, elem_id="p2d-guidance"
+            )
+            parts["steps"] = gr.Slider(
+                1,
+                MOST_STEPS,
+                defaults["num_inference_steps"],
+                step=1,
+                label="Steps",
+                min_width=140,
+                elem_id="p2d-steps",
+            )
+        low, high = defaults["guidance_interval"]
+        with gr.Row():
+            parts["low"] = gr.Number(
+                low, label="Guidance from noise level", minimum=0, min_width=120, elem_id="p2d-low"
+            )
+            parts["high"] = gr.Number(high, label="to noise level", minimum=0, min_width=120, elem_id="p2d-high")
+            solvers = ["dpm++2m", "ddim", "euler"]
+            parts["solver"] = gr.Dropdown(solvers, value=defaults["solver"], label="Solver", min_width=120)
+        sources = [("adapter (this run)", "adapter"), ("base, without the adapter", "base")]
+        parts["generator"] = gr.Radio(sources, value="adapter", label="Generator", elem_id="p2d-generator")
+    with gr.Row():
+        parts["create"] = gr.Button("Create", variant="primary", elem_id="p2d-create")
+        parts["stop"] = gr.Button("Stop", variant="stop", elem_id="p2d-stop")
+    varied = [("skin tone", TONE)] * (TONE in form.wording.concepts)
+    varied += [(FEATURES[name].phrase, name) for name in form.sliders]
+    chosen = "asymmetry" if "asymmetry" in form.sliders else varied[0][1]
+    with gr.Row(elem_classes="p2d-vary"):
+        parts["feature"] = gr.Dropdown(
+            varied, value=chosen, label="Vary one feature", info="The form's lesion at one seed, one word changed",
+            elem_id="p2d-feature",
+        )  # fmt: skip
+        parts["vary"] = gr.Button("Make the strip", scale=0, min_width=150, elem_id="p2d-vary")
+    parts["drop"] = gr.HTML(DROP, js_on_load=READ_FILE, elem_id="p2d-dropped")
+    parts["notice"] = gr.Markdown(elem_id="p2d-notice")
+    return parts

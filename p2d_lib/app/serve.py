@@ -1,0 +1,136 @@
+"""The server behind the page: which run, who may enter, and what it gives away (nothing but the page)."""
+
+import hmac
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing is reported to anybody
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from p2d_lib.app import safety, store
+from p2d_lib.app.command import NotStarted, is_loopback
+from p2d_lib.app.page import NOTICE, page
+from p2d_lib.home import home
+from p2d_lib.locks import RunBusy
+from p2d_lib.run import ArtefactError, Run
+
+FONT = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")  # of the machine: gradio's own come from the internet
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def open_run(name: str) -> Run:
+    """A finished run. Raises NotStarted, which says how to make one, where there is none or it is being made."""
+    runs = home() / "data" / "runs"
+    made = sorted(path.parent.name for path in runs.glob("*/synthetic.parquet"))
+    if name not in made:
+        known = f"; there are {', '.join(made)}" if made else ""
+        command = "./run_all.sh" if name == "smoke" else f"./run_all.sh --run {name}"
+        raise NotStarted(
+            f"run {name!r} has no images yet{known}: make them with {command} --to 04_sample, or all of it"
+        )
+    try:
+        return Run(name, "app")
+    except RunBusy as busy:
+        raise NotStarted(str(busy)) from None
+
+
+class Headers:
+    """Headers that keep a browser from loading or framing anything from elsewhere."""
+
+    ADDED = (
+        (b"content-security-policy", POLICY.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+    )
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def with_headers(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self.ADDED]
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
+    """Serves the page over a run until it is interrupted.
+
+    passwords: by user; where it is empty, everybody who reaches the address may enter. Raises NotStarted where the run
+    is not whole or the port is taken.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(store.folder(run) / "cache")  # not where other users of the machine look
+    middleware = [Middleware(Headers)]
+    if is_loopback(host):  # a page elsewhere may have its own name point here (DNS rebinding)
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]))
+    try:
+        blocks = page(run)
+    except ArtefactError as problem:
+        raise NotStarted(str(problem)) from None
+    blocks.queue(max_size=safety.MOST_EVENTS, default_concurrency_limit=8)
+    try:
+        _, address, _ = blocks.launch(
+            server_name=host,
+            server_port=port,
+            auth=_check(passwords) if passwords else None,
+            auth_message=f"{NOTICE}.",
+            share=False,
+            show_error=False,
+            quiet=True,
+            inbrowser=False,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            footer_links=[],
+            allowed_paths=[],
+            blocked_paths=[str(home())],
+            max_file_size=safety.LARGEST_UPLOAD,
+            max_threads=safety.MOST_EVENTS,
+            enable_monitoring=False,
+            mcp_server=False,
+            theme=_theme(),
+            css_paths=sorted(Path(__file__).parent.glob("*.css")),
+            app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None, "openapi_url": None},
+        )
+    except OSError:
+        raise NotStarted(f"port {port} of {host} is taken: choose another one (--port)") from None
+    if not is_loopback(host):
+        print(f"prompt2derm: {host} is open to others on the network, unencrypted", file=sys.stderr, flush=True)
+    print(f"prompt2derm: run {run.name!r} at {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    blocks.block_thread()
+
+
+def _theme() -> gr.themes.Base:
+    """Colours with the contrast that WCAG 2.1 asks for (AA), and fonts that the machine has."""
+    theme = gr.themes.Base(primary_hue="teal", font=FONT, font_mono=("ui-monospace", "monospace"))
+    return theme.set(
+        button_primary_background_fill="#0b6e4f",
+        button_primary_background_fill_hover="#095a41",
+        button_primary_background_fill_dark="#0b6e4f",
+        button_primary_background_fill_hover_dark="#095a41",
+        button_primary_text_color="#ffffff",
+        button_cancel_background_fill="#f3d7db",
+        button_cancel_text_color="#8a0018",
+        button_cancel_background_fill_dark="#5c1020",
+        button_cancel_text_color_dark="#ffdfe4",
+    )
+
+
+def _check(passwords: Mapping[str, str]):
+    """Whether a name and a password belong together, in the same time whichever is wrong."""
+
+    def check(user: str, given: str) -> bool:
+        expected = passwords.get(user, "")
+        return hmac.compare_digest(expected.encode(), given.encode()) and bool(expected)
+
+    return check
