@@ -11,6 +11,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 
 from p2d_lib.app import safety, store
 from p2d_lib.app.command import NotStarted, is_loopback
@@ -43,10 +44,14 @@ def open_run(name: str) -> Run:
         raise NotStarted(str(busy)) from None
 
 
-class Headers:
-    """Headers that keep a browser from loading or framing anything from elsewhere."""
+class Guard:
+    """Around the server: no way to its files, and headers that keep a browser from loading or framing anything.
 
-    ADDED = (
+    The page holds its pictures itself, so gradio's ways to serve, fetch and leave files are closed.
+    """
+
+    CLOSED = ("/file=", "/file/", "/proxy=", "/upload", "/deep_link", "/download/")
+    HEADERS = (
         (b"content-security-policy", POLICY.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
@@ -58,10 +63,14 @@ class Headers:
     async def __call__(self, scope, receive, send):
         async def with_headers(message):
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.ADDED]
+                message["headers"] = [*message["headers"], *self.HEADERS]
             await send(message)
 
-        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if any(part in scope["path"] for part in self.CLOSED):
+            return await PlainTextResponse("Not here.", 404)(scope, receive, with_headers)
+        return await self.app(scope, receive, with_headers)
 
 
 def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
@@ -71,7 +80,7 @@ def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
     is not whole or the port is taken.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(store.folder(run) / "cache")  # not where other users of the machine look
-    middleware = [Middleware(Headers)]
+    middleware = [Middleware(Guard)]
     if is_loopback(host):  # a page elsewhere may have its own name point here (DNS rebinding)
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]))
     try:
