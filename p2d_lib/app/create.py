@@ -45,7 +45,7 @@ class Create:
         sliders, lesion = list(ui.sliders.values()), [ui.dx, ui.site, ui.tone, *ui.sliders.values()]
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
-        shown = [ui.stage, ui.results, ui.gallery]
+        shown = [ui.progress, ui.results, ui.gallery]
         ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **QUIET)
         for part in (ui.site, ui.tone, *sliders):
             part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **QUIET)

@@ -69,7 +69,7 @@ class Layout(NamedTuple):
     vary: gr.Button
     drop: gr.HTML
     notice: gr.Markdown
-    stage: gr.HTML
+    progress: gr.HTML
     results: gr.HTML
     gallery: gr.HTML
     older: gr.Button
@@ -89,7 +89,7 @@ def layout(form: Form, defaults: dict) -> Layout:
             parts |= _words(form)
         with gr.Column(scale=3, min_width=320):
             parts |= _making(form, defaults)
-            parts["stage"] = gr.HTML(elem_id="p2d-stage")
+            parts["progress"] = gr.HTML(elem_id="p2d-progress")
             parts["results"] = gr.HTML(elem_id="p2d-results", js_on_load=CHOOSE)
     gr.HTML("<h2>Gallery of this run</h2>")
     parts["gallery"] = gr.HTML(elem_id="p2d-gallery", js_on_load=CHOOSE)

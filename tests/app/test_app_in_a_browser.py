@@ -11,7 +11,7 @@ from app_run import MARKUP
 from PIL import Image
 
 CARDS, STRIP = "document.querySelectorAll('#p2d-results .p2d-card')", "document.querySelectorAll('.p2d-strip figure')"
-STATUS = "(document.querySelector('#p2d-stage .p2d-status') || {}).innerText || ''"
+STATUS = "(document.querySelector('#p2d-progress .p2d-status') || {}).innerText || ''"
 PROMPT = "document.querySelector('#p2d-prompt textarea').value"
 GALLERY = "document.querySelectorAll('#p2d-gallery figure').length"
 
