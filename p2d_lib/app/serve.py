@@ -123,6 +123,9 @@ def _theme() -> gr.themes.Base:
     """Colours with the contrast that WCAG 2.1 asks for (AA), and fonts that the machine has."""
     theme = gr.themes.Base(primary_hue="teal", font=FONT, font_mono=("ui-monospace", "monospace"))
     return theme.set(
+        color_accent="#0b6e4f",
+        slider_color="#0b6e4f",
+        slider_color_dark="#34d399",
         button_primary_background_fill="#0b6e4f",
         button_primary_background_fill_hover="#095a41",
         button_primary_background_fill_dark="#0b6e4f",
