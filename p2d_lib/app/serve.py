@@ -29,15 +29,7 @@ POLICY = (
 
 
 def open_run(name: str) -> Run:
-    """A finished run. Raises NotStarted, which says how to make one, where there is none or it is being made."""
-    runs = home() / "data" / "runs"
-    made = sorted(path.parent.name for path in runs.glob("*/synthetic.parquet"))
-    if name not in made:
-        known = f"; there are {', '.join(made)}" if made else ""
-        command = "./run_all.sh" if name == "smoke" else f"./run_all.sh --run {name}"
-        raise NotStarted(
-            f"run {name!r} has no images yet{known}: make them with {command} --to 04_sample, or all of it"
-        )
+    """A finished run. Raises NotStarted where it is being made, or is open in another app."""
     try:
         return Run(name, "app")
     except RunBusy as busy:
