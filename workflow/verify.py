@@ -147,9 +147,9 @@ def markdown(verdict: Verdict) -> str:
 def _tolerances(verdict: Verdict) -> list[str]:
     reruns = [f"- rerun {name}: {'; '.join(differs) or 'nothing differs'}" for name, differs in verdict.reruns.items()]
     spread = (
-        "A number of another column may lie in the spread of the reruns below: where one more run lies, except that in "
-        f"one honest rerun of {1 / LEVEL:.0f} any cell at all is called outside. What no rerun of the same parameters "
-        "has changed is exact."
+        "A number of a column that a rerun has changed may also lie where one more run may, by the spread of the "
+        f"reruns: in {LEVEL:.0%} of honest reruns any of these cells at all is called outside. A column that no rerun "
+        "of the same parameters has changed is exact."
         if reruns
         else "The reference has no reruns, so the spread is not known and all else must be the same."
     )

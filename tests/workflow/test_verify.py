@@ -221,6 +221,22 @@ def test_the_reference_holds_no_path_and_of_a_rerun_only_what_came_out_otherwise
     assert json.loads(text)["reruns"]["on-1"]["differs"] == ["threads: 1, was 2"]
 
 
+@pytest.mark.parametrize("folder", sorted(references.FOLDER.iterdir()), ids=lambda folder: folder.name)
+def test_a_committed_reference_is_whole_small_and_of_tables_alone(folder):
+    loaded, record = references.load(folder)
+    assert set(loaded.tables) == set(record["tables"]) and set(record["notebooks"]) == set(NOTEBOOKS)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".csv", ".json"}
+    assert sum(path.stat().st_size for path in files) < 500_000
+    assert not [value for value in _texts(record) if value.startswith(("/", "~")) or ":\\" in value]
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict | list):
+        return [text for each in (value.values() if isinstance(value, dict) else value) for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
 def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
     planted_runs.make(at_home, "other", parameters={"06_classify": {"steps": 9}})
     with pytest.raises(references.Refused, match="run other is no rerun of smoke: parameter steps: 9, was 170"):
