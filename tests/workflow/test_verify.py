@@ -57,8 +57,8 @@ def _rows(home: Path, name: str) -> list[list[str]]:
 def test_the_run_itself_agrees_in_every_bit_and_times_do_not_count(reference, home):
     verdict = _verdict(reference, home / "data/runs/smoke")
     assert verdict.agrees and not verdict.diverging and not verdict.differs
-    assert verdict.counts == {"same bits": 4 + 24 + 60 + 15, "a time, not compared": 8}
-    assert verdict.line().startswith("agrees with the reference: 111 cells of 4 tables (103 same bits")
+    assert verdict.counts == {"same bits": 6 + 24 + 60 + 15, "a time, not compared": 8}
+    assert verdict.line().startswith("agrees with the reference: 113 cells of 4 tables (105 same bits")
 
 
 def test_a_run_on_another_number_of_threads_agrees_and_the_threads_are_named(reference, tmp_path):
@@ -252,10 +252,24 @@ def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
 
 
 def test_a_rerun_with_another_seed_widens_numbers_and_leaves_counts_exact(at_home, tmp_path):
-    planted_runs.make(at_home, "seed", parameters={"06_classify": {"seed": 1}})
+    other = _rows(at_home, "t8_groups")
+    other[1][1] = "32"
+    seed = {"06_classify": {"seed": 1}}
+    planted_runs.make(at_home, "seed", parameters=seed, tables={"t8_groups": other})
     made = references.write(tmp_path / "reference", "smoke", ["on-1", "seed"])
     assert json.loads((made / "origin.json").read_text())["reruns"]["seed"]["same_parameters"] is False
     assert _verdict(made, at_home / "data/runs/smoke").agrees
+    verdict = _verdict(made, planted_runs.make(tmp_path, tables={"t8_groups": other}))
+    assert [(cell.column, cell.run) for cell in verdict.outside] == [("lesions", "32")]
+
+
+def test_a_word_that_no_rerun_has_changed_is_exact_also_where_another_row_has_it(reference, home, tmp_path):
+    rows = _rows(home, "t1_cohort")
+    rows[2][2] = "benign"
+    verdict = _verdict(reference, planted_runs.make(tmp_path, tables={"t1_cohort": rows}))
+    assert [(cell.row, cell.why) for cell in verdict.outside] == [
+        ("melanoma", "the words have changed, which no rerun has done")
+    ]
 
 
 def test_a_reference_that_was_edited_is_refused(reference):
