@@ -18,6 +18,7 @@ from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.files import atomic, read_record
 
+SHOWN = 3  # tables and causes that the line names
 NOTHING_RECORDED = (
     "nothing that is recorded differs there: the raw images, the processor or something changed by hand remain"
 )
@@ -58,7 +59,7 @@ class Verdict:
             words = f"agrees with {self.against}: {len(self.cells)} cells of {tables} tables ({counts})"
         else:
             names = list(dict.fromkeys(cell.table for cell in self.outside))
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
             words = f"does not agree with {self.against}"
             if names:
                 words += f": {len(self.outside)} of {len(self.cells)} cells outside, in {shown}"
@@ -70,8 +71,9 @@ class Verdict:
         if not self.diverging:
             return f"Nothing differs for it, but {self.commit}" if self.commit and not self.edited else ""
         name, notebook = self.diverging
-        there = "; ".join([*self.differs_there, self.commit if self.commit and not self._names_commit else ""])
-        return f"First to differ: {name} of {notebook} ({there.strip('; ') or NOTHING_RECORDED})"
+        there = [*self.differs_there, *([self.commit] if self.commit and not self._names_commit else [])]
+        more = [f"and {len(there) - SHOWN} more"] if len(there) > SHOWN else []
+        return f"First to differ: {name} of {notebook} ({'; '.join([*there[:SHOWN], *more]) or NOTHING_RECORDED})"
 
     @property
     def _names_commit(self) -> bool:

@@ -251,6 +251,25 @@ def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
         references.write(tmp_path / "reference", "edited", [])
 
 
+def test_one_command_makes_the_rerun_and_then_the_reference(at_home, tmp_path, monkeypatch):
+    def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
+        planted_runs.make(at_home, options.run, threads=options.cores)
+        return 0
+
+    monkeypatch.setattr("paper.run_paper", run_paper)
+    monkeypatch.setattr(references, "FOLDER", tmp_path)
+    options = argparse.Namespace(profile="smoke", run=None, cores=2, make_reference=["on-3"], rerun_on=[1])
+    assert references.make(options, []) == 0
+    record = json.loads((tmp_path / "smoke" / "origin.json").read_text())
+    assert {name: each["differs"] for name, each in record["reruns"].items()} == {
+        "on-3": ["threads: 3, was 2"],
+        "smoke-on-1": ["threads: 1, was 2"],
+    }
+    monkeypatch.setattr("paper.run_paper", lambda options, argv: 130)  # stopped: the reference stays as it was
+    assert references.make(argparse.Namespace(**{**vars(options), "rerun_on": [4]}), []) == 130
+    assert json.loads((tmp_path / "smoke" / "origin.json").read_text()) == record
+
+
 def test_a_rerun_with_another_seed_widens_numbers_and_leaves_counts_exact(at_home, tmp_path):
     other = _rows(at_home, "t8_groups")
     other[1][1] = "32"
