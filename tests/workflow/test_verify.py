@@ -179,6 +179,19 @@ def test_a_verdict_may_be_another_where_reruns_disagree_and_never_one_that_no_re
     assert _verdict(reference, planted_runs.make(tmp_path, tables={"t6_paired": rows})).agrees == agrees
 
 
+def test_a_number_that_a_rerun_has_no_value_for_is_not_bounded_and_said_to_be_loose():
+    def table(*texts: str) -> dict[str, verify_tables.Table]:
+        rows = [["feature", "effect"], *([f"feature {k}", text] for k, text in enumerate(texts))]
+        return {"t4_effects": _as_table(rows)}
+
+    first, again, run = table("0.5", "0.25", "0.75"), table("n too small", "0.25", "0.75"), table("0.9", "0.25", "0.75")
+    reference = verify_tables.Reference(first, {"again": again}, {"again": True})
+    (cell,) = [each for each in verify_tables.compare(reference, run) if each.nearness != "same bits"]
+    assert (cell.nearness, cell.loose, cell.row) == ("inside the spread of reruns", True, "feature 0")
+    (cell,) = [each for each in verify_tables.compare(reference, table("0.5", "0.9", "0.75")) if each.why]
+    assert (cell.nearness, cell.row) == ("outside", "feature 1")
+
+
 def test_without_reruns_a_number_without_interval_must_be_the_same(at_home, tmp_path):
     alone = references.write(tmp_path / "alone", "smoke", [])
     verdict = _verdict(alone, planted_runs.make(tmp_path, threads=8))
