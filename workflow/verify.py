@@ -19,9 +19,8 @@ from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.files import atomic, read_record
 
 SHOWN = 3  # tables and causes that the line names
-NOTHING_RECORDED = (
-    "nothing that is recorded differs there: the raw images, the processor or something changed by hand remain"
-)
+UNRECORDED = "nothing that is recorded differs there; another processor may be the cause"
+UNRECORDED_DATA = "nothing that is recorded differs there; other raw images or another processor may be the cause"
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,12 @@ class Verdict:
         if not self.diverging:
             return f"Nothing differs for it, but {self.commit}" if self.commit and not self.edited else ""
         name, notebook = self.diverging
+        if name.removesuffix(".csv") in self.edited:
+            return f"First to differ: {name} of {notebook} (changed by hand)"
         there = [*self.differs_there, *([self.commit] if self.commit and not self._names_commit else [])]
         more = [f"and {len(there) - SHOWN} more"] if len(there) > SHOWN else []
-        return f"First to differ: {name} of {notebook} ({'; '.join([*there[:SHOWN], *more]) or NOTHING_RECORDED})"
+        unknown = UNRECORDED_DATA if notebook == NOTEBOOKS[0] else UNRECORDED
+        return f"First to differ: {name} of {notebook} ({'; '.join([*there[:SHOWN], *more]) or unknown})"
 
     @property
     def _names_commit(self) -> bool:

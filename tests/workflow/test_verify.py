@@ -134,7 +134,7 @@ def test_a_table_edited_by_hand_is_named_also_where_the_value_stays_inside_its_i
     verdict = _verdict(reference, folder)
     assert not verdict.agrees and not verdict.outside
     assert "t8_groups.csv was changed by hand since it was made" in verdict.line()
-    assert "First to differ: t8_groups.csv of 08_fairness" in verdict.line()
+    assert "First to differ: t8_groups.csv of 08_fairness (changed by hand)" in verdict.line()
 
 
 @pytest.mark.parametrize(
