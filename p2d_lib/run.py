@@ -49,7 +49,7 @@ def _commit() -> str:
 
 
 @cache
-def _lock() -> str:
+def _pins() -> str:
     """The digest of requirements.lock, by which .venv was made; "unknown" where the library lies elsewhere."""
     path = Path(__file__).resolve().parents[1] / "requirements.lock"
     return sha256(path) if path.exists() else "unknown"
@@ -209,7 +209,7 @@ class Run:
             "parameters": self.parameters,
             "inputs": self._inputs,
             "commit": _commit(),
-            "lock": _lock(),
+            "lock": _pins(),
             "packages": {package: version(package) for package in PACKAGES},
             "device": os.environ.get("P2D_DEVICE", "cpu"),
             "threads": _threads(),

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,7 @@ def test_provenance_says_from_what_with_what_and_how(run, monkeypatch):
     assert record["notebook"] == "04_sample" and record["parameters"] == {"seed": 3} and record["device"] == "cpu"
     assert record["packages"]["numpy"] == np.__version__ and record["seconds"] >= 0
     assert record["commit"] != "" and record["written"].endswith("+00:00")
+    assert record["lock"] == sha256(Path(__file__).parents[1] / "requirements.lock")
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -18,9 +18,9 @@ from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.files import atomic, read_record
 
-NOTHING_RECORDED = (
-    "nothing that is recorded differs there: the raw images, the processor or something changed by hand remain"
-)
+SHOWN = 3  # tables and causes that the line names
+UNRECORDED = "nothing that is recorded differs there; another processor may be the cause"
+UNRECORDED_DATA = "nothing that is recorded differs there; other raw images or another processor may be the cause"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Verdict:
             words = f"agrees with {self.against}: {len(self.cells)} cells of {tables} tables ({counts})"
         else:
             names = list(dict.fromkeys(cell.table for cell in self.outside))
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
             words = f"does not agree with {self.against}"
             if names:
                 words += f": {len(self.outside)} of {len(self.cells)} cells outside, in {shown}"
@@ -70,8 +70,12 @@ class Verdict:
         if not self.diverging:
             return f"Nothing differs for it, but {self.commit}" if self.commit and not self.edited else ""
         name, notebook = self.diverging
-        there = "; ".join([*self.differs_there, self.commit if self.commit and not self._names_commit else ""])
-        return f"First to differ: {name} of {notebook} ({there.strip('; ') or NOTHING_RECORDED})"
+        if name.removesuffix(".csv") in self.edited:
+            return f"First to differ: {name} of {notebook} (changed by hand)"
+        there = [*self.differs_there, *([self.commit] if self.commit and not self._names_commit else [])]
+        more = [f"and {len(there) - SHOWN} more"] if len(there) > SHOWN else []
+        unknown = UNRECORDED_DATA if notebook == NOTEBOOKS[0] else UNRECORDED
+        return f"First to differ: {name} of {notebook} ({'; '.join([*there[:SHOWN], *more]) or unknown})"
 
     @property
     def _names_commit(self) -> bool:
@@ -147,9 +151,9 @@ def markdown(verdict: Verdict) -> str:
 def _tolerances(verdict: Verdict) -> list[str]:
     reruns = [f"- rerun {name}: {'; '.join(differs) or 'nothing differs'}" for name, differs in verdict.reruns.items()]
     spread = (
-        "A number of another column may lie in the spread of the reruns below: where one more run lies, except that in "
-        f"one honest rerun of {1 / LEVEL:.0f} any cell at all is called outside. What no rerun of the same parameters "
-        "has changed is exact."
+        "A number of a column that a rerun has changed may also lie where one more run may, by the spread of the "
+        f"reruns: in {LEVEL:.0%} of honest reruns any of these cells at all is called outside. A column that no rerun "
+        "of the same parameters has changed is exact."
         if reruns
         else "The reference has no reruns, so the spread is not known and all else must be the same."
     )

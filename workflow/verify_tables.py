@@ -243,6 +243,8 @@ def _judged(place: _Place, allowed: dict, changed_words: set, known_words: set[s
     if place.is_numeric and place.run.words == place.reference.words:
         limits_of_numbers = allowed.get((place.table, place.key, place.column), ())
         kind = nearness(place.reference, place.run, limits_of_numbers)
+        if kind == OUTSIDE and not place.is_exact and any(place.changes(again) for again in place.reruns):
+            return replace(place.result(SPREAD, "a rerun has other words here"), loose=True)
         why = _explained(place, limits_of_numbers) if kind in (OUTSIDE, SPREAD) else ""
         return replace(
             place.result(kind, why), loose=kind == SPREAD and _is_loose(place.reference, limits_of_numbers[0])

@@ -62,7 +62,8 @@ def tables(notebook: str, state: str) -> dict[str, list[list[str]]]:
         return f"{value:.{digits}f} [{value - half:.{digits}f}, {value + half:.{digits}f}]"
 
     if notebook == "01_prep":
-        return {"t1_cohort": [["diagnosis", "images"], ["nevus", "60"], ["melanoma", "12"]]}
+        rows = [["nevus", "60", "benign"], ["melanoma", "12", "malignant"]]
+        return {"t1_cohort": [["diagnosis", "images", "kind"], *rows]}
     if notebook == "04_sample":
         rows = [[name, "48", f"{0.5 * (1 + 0.03 * rng.normal()):.6g}", f"{rng.uniform():.6g}"] for name in "abcdefgh"]
         return {"t4_synthetic": [["images", "n", "alignment", "seconds an image"], *rows]}

@@ -57,8 +57,8 @@ def _rows(home: Path, name: str) -> list[list[str]]:
 def test_the_run_itself_agrees_in_every_bit_and_times_do_not_count(reference, home):
     verdict = _verdict(reference, home / "data/runs/smoke")
     assert verdict.agrees and not verdict.diverging and not verdict.differs
-    assert verdict.counts == {"same bits": 4 + 24 + 60 + 15, "a time, not compared": 8}
-    assert verdict.line().startswith("agrees with the reference: 111 cells of 4 tables (103 same bits")
+    assert verdict.counts == {"same bits": 6 + 24 + 60 + 15, "a time, not compared": 8}
+    assert verdict.line().startswith("agrees with the reference: 113 cells of 4 tables (105 same bits")
 
 
 def test_a_run_on_another_number_of_threads_agrees_and_the_threads_are_named(reference, tmp_path):
@@ -134,7 +134,7 @@ def test_a_table_edited_by_hand_is_named_also_where_the_value_stays_inside_its_i
     verdict = _verdict(reference, folder)
     assert not verdict.agrees and not verdict.outside
     assert "t8_groups.csv was changed by hand since it was made" in verdict.line()
-    assert "First to differ: t8_groups.csv of 08_fairness" in verdict.line()
+    assert "First to differ: t8_groups.csv of 08_fairness (changed by hand)" in verdict.line()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,19 @@ def test_a_verdict_may_be_another_where_reruns_disagree_and_never_one_that_no_re
     assert _verdict(reference, planted_runs.make(tmp_path, tables={"t6_paired": rows})).agrees == agrees
 
 
+def test_a_number_that_a_rerun_has_no_value_for_is_not_bounded_and_said_to_be_loose():
+    def table(*texts: str) -> dict[str, verify_tables.Table]:
+        rows = [["feature", "effect"], *([f"feature {k}", text] for k, text in enumerate(texts))]
+        return {"t4_effects": _as_table(rows)}
+
+    first, again, run = table("0.5", "0.25", "0.75"), table("n too small", "0.25", "0.75"), table("0.9", "0.25", "0.75")
+    reference = verify_tables.Reference(first, {"again": again}, {"again": True})
+    (cell,) = [each for each in verify_tables.compare(reference, run) if each.nearness != "same bits"]
+    assert (cell.nearness, cell.loose, cell.row) == ("inside the spread of reruns", True, "feature 0")
+    (cell,) = [each for each in verify_tables.compare(reference, table("0.5", "0.9", "0.75")) if each.why]
+    assert (cell.nearness, cell.row) == ("outside", "feature 1")
+
+
 def test_without_reruns_a_number_without_interval_must_be_the_same(at_home, tmp_path):
     alone = references.write(tmp_path / "alone", "smoke", [])
     verdict = _verdict(alone, planted_runs.make(tmp_path, threads=8))
@@ -221,6 +234,22 @@ def test_the_reference_holds_no_path_and_of_a_rerun_only_what_came_out_otherwise
     assert json.loads(text)["reruns"]["on-1"]["differs"] == ["threads: 1, was 2"]
 
 
+@pytest.mark.parametrize("folder", sorted(references.FOLDER.iterdir()), ids=lambda folder: folder.name)
+def test_a_committed_reference_is_whole_small_and_of_tables_alone(folder):
+    loaded, record = references.load(folder)
+    assert set(loaded.tables) == set(record["tables"]) and set(record["notebooks"]) == set(NOTEBOOKS)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".csv", ".json"}
+    assert sum(path.stat().st_size for path in files) < 500_000
+    assert not [value for value in _texts(record) if value.startswith(("/", "~")) or ":\\" in value]
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict | list):
+        return [text for each in (value.values() if isinstance(value, dict) else value) for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
 def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
     planted_runs.make(at_home, "other", parameters={"06_classify": {"steps": 9}})
     with pytest.raises(references.Refused, match="run other is no rerun of smoke: parameter steps: 9, was 170"):
@@ -235,11 +264,44 @@ def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
         references.write(tmp_path / "reference", "edited", [])
 
 
+def test_one_command_makes_the_rerun_and_then_the_reference(at_home, tmp_path, monkeypatch):
+    def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
+        planted_runs.make(at_home, options.run, threads=options.cores)
+        return 0
+
+    monkeypatch.setattr("paper.run_paper", run_paper)
+    monkeypatch.setattr(references, "FOLDER", tmp_path)
+    options = argparse.Namespace(profile="smoke", run=None, cores=2, make_reference=["on-3"], rerun_on=[1])
+    assert references.make(options, []) == 0
+    record = json.loads((tmp_path / "smoke" / "origin.json").read_text())
+    assert {name: each["differs"] for name, each in record["reruns"].items()} == {
+        "on-3": ["threads: 3, was 2"],
+        "smoke-on-1": ["threads: 1, was 2"],
+    }
+    monkeypatch.setattr("paper.run_paper", lambda options, argv: 130)  # stopped: the reference stays as it was
+    assert references.make(argparse.Namespace(**{**vars(options), "rerun_on": [4]}), []) == 130
+    assert json.loads((tmp_path / "smoke" / "origin.json").read_text()) == record
+
+
 def test_a_rerun_with_another_seed_widens_numbers_and_leaves_counts_exact(at_home, tmp_path):
-    planted_runs.make(at_home, "seed", parameters={"06_classify": {"seed": 1}})
+    other = _rows(at_home, "t8_groups")
+    other[1][1] = "32"
+    seed = {"06_classify": {"seed": 1}}
+    planted_runs.make(at_home, "seed", parameters=seed, tables={"t8_groups": other})
     made = references.write(tmp_path / "reference", "smoke", ["on-1", "seed"])
     assert json.loads((made / "origin.json").read_text())["reruns"]["seed"]["same_parameters"] is False
     assert _verdict(made, at_home / "data/runs/smoke").agrees
+    verdict = _verdict(made, planted_runs.make(tmp_path, tables={"t8_groups": other}))
+    assert [(cell.column, cell.run) for cell in verdict.outside] == [("lesions", "32")]
+
+
+def test_a_word_that_no_rerun_has_changed_is_exact_also_where_another_row_has_it(reference, home, tmp_path):
+    rows = _rows(home, "t1_cohort")
+    rows[2][2] = "benign"
+    verdict = _verdict(reference, planted_runs.make(tmp_path, tables={"t1_cohort": rows}))
+    assert [(cell.row, cell.why) for cell in verdict.outside] == [
+        ("melanoma", "the words have changed, which no rerun has done")
+    ]
 
 
 def test_a_reference_that_was_edited_is_refused(reference):
