@@ -5,7 +5,6 @@ from typing import Any
 
 import jinja2
 import yaml
-from diffusers.utils.hub_utils import populate_model_card
 from huggingface_hub import DatasetCardData, ModelCard, ModelCardData
 
 from p2d_lib.prep.layouts import REPOSITORY
@@ -41,6 +40,8 @@ def dataset_card(facts: Facts, tars: str) -> str:
 
 def adapter_card(facts: Facts) -> str:
     """README.md of the adapter, with the fields that diffusers' training scripts give theirs."""
+    from diffusers.utils.hub_utils import populate_model_card  # which loads torch
+
     data = ModelCardData(
         license=facts.origin.licence.hub,
         library_name="diffusers",

@@ -14,7 +14,6 @@ from p2d_lib.release.licences import PHANTOM, Origin, origin
 from p2d_lib.release.refusal import Refused
 from p2d_lib.release.run_records import audit_tables, made_with
 from p2d_lib.run import Run
-from p2d_lib.sample.pack import pack
 
 AUDIT_TABLES = ("t4_copies", "t4_obedience", "t5_detector", "t5_memorised", "t5_disclosure")
 SUMS = "SHA256SUMS"
@@ -86,6 +85,8 @@ def _write_audit(
 
 def _write_descriptions(folder: Path, facts: Facts, rows_a_tar: int) -> None:
     """The tars, the cards, Croissant's description, and the digests of all files."""
+    from p2d_lib.sample.pack import pack  # which loads torch: a refusal comes without it
+
     tars = pack(facts.metadata, folder / pictures.TRAIN, folder / "webdataset", rows_a_tar)
     last = f"{len(tars) - 1:06d}"
     name = f"webdataset/{{000000..{last}}}.tar" if len(tars) > 1 else f"webdataset/{last}.tar"
