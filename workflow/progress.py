@@ -51,7 +51,7 @@ class Progress:
             self._end(event["notebook"], event["event"], event["time"])
 
     def _show_shard(self, notebook: str, shard: str, event: str, when: float) -> None:
-        """Shards run side by side, so they have no part in the time that is left. A stage whose shards have begun has."""
+        """Shards run side by side, so they have no part in the time left. A stage whose shards have begun has begun."""
         if event in ("begun", "failed"):
             self.events[notebook] = event
         say(f"{self._label(notebook)}  shard {shard} {event}, {time.strftime('%H:%M:%S', time.localtime(when))}")
