@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import time
@@ -185,8 +186,10 @@ def _failed(folder: Path, plan: planning.Plan, progress: Progress, index: Path) 
     if waiting and (stopped or plan.broken):
         say(f"Not run, since they need it: {', '.join(sorted(waiting))}")
     if not (stopped or plan.broken):
-        words = [line.strip() for line in (folder / "snakemake.log").read_text().splitlines() if line.strip()]
-        say(f"\nThe run failed: {words[-1] if words else 'Snakemake said nothing'}")
+        log = (folder / "snakemake.log").read_text()
+        words = [line.strip() for line in log.splitlines() if line.strip()]
+        refused = re.search(r"The error message was '(.+?)'", log)  # of sbatch
+        say(f"\nThe run failed: {refused[1] if refused else words[-1] if words else 'Snakemake said nothing'}")
         say(f"Snakemake's log: {_short(folder / 'snakemake.log')}")
     return 1
 

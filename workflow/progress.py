@@ -51,8 +51,8 @@ class Progress:
             self._end(event["notebook"], event["event"], event["time"])
 
     def _show_shard(self, notebook: str, shard: str, event: str, when: float) -> None:
-        """Shards run side by side, so that they have no part in the time that is left; one that fails is the stage."""
-        if event == "failed":
+        """Shards run side by side, so they have no part in the time left. A stage whose shards have begun has begun."""
+        if event in ("begun", "failed"):
             self.events[notebook] = event
         say(f"{self._label(notebook)}  shard {shard} {event}, {time.strftime('%H:%M:%S', time.localtime(when))}")
 

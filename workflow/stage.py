@@ -42,7 +42,7 @@ def main(notebook: str, shard: str = "") -> int:
             return 0
         record_event(folder, notebook, "begun", shard)
         if not shard:
-            _run(stages, notebook, begun, plan["processes"])
+            _run(stages, notebook, begun, plan.get("processes", 1))
         elif not shards.is_done(stages, shard):
             shards.run(stages, shard)
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line

@@ -137,4 +137,5 @@ def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = NEIGHBOURS) -> dict[s
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
     """The distance of each row (n, d) to its k-th nearest other row: (n,)."""
     parts = (cdist(features[start : start + AT_ONCE], features) for start in range(0, len(features), AT_ONCE))
-    return np.concatenate([np.partition(apart, k, axis=1)[:, k] for apart in parts])  # place 0: the row itself
+    # place 0: the row itself; copied, since a column that is a view keeps its whole matrix
+    return np.concatenate([np.partition(apart, k, axis=1)[:, k].copy() for apart in parts])
