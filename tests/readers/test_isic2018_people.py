@@ -58,7 +58,7 @@ def test_each_count_is_a_reading_and_the_crowd_has_probabilities(file):
             "CBIR (AI),0,0,0,0,1,2000000",
             "line 2: a count of .* is no whole number up to 100,000",
         ),
-        ('"0,75"', "75", r"line 2: the shares of prob_h_dx_\\* add up to 75.25, expected 0.9 to 1"),
+        ('"0,75"', "75", "line 2: the shares of prob_h_dx_. add up to 75.25, expected 0.9 to 1"),
         ("a,CBIR", "NA,CBIR", "line 2: image_id is empty"),
     ],
 )
