@@ -38,7 +38,9 @@ def main(notebook: str) -> int:
         record_event(folder, notebook, "begun")
         _run(stages, notebook, begun)
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
-        problem = f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}"
+        problem = (
+            f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}".rstrip(": ")
+        )
         with suppress(OSError):  # a full disk has no room for its own error
             (folder / "stages" / f"{notebook}.error").write_text(f"{with_advice(problem)}\n")
             record_event(folder, notebook, "failed")
