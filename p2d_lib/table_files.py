@@ -71,7 +71,7 @@ def read(path: str | Path, separator: str = "") -> pd.DataFrame:
         header.pop()
     if twice := [name for at, name in enumerate(header) if name and name in header[:at]]:
         raise TableError(f"{path}: column {twice[0]!r} comes twice; remove or rename one of them")
-    cells = [_fitted(path, line, row, len(header)) for line, row in rows[1:]]
+    cells = [_fitted(path, line, row, header) for line, row in rows[1:]]
     if not cells:
         raise TableError(f"{path}: there are no rows below its line of column names")
     return pd.DataFrame(cells, pd.Index([line for line, _ in rows[1:]], name="line"), header, dtype="str")
@@ -158,10 +158,11 @@ def _as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _fitted(path: Path, line: int, cells: list[str], width: int) -> list[str]:
+def _fitted(path: Path, line: int, cells: list[str], header: list[str]) -> list[str]:
+    width = len(header)
     if any(cells[width:]):
-        raise TableError(
-            f"{path}, line {line}: {len(cells)} cells, and the line of column names has {width}; put cells that hold "
-            "the separator in quotes (R: write.csv with row.names = FALSE)"
-        )
+        advice = "put cells that hold the separator in quotes (R: write.csv with row.names = FALSE)"
+        if width == 1:  # a title or a comment
+            advice = f"remove what stands above the column names ({header[0][:40]!r})"
+        raise TableError(f"{path}, line {line}: {len(cells)} cells, and the line of column names has {width}; {advice}")
     return [*cells[:width], *[""] * (width - len(cells))]

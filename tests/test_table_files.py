@@ -70,6 +70,10 @@ def test_a_rows_line_is_its_line_in_the_file(tmp_path):
         ("x,y\n\n", "no rows below its line of column names"),
         ("x,y,x\n1,2,3\n", "column 'x' comes twice"),
         ("x,y\n1,2,3\n", r"line 2: 3 cells, and the line of column names has 2.*quotes"),
+        (
+            "# exported in May\nx,y\n1,2\n",
+            r"line 2: 2 cells, .* remove what stands above the .* \('# exported in May'\)",
+        ),
         ('x,y\n1,2\n"3,4\n', r"the row that begins in line 3 is no row of a table"),
         ("<<<<<<< HEAD\nx,y\n", "is an unfinished merge of git"),
         ("<html>404", "is a web page or XML, not a table"),

@@ -42,6 +42,9 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
             problems.append(f"there is no folder {values['07_readers']['sheets']} (07_readers.sheets)")
     if "01_prep" in values:
         _find_images(values["01_prep"], options, problems)
+    if "06_classify" in values:
+        external = values["06_classify"]["external"]
+        values["06_classify"]["external"] = [_external(entry, problems) for entry in external]
     if not problems:
         problems += guidance_check.problems(values)
     if not problems and not options.dry_run:
@@ -97,13 +100,7 @@ def _find_images(prep: dict, options: argparse.Namespace, problems: list[str]) -
             )
         return
     if source.endswith((".yaml", ".yml")):
-        from p2d_lib.prep import layouts, pixels
-
-        prep["source"] = str(Path(source).expanduser().resolve())
-        try:
-            layouts.load(prep["source"])
-        except pixels.DataError as error:
-            problems.append(str(error))
+        prep["source"] = _own_layout(source, problems)
     folder = prep["data"] or (os.environ.get("P2D_HAM10000", "") if source == "ham10000" else "")
     if folder:
         prep["data"] = str(Path(folder).expanduser().resolve())
@@ -116,6 +113,40 @@ def _find_images(prep: dict, options: argparse.Namespace, problems: list[str]) -
             f"source {source} is a set of images: give its folder with --data DIR"
             f"{' or P2D_HAM10000=DIR' if source == 'ham10000' else ''} (README.md says where to get it)"
         )
+
+
+def _own_layout(path: str, problems: list[str]) -> str:
+    """The absolute path of a layout file."""
+    from p2d_lib.prep import layouts, pixels
+
+    absolute = str(Path(path).expanduser().resolve())
+    try:
+        layouts.load(absolute)
+    except pixels.DataError as error:
+        problems.append(str(error))
+    return absolute
+
+
+def _external(entry: str, problems: list[str]) -> str:
+    """An entry of 06_classify.external with absolute paths; adds to problems a folder that holds no such set, which 06
+    would notice hours later."""
+    layout, is_named, folder = entry.rpartition("=")
+    if layout == "phantom":
+        return entry
+    if layout.endswith((".yaml", ".yml")):
+        layout = _own_layout(layout, problems)
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        problems.append(f"there is no folder {path} (06_classify.external)")
+    elif not problems:
+        from p2d_lib.prep import layouts, metadata, pixels
+
+        described = layouts.load(layout or "ham10000")
+        try:
+            metadata.first(path, described.metadata, described)
+        except pixels.DataError as error:
+            problems.append(f"06_classify.external: {error}")
+    return f"{layout}={path}" if is_named else str(path)
 
 
 def stages(options: argparse.Namespace) -> tuple[list[str], list[str]]:

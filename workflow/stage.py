@@ -46,7 +46,9 @@ def main(notebook: str, shard: str = "") -> int:
         elif not shards.is_done(stages, shard):
             shards.run(stages, shard)
     except Exception as failure:  # of the notebook, of its code, of the disk: the driver shows it in one line
-        problem = f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}"
+        problem = (
+            f"{failure}" if isinstance(failure, StageError) else f"{type(failure).__name__}: {failure}".rstrip(": ")
+        )
         with suppress(OSError):  # a full disk has no room for its own error
             (folder / "stages" / f"{notebook}.error").write_text(f"{with_advice(problem)}\n")
             record_event(folder, notebook, "failed", shard)

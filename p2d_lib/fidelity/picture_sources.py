@@ -65,6 +65,10 @@ class Source:
                 return [member for member in tar if _is_picture(member)]
         except Exception as error:  # what a decompressor meets in broken bytes: OSError, EOFError, LZMAError, …
             problem = " ".join(str(error).split())
+            if self.path.suffix.lower() == ".zip":
+                problem = "a zip is not read: unpack it and name the folder"
+            elif _is_image(self.path.name):
+                problem = "it is one picture: name the folder that holds the pictures"
             raise SourceError(f"{self.path}: is neither a folder nor a whole tar file ({problem})") from None
 
 

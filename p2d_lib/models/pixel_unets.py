@@ -1,6 +1,7 @@
 """Networks that denoise pixels, given the time and a prompt's embeddings; the pixel baselines consist of them."""
 
 import warnings
+from http.client import HTTPException
 from itertools import pairwise
 
 import torch
@@ -149,7 +150,7 @@ def _vgg16(patch: int, share: float, imagenet: bool) -> tuple[nn.Sequential, boo
     if imagenet and (patch, share) == (1, 1):
         try:
             return vgg.vgg16(weights="IMAGENET1K_V1").features, True
-        except OSError as error:
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the network was gone on the way
             reason = f"are neither in {torch.hub.get_dir()} nor can they be downloaded ({error})"
     else:
         reason = f"do not fit patches of {patch} px and {share:g} of its channels"

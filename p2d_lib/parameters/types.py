@@ -19,9 +19,14 @@ def _distinct(values: list) -> list:
     return values
 
 
+LONGEST_NAME = 100  # letters of a run's name: file systems take 255 in all, and names of files are made from it
+
+
 def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("write a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"is {len(name)} letters long; write {LONGEST_NAME} at most")
     return name
 
 

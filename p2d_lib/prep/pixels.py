@@ -49,6 +49,8 @@ class File:
 
     def data(self) -> bytes:
         """Raises images.ImageError."""
+        if self.path.exists() and not self.path.is_file():  # reading a pipe would wait for ever
+            raise images.ImageError(f"{self}: is no file; replace it by the picture")
         try:
             return open_zip(self.path).read(self.member) if self.member else self.path.read_bytes()
         except (OSError, BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted, or packed strangely

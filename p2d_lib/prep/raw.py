@@ -73,7 +73,7 @@ def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") ->
     def aside(stage: str, image_id: str, file: Path | File, row: int, reason: str, fails: bool = True) -> None:
         if fails and on_bad == "fail":
             raise DataError(reason)
-        rows.append((image_id, within(Path(str(file)), folder), row, stage, reason))
+        rows.append((_writable(image_id), _writable(within(Path(str(file)), folder)), row, stage, _writable(reason)))
 
     path = metadata.first(folder, layout.metadata, layout)
     table, names = metadata.read(path, layout, aside)
@@ -89,6 +89,11 @@ def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") ->
     files = ({name: file for name, file in found.files.items() if name in used} for found in (images, masks))
     bad = pd.DataFrame(rows, columns=BAD).astype({"row": int})
     return RawSet(table.join(_truth(folder, table["image_id"])), *files, bad, folder)
+
+
+def _writable(text: str) -> str:
+    """A text in which bytes of a file's name that are no UTF-8 are written out, since tables cannot hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _with_pictures(

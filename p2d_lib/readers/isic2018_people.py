@@ -18,6 +18,8 @@ WITHOUT, WITH = "people without support, published", "people with support, publi
 CROWD = "crowd of people, published"
 COUNTS = {WITHOUT: "user_dx_without_interaction_", WITH: "user_dx_with_interaction_"}
 CROWD_SHARES = "prob_h_dx_"
+MOST = 100_000  # people who read one image: a count above it is none
+LEAST_SHARE = 0.9  # of the crowd that named one of the seven; in the published table it is 0.941 and more
 BATCH = 30  # images; people read the test images in random batches of 30 (Tschandl et al., Lancet Oncology 20, 2019)
 
 
@@ -39,16 +41,26 @@ def read(path: str | Path) -> pd.DataFrame:
     expected = ["image_id", *(f"{prefix}{dx}" for prefix in (*COUNTS.values(), CROWD_SHARES) for dx in DX)]
     if lacking := [name for name in expected if name not in table.columns]:
         raise PublishedError(f"{path}: column {lacking[0]!r} is missing; expected the published table, unchanged")
+    if (unnamed := table_files.missing(table["image_id"])).any():
+        raise PublishedError(
+            f"{path}, line {unnamed.idxmax()}: image_id is empty; expected the published table, unchanged"
+        )
     parts = []
     for reader, prefix in COUNTS.items():
         counts = _numbers(path, table, prefix)
-        if (counts != np.round(counts)).any():
-            line = table.index[(counts != np.round(counts)).any(1)][0]
-            raise PublishedError(f"{path}, line {line}: a count of {prefix}* is no whole number")
+        if (wrong := ((counts != np.round(counts)) | (counts > MOST)).any(1)).any():
+            line = table.index[wrong][0]
+            raise PublishedError(f"{path}, line {line}: a count of {prefix}* is no whole number up to {MOST:,}")
         row, dx = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.astype(int).ravel(), axis=1)
         parts.append(readings(table["image_id"].to_numpy()[row], reader, "person", dx_read=np.array(DX)[dx]))
     once = ~table["image_id"].duplicated().to_numpy()
     shares = _numbers(path, table, CROWD_SHARES)[once]
+    total = shares.sum(1)
+    if (wrong := (total < LEAST_SHARE) | (total > 1.01)).any():
+        raise PublishedError(
+            f"{path}, line {table.index[once][wrong][0]}: the shares of {CROWD_SHARES}* add up to {total[wrong][0]:g}, "
+            f"expected {LEAST_SHARE} to 1; take the published table, unchanged"
+        )
     parts.append(readings(table["image_id"][once], CROWD, "person", p=shares))
     return pd.concat(parts, ignore_index=True)
 

@@ -224,6 +224,10 @@ def test_no_image_of_a_tar_file_is_passed_over_for_its_name(stored, tmp_path):
         list(Source(put_in_tar(tmp_path / "b.tar", ["a.png", ("link.png", "gone.png")])))
     with pytest.raises(SourceError, match=r"c.tar: holds a.png 2 times"):
         Source(put_in_tar(tmp_path / "c.tar", ["a.png", "b.png", "a.png"]))
+    for name, advice in (("d.zip", "a zip is not read: unpack it"), ("e.png", "it is one picture: name the folder")):
+        (tmp_path / name).write_bytes(b"PK\x03\x04")
+        with pytest.raises(SourceError, match=rf"{name}: is neither a folder nor a whole tar file \({advice}"):
+            Source(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])

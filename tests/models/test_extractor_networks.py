@@ -1,6 +1,8 @@
 """Each network of the registry sees what its authors showed it; tiny ones of the same kind stand for large ones."""
 
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.error import URLError
 
@@ -137,6 +139,31 @@ def test_what_is_nowhere_is_downloaded_once(expected_inception, tmp_path, monkey
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     assert inception.weights() == inception.weights() == tmp_path / "checkpoints" / inception.FILE
     assert downloads == [(inception.URL, inception.SHA256)]
+
+
+class Cutting(BaseHTTPRequestHandler):
+    """A server that announces a whole file and sends half of it."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"x" * 500)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_network_that_is_gone_in_the_middle_of_a_download_leaves_nothing_and_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(inception, "CLEAN_FID", tmp_path)
+    monkeypatch.delenv("P2D_INCEPTION", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), Cutting) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr(inception, "URL", f"http://127.0.0.1:{server.server_port}/{inception.FILE}")
+        with pytest.raises(WeightsError, match=r"downloading http.* failed: .*: download it from http.*P2D_INCEPTION"):
+            inception.weights()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")

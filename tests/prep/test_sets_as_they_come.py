@@ -187,6 +187,24 @@ def test_a_link_that_leads_nowhere_is_an_unreadable_picture_and_not_a_crash(fold
     assert run.read("quarantine")["image_id"].tolist() == ["ISIC_0000007"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_in_place_of_a_picture_is_named_and_not_waited_for(folder):
+    path = folder / PARTS[0] / "ISIC_0000000.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ImageError, match=r"ISIC_0000000\.jpg: is no file; replace it by the picture"):
+        read(folder).images["ISIC_0000000"].image()
+
+
+def test_a_picture_whose_name_is_no_text_is_listed_with_its_bytes(folder):
+    name = os.fsencode(folder / PARTS[0]) + b"/ISIC_\xff.jpg"
+    try:
+        Path(os.fsdecode(name)).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert read(folder, on_bad="quarantine").bad["file"].tolist() == [f"{PARTS[0]}/ISIC_\\udcff.jpg"]
+
+
 def test_a_folder_or_table_behind_a_link_that_leads_nowhere_is_named(folder):
     shutil.rmtree(folder / PARTS[1])
     (folder / PARTS[1]).symlink_to("/no/such/disk")

@@ -53,6 +53,13 @@ def test_each_count_is_a_reading_and_the_crowd_has_probabilities(file):
         ("user_dx_without_interaction_nv", "x", "column 'user_dx_without_interaction_nv' is missing"),
         ('"0,75"', "many", "line 2, column prob_h_dx_mel: 'many' is no number from 0"),
         ("CBIR (AI),0,0,0,0,1,2", "CBIR (AI),0,0,0,0,1.5,2", "line 2: a count of user_dx_without_interaction_"),
+        (
+            "CBIR (AI),0,0,0,0,1,2",
+            "CBIR (AI),0,0,0,0,1,2000000",
+            "line 2: a count of .* is no whole number up to 100,000",
+        ),
+        ('"0,75"', "75", "line 2: the shares of prob_h_dx_. add up to 75.25, expected 0.9 to 1"),
+        ("a,CBIR", "NA,CBIR", "line 2: image_id is empty"),
     ],
 )
 def test_a_changed_file_is_named_with_its_line(file, old, new, message):

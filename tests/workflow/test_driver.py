@@ -285,6 +285,8 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
         (("--profile", "smok"), "did you mean 'smoke'?"),
         (("--run", "../elsewhere"), "--run '../elsewhere': 01_prep.run: '../elsewhere': write a name of letters"),
         (("--run", ""), "--run '': 01_prep.run: '': write a name of letters"),
+        (("--run", "a" * 101), "is 101 letters long; write 100 at most"),
+        (("--set", "06_classify.external=[isic2019=~/none]"), "/none (06_classify.external)"),
         (("--from", "05_fidelty"), "did you mean '05_fidelity'?"),
         (("--from", "06_classify", "--to", "05_fidelity"), "--from 06_classify lies behind --to 05_fidelity"),
         (("--cores", "0"), "at least one core"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import outside
 import pytest
+import request
 import yaml
 
 from p2d_lib import parameters
@@ -202,3 +203,18 @@ def test_a_profile_that_is_damaged_or_of_another_form_is_refused_by_its_file(tmp
     with pytest.raises(parameters.ParameterError) as refused:
         parameters.profile("own")
     assert sentence in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test set").mkdir()
+    problems = []
+    request._external("test set", problems)
+    assert len(problems) == 1 and problems[0].startswith(
+        f"06_classify.external: {tmp_path}/test set: there is no HAM10"
+    )
+    (tmp_path / "test set" / "ham10000_metadata.csv").write_text("")
+    assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
+    assert request._external("phantom=atlas", found) == "phantom=atlas"
+    assert request._external("ph2=~/no such", found) == f"ph2={Path.home()}/no such"
+    assert found == [f"there is no folder {Path.home()}/no such (06_classify.external)"]

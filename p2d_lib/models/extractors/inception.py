@@ -6,6 +6,7 @@ own place, /tmp; torch's cache. Where it is nowhere, it is downloaded into torch
 """
 
 import os
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def _download(places: list[Path], cache: Path) -> Path:
             cache.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(URL, str(cache), SHA256, progress=False)
             return cache
-        except (OSError, RuntimeError) as error:  # no network; another SHA-256 than expected
+        except (OSError, HTTPException, RuntimeError) as error:  # no network, or gone on the way; another SHA-256
             reason = f"downloading {URL} failed: {error}"
     raise WeightsError(
         f"the extractor inception needs {FILE}, looked for as {' and '.join(map(str, places))} ({reason}): "
