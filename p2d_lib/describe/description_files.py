@@ -17,6 +17,7 @@ from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, FEATURES
 
 DESCRIBER = "file"
+CLASSES = {"nev": "nv"}  # folders of the original that are named otherwise than HAM10000's diagnoses
 DESCRIPTIONS, IMAGES = "descriptions.json", "real_images"  # in the folder that `write` fills
 
 
@@ -41,7 +42,7 @@ def read(path: Path, cases: pd.DataFrame) -> pd.DataFrame:
             continue
         if image_id in parsed:
             raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
-        label = record.get("class")
+        label = CLASSES.get(str(record.get("class")), record.get("class"))
         if label in DX and label != dx_of[image_id]:
             raise DescriptionFileError(
                 f"{where}: class is {label!r}, and the case {image_id} is {dx_of[image_id]!r}; correct one of them"

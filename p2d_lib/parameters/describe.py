@@ -85,7 +85,7 @@ class Describe(Notebook):
         "short", description="Instruction before each caption: four words, or the published one word for word."
     )
     captioner_steps: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] = Field(
-        [300, 100], description="Training steps of stages A and B."
+        [200, 200], description="Training steps of stages A and B."
     )
     prefix_tokens: PositiveInt = Field(
         4, description="Prefix tokens between vision encoder and GPT-2 (published DermLIP + GPT-2: 32)."

@@ -62,6 +62,8 @@ def test_planted_entities_and_a_planted_tint_are_read_on_original_and_ai_images(
     assert sources.loc[AI, "recall"] >= 0.75 and sources.loc[ORIGINAL, "recall"] >= 0.75
     assert sources.loc[[ORIGINAL, AI], "n"].sum() == sources.loc["macro mean", "n"] == 24
     of_source = readings[readings["question"] == SOURCE]
+    is_odd = of_source["image_id"].str[1:].astype(int) % 2 == 1  # the synthetic ones
+    assert ((of_source["source"] == AI) == is_odd).all() and ((of_source["truth"] == AI) == is_odd).all()
     np.testing.assert_allclose(of_source["p_AI"] + of_source["p_original"], 1, rtol=1e-5)
 
 

@@ -69,7 +69,7 @@ def colours() -> tuple[np.ndarray, list[str], pd.DataFrame]:
 @pytest.fixture(scope="module")
 def encoder(colours) -> clip.Clip:
     cpu = torch.device("cpu")
-    return clip.fit(colours[0], colours[1], steps=25, batch_size=32, seed=1, device=cpu)[0]
+    return clip.fit(colours[0], colours[1], steps=40, batch_size=32, seed=1, device=cpu)[0]
 
 
 def test_an_encoder_that_has_learnt_the_colours_prefers_the_text_of_the_image(colours, encoder):

@@ -35,7 +35,7 @@ def test_means_by_class_are_those_planted(described):
 
 def test_planted_correlations_are_shown_and_features_that_are_constant_or_unknown_are_left_out(described):
     cases, table = described
-    table = table.assign(dark_brown=1 - table["white"], ruler_presence=0.2)
+    table = table.assign(dark_brown=1 - table["white"] ** 5, ruler_presence=0.2)
     related = comparison.correlations(cases, table)
     assert list(related) == list(related.index) == ["dark_brown", "red", "white", "malignant"]
     assert related.loc["white", "dark_brown"] == pytest.approx(-1)

@@ -31,7 +31,7 @@ def lines(*records: dict) -> str:
 
 @pytest.mark.parametrize("layout", ["lines", "list"])
 def test_descriptions_and_scores_of_the_runs_images_come_in_and_others_are_counted(tmp_path, layout):
-    records = [record("nv\\i2.jpg", "nv"), record("mel/elsewhere.jpg"), record("mel/i1.jpeg", description="Red.")]
+    records = [record("nev\\i2.jpg", "nev"), record("mel/elsewhere.jpg"), record("mel/i1.jpeg", description="Red.")]
     path = tmp_path / "descriptions.json"
     path.write_text(lines(*records) if layout == "lines" else json.dumps(records))
     described = read(path, CASES)
@@ -60,6 +60,7 @@ def test_a_score_that_is_missing_or_impossible_is_unknown_and_counted(tmp_path):
         (lines({"class": "mel"}), "line 1: image is None; expected a file such as"),
         (lines(record("mel/i1.jpg"), record("i1.png")), "line 2: image i1 stands twice"),
         (lines(record("nv/i1.jpg", "nv")), "line 1: class is 'nv', and the case i1 is 'mel'"),
+        (lines(record("nev/i1.jpg", "nev")), "line 1: class is 'nv', and the case i1 is 'mel'"),
         (lines(record("mel/i11.jpg")), "none of its 1 images, such as 'i11'.* is a case of this run"),
         ("", "none of its 0 images is a case"),
     ],

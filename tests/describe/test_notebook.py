@@ -2,16 +2,19 @@
 
 import ast
 import json
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from chat_server import KEY, USAGE, ChatServer, picture, says
 from PIL import Image
 
 from p2d_lib.llm.errors import ApiError
+from p2d_lib.models.captioner.published import load
 from p2d_lib.prep import picture_quality
 from p2d_lib.prep import prepare as preparing
 from p2d_lib.prep.raw import read
@@ -20,7 +23,7 @@ from p2d_lib.vocabulary import FEATURES
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "02_describe.ipynb"
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")  # of ISIC 2019; the last two are not used
-SHORT = {"clip_steps": 2, "captioner_steps": [2, 2], "captions_per_image": 2}
+SHORT = {"clip_steps": 2, "captioner_steps": [2, 2], "captions_per_image": 2, "other_clip_steps": 2}
 PER_CLASS = 6
 
 
@@ -114,6 +117,28 @@ def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatc
     written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert len(written) > 50 and not [path for path in written if KEY.encode() in path.read_bytes()]
     assert KEY not in "".join(capsys.readouterr())
+    stages = table("t2_captioner", run)
+    assert stages[["stage", "style"]].values.tolist() == [["A", "sentence"], ["B", "clinical"]]
+    assert stages.loc[0, "PPL"] == pytest.approx(math.exp(stages.loc[0, "val loss"]), rel=1e-3)
+    both = [load(run.folder / "captioner" / part, torch.device("cpu")) for part in ("stage_A", "")]
+    assert not all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in both), strict=True))
+
+
+def test_a_file_of_descriptions_makes_the_prompts_of_its_images_and_is_not_compared_on_others(run, tmp_path):
+    cases = run.read("cases")
+    path = tmp_path / "descriptions.json"
+    scores = {feature.field: 0.9 * (feature.name == "hair_amount") for feature in FEATURES.values()}
+    records = [
+        {"image": f"{dx}\\{name}.jpg", "class": dx, "description": "Hair.", "features": scores}
+        for name, dx in cases.loc[:9, ["image_id", "dx"]].values
+    ]
+    path.write_text("\n".join(map(json.dumps, [*records, records[0] | {"image": "mel/elsewhere.jpg"}])))
+    text = findings(describers=["file", "template"], descriptions_file=str(path))
+    assert "follow the descriptions of “measured” (32 images), “file” (10 images)" in text
+    assert "1 of its images are no cases" in text and "so it is not compared" in text
+    prompts = run.read("descriptions").set_index(["describer", "image_id"])["prompt"]
+    assert prompts["file"].str.contains("hair").all() and len(prompts["file"]) == 10
+    assert table("t2_describers", run)["describer"].tolist() == ["measured"]
 
 
 def test_a_model_that_refuses_every_image_is_a_finding_and_another_models_replies_are_not_counted(run, monkeypatch):

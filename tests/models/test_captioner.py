@@ -13,7 +13,7 @@ from p2d_lib.files import sha256
 from p2d_lib.models.captioner import training
 from p2d_lib.models.captioner.decoding import DECODING, caption, several_captions
 from p2d_lib.models.captioner.network import Captioner, build, embed
-from p2d_lib.models.captioner.published import CaptionerError, load, save
+from p2d_lib.models.captioner.published import CaptionerError, folder_of, load, save
 from p2d_lib.models.captioner.training import PUBLISHED_STAGES, Stage, fit, loss, perplexity, stages
 from p2d_lib.models.clip import Clip
 from p2d_lib.models.weights import Source
@@ -210,6 +210,12 @@ def test_the_published_layout_opens_with_the_updates_of_its_last_block(published
     assert caption(loaded, IMAGES) == TEXTS
     long = caption(loaded, IMAGES[:1], **DECODING["published"])[0]
     assert 24 <= len(loaded.tokenizer.encode(long)) <= 61
+
+
+def test_a_published_captioner_is_named_by_its_folder_or_its_hub_id(published, monkeypatch):
+    monkeypatch.setattr("p2d_lib.models.weights.download", {"org/captioner@v1": published}.__getitem__)
+    assert folder_of("hf-hub:org/captioner@v1") == folder_of(str(published)) == published
+    assert folder_of("tiny") is None and folder_of("gpt2-medium") is None
 
 
 def test_other_bytes_than_stated_are_refused(published):

@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MICRO = (
     "01_prep.n_images=420", "01_prep.tail=0.2",
     "02_describe.clip_steps=4", "02_describe.captioner_steps=[8, 8]", "02_describe.captions_per_image=2",
+    "02_describe.other_clip_steps=4",
     "03_finetune.lora_steps=3", "03_finetune.baseline_steps=3",
     "03_finetune.scout_steps=120", "03_finetune.alignment_steps=4",
     "04_sample.per_class=8", "04_sample.others_per_class=4", "04_sample.num_inference_steps=6",
@@ -24,6 +25,7 @@ MICRO = (
     "06_classify.seeds=2", "06_classify.steps=4", "06_classify.external_images=40",
     "06_classify.guidance_sweep=[1.0, 5.0]", "06_classify.guidance_per_class=1", "06_classify.guidance_steps=4",
     "06_classify.prompts_per_class=2",
+    "06_classify.recipe_steps=2", "06_classify.study_steps=4", "06_classify.study_evaluate_every=2",
     "07_readers.n_images=14",
     "07_readers.vlm_base_steps=2", "07_readers.vlm_base_epochs=0.05", "07_readers.vlm_epochs=0.05",
     "08_fairness.min_n=3",

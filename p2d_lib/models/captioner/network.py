@@ -138,7 +138,7 @@ def embed(captioner: Captioner, images: np.ndarray, batch_size: int = 256, views
 def _tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
     apart = pre_tokenizers.Split(
-        Regex(r"[,.:;] ?| and | with |, on | likely "), "isolated"
+        Regex(r"[,.:;] ?| and | with |, on "), "isolated"
     )  # between them a whole phrase may be one token
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.Sequence([apart, bytewise]), decoders.ByteLevel()
