@@ -1,5 +1,7 @@
 """What a wrong description costs: the same cases in several sources' words, planted errors and their planted price."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,3 +200,5 @@ def test_the_table_has_a_row_a_source_and_the_floor_and_marks_what_is_announced(
     assert row["shows − truth"].endswith("*") and row["accuracy (points) − truth"].endswith("*")
     assert table["KID"].iloc[-1] == "0.010 [0.000, 0.020]" and table["shows − truth"].iloc[0] == ""
     assert len(report_prompts.prompts_figure(costs).axes) == 3
+    few = {"truth": replace(costs["truth"], kid=Interval(0.02, np.nan, np.nan))}  # too few images for an interval
+    assert report_prompts.prompts_table(few, {"truth": ""}, Interval(0, 0, 0))["KID"][0] == "0.020"
