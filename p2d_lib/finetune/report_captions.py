@@ -66,7 +66,7 @@ def findings(trained: Sequence[Trained], claims: pd.DataFrame) -> list[str]:
     for what, part in claims.groupby("what", sort=False):
         verdicts = [f"{_verdict(row)} ({row['first']}, {row['prompts']} prompts: "
                 f"{interval(*row[['difference', 'low', 'high']])})" for _, row in part.iterrows()]  # fmt: skip
-        lines.append(f"Does {CLAIMS[str(what)]} bring images nearer to real ones (KID, Holm over all claims)? "
+        lines.append(f"Are images nearer to real ones (KID, Holm over all claims) with {CLAIMS[str(what)]}? "
                      f"{'; '.join(verdicts)}.")  # fmt: skip
     return lines
 

@@ -159,7 +159,7 @@ class Finetune(Notebook):
     caption_study: Annotated[list[Annotated[str, AfterValidator(_caption_variant)]], Distinct] = Field(
         [], description="Variants that are compared, such as scratch-unet and scratch-unet+rewritten; empty: none."
     )
-    caption_seeds: PositiveInt = Field(2, description="Trainings of each variant; with one there are no intervals.")
+    caption_seeds: PositiveInt = Field(3, description="Trainings of each variant; with one there are no intervals.")
     caption_steps: PositiveInt = Field(80, description="Training steps of each variant.")
     caption_images: Annotated[int, Field(ge=20)] = Field(100, description="Images of val prompts that each samples.")
     caption_concepts: Annotated[int, Field(ge=1, le=22)] = Field(

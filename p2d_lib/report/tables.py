@@ -35,9 +35,11 @@ _LATEX = str.maketrans(
 
 
 def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
-    """ "0.712 [0.688, 0.735]"; an estimate that is NaN gives "–"."""
+    """ "0.712 [0.688, 0.735]"; "0.712" where the interval is NaN, and "–" where the estimate is."""
     if estimate != estimate:
         return NOTHING
+    if low != low:
+        return f"{estimate:.{digits}f}"
     return f"{estimate:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -93,18 +93,13 @@ def compositions_table(read: pd.DataFrame | None, plan: pd.DataFrame) -> pd.Data
                 "in train": COMPOSED[absent],
                 "train images of each": "–".join(str(count) for count in dict.fromkeys(row["in_train"])),
                 "synthetic": row["n"],
-                "class as asked": _cell(*row["class_read"]),
-                "feature as asked": _cell(*row["more"]),
+                "class as asked": tables.interval(*row["class_read"], 2),
+                "feature as asked": tables.interval(*row["more"], 2),
                 "compositions": "; ".join(f"{dx} {words}" for dx, words in names.itertuples(index=False)),
             }
         )
     columns = ["class with a", "in train", "train images of each", "synthetic", "class as asked", "feature as asked"]
     return pd.DataFrame(rows, columns=[*columns, "compositions"])
-
-
-def _cell(estimate: float, low: float, high: float) -> str:
-    """An estimate with its interval, or alone where there are too few images for one."""
-    return f"{estimate:.2f}" if low != low and estimate == estimate else tables.interval(estimate, low, high, 2)
 
 
 def compositions_finding(read: pd.DataFrame) -> str:

@@ -1,5 +1,7 @@
 """What a wrong description costs: the same cases in several sources' words, planted errors and their planted price."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +111,29 @@ def test_description_error_is_that_of_planted_mistakes(cases, descriptions):
     assert error("captioner") == 0
 
 
+def test_each_measure_is_of_its_own_images_and_follows_words_and_cases_apart(cases, descriptions):
+    shared, plan = planned(cases, descriptions, ["captioner", "measured"])
+    rng, n = np.random.default_rng(4), len(plan) // 2
+    shared.known[list(FEATURES)] = (rng.random((n, 22)) < 0.5).astype(float)
+    asked = (rng.random((2 * n, 22)) < 0.5).astype(float)
+    plan[list(FEATURES)] = asked  # the captioner's images show what was asked for, the others what the case shows
+    shown = np.vstack([asked[:n], shared.known[list(FEATURES)].to_numpy()])
+    right = np.eye(7)[plan["dx"].map(DX.index)]
+    right[n:] = np.roll(right[n:], 1, axis=1)  # and the others another class
+    features = rng.normal(size=(2 * n, 6)) + np.repeat([0.0, 2.0], n)[:, None]
+    reference = rng.normal(size=(7 * N, 6)), plan["dx"].to_numpy()[:n]
+    accuracy = {"captioner": np.full((3, 5), 0.7), "measured": np.full((3, 5), 0.2)}
+    found = prompt_costs.measure(
+        plan, shared, features, np.hstack([right, shown]), reference, accuracy, prompt_costs.COUNTED, 8, 0
+    )
+    captioner, measured = found["captioner"], found["measured"]
+    assert captioner.follows[0] == 1 and measured.shows[0] == 1
+    assert captioner.shows[0] == pytest.approx(0.5, abs=0.1) and measured.follows[0] == pytest.approx(0.5, abs=0.1)
+    assert (captioner.class_read[0], measured.class_read[0]) == (1, 0)
+    assert captioner.kid.low < 0.1 and measured.kid.low > 1
+    assert captioner.accuracy.mean() == pytest.approx(0.7)
+
+
 def of_simulated_images(rng, truth, follow, dx, weights):
     """A source's concordances where a share `follow` of the words is right and each image does what its words say."""
     right = rng.random(truth.shape) < follow
@@ -175,3 +200,5 @@ def test_the_table_has_a_row_a_source_and_the_floor_and_marks_what_is_announced(
     assert row["shows − truth"].endswith("*") and row["accuracy (points) − truth"].endswith("*")
     assert table["KID"].iloc[-1] == "0.010 [0.000, 0.020]" and table["shows − truth"].iloc[0] == ""
     assert len(report_prompts.prompts_figure(costs).axes) == 3
+    few = {"truth": replace(costs["truth"], kid=Interval(0.02, np.nan, np.nan))}  # too few images for an interval
+    assert report_prompts.prompts_table(few, {"truth": ""}, Interval(0, 0, 0))["KID"][0] == "0.020"

@@ -32,8 +32,10 @@ def study(monkeypatch, tmp_path):
     table[scores] = 0.0
     for name, n in (("red", 10), ("hair_amount", 6), ("asymmetry", 2)):
         table.loc[: n - 1, name] = 0.9
-    run.write("descriptions", table)
     Run("captions", "01_prep").write("cases", cases.assign(entropy=np.arange(len(cases)) / 4.0))
+    run = Run("captions", "02_describe")
+    run.read("cases")  # which the descriptions are made from
+    run.write("descriptions", table)
     changes = {"caption_study": VARIANTS, "caption_seeds": 1, "caption_steps": 2, "caption_concepts": 2}
     p = tiny_parameters(**changes, caption_entropy=0.25)
     stages = Stages(Run("captions", "03_finetune"), p, torch.device("cpu"))
@@ -106,17 +108,20 @@ def test_a_planted_gain_of_rewritten_captions_is_found_and_no_gain_in_few_studie
     rng = np.random.default_rng(0)
     table = caption_claims.claims(*simulated(rng, shift=0.6, skill=0.02))
     assert table["announced"].all() and (table["high"] < 0).all() and set(table["what"]) == {"rewritten"}
-    announced = [caption_claims.claims(*simulated(rng))["announced"].any() for _ in range(60)]
-    assert np.mean(announced) <= 0.1
+    announced = [caption_claims.claims(*simulated(rng))["announced"].any() for _ in range(40)]
+    assert np.mean(announced) <= 0.15  # 6 % and two standard errors
 
 
 def test_the_finding_can_come_out_each_way(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda *_: 0)
     rng = np.random.default_rng(1)
     for shift, says in ((0.6, "yes (scratch-unet+rewritten"), (-0.6, "no, further away ("), (0.0, "not shown (")):
-        trained, real = simulated(rng, shift, 0.02)
+        trained, real = simulated(rng, shift, 0.02, n_seeds=5)
         lines = report_captions.findings(trained, caption_claims.claims(trained, real))
         assert says in lines[1], lines
-        assert lines[0].startswith("Caption study: the loss on val changes by -1.0% to -1.0%") and "6 of 6" in lines[0]
+        assert (
+            lines[0].startswith("Caption study: the loss on val changes by -1.0% to -1.0%") and "10 of 10" in lines[0]
+        )
 
 
 def test_with_one_training_there_is_no_interval_and_no_claim():
