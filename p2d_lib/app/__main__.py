@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from p2d_lib.app.command import NotStarted, arguments, password
+from p2d_lib.app.command import NotStarted, arguments, check_run, password
 
 
 def main(argv: Sequence[str]) -> int:
     options = arguments(argv)
     try:
         ask = getpass.getpass if sys.stdin.isatty() else None
+        check_run(options.run)
         secret = password(options.host, options.user, os.environ, ask)
         from p2d_lib.app.serve import open_run, serve  # gradio and pandas, which --help does without
 

@@ -4,6 +4,8 @@ import argparse
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 
+from p2d_lib.home import home
+
 PASSWORD = "P2D_APP_PASSWORD"
 SHORTEST_PASSWORD = 10  # characters
 
@@ -27,6 +29,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--user", action="append", default=[], metavar="NAME", help="who may enter; repeatable; all share the password"
     )
     return parser.parse_args(argv)
+
+
+def check_run(name: str) -> None:
+    """Raises NotStarted, which says how to make it, for a run that has no synthetic images."""
+    made = sorted(path.parent.name for path in (home() / "data" / "runs").glob("*/synthetic.parquet"))
+    if name not in made:
+        known = f" (runs that have some: {', '.join(made)})" if made else ""
+        command = "./run_all.sh" if name == "smoke" else f"./run_all.sh --run {name}"
+        raise NotStarted(f"run {name!r} has no synthetic images yet{known}: make it first with {command}")
 
 
 def is_loopback(host: str) -> bool:

@@ -34,6 +34,7 @@ class Create:
     def __init__(self, run: Run):
         self.run, self.form, self.defaults, self.gallery = run, Form(run), defaults(run), Gallery(run)
         self.queue = Queue(self._load, self.gallery)
+        self._watched: dict[str, str] = {}  # by page, the job that it shows
 
     def _load(self):
         with IMPORTS:
@@ -46,7 +47,7 @@ class Create:
         sliders, lesion = list(ui.sliders.values()), [ui.dx, ui.site, ui.tone, *ui.sliders.values()]
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
-        shown = [ui.stage, ui.results, ui.gallery]
+        shown = [ui.progress, ui.results, ui.gallery]
         ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **QUIET)
         for part in (ui.site, ui.tone, *sliders):
             part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **QUIET)
@@ -114,21 +115,26 @@ class Create:
         values |= {"guidance_interval": [low, high], "num_inference_steps": steps, "solver": solver}
         return checked(values | {"size": self.defaults["size"]})
 
-    def watch(self, job_id: str) -> Iterator[tuple]:
-        """The state of a job as it goes on: progress, its finished images, and the gallery after each of them."""
+    def watch(self, job_id: str, request: gr.Request) -> Iterator[tuple]:
+        """The state of a job as it goes on: progress, its finished images, and the gallery after each of them.
+
+        A page shows one job: where it asks for another one, it watches that.
+        """
         job = self.queue.find(job_id) if isinstance(job_id, str) else None
         if job is None:
             yield gr.skip(), gr.skip(), self._gallery(0)
             return
+        self._watched[request.session_hash] = job_id
+        for shown in self._shown(job):
+            if self._watched.get(request.session_hash) != job_id:
+                return
+            yield shown
+        self._watched.pop(request.session_hash, None)
+
+    def _shown(self, job: Job) -> Iterator[tuple]:
         finished, shown = -1, ""
         for state in job.states():
-            progress = cards.progress(
-                state,
-                job.requests[0].num_inference_steps,
-                len(job.requests),
-                self.queue.ahead(job),
-                self.queue.is_ready,
-            )
+            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready)
             if len(state.finished) > finished:
                 finished, shown = len(state.finished), progress
                 yield progress, self._results(state), self._gallery(0)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENDED = ("done", "stopped", "failed")
+KEPT = 64  # jobs, ended ones included, that a page can still ask for
 
 
 @dataclass(frozen=True)
@@ -81,39 +82,44 @@ class Queue:
 
     def __init__(self, load: Callable[[], "Models"], gallery: Gallery):
         self._load, self._gallery, self._models = load, gallery, None
-        self._waiting: queue.Queue[Job] = queue.Queue(MOST_WAITING)
-        self._jobs: dict[str, Job] = {}  # those that have not ended
+        self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}  # the newest, in the order in which they came
         self._thread = threading.Thread(target=self._work, name="p2d-create", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> Job:
         """Puts a job at the end. Raises Refused where too many wait."""
-        try:
+        with self._lock:
+            if len(self._going_on()) >= MOST_WAITING:
+                raise Refused(f"{MOST_WAITING} requests wait already; try again in a while")
             self._jobs[job.id] = job
-            self._waiting.put_nowait(job)
-        except queue.Full:
-            del self._jobs[job.id]
-            raise Refused(f"{MOST_WAITING} requests wait already; try again in a while") from None
+            for other in [other for other in self._jobs.values() if other.has_ended][: max(0, len(self._jobs) - KEPT)]:
+                del self._jobs[other.id]
+        self._waiting.put(job)
         return job
+
+    def _going_on(self) -> list[Job]:
+        """The jobs that have not ended: first the one that is worked on."""
+        return [job for job in list(self._jobs.values()) if not job.has_ended]
 
     def ahead(self, job: Job) -> int:
         """How many jobs come before this one."""
-        ids = list(self._jobs)
-        return ids.index(job.id) if job.id in ids else 0
+        going_on = self._going_on()
+        return going_on.index(job) if job in going_on else 0
 
     def running(self) -> Job | None:
         """The job that is worked on, or comes next."""
-        return next(iter(self._jobs.values()), None)
+        return next(iter(self._going_on()), None)
 
     def find(self, job_id: str) -> Job | None:
-        """A job that has not ended, by its id."""
+        """One of the newest KEPT jobs, by its id."""
         return self._jobs.get(job_id)
 
     def stop(self, job: Job) -> None:
         """Stops a job: at once where it waits, after the denoising step that is under way where it runs."""
         job.stop()
         if job.state.phase == "waiting":
-            self._jobs.pop(job.id, None)
             job.update(phase="stopped")
 
     @property
@@ -143,10 +149,8 @@ class Queue:
                 job = job or self._waiting.get()
                 job.update(phase="failed", problem="it could not be made; the terminal that runs the app says why")
             finally:
-                if job is not None:
-                    self._jobs.pop(job.id, None)
-                    if self._models is not None:
-                        self._models.free()
+                if job is not None and self._models is not None:
+                    self._models.free()
 
     def _make(self, job: Job) -> None:
         for number, (request, label) in enumerate(zip(job.requests, job.labels, strict=True), 1):

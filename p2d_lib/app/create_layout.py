@@ -1,10 +1,11 @@
 """The components of the Create tab and where they stand."""
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import gradio as gr
 
 from p2d_lib.app.create_form import TONE, Form
+from p2d_lib.app.create_request import Solver
 from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_IMAGES, MOST_STEPS
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 from p2d_lib.words.render import SKIN_WORDS
@@ -69,7 +70,7 @@ class Layout(NamedTuple):
     vary: gr.Button
     drop: gr.HTML
     notice: gr.Markdown
-    stage: gr.HTML
+    progress: gr.HTML
     results: gr.HTML
     gallery: gr.HTML
     older: gr.Button
@@ -82,14 +83,16 @@ class Layout(NamedTuple):
 
 
 def layout(form: Form, defaults: dict) -> Layout:
-    """Builds the tab: the words on the left, images on the right, the gallery below."""
+    """Builds the tab: the form on the left, prompt and images on the right, the gallery below."""
     parts = {"job": gr.State(""), "page": gr.State(0), "load": gr.context.Context.root_block.load}
     with gr.Row(elem_classes="p2d-create"):
         with gr.Column(scale=2, min_width=320):
-            parts |= _words(form)
+            parts |= _words(form) | _sampler(defaults)
+            parts["drop"] = gr.HTML(DROP, js_on_load=READ_FILE, elem_id="p2d-dropped")
+            parts["notice"] = gr.Markdown(elem_id="p2d-notice")
         with gr.Column(scale=3, min_width=320):
-            parts |= _making(form, defaults)
-            parts["stage"] = gr.HTML(elem_id="p2d-stage")
+            parts |= _prompt() | _strip(form)
+            parts["progress"] = gr.HTML(elem_id="p2d-progress")
             parts["results"] = gr.HTML(elem_id="p2d-results", js_on_load=CHOOSE)
     gr.HTML("<h2>Gallery of this run</h2>")
     parts["gallery"] = gr.HTML(elem_id="p2d-gallery", js_on_load=CHOOSE)
@@ -123,8 +126,29 @@ def _words(form: Form) -> dict:
     return {"dx": dx, "site": site, "tone": tone, "sliders": {name: sliders[name] for name in form.sliders}}
 
 
-def _making(form: Form, defaults: dict) -> dict:
-    """The prompt, the sampler's settings and the buttons."""
+def _sampler(defaults: dict) -> dict:
+    """The sampler's settings, those of 04 at first."""
+    parts = {}
+    with gr.Accordion("Sampler", open=False):
+        with gr.Row():
+            guidance, steps = defaults["guidance_scale"], defaults["num_inference_steps"]
+            parts["guidance"] = gr.Slider(
+                0, 30, guidance, step=0.1, label="Guidance", min_width=140, elem_id="p2d-guidance"
+            )
+            parts["steps"] = gr.Slider(1, MOST_STEPS, steps, step=1, label="Steps", min_width=140, elem_id="p2d-steps")
+        with gr.Row():
+            low, high = defaults["guidance_interval"]
+            label = "Guidance from noise level"
+            parts["low"] = gr.Number(low, label=label, minimum=0, min_width=120, elem_id="p2d-low")
+            parts["high"] = gr.Number(high, label="to noise level", minimum=0, min_width=120, elem_id="p2d-high")
+        parts["solver"] = gr.Dropdown(list(get_args(Solver)), value=defaults["solver"], label="Solver")
+        sources = [("adapter (this run)", "adapter"), ("base, without the adapter", "base")]
+        parts["generator"] = gr.Radio(sources, value="adapter", label="Generator", elem_id="p2d-generator")
+    return parts
+
+
+def _prompt() -> dict:
+    """The prompt, the seed, how many, and the two buttons."""
     parts = {}
     parts["prompt"] = gr.Textbox(
         label="Prompt", info="Written from the form; edit it freely. A change in the form writes it anew.", lines=3,
@@ -132,45 +156,22 @@ def _making(form: Form, defaults: dict) -> dict:
     )  # fmt: skip
     with gr.Row(elem_classes="p2d-seed"):
         parts["seed"] = gr.Textbox("0", label="Seed", min_width=120, elem_id="p2d-seed")
-        another = gr.Button("Another seed", size="sm", min_width=100, scale=0, elem_id="p2d-another")
+        another = gr.Button("Another seed", size="sm", min_width=110, scale=0, elem_id="p2d-another")
         parts["count"] = gr.Slider(1, MOST_IMAGES, 1, step=1, label="How many", min_width=140, elem_id="p2d-count")
     another.click(None, None, parts["seed"], js=ANOTHER_SEED, api_visibility="private")
-    with gr.Accordion("Sampler", open=False):
-        with gr.Row():
-            parts["guidance"] = gr.Slider(
-                0, 30, defaults["guidance_scale"], step=0.1, label="Guidance", min_width=140, elem_id="p2d-guidance"
-            )
-            parts["steps"] = gr.Slider(
-                1,
-                MOST_STEPS,
-                defaults["num_inference_steps"],
-                step=1,
-                label="Steps",
-                min_width=140,
-                elem_id="p2d-steps",
-            )
-        low, high = defaults["guidance_interval"]
-        with gr.Row():
-            parts["low"] = gr.Number(
-                low, label="Guidance from noise level", minimum=0, min_width=120, elem_id="p2d-low"
-            )
-            parts["high"] = gr.Number(high, label="to noise level", minimum=0, min_width=120, elem_id="p2d-high")
-            solvers = ["dpm++2m", "ddim", "euler"]
-            parts["solver"] = gr.Dropdown(solvers, value=defaults["solver"], label="Solver", min_width=120)
-        sources = [("adapter (this run)", "adapter"), ("base, without the adapter", "base")]
-        parts["generator"] = gr.Radio(sources, value="adapter", label="Generator", elem_id="p2d-generator")
     with gr.Row():
         parts["create"] = gr.Button("Create", variant="primary", elem_id="p2d-create")
         parts["stop"] = gr.Button("Stop", variant="stop", elem_id="p2d-stop")
-    varied = [("skin tone", TONE)] * (TONE in form.wording.concepts)
-    varied += [(FEATURES[name].phrase, name) for name in form.sliders]
-    chosen = "asymmetry" if "asymmetry" in form.sliders else varied[0][1]
-    with gr.Row(elem_classes="p2d-vary"):
-        parts["feature"] = gr.Dropdown(
-            varied, value=chosen, label="Vary one feature", info="The form's lesion at one seed, one word changed",
-            elem_id="p2d-feature",
-        )  # fmt: skip
-        parts["vary"] = gr.Button("Make the strip", scale=0, min_width=150, elem_id="p2d-vary")
-    parts["drop"] = gr.HTML(DROP, js_on_load=READ_FILE, elem_id="p2d-dropped")
-    parts["notice"] = gr.Markdown(elem_id="p2d-notice")
     return parts
+
+
+def _strip(form: Form) -> dict:
+    """Which feature a strip varies."""
+    choices = [("skin tone", TONE)] * (TONE in form.wording.concepts)
+    choices += [(FEATURES[name].phrase, name) for name in form.sliders]
+    first = "asymmetry" if "asymmetry" in form.sliders else choices[0][1]
+    info = "The form's lesion at one seed, one word changed"
+    with gr.Row(elem_classes="p2d-vary"):
+        feature = gr.Dropdown(choices, value=first, label="Vary one feature", info=info, elem_id="p2d-feature")
+        vary = gr.Button("Make the strip", scale=0, min_width=170, elem_id="p2d-vary")
+    return {"feature": feature, "vary": vary}

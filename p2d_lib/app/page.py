@@ -8,6 +8,7 @@ from p2d_lib.app import browse, create, read, review
 from p2d_lib.run import Run
 
 NOTICE = "Synthetic images, not for clinical use"
+HEADER = "<header><h1>prompt2derm</h1><span>run {name}</span><strong>" + NOTICE + "</strong></header>"
 TABS = {"Create": create.tab, "Review": review.tab, "Read": read.tab, "Browse": browse.tab}
 
 
@@ -15,7 +16,7 @@ def page(run: Run) -> gr.Blocks:
     """The app over a finished run. Each module's `tab(run)` adds its components and events to a tab of its own."""
     name = html.escape(run.name)
     with gr.Blocks(title=f"prompt2derm: {run.name}", analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML(f"<header><h1>prompt2derm</h1><p>Run <b>{name}</b> · {NOTICE}</p></header>", elem_id="p2d-header")
+        gr.HTML(HEADER.format(name=name), elem_id="p2d-header")
         with gr.Tabs():
             for title, tab in TABS.items():
                 with gr.Tab(title, id=title.lower()):

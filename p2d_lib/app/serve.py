@@ -11,6 +11,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 
 from p2d_lib.app import safety, store
 from p2d_lib.app.command import NotStarted, is_loopback
@@ -28,25 +29,21 @@ POLICY = (
 
 
 def open_run(name: str) -> Run:
-    """A finished run. Raises NotStarted, which says how to make one, where there is none or it is being made."""
-    runs = home() / "data" / "runs"
-    made = sorted(path.parent.name for path in runs.glob("*/synthetic.parquet"))
-    if name not in made:
-        known = f"; there are {', '.join(made)}" if made else ""
-        command = "./run_all.sh" if name == "smoke" else f"./run_all.sh --run {name}"
-        raise NotStarted(
-            f"run {name!r} has no images yet{known}: make them with {command} --to 04_sample, or all of it"
-        )
+    """A finished run. Raises NotStarted where it is being made, or is open in another app."""
     try:
         return Run(name, "app")
     except RunBusy as busy:
         raise NotStarted(str(busy)) from None
 
 
-class Headers:
-    """Headers that keep a browser from loading or framing anything from elsewhere."""
+class Guard:
+    """Around the server: no way to its files, and headers that keep a browser from loading or framing anything.
 
-    ADDED = (
+    The page holds its pictures itself, so gradio's ways to serve, fetch and leave files are closed.
+    """
+
+    CLOSED = ("/file=", "/file/", "/proxy=", "/upload", "/deep_link", "/download/")
+    HEADERS = (
         (b"content-security-policy", POLICY.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
@@ -58,10 +55,14 @@ class Headers:
     async def __call__(self, scope, receive, send):
         async def with_headers(message):
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.ADDED]
+                message["headers"] = [*message["headers"], *self.HEADERS]
             await send(message)
 
-        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if any(part in scope["path"] for part in self.CLOSED):
+            return await PlainTextResponse("Not here.", 404)(scope, receive, with_headers)
+        return await self.app(scope, receive, with_headers)
 
 
 def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
@@ -71,7 +72,7 @@ def serve(run: Run, host: str, port: int, passwords: Mapping[str, str]) -> None:
     is not whole or the port is taken.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(store.folder(run) / "cache")  # not where other users of the machine look
-    middleware = [Middleware(Headers)]
+    middleware = [Middleware(Guard)]
     if is_loopback(host):  # a page elsewhere may have its own name point here (DNS rebinding)
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]))
     try:
@@ -114,6 +115,9 @@ def _theme() -> gr.themes.Base:
     """Colours with the contrast that WCAG 2.1 asks for (AA), and fonts that the machine has."""
     theme = gr.themes.Base(primary_hue="teal", font=FONT, font_mono=("ui-monospace", "monospace"))
     return theme.set(
+        color_accent="#0b6e4f",
+        slider_color="#0b6e4f",
+        slider_color_dark="#34d399",
         button_primary_background_fill="#0b6e4f",
         button_primary_background_fill_hover="#095a41",
         button_primary_background_fill_dark="#0b6e4f",

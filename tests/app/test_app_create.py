@@ -17,7 +17,7 @@ from p2d_lib import images
 from p2d_lib.app import create_cards
 from p2d_lib.app.create_form import Form, stated
 from p2d_lib.app.create_gallery import Gallery
-from p2d_lib.app.create_jobs import Job, Queue
+from p2d_lib.app.create_jobs import KEPT, Job, Queue
 from p2d_lib.app.create_models import Models
 from p2d_lib.app.create_request import checked, defaults, of_png
 from p2d_lib.app.safety import MOST_WAITING, Refused
@@ -191,7 +191,7 @@ def test_a_job_that_is_stopped_ends_within_a_step_closes_its_steps_and_frees_mem
     queue.stop(job)
     assert [state.phase for state in states][-1] == "stopped"
     assert slow.steps_taken <= taken + 2 and slow.closed.is_set()
-    assert queue.find(job.id) is None and gallery.records() == []
+    assert queue.running() is None and gallery.records() == []
     time.sleep(0.05)
     assert slow.freed == 1
 
@@ -212,11 +212,23 @@ def test_a_job_that_waits_is_stopped_at_once_and_the_others_go_on(gallery):
 
 def test_a_full_queue_refuses(gallery):
     queue = Queue(lambda: Slow(), gallery)
+    jobs = [queue.submit(Job([request()])) for _ in range(MOST_WAITING)]
     with pytest.raises(Refused, match=f"{MOST_WAITING} requests wait"):
-        jobs = [queue.submit(Job([request()])) for _ in range(MOST_WAITING + 2)]
-        assert len(jobs) == MOST_WAITING + 2  # one may be worked on already
-    for job in list(queue._jobs.values()):
+        queue.submit(Job([request()]))
+    queue.stop(jobs.pop())
+    jobs.append(queue.submit(Job([request()])))
+    for job in jobs:
         queue.stop(job)
+
+
+def test_a_job_that_has_ended_can_still_be_asked_for_but_not_for_ever(gallery):
+    queue = Queue(lambda: Slow(), gallery)
+    jobs = []
+    for _ in range(KEPT + 5):
+        jobs.append(queue.submit(Job([request()])))
+        queue.stop(jobs[-1])
+        list(jobs[-1].states())
+    assert queue.find(jobs[-1].id) is jobs[-1] and queue.find(jobs[0].id) is None
 
 
 def test_an_image_that_cannot_be_made_fails_alone_and_says_nothing_of_the_machine(gallery):

@@ -112,6 +112,30 @@ def evaluations(pipe, **settings):
     return batches, images
 
 
+BY_STEPS = {"guidance_scale": 3.0, "guidance_interval": (1.4, 3.0), "num_inference_steps": 4, "solver": "dpm++2m"}
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "epsilon"])
+def test_the_steps_of_an_image_end_with_the_image_and_their_previews_come_near_it(pipe, prediction):
+    pipe = copy.copy(pipe)
+    pipe.scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, prediction_type=prediction)
+    steps = list(sampling.sample_steps(pipe, PROMPTS[:1], SEEDS[:1], size=32, **BY_STEPS))
+    image = sampling.sample(pipe, PROMPTS[:1], SEEDS[:1], size=32, **BY_STEPS)
+    assert len(steps) == 4 and np.array_equal(encoding.decode_latents(pipe, steps[-1].latents), image)
+    apart = [float((step.clean() - steps[-1].latents).abs().mean()) for step in steps]
+    assert apart[-1] < 1e-3 < apart[0]
+
+
+def test_steps_that_are_closed_ask_the_denoiser_no_more(pipe):
+    asked = []
+    hook = pipe.unet.register_forward_hook(lambda *_: asked.append(1))
+    steps = sampling.sample_steps(pipe, PROMPTS[:1], SEEDS[:1], size=32, **BY_STEPS)
+    next(steps), next(steps)
+    steps.close()
+    hook.remove()
+    assert len(asked) == 2 and list(steps) == []
+
+
 def test_guidance_costs_only_where_it_acts(pipe):
     nowhere, alone = evaluations(pipe, guidance_scale=1.0)
     somewhere, subset = evaluations(pipe, guidance_interval=(1.0, 4.0))

@@ -24,6 +24,7 @@ def _commands() -> list[str]:
 
 
 COMMANDS = _commands()
+APP = "./run_all.sh app"
 
 
 def test_the_readme_has_commands_of_each_kind():
@@ -32,7 +33,10 @@ def test_the_readme_has_commands_of_each_kind():
     assert sum(command.startswith("torchrun") for command in COMMANDS) == 2
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("./run_all.sh")])
+DRIVERS = [command for command in COMMANDS if command.startswith("./run_all.sh") and not command.startswith(APP)]
+
+
+@pytest.mark.parametrize("command", DRIVERS)
 def test_the_driver_plans_what_the_readme_says(command, tmp_path):
     words = shlex.split(command)[1:]
     for k, word in enumerate(words):
@@ -44,6 +48,13 @@ def test_the_driver_plans_what_the_readme_says(command, tmp_path):
     planned = subprocess.run(driver, env=environment, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr
     assert planned.stderr.count("/8]") == 8 and "it has not been made" in planned.stderr
+
+
+def test_the_app_takes_what_the_readme_gives_it():
+    from p2d_lib.app.command import arguments
+
+    for command in (command for command in COMMANDS if command.startswith(APP)):
+        assert arguments(shlex.split(command)[2:]).host == "127.0.0.1"
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "papermill" in command])
