@@ -55,7 +55,7 @@ class Person:
     def text(self, name):
         return self.page.run(f"{self.part(name)}.textContent")
 
-    def until(self, script, seconds=20):
+    def until(self, script, seconds=60):
         end = time.monotonic() + seconds
         while not (value := self.page.run(f"!!({script})")):
             assert time.monotonic() < end, (script, self.page.run("document.body.innerText.slice(0, 2000)"))
