@@ -134,13 +134,7 @@ class Create:
     def _shown(self, job: Job) -> Iterator[tuple]:
         finished, shown = -1, ""
         for state in job.states():
-            progress = cards.progress(
-                state,
-                job.requests[0].num_inference_steps,
-                len(job.requests),
-                self.queue.ahead(job),
-                self.queue.is_ready,
-            )
+            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready)
             if len(state.finished) > finished:
                 finished, shown = len(state.finished), progress
                 yield progress, self._results(state), self._gallery(0)

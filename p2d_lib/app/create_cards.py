@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from p2d_lib.app.create_jobs import State
+from p2d_lib.app.create_jobs import Job, State
 from p2d_lib.app.pictures import data_uri, of_pixels, picture
 from p2d_lib.instruments.copies import COPY_RATIO, NEIGHBOURS
 from p2d_lib.vocabulary import DX_NAMES
@@ -16,16 +16,18 @@ PHASES = {
 }
 
 
-def progress(state: State, steps: int, total: int, ahead: int, is_ready: bool) -> str:
-    """The line above the images, and the picture that is being denoised."""
+def progress(job: Job, state: State, ahead: int, is_ready: bool) -> str:
+    """The line above the images, and the picture that is being denoised. ahead: jobs before this one."""
+    begin = f'<div class="p2d-status" role="status" data-job="{job.id}">'
     if state.phase == "waiting":
         words = f"{ahead} before this one." if ahead else "Starting."
         if not is_ready:
             words = "The models are being loaded (once, up to a minute)."
-        return f'<div class="p2d-status" role="status">{words}</div>'
+        return f"{begin}{words}</div>"
     if state.phase != "sampling":
         problem = f" {escape(state.problem)}." if state.problem else ""
-        return f'<div class="p2d-status" role="status">{PHASES[state.phase]}{problem}</div>'
+        return f"{begin}{PHASES[state.phase]}{problem}</div>"
+    steps, total = job.requests[0].num_inference_steps, len(job.requests)
     words = f"Image {state.image} of {total}, step {state.step} of {steps}"
     done = (state.image - 1) * steps + state.step
     bar = f'<progress max="{total * steps}" value="{done}" aria-label="progress"></progress>'
@@ -34,7 +36,7 @@ def progress(state: State, steps: int, total: int, ahead: int, is_ready: bool) -
         picture = (
             f'<img class="p2d-preview" alt="Preview of the image that is being made" src="{of_pixels(state.preview)}">'
         )
-    return f'<div class="p2d-status" role="status">{bar} {words}</div>{picture}'
+    return f"{begin}{bar} {words}</div>{picture}"
 
 
 def results(records: Iterable[dict], gallery, run_folder: Path, calibration: str) -> str:

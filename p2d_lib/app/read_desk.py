@@ -51,7 +51,7 @@ class Desk:
             "code": code,
             "order": self.orders[reader],
             "questions": self.questions,
-            "answers": {number: given["answers"] for number, given in self._given(reader).items()},
+            "answers": {str(number): given["answers"] for number, given in self._given(reader).items()},
         }
 
     def image(self, name: object, code: object, number: object) -> dict:

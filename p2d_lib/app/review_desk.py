@@ -1,6 +1,5 @@
 """What the Review tab asks of the server: real images with their machine description, and people's decisions."""
 
-import base64
 import json
 import math
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from p2d_lib.app import people, review_agreement, review_export, review_log, store
+from p2d_lib.app import people, pictures, review_agreement, review_export, review_log, store
 from p2d_lib.app.review_log import Reviews
 from p2d_lib.app.safety import Refused
 from p2d_lib.app.widget import seconds, text
@@ -67,9 +66,8 @@ class Desk:
     def case(self, name: object, code: object, image_id: object) -> dict:
         """One image with its machine description, and this person's own decision on it; nothing of other people's."""
         name, case = people.signed_in(self.folder, name, code), self._case(image_id)
-        picture = base64.b64encode((self.run.folder / case["path"]).read_bytes()).decode()
         return {
-            "picture": f"data:image/png;base64,{picture}",
+            "picture": pictures.data_uri((self.run.folder / case["path"]).read_bytes()),
             "about": _about(case),
             "describer": case["describer"],
             "text": case["text"],

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> gr.HTML:
     """Adds the widget of template/<name>.html, .css and .js to the open tab.
 
-    actions: what its script may ask, `answer`; each takes keywords of JSON values and returns what JSON can hold. run:
-    the run's name, by which a browser keeps its own notes apart from those of other runs.
+    actions: what its script may ask, `answer`; each takes keywords of JSON values and returns what JSON can hold, keys
+    as text. run: the run's name, by which a browser keeps its own notes apart from those of other runs.
     """
 
     def ask(request):

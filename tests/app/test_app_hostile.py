@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,7 +45,6 @@ def refused(answer: dict, app_home) -> str:
         ({"prompt": "a\x00\x1b[31mb"}, "U\\+0000"),
         ({"prompt": "mel\u202eanoma"}, "U\\+202E"),
         ({"prompt": None}, "text"),
-        ({"prompt": {"a": 1}}, "text"),
         ({"seed": "../../../etc/passwd"}, "Seed"),
         ({"seed": "9" * 22}, "Seed"),
         ({"steps": 10**9}, "100|steps"),
@@ -144,5 +144,10 @@ def test_fifty_requests_at_once_are_each_answered_and_the_app_goes_on(address, a
     for answer in answers:
         if not answer["success"]:
             assert re.search("wait already|[Qq]ueue", refused(answer, app_home))
-    assert create(Client(address))["success"] or "wait already" in refused(create(Client(address)), app_home)
+    for _ in range(100):
+        if create(Client(address), steps=1)["success"]:
+            break
+        time.sleep(0.2)
+    else:
+        raise AssertionError("the queue has not emptied")
     assert "Traceback" not in (app_home / "app.log").read_text()

@@ -37,8 +37,8 @@ def served(tmp_path_factory):
 class Person:
     """One person's browser, on one tab."""
 
-    def __init__(self, folder, address, tab):
-        self.page, self.address, self.tab = Browser(folder), address, tab
+    def __init__(self, page, address, tab):
+        self.page, self.address, self.tab = page, address, tab
         self.reload()
 
     def reload(self):
@@ -47,7 +47,7 @@ class Person:
         self.page.open(self.address)
         self.until(this)
         self.page.run(f"{this}.click()")
-        self.until(f"{self.part('start')}?.offsetParent")
+        self.until(f"{self.part('begin')}?.offsetParent && !{self.part('begin')}.disabled")
 
     def part(self, name):
         return f"document.querySelector('#p2d-{self.tab.lower()} [data-id={name}]')"
@@ -55,7 +55,7 @@ class Person:
     def text(self, name):
         return self.page.run(f"{self.part(name)}.textContent")
 
-    def until(self, script, seconds=20):
+    def until(self, script, seconds=60):
         end = time.monotonic() + seconds
         while not (value := self.page.run(f"!!({script})")):
             assert time.monotonic() < end, (script, self.page.run("document.body.innerText.slice(0, 2000)"))
@@ -87,17 +87,22 @@ class Person:
         self.until(f"{self.part('status')}.textContent == 'Saved' && {self.at(place)}")
 
 
+@pytest.fixture(scope="module")
+def browsers(tmp_path_factory):
+    """Two browsers, which know nothing of each other."""
+    pages = [Browser(tmp_path_factory.mktemp(name)) for name in ("one", "two")]
+    yield pages
+    for page in pages:
+        page.close()
+
+
 @pytest.fixture
-def person(served, tmp_path):
-    people = []
-
-    def opened(tab, folder="one"):
-        people.append(Person(tmp_path / folder, served[2], tab))
-        return people[-1]
-
-    yield opened
-    for one in people:
-        one.page.close()
+def person(served, browsers):
+    """Opens a tab in one of the two browsers, which have forgotten what earlier tests left in them."""
+    for page in browsers:
+        page.open(served[2])
+        page.run("localStorage.clear()")
+    return lambda tab, browser=0: Person(browsers[browser], served[2], tab)
 
 
 def _reviews(run):
@@ -141,7 +146,7 @@ def test_a_prompt_is_edited_accepted_undone_and_rejected_by_keys_and_02_reads_it
 
 def test_two_reviewers_at_once_are_blind_lose_nothing_and_then_compare(served, person):
     run = served[0]
-    eve, bob = person("Review", "eve"), person("Review", "bob")
+    eve, bob = person("Review", 0), person("Review", 1)
     eve.begun("Eve")
     bob.begun("Bob")
     for place in range(1, 5):
@@ -169,7 +174,7 @@ def test_a_study_is_read_by_keys_over_a_reload_and_in_another_browser_and_07_rea
     ada.reload()
     ada.begun()
     assert ada.text("place") == "Image 5 of 14, 4 answered"
-    elsewhere = person("Read", "elsewhere")
+    elsewhere = person("Read", 1)
     elsewhere.begin("Ada R.")
     elsewhere.until(f"{elsewhere.part('start-status')}.textContent.includes('has begun here before')")
     elsewhere.begun("Ada R.", code)
@@ -186,14 +191,15 @@ def test_a_study_is_read_by_keys_over_a_reload_and_in_another_browser_and_07_rea
 
 def test_a_narrow_screen_cuts_nothing_off_and_every_control_has_a_name(served, person):
     for tab in ("Review", "Read"):
-        one = person(tab, tab)
+        one = person(tab)
         one.page.call("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
-        one.begun("Zoe")
+        one.begun(f"Zoe {tab}")
         assert one.page.run("document.documentElement.scrollWidth") <= 400
         controls = f"document.querySelectorAll('#p2d-{tab.lower()} :is(button, input, textarea, img, progress)')"
         named = "one.textContent.trim() || one.ariaLabel || one.alt || one.closest('label')?.textContent.trim()"
         nameless = f"[...{controls}].filter(one => !({named})).map(one => one.outerHTML)"
         assert one.page.run(nameless) == []
+        one.page.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_no_address_serves_the_key_the_logs_or_the_study(served):

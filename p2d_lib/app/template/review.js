@@ -41,6 +41,7 @@ function show(draft) {
   const ofSplit = images.filter((image) => image[1] === split);
   const done = ofSplit.filter((image) => image[0] in decided).length;
   machine = null;  // until the image is here, no key decides on it
+  if (by("reject-form").contains(document.activeElement)) document.activeElement.blur();
   by("reject-form").hidden = true;
   by("buttons").hidden = false;
   load(place).then((reply) => {

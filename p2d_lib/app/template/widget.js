@@ -90,3 +90,4 @@ function onKeys(press) {
 by("start").addEventListener("submit", begin);
 by("name").value = notes.read().name || "";
 by("code").value = notes.read().code || "";
+by("begin").disabled = false;  // before this script runs, the browser would send the form away
