@@ -18,7 +18,7 @@ RUN = "little"
 SIDE = 32  # px
 MARKUP = "<img src=x onerror=\"document.title='hacked'\">"
 SAMPLING = {
-    "guidance_scale": 2.0, "guidance_interval": [1.4, 3.0], "num_inference_steps": 3, "solver": "dpm++2m",
+    "guidance_scale": 2.0, "guidance_interval": [0.0, 100.0], "num_inference_steps": 3, "solver": "dpm++2m",
 }  # fmt: skip
 
 
