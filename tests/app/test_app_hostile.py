@@ -134,12 +134,8 @@ def test_another_name_for_this_machine_is_refused(client):
 
 def test_fifty_requests_at_once_are_each_answered_and_the_app_goes_on(address, client, app_home):
     def ask(k: int) -> dict:
-        return create(
-            Client(address, client.config),
-            prompt=f"dermoscopic image of melanoma {MARKUP if k % 2 else k}",
-            seed=str(k),
-            steps=1,
-        )
+        prompt = f"dermoscopic image of melanoma {MARKUP if k % 2 else k}"
+        return create(Client(address, client.config), prompt=prompt, seed=str(k), steps=1)
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(ask, range(50)))
