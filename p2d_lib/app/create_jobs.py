@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENDED = ("done", "stopped", "failed")
+WHERE = "the terminal that runs the app says why"
 KEPT = 64  # jobs, ended ones included, that a page can still ask for
 
 
@@ -157,7 +158,7 @@ class Queue:
             job.update(phase="failed", problem=str(error).partition(";")[0])
         except Exception:  # whatever the models stumble over; the next job must still be worked on
             log.exception("an image could not be made")
-            job.update(phase="failed", problem="it could not be made; the terminal that runs the app says why")
+            job.update(phase="failed", problem=f"it could not be made; {WHERE}")
         finally:
             self._models.free()
 
