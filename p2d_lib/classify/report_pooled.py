@@ -99,6 +99,6 @@ def findings(study: Study, cases: pd.DataFrame, seed: int, n_resamples: int = 10
             accuracy = intervals.summarise(right @ weights.T / weights.sum(1), bounds=(0, 1))
             lines.append(
                 f"Pooled study: {words} is read rightly on {interval(*accuracy, digits=2)} of "
-                f"{len(part)} {name}; train images of the same lesions help."
+                f"{len(part)} {name}; images are divided at random, so lesions leak."
             )
     return lines

@@ -121,7 +121,7 @@ class Classify(Notebook):
     guidance_steps: PositiveInt = Field(60, description="Optimiser steps of each of these trainings.")
 
     recipe_steps: NonNegativeInt = Field(
-        30, description="Optimiser steps of each training with other dropout and class weights; 0: no such trainings."
+        20, description="Optimiser steps of each training with other dropout and class weights; 0: no such trainings."
     )
     recipe_seeds: Annotated[int, Field(ge=2)] = Field(2, description="Paired trainings of each of these six recipes.")
     study_backbone: str = Field("three_conv", description="Network of the study of pooled images (GLIDE: three_conv).")

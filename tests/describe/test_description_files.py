@@ -118,7 +118,8 @@ def test_the_replies_that_the_original_wrote_are_descriptions_of_their_set():
     path = Path(os.environ["P2D_LLM_OUTPUTS"]) / "gpt-4.1-mini_lesion_features.jsonl"
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     names = [one["image"].split("\\")[-1].removesuffix(".jpg") for one in records]
-    cases = pd.DataFrame({"image_id": names, "dx": [one["class"] for one in records]})
+    cases = pd.DataFrame({"image_id": names, "dx": [{"nev": "nv", "mel": "mel"}[one["class"]] for one in records]})
+    assert cases["dx"].value_counts().to_dict() == {"nv": 455, "mel": 126}
     described = description_files.read(path, cases)
     assert len(described) == 581 and described["valid"].all() and not described.attrs["repairs"]
     assert described["light_brown"].mean() == pytest.approx(0.603787, abs=1e-6)
