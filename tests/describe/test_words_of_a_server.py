@@ -76,7 +76,7 @@ def test_a_server_s_words_are_learnt_from_and_sampled_and_a_refusal_is_not(run, 
 
     planned = plan.make(cases, descriptions, per_class=1, others_per_class=0, others=(), seed=0)
     assert len(planned) == 7 and not set(planned["prompted_by"]) & set(refused)
-    settings = {"size": 32, "num_inference_steps": 2, "guidance_scale": 1.0}
+    settings = {"size": 32, "num_inference_steps": 2, "guidance_scale": 1.0, "guidance_interval": (0.0, 100.0)}
     generators = {"adapter": lambda requests: sampling.samples(pipe, requests, **settings)}
     generate.generate(generators, planned, run.folder / "sampled")
     for row, file in zip(planned.itertuples(), generate.files(planned, run.folder / "sampled"), strict=True):
