@@ -6,11 +6,10 @@ import gradio as gr
 
 from p2d_lib.app import browse_results as results
 from p2d_lib.app.browse_images import ANY, VERDICTS, Images, feature_choices, pages
-from p2d_lib.app.safety import Refused, guarded
+from p2d_lib.app.safety import AS_SENT, Refused, guarded
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX_NAMES
 
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 ONE = ""  # in the place of a second run
 
 
@@ -38,12 +37,14 @@ def _images(images: Images, opened: Callable) -> None:
                 [ANY, *images.generators], value=ANY, label="Generator", min_width=150, elem_id="p2d-browse-by"
             ),
         ]
-    shown, page = gr.HTML(elem_id="p2d-browse-images"), gr.State(0)
+    shown, page = gr.HTML(elem_id="p2d-browse-images"), gr.Number(0, visible=False)
     with gr.Row():
         back = gr.Button("Previous page", size="sm", elem_id="p2d-browse-back")
         on = gr.Button("Next page", size="sm", elem_id="p2d-browse-on")
 
-    def turned(number: int, by: int, *values: str) -> tuple[int, str]:
+    def turned(number: object, by: int, *values: object) -> tuple[int, str]:
+        if not isinstance(number, (int, float)) or not 0 <= number < 10**6:
+            raise Refused("page: there is no such page")
         for value, part in zip(values, filters, strict=True):
             if value not in [choice[1] for choice in part.choices]:
                 raise Refused(f"{part.label}: there is no {str(value)[:40]!r}")
@@ -54,10 +55,10 @@ def _images(images: Images, opened: Callable) -> None:
     def first(*values: str) -> tuple[int, str]:
         return turned(0, 0, *values)
 
-    gr.on([part.input for part in filters], guarded(first), filters, [page, shown], **QUIET)
-    opened(guarded(first), filters, [page, shown], **QUIET)
+    gr.on([part.input for part in filters], guarded(first), filters, [page, shown], **AS_SENT)
+    opened(guarded(first), filters, [page, shown], **AS_SENT)
     for button, by in ((back, -1), (on, 1)):
-        button.click(guarded(_by(turned, by)), [page, *filters], [page, shown], **QUIET)
+        button.click(guarded(_by(turned, by)), [page, *filters], [page, shown], **AS_SENT)
 
 
 def _by(turned, by: int):
@@ -82,5 +83,5 @@ def _results(name: str, opened: Callable) -> None:
             return '<p class="p2d-note">This run has no tables or figures yet.</p>'
         return results.side_by_side(chosen, [name, beside] if beside else [name])
 
-    gr.on([what.input, other.input], guarded(show), [what, other], shown, **QUIET)
-    opened(guarded(show), [what, other], shown, **QUIET)
+    gr.on([what.input, other.input], guarded(show), [what, other], shown, **AS_SENT)
+    opened(guarded(show), [what, other], shown, **AS_SENT)

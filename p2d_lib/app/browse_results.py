@@ -28,8 +28,9 @@ def names(run: str) -> list[str]:
 def side_by_side(name: str, shown: list[str]) -> str:
     """A table or figure of one run, or of two, as HTML. Raises Refused for a run or a name that is not there."""
     known = runs()
-    if unknown := next((run for run in shown if run not in known), None):
-        raise Refused(f"there is no run {str(unknown)[:40]!r} with tables or figures")
+    for run in shown:
+        if run not in known:
+            raise Refused(f"there is no run {str(run)[:40]!r} with tables or figures")
     parts = [f'<section class="p2d-side"><h3>Run {escape(run)}</h3>{_of_run(run, name)}</section>' for run in shown]
     return f'<div class="p2d-sides">{"".join(parts)}</div>'
 

@@ -13,13 +13,12 @@ from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import Layout, layout
 from p2d_lib.app.create_request import Request, checked, defaults, of_png
 from p2d_lib.app.pictures import data_uri
-from p2d_lib.app.safety import LARGEST_UPLOAD, MOST_IMAGES, Refused, guarded
+from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refused, guarded
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES, SITES
 from p2d_lib.words.render import SKIN_WORDS
 
 PER_PAGE = 12  # images of the gallery
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def tab(run: Run) -> None:
@@ -48,13 +47,13 @@ class Create:
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
         shown = [ui.progress, ui.results, ui.gallery]
-        ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **QUIET)
+        ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **AS_SENT)
         for part in (ui.site, ui.tone, *sliders):
-            part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **QUIET)
-        ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **QUIET).success(
+            part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **AS_SENT)
+        ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **AS_SENT).success(
             self.watch, ui.job, shown, concurrency_limit=None, **QUIET
         )
-        ui.vary.click(guarded(self.begin_strip), [ui.feature, *sampler, *lesion], ui.job, **QUIET).success(
+        ui.vary.click(guarded(self.begin_strip), [ui.feature, *sampler, *lesion], ui.job, **AS_SENT).success(
             self.watch, ui.job, shown, concurrency_limit=None, **QUIET
         )
         ui.stop.click(guarded(self.stop), ui.job, None, queue=False, **QUIET)

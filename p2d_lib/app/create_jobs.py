@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ENDED = ("done", "stopped", "failed")
+WHERE = "the terminal that runs the app says why"
 KEPT = 64  # jobs, ended ones included, that a page can still ask for
 
 
@@ -133,24 +134,33 @@ class Queue:
 
     def _work(self) -> None:
         while True:
-            job = None
             try:
-                if self._models is None:
-                    self._models = self._load()
-                    self._models.pipeline("adapter")
-                    _ = self._models.calibration
-                job = self._waiting.get()
-                if not job.has_ended:
-                    self._make(job)
-            except PromptError as error:
-                job.update(phase="failed", problem=str(error).partition(";")[0])
-            except Exception:  # whatever the models stumble over; the next job must still be worked on
-                log.exception("an image could not be made")
-                job = job or self._waiting.get()
-                job.update(phase="failed", problem="it could not be made; the terminal that runs the app says why")
-            finally:
-                if job is not None and self._models is not None:
-                    self._models.free()
+                self._models = self._models or self._loaded()
+            except Exception:  # the next job tries again
+                log.exception("the models could not be loaded")
+            self._work_on(self._waiting.get())
+
+    def _loaded(self) -> "Models":
+        models = self._load()
+        models.pipeline("adapter"), models.calibration  # what the first image would wait for
+        return models
+
+    def _work_on(self, job: Job) -> None:
+        if self._models is None:
+            job.update(
+                phase="failed", problem="the models could not be loaded; the terminal that runs the app says why"
+            )
+            return
+        try:
+            if not job.has_ended:
+                self._make(job)
+        except PromptError as error:
+            job.update(phase="failed", problem=str(error).partition(";")[0])
+        except Exception:  # whatever the models stumble over; the next job must still be worked on
+            log.exception("an image could not be made")
+            job.update(phase="failed", problem=f"it could not be made; {WHERE}")
+        finally:
+            self._models.free()
 
     def _make(self, job: Job) -> None:
         for number, (request, label) in enumerate(zip(job.requests, job.labels, strict=True), 1):

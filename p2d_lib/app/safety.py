@@ -15,6 +15,10 @@ LONGEST_PROMPT = 600  # characters
 MOST_IMAGES = 8  # of one request
 MOST_STEPS = 100  # denoising steps of one image
 MOST_WAITING = 24  # requests that wait for the models, of all who use the page
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}  # of every event
+AS_SENT = QUIET | {
+    "preprocess": False
+}  # gradio's own checks quote a wrong value as markup: our handlers check them all
 MOST_EVENTS = 64  # of all pages, that are answered or wait at once
 LARGEST_UPLOAD = 8 * 2**20  # bytes
 UNPRINTABLE = ("Cc", "Cf", "Co", "Cs")  # Unicode's categories of control, format, private and surrogate characters

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib import images
-from p2d_lib.models import classifiers, generate, pipelines
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES
 from p2d_lib.words.wording import Wording
@@ -18,7 +17,7 @@ RUN = "little"
 SIDE = 32  # px
 MARKUP = "<img src=x onerror=\"document.title='hacked'\">"
 SAMPLING = {
-    "guidance_scale": 2.0, "guidance_interval": [1.4, 3.0], "num_inference_steps": 3, "solver": "dpm++2m",
+    "guidance_scale": 2.0, "guidance_interval": [0.0, 100.0], "num_inference_steps": 3, "solver": "dpm++2m",
 }  # fmt: skip
 
 
@@ -66,6 +65,8 @@ def _networks(name: str) -> None:
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
+    from p2d_lib.models import classifiers, pipelines
+
     run, pipe = Run(name, "03_finetune"), pipelines.load("tiny")
     with run.writing("base") as folder:
         pipelines.save_or_point(pipe, folder, trained=False)
@@ -80,6 +81,8 @@ def _networks(name: str) -> None:
 
 def _synthetic(name: str, words: pd.DataFrame, cases: pd.DataFrame) -> None:
     """One image of each class by two generators; the first one is refused, and its id is hostile."""
+    from p2d_lib.models import generate
+
     run, rng = Run(name, "04_sample", SAMPLING), np.random.default_rng(1)
     rows = []
     with run.writing("synthetic_images") as folder:
