@@ -26,6 +26,7 @@ from p2d_lib.readers.vqa_records import QUESTIONS
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import PRESENT
 
 DESCRIBE = "Describe this lesion."
@@ -112,10 +113,10 @@ def adapted(p: Readers, model: Vlm, name: str, train: pd.DataFrame, load: Load, 
 def captions(descriptions: pd.DataFrame, image_ids: pd.Series) -> tuple[list[str], np.ndarray]:
     """What is seen on each image, without diagnosis, site, age and sex: texts, and the features as bool (n, 22).
 
-    descriptions: of 02; an image's first valid one counts, as for its prompt.
+    descriptions: of 02; of an image the one counts that makes its prompt.
     """
-    valid = descriptions[descriptions["valid"]].drop_duplicates("image_id").set_index("image_id")
-    seen = valid.reindex(image_ids)[list(FEATURES)].to_numpy(float) >= PRESENT  # False where not known
+    described = chosen(descriptions).set_index("image_id").reindex(image_ids)
+    seen = described[list(FEATURES)].to_numpy(float) >= PRESENT  # False where not known
     phrases = [feature.phrase for feature in FEATURES.values()]
     texts = [", ".join(phrase for phrase, here in zip(phrases, row, strict=True) if here) for row in seen]
     return [text or "no marked feature" for text in texts], seen

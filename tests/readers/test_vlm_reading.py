@@ -196,7 +196,7 @@ def test_captions_name_what_is_seen_and_no_diagnosis():
     scores = dict.fromkeys(FEATURES, 0.0) | {"asymmetry": 0.9, "red": np.nan}
     described = pd.DataFrame(
         [{"image_id": "a", "valid": True, **scores}, {"image_id": "b", "valid": True, **dict.fromkeys(FEATURES, 0.1)}]
-    )
+    ).assign(reviewer="")
     texts, seen = vlm_tuning.captions(described, pd.Series(["b", "a", "unknown"]))
     assert texts == ["no marked feature", "asymmetric shape", "no marked feature"]
     assert seen.sum() == 1 and seen.shape == (3, 22)
