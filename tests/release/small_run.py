@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
@@ -65,7 +66,9 @@ def _weights() -> None:
     pipe = pipelines.load("tiny")
     with run.writing("base") as folder:
         pipelines.save_or_point(pipe, folder, trained=False)
-    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
     with run.writing("adapter") as folder:
         pipe.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
 
