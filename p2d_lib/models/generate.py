@@ -130,8 +130,8 @@ def generate(
     unfinished = [rows for rows, done in zip(mine, complete, strict=True) if not done]
     with tqdm(total=len(exists), initial=sum(exists), desc="sample", unit="image") as bar, _in_threads() as submit:
         for generator, parts in groupby(unfinished, key=lambda rows: plan["generator"].iloc[rows[0]]):
-            rows = (row for part in parts for row in plan.iloc[part].itertuples())
-            for row, image in _sampled(generators[generator], rows):
+            rows = plan.iloc[np.concatenate(list(parts))]
+            for row, image in _sampled(generators[generator], rows.itertuples()):
                 if not (file := _file(row, folder)).exists():
                     submit(_write, file, image, _description(row, adapter))
                     bar.update()
