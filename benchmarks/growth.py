@@ -236,18 +236,21 @@ def measured(name: str, n: int, limit: float) -> tuple[float, float] | None:
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
-    """Seconds and MB against the number of images, both on logarithmic axes."""
+    """Seconds and MB against the number of images, on logarithmic axes; the grey line is linear growth."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     shown, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    colours = pyplot.colormaps["tab20"](np.linspace(0, 1, len(KERNELS)))
     for axis, column, label in zip(axes, ("seconds", "mb"), ("CPU seconds", "MB above the inputs"), strict=True):
+        axis.set_prop_cycle(color=colours)
+        least = 0.01 if column == "seconds" else 1
         for (name, stage), rows in table.groupby(["kernel", "notebook"], sort=False):
-            axis.loglog(
-                rows["n"], rows[column].clip(lower=1e-3 if column == "seconds" else 1), "o-", label=f"{stage} {name}"
-            )
+            axis.loglog(rows["n"], rows[column].clip(lower=least), "o-", label=f"{stage} {name}")
+        ends = np.array([table["n"].min(), table["n"].max()])
+        axis.loglog(ends, least / 2 * ends / ends[0], "--", color="grey")
         axis.set(xlabel="images", ylabel=label)
     axes[1].legend(fontsize=7, ncols=2)
     shown.savefig(path, dpi=110)

@@ -95,15 +95,16 @@ def key(weights: tuple[Path, ...], settings: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def batches(plan: pd.DataFrame, batch_size: int) -> list[pd.DataFrame]:
-    """The plan's rows in batches, each of one generator: the list that several processes share, the same for each."""
-    groups = [rows for _, rows in plan.groupby("generator")]
-    return [rows.iloc[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
+def batches(plan: pd.DataFrame, batch_size: int) -> list[np.ndarray]:
+    """Row numbers of the plan in batches, each of one generator: the list that processes share, the same for each."""
+    generators = plan["generator"].to_numpy()
+    groups = [np.flatnonzero(generators == name) for name in sorted(set(generators))]
+    return [rows[k : k + batch_size] for rows in groups for k in range(0, len(rows), batch_size)]
 
 
 def share(plan: pd.DataFrame, shard: Sequence[int], batch_size: int) -> pd.DataFrame:
     """The rows of every n-th batch from batch i on; shard: (i, n), for n processes that share the work."""
-    return pd.concat([plan.iloc[:0], *batches(plan, batch_size)[shard[0] :: shard[1]]])
+    return plan.iloc[np.concatenate([np.empty(0, int), *batches(plan, batch_size)[shard[0] :: shard[1]]])]
 
 
 def generate(
@@ -126,13 +127,13 @@ def generate(
     run in threads beside the sampling; memory does not grow with the plan.
     """
     mine = batches(plan, batch_size)[shard[0] :: shard[1]]
-    exists = [[_file(row, folder).exists() for row in rows.itertuples()] for rows in mine]
-    unfinished = [rows for rows, there in zip(mine, exists, strict=True) if not all(there)]
-    finished, total = sum(map(sum, exists)), sum(map(len, mine))
-    with tqdm(total=total, initial=finished, desc="sample", unit="image") as bar, _in_threads() as submit:
-        for generator, parts in groupby(unfinished, key=lambda rows: rows["generator"].iloc[0]):
-            rows = (row for part in parts for row in part.itertuples())
-            for row, image in _sampled(generators[generator], rows):
+    exists = [_file(row, folder).exists() for row in share(plan, shard, batch_size).itertuples()]
+    complete = np.logical_and.reduceat(exists, np.cumsum([0, *map(len, mine[:-1])])) if mine else []
+    unfinished = [rows for rows, done in zip(mine, complete, strict=True) if not done]
+    with tqdm(total=len(exists), initial=sum(exists), desc="sample", unit="image") as bar, _in_threads() as submit:
+        for generator, parts in groupby(unfinished, key=lambda rows: plan["generator"].iloc[rows[0]]):
+            rows = plan.iloc[np.concatenate(list(parts))]
+            for row, image in _sampled(generators[generator], rows.itertuples()):
                 if not (file := _file(row, folder)).exists():
                     text = description(row.prompt, row.seed, generator, adapter, (settings or {}).get(generator))
                     submit(_write, file, image, text)
