@@ -10,7 +10,7 @@ from p2d_lib.app import create_cards as cards
 from p2d_lib.app.create_form import IMPORTS, TONE, Form, stated, tone_of
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
-from p2d_lib.app.create_layout import Layout, layout
+from p2d_lib.app.create_layout import NOT_NAMED, Layout, layout
 from p2d_lib.app.create_request import Request, checked, defaults, of_png
 from p2d_lib.app.pictures import data_uri
 from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refused, guarded
@@ -75,9 +75,9 @@ class Create:
         """A typical lesion of a class: site, tone, the sliders, the prompt."""
         lesion = self.form.presets[_one_of(dx, DX, "class")]
         scores = [round(20 * (getattr(lesion, name) or 0.0)) / 20 for name in self.form.sliders]
-        return (lesion.localization, tone_of(lesion), *scores, self.form.prompt(lesion))
+        return (lesion.localization, tone_of(lesion) or NOT_NAMED, *scores, self.form.prompt(lesion))
 
-    def prompt(self, dx: str, site: str, tone: str | None, *scores: float) -> str:
+    def prompt(self, dx: str, site: str, tone: str, *scores: float) -> str:
         """The prompt of what the form states."""
         return self.form.prompt(self._lesion(dx, site, tone, scores))
 
@@ -85,7 +85,7 @@ class Create:
         values = dict(zip(self.form.sliders, scores, strict=True))
         if bad := next((name for name, value in values.items() if not _is_score(value)), None):
             raise Refused(f"{FEATURES[bad].phrase}: a score lies between 0 and 1")
-        tone = None if tone is None else _one_of(tone, SKIN_WORDS, "skin tone")
+        tone = None if tone == NOT_NAMED else _one_of(tone, SKIN_WORDS, "skin tone")
         return self.form.lesion(_one_of(dx, DX, "class"), _one_of(site, SITES, "site"), tone, values)
 
     def begin(self, *values) -> str:
@@ -174,7 +174,7 @@ class Create:
         low, high = request.guidance_interval
         sampler = (request.prompt, str(request.seed), request.generator, request.guidance_scale, low, high)
         scores = [getattr(lesion, name) or 0.0 for name in self.form.sliders]
-        known = (lesion.dx or gr.skip(), lesion.localization, tone_of(lesion), *scores)
+        known = (lesion.dx or gr.skip(), lesion.localization, tone_of(lesion) or NOT_NAMED, *scores)
         notice = "Settings restored: the same button makes the same image."
         if adapter and adapter != self._adapter():
             notice = "Settings restored, but the file was made with another adapter: the image will differ."

@@ -10,6 +10,7 @@ from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_IMAGES, MOST
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
 from p2d_lib.words.render import SKIN_WORDS
 
+NOT_NAMED = ""  # the skin tone that a form starts with: a dropdown shows no entry whose value is None
 FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
 GROUPS = {
     "Structures": ("structure",),
@@ -107,13 +108,16 @@ def layout(form: Form, defaults: dict) -> Layout:
 def _words(form: Form) -> dict:
     """What the image shall show: class, site, tone, features."""
     classes = [(name, dx) for dx, name in DX_NAMES.items()]
-    tones = [("not named", None), *((f"Fitzpatrick {k}: {w}", w) for k, w in zip(FITZPATRICK, SKIN_WORDS, strict=True))]
+    tones = [
+        ("not named", NOT_NAMED),
+        *((f"Fitzpatrick {k}: {w}", w) for k, w in zip(FITZPATRICK, SKIN_WORDS, strict=True)),
+    ]
     dx = gr.Dropdown(
         classes, value="mel", label="Class", info="Sets all below to a typical train case", elem_id="p2d-dx"
     )
     with gr.Row():
         site = gr.Dropdown(list(SITES), value="unknown", label="Site", min_width=140, elem_id="p2d-site")
-        tone = gr.Dropdown(tones, value=None, label="Skin tone", min_width=140, elem_id="p2d-tone")
+        tone = gr.Dropdown(tones, value=NOT_NAMED, label="Skin tone", min_width=140, elem_id="p2d-tone")
     sliders = {}
     for title, kinds in GROUPS.items():
         names = [name for name in form.sliders if FEATURES[name].kind in kinds]

@@ -52,7 +52,7 @@ def address(app_home):
 class Page(Browser):
     """A page of the app in a real browser."""
 
-    def until(self, script: str, seconds: float = 60):
+    def until(self, script: str, seconds: float = 120):
         """The value of a JavaScript expression as soon as it is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -83,21 +83,38 @@ class Page(Browser):
             ".dispatchEvent(new MouseEvent('mousedown', {bubbles: true}))"
         )
 
+    def show(self, address: str, width: int = 1200, colours: str = "light") -> None:
+        """Opens the app anew. width: px; colours: "light" or "dark", as the reader's machine asks for."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        wish = {"name": "prefers-color-scheme", "value": colours}
+        self.call("Emulation.setEmulatedMedia", features=[wish])
+        self.open(address)
+        self.until("(document.querySelector('#p2d-prompt textarea') || {}).value", 120)
+
+    def unfold(self, title: str, element: str) -> None:
+        """Opens one of gradio's accordions, whose parts exist only from then on."""
+        self.until(f"[...document.querySelectorAll('button')].find(one => one.innerText.trim().startsWith({title!r}))")
+        self.run(
+            f"[...document.querySelectorAll('button')].find(b => b.innerText.trim().startsWith({title!r})).click()"
+        )
+        self.until(f"document.querySelector({element!r})")
+
+
+@pytest.fixture(scope="session")
+def browsers(tmp_path_factory):
+    """Two browsers that share nothing."""
+    pages = []
+    try:
+        for name in ("one browser", "another"):
+            pages.append(Page(tmp_path_factory.mktemp(name)))
+        yield pages
+    finally:
+        for page in pages:
+            page.close()
+
 
 @pytest.fixture
-def open_page(address, tmp_path):
-    """Opens the app in browsers that share nothing."""
-    pages = []
-
-    def opened(width: int = 1200) -> Page:
-        page = Page(tmp_path / f"profile {len(pages)}", width)
-        pages.append(page)
-        page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        page.open(address)
-        page.until("(document.querySelector('#p2d-prompt textarea') || {}).value")
-        return page
-
-    yield opened
-    for page in pages:
-        if page.process.poll() is None:
-            page.close()
+def page(browsers, address):
+    """The app, opened anew."""
+    browsers[0].show(address)
+    return browsers[0]
