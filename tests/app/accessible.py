@@ -1,6 +1,7 @@
-"""What a page lacks for people who hear it or see little: controls without a name, words without contrast.
+"""What a page lacks for people who hear it, see little or hold a small screen: controls without a name, words without
+contrast, parts that reach over the edge.
 
-Both are JavaScript expressions that list what is wrong.
+All are JavaScript expressions that list what is wrong.
 """
 
 UNLABELLED = """[...document.querySelectorAll('input, textarea, select, button')].filter(part => part.offsetParent
@@ -31,3 +32,8 @@ FAINT = """(() => {
     .filter(part => part.offsetParent && !part.disabled && hasText(part) && contrast(part) < 4.5)
     .map(part => [part.innerText.slice(0, 40), contrast(part), part.className]);
 })()"""
+
+# A table may be wider than its frame, which scrolls
+CUT = """[...document.querySelectorAll('.gradio-container *')].filter(part => part.offsetParent
+  && !part.closest('table') && part.getBoundingClientRect().width
+  && part.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(part => part.outerHTML.slice(0, 120))"""

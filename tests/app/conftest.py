@@ -53,10 +53,10 @@ class Page(Browser):
     """A page of the app in a real browser."""
 
     def until(self, script: str, seconds: float = 120):
-        """The value of a JavaScript expression as soon as it is true."""
+        """The value of a JavaScript expression as soon as it is true; True for a part of the page."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if value := self.run(script):
+            if value := self.run(f"(value => value instanceof Node || value)({script})"):
                 return value
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds} s: {script}\n{self.run('document.body.innerText')[:3000]}")
