@@ -55,7 +55,9 @@ def _images(images: Images, opened: Callable) -> None:
     def first(*values: str) -> tuple[int, str]:
         return turned(0, 0, *values)
 
-    gr.on([part.input for part in filters], guarded(first), filters, [page, shown], **AS_SENT)
+    gr.on(
+        [part.input for part in filters], guarded(first), filters, [page, shown], trigger_mode="always_last", **AS_SENT
+    )
     opened(guarded(first), filters, [page, shown], **AS_SENT)
     for button, by in ((back, -1), (on, 1)):
         button.click(guarded(_by(turned, by)), [page, *filters], [page, shown], **AS_SENT)
@@ -83,5 +85,5 @@ def _results(name: str, opened: Callable) -> None:
             return '<p class="p2d-note">This run has no tables or figures yet.</p>'
         return results.side_by_side(chosen, [name, beside] if beside else [name])
 
-    gr.on([what.input, other.input], guarded(show), [what, other], shown, **AS_SENT)
+    gr.on([what.input, other.input], guarded(show), [what, other], shown, trigger_mode="always_last", **AS_SENT)
     opened(guarded(show), [what, other], shown, **AS_SENT)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import gc
 from collections.abc import Iterator
 
 import gradio as gr
@@ -39,7 +40,10 @@ class Create:
         with IMPORTS:
             from p2d_lib.app.create_models import Models  # torch and diffusers take their time
 
-        return Models(self.run, self.form)
+        models = Models(self.run, self.form)
+        gc.collect()
+        gc.freeze()  # they stay: to look through them for what can be freed would take longer than a denoising step
+        return models
 
     def connect(self, ui: Layout) -> None:
         """Connects the components with what they do."""
@@ -47,7 +51,9 @@ class Create:
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
         shown = [ui.progress, ui.results, ui.gallery]
-        ui.dx.input(guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], **AS_SENT)
+        ui.dx.input(
+            guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], trigger_mode="always_last", **AS_SENT
+        )
         for part in (ui.site, ui.tone, *sliders):
             part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **AS_SENT)
         ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **AS_SENT).success(

@@ -36,4 +36,5 @@ FAINT = """(() => {
 # A table may be wider than its frame, which scrolls
 CUT = """[...document.querySelectorAll('.gradio-container *')].filter(part => part.offsetParent
   && !part.closest('table') && part.getBoundingClientRect().width
-  && part.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(part => part.outerHTML.slice(0, 120))"""
+  && part.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map(part => part.outerHTML.slice(0, 99))"""

@@ -14,8 +14,8 @@ STATUS = "(document.querySelector('#p2d-progress .p2d-status') || {}).innerText 
 JOB = "((document.querySelector('#p2d-progress .p2d-status') || {dataset: {}}).dataset.job || '')"
 PROMPT = "document.querySelector('#p2d-prompt textarea').value"
 STEPS = "#p2d-steps input[type=number]"
-GALLERY = "document.querySelector('#p2d-gallery').innerText.trim()"  # what it says, as soon as it is there
-COUNT = "parseInt(document.querySelector('#p2d-gallery').innerText) || 0"
+GALLERY = "(document.querySelector('#p2d-gallery .p2d-note') || {}).innerText"  # how many images the run has
+COUNT = f"parseInt({GALLERY}) || 0"
 
 DROP = """(() => {
   const bytes = Uint8Array.from(atob('%s'), character => character.charCodeAt(0)), data = new DataTransfer();
@@ -45,7 +45,7 @@ def test_an_image_is_made_with_all_that_is_said_of_it_and_another_browser_shows_
     assert about["prompt"] == page.run(PROMPT) and about["seed"] == "0" and "not for clinical use" in about["notice"]
     assert json.loads(about["settings"])["num_inference_steps"] == 3
     browsers[1].show(address)
-    assert browsers[1].until(GALLERY) == page.until(GALLERY) != ""
+    assert browsers[1].until(GALLERY) == page.until(GALLERY) == "1 image in this run, page 1 of 1."
     page.click("#p2d-zip")
     assert page.until("(document.querySelector('#p2d-saved a') || {}).download") == "little_images.zip"
 
