@@ -45,7 +45,7 @@ def test_an_image_is_made_with_all_that_is_said_of_it_and_another_browser_shows_
     assert about["prompt"] == page.run(PROMPT) and about["seed"] == "0" and "not for clinical use" in about["notice"]
     assert json.loads(about["settings"])["num_inference_steps"] == 3
     browsers[1].show(address)
-    assert browsers[1].until(GALLERY) == page.until(GALLERY) == "1 image in this run, page 1 of 1."
+    assert "in this run, page 1" in page.until(GALLERY) and browsers[1].until(GALLERY) == page.run(GALLERY)
     page.click("#p2d-zip")
     assert page.until("(document.querySelector('#p2d-saved a') || {}).download") == "little_images.zip"
 
