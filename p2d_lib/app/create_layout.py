@@ -116,8 +116,8 @@ def _words(form: Form) -> dict:
         classes, value="mel", label="Class", info="Sets all below to a typical train case", elem_id="p2d-dx"
     )
     with gr.Row():
-        site = gr.Dropdown(list(SITES), value="unknown", label="Site", min_width=140, elem_id="p2d-site")
-        tone = gr.Dropdown(tones, value=NOT_NAMED, label="Skin tone", min_width=140, elem_id="p2d-tone")
+        site = gr.Dropdown(list(SITES), value="unknown", label="Site", min_width=160, elem_id="p2d-site")
+        tone = gr.Dropdown(tones, value=NOT_NAMED, label="Skin tone", min_width=160, elem_id="p2d-tone")
     sliders = {}
     for title, kinds in GROUPS.items():
         names = [name for name in form.sliders if FEATURES[name].kind in kinds]
