@@ -207,8 +207,8 @@ def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] 
     for table in tables:
         failed = table[~table["valid"]]
         if len(failed):
-            why = {"refused": failed["text"].str.startswith("[refused]").sum()}
-            why["without JSON"] = failed["text"].str.startswith("[no JSON]").sum()
+            kinds = {"refused": "[refused]", "without JSON": "[no JSON]", "returned unfilled": "[unfilled]"}
+            why = {name: failed["text"].str.startswith(mark).sum() for name, mark in kinds.items()}
             why["incomplete"] = len(failed) - sum(why.values())
             listed = ", ".join(f"{n} {name}" for name, n in why.items() if n)
             lines.append(
