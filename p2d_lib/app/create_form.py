@@ -7,12 +7,12 @@ from functools import cached_property, partial
 from p2d_lib.run import Run
 from p2d_lib.sample import probes, single_words
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.choose import chosen
 from p2d_lib.words.parse import parse
 from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 from p2d_lib.words.wording import Wording, lesions
 
-TONE = "background_skin_tone"
 IMPORTS = threading.Lock()  # two threads that import parts of transformers at once break its lazy modules
 
 
