@@ -1,5 +1,6 @@
 """How many tokens a prompt has for the text encoder that will read it."""
 
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -18,4 +19,5 @@ def counter(max_tokens: int) -> Callable[[str], int]:
     if max_tokens > MAX_TOKENS - 2:
         return clip.count_tokens
     tiny = tiny_tokenizer()
+    tiny.model_max_length = sys.maxsize  # else it warns of each text that is too long
     return lambda text: max(clip.count_tokens(text), len(tiny.tokenize(text)))
