@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NOTEBOOKS = (
     "01_prep", "02_describe", "03_finetune", "04_sample", "05_fidelity", "06_classify", "07_readers", "08_fairness",
 )  # fmt: skip
+ADAPTER_WEIGHTS = "pytorch_lora_weights.safetensors"  # in the folder of the artefact adapter, as diffusers names it
 SAME_RESULTS = ("run", "shard")  # parameters that say where and by how many processes, not what is computed
 
 

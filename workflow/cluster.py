@@ -43,7 +43,7 @@ def cancel_jobs(run_folder: Path) -> int:
 
     Raises Refused where they cannot be cancelled: two jobs of one stage would write the same files.
     """
-    found = jobs = _jobs(run_folder)
+    cancelled = jobs = _jobs(run_folder)
     waited_until = time.monotonic() + LONGEST_CANCELLING
     while jobs:
         _slurm("scancel", *jobs)
@@ -51,7 +51,7 @@ def cancel_jobs(run_folder: Path) -> int:
         jobs = _jobs(run_folder)
         if jobs and time.monotonic() > waited_until:
             raise Refused(f"jobs of an earlier start do not end: {', '.join(jobs)}: cancel them (scancel), start again")
-    return len(found)
+    return len(cancelled)
 
 
 def _jobs(run_folder: Path) -> list[str]:

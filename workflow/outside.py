@@ -23,7 +23,7 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     named = [parameters[name] for stage, name in TABLES if stage == notebook]
     for (stage, name), weights in naming_weights().items():
         if stage == notebook:
-            named += [value.removeprefix(weights.before) for value in listed(parameters[name])]
+            named += [value.removeprefix(weights.before) for value in as_list(parameters[name])]
     paths = [Path(name) for name in named if name and Path(name).is_absolute()]
     if notebook == "01_prep" and parameters["source"] != "phantom":
         paths += _raw_tables(parameters)
@@ -38,7 +38,7 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def listed(value: str | list[str]) -> list[str]:
+def as_list(value: str | list[str]) -> list[str]:
     """The values of a parameter that holds one or several."""
     return value if isinstance(value, list) else [value]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from progress import say
-from verify_origin import SHORT, changed, edited_tables, origin
+from verify_origin import SHORT, changed, edited_tables, origin, require_finished
 from verify_tables import Reference, Table, read_folder
 
 from p2d_lib.artefacts import NOTEBOOKS
@@ -84,9 +84,7 @@ def write(folder: Path, run: str, reruns: list[str]) -> Path:
 
 def _checked(run: str) -> dict:
     """The origin of a finished run whose tables nobody has changed. Raises Refused."""
-    missing = [name for name in NOTEBOOKS if not read_record(RUNS / run / "stages" / f"{name}.json")]
-    if missing:
-        raise Refused(f"run {run} is not finished: {', '.join(missing)} has not been made; ./run_all.sh --run {run}")
+    require_finished(RUNS / run)
     if edited := edited_tables(RUNS / run, HOME / "tables" / run):
         raise Refused(f"table {edited[0]} of run {run} was changed since it was made: ./run_all.sh --run {run}")
     return origin(RUNS / run)

@@ -29,7 +29,7 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
     for (notebook, name), weights in naming_weights().items():
         if notebook in values:
             named, parameter = values[notebook][name], f"{notebook}.{name}"
-            absolute = [_weights(each, weights.before, parameter, problems) for each in outside.listed(named)]
+            absolute = [_weights(each, weights.before, parameter, problems) for each in outside.as_list(named)]
             values[notebook][name] = absolute if isinstance(named, list) else absolute[0]
     for notebook, name in outside.TABLES:
         if table := values.get(notebook, {}).get(name):

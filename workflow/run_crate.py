@@ -19,16 +19,18 @@ from places import HOME, REPOSITORY, RUNS
 from progress import say
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
-from verify_origin import portable
+from verify_origin import portable, provenance, require_finished
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
 from p2d_lib.files import atomic, file_sha256, read_record
+from p2d_lib.prep import layouts
+from p2d_lib.prep.pixels import DataError
 
 PROFILES = ("process/0.5", "workflow/0.5", "provenance/0.5")
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 PINS = ("requirements.lock", "requirements-setup.lock", "pyproject.toml", "CITATION.cff", "LICENSE")
-APACHE = "https://spdx.org/licenses/Apache-2.0"
-LICENCES = {"phantom": APACHE, "ham10000": "https://spdx.org/licenses/CC-BY-NC-4.0"}  # of what the results show
+SPDX = "https://spdx.org/licenses/"
+PHANTOM_LICENCE = "Apache-2.0"  # as of the renderer
 SECRET = re.compile(r"key|token|secret|password", re.I)  # in the name of a variable
 SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
 
@@ -36,9 +38,7 @@ SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
 def export(options: argparse.Namespace) -> int:
     """Writes the crate of the run into options.crate; returns 0. Raises Refused."""
     run, target = options.run or options.profile, Path(options.crate).resolve()
-    missing = [name for name in NOTEBOOKS if not read_record(RUNS / run / "stages" / f"{name}.json")]
-    if missing:
-        raise Refused(f"run {run} is not finished ({', '.join(missing)} has not been made): ./run_all.sh makes it")
+    require_finished(RUNS / run)
     changed = [name for name in NOTEBOOKS if _code_has_changed(RUNS / run, name)]
     if changed:
         raise Refused(
@@ -65,7 +65,7 @@ class RunCrate:
 
     def __init__(self, run: str, profile: str):
         self.run, self.folder = run, RUNS / run
-        self.records = {notebook: _sidecars(self.folder, notebook) for notebook in NOTEBOOKS}
+        self.records = {notebook: provenance(self.folder, notebook) for notebook in NOTEBOOKS}
         self.source = self._parameters("01_prep")["source"]
         self.crate = ROCrate(version="1.1")
         self.outputs: dict[str, list] = {notebook: [] for notebook in NOTEBOOKS}
@@ -188,22 +188,21 @@ class RunCrate:
             "each was made from. Not for clinical use."
         )
         root["license"] = f"As the licence of {self.source} allows"
-        if licence := LICENCES.get(self.source):
-            root["license"] = self._entity(licence, "CreativeWork", name=licence.rpartition("/")[2], identifier=licence)
+        if licence := _licence(self.source):
+            at = f"{SPDX}{licence}"
+            root["license"] = self._entity(at, "CreativeWork", name=licence, identifier=at)
         self.crate.datePublished = max(record["written"] for each in self.records.values() for _, record in each)
 
 
-def _sidecars(folder: Path, notebook: str) -> list[tuple[str, dict]]:
-    """(artefact, tables or figures; provenance) of what a notebook wrote, in its order."""
-    found = []
-    for name, artefact in ARTEFACTS.items():
-        record = read_record(folder / f"{artefact.path}.provenance.json")
-        found += [("artefact", {**record, "name": name})] if record.get("notebook") == notebook else []
-    for kind in ("tables", "figures"):
-        for path in sorted((folder / kind).glob("*.provenance.json")):
-            record = read_record(path)
-            found += [(kind, record)] if record.get("notebook") == notebook else []
-    return sorted(found, key=lambda each: each[1]["position"])
+def _licence(source: str) -> str:
+    """The SPDX identifier of the licence of a run's images; "" where SPDX has none or no shipped layout names it."""
+    if source == "phantom":
+        return PHANTOM_LICENCE
+    try:
+        licence = layouts.load(source).licence
+    except DataError:  # the user's own layout, of which the crate knows only the file's name
+        return ""
+    return "" if licence.startswith("LicenseRef-") else licence
 
 
 def _text(value: object) -> str:

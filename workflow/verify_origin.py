@@ -1,10 +1,12 @@
-"""Where two runs part: the first artefact or table that differs, in the order of the graph, and what differs there."""
+"""What a run comes from, and where two runs part: the first artefact or table that differs, and what differs there."""
 
 import json
 import re
 from collections.abc import Mapping
 from hashlib import sha256 as new_sha256
 from pathlib import Path
+
+from cli import Refused
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, result_parameters
 from p2d_lib.files import file_sha256, read_record, sha256
@@ -19,6 +21,32 @@ ASPECTS = {  # of a notebook's origin, from the nearest cause to the farthest, a
     "device": "device",
     "threads": "threads",
 }
+
+
+def require_finished(folder: Path) -> None:
+    """Raises Refused where a notebook of the run in this folder has not been executed to its end."""
+    missing = [name for name in NOTEBOOKS if not read_record(folder / "stages" / f"{name}.json")]
+    if missing:
+        have = "has" if len(missing) == 1 else "have"
+        raise Refused(
+            f"run {folder.name} is not finished ({', '.join(missing)} {have} not been made): "
+            f"./run_all.sh --run {folder.name} makes it"
+        )
+
+
+def provenance(folder: Path, notebook: str) -> list[tuple[str, dict]]:
+    """(artefact, tables or figures; record) of all that a notebook wrote, in its order.
+
+    folder: data/runs/<run>. The record of an artefact also holds its name.
+    """
+    records = [
+        ("artefact", {**read_record(folder / f"{each.path}.provenance.json"), "name": name})
+        for name, each in ARTEFACTS.items()
+    ]
+    for kind in ("tables", "figures"):
+        records += [(kind, read_record(path)) for path in sorted((folder / kind).glob("*.provenance.json"))]
+    written = [each for each in records if each[1].get("notebook") == notebook]
+    return sorted(written, key=lambda each: each[1]["position"])
 
 
 def portable(value: object) -> object:
@@ -38,25 +66,21 @@ def origin(folder: Path) -> dict:
     {"notebooks": {notebook: {"commit": ..., and the ASPECTS}}, "artefacts": {name: digest}, "tables": {name: digest}}.
     folder: data/runs/<run>. Digests are those of results: the seconds that something took do not count.
     """
-    records = {notebook: _records(folder, notebook) for notebook in NOTEBOOKS}
-    notebooks = {notebook: _facts(folder, notebook, found) for notebook, found in records.items() if found}
+    records = {notebook: _without_figures(folder, notebook) for notebook in NOTEBOOKS}
+    notebooks = {notebook: _facts(folder, notebook, written) for notebook, written in records.items() if written}
     artefacts = {name: _digest(folder, name) for name, each in ARTEFACTS.items() if (folder / each.path).exists()}
-    written = {
+    tables = {
         record["artefact"].removesuffix(".csv"): record["sha256"][:SHORT]
-        for found in records.values()
-        for record in found
+        for written in records.values()
+        for record in written
         if record["artefact"].endswith(".csv")
     }
-    return {"notebooks": notebooks, "artefacts": artefacts, "tables": written} if notebooks else {}
+    return {"notebooks": notebooks, "artefacts": artefacts, "tables": tables} if notebooks else {}
 
 
-def _records(folder: Path, notebook: str) -> list[dict]:
-    """The provenance of what a notebook wrote, in its order."""
-    paths = [folder / f"{each.path}.provenance.json" for each in ARTEFACTS.values() if each.made_by == notebook]
-    number = int(notebook[:2])
-    paths += sorted((folder / "tables").glob(f"t{number}_*.csv.provenance.json"))
-    records = [record for path in paths if (record := read_record(path)).get("notebook") == notebook]
-    return sorted(records, key=lambda record: record["position"])
+def _without_figures(folder: Path, notebook: str) -> list[dict]:
+    """The provenance of a notebook's artefacts and tables: figures are drawn from these."""
+    return [record for kind, record in provenance(folder, notebook) if kind != "figures"]
 
 
 def _facts(folder: Path, notebook: str, records: list[dict]) -> dict:
@@ -118,7 +142,7 @@ def changed(reference: Mapping, run: Mapping, notebook: str) -> list[str]:
             words.append(f"{name}: digest {today}, was {then}")
         elif isinstance(then, dict):
             differing = [key for key in sorted({*then, *today}) if then.get(key) != today.get(key)]
-            words += [f"{name} {key}: {_told(today.get(key))}, was {_told(then.get(key))}" for key in differing]
+            words += [f"{name} {key}: {_in_words(today.get(key))}, was {_in_words(then.get(key))}" for key in differing]
         else:
             words.append(f"{name}: {today}, was {then}")
     return words
@@ -133,7 +157,7 @@ def other_commit(reference: Mapping, run: Mapping) -> str:
     return ""
 
 
-def _told(value: object) -> str:
+def _in_words(value: object) -> str:
     return "not there" if value is None else json.dumps(value, ensure_ascii=False)
 
 

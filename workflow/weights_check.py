@@ -40,7 +40,7 @@ def named(values: dict[str, dict]) -> list[tuple[str, str, str]]:
     return [
         (notebook, name, value)
         for notebook, name in naming_weights()
-        for value in outside.listed(values[notebook][name])
+        for value in outside.as_list(values[notebook][name])
         if value not in SHIPPED
     ]
 

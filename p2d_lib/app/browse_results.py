@@ -15,14 +15,14 @@ SIDE = 1600  # px, of a figure
 
 def runs() -> list[str]:
     """Names of the runs that have a table or figure."""
-    found = {path.parent.name for kind in SUFFIXES for path in (home() / kind).glob(f"*/*{SUFFIXES[kind]}")}
-    return sorted(found - {"reference"})
+    with_results = {path.parent.name for kind in SUFFIXES for path in (home() / kind).glob(f"*/*{SUFFIXES[kind]}")}
+    return sorted(with_results - {"reference"})
 
 
 def names(run: str) -> list[str]:
     """Names of a run's figures and tables: f4_grid, t4_copies, ...; by notebook, figures first."""
-    found = [path.stem for kind, suffix in SUFFIXES.items() for path in (home() / kind / run).glob(f"*{suffix}")]
-    return sorted(found, key=lambda name: (name[1:2], name[:1], name))
+    results = [path.stem for kind, suffix in SUFFIXES.items() for path in (home() / kind / run).glob(f"*{suffix}")]
+    return sorted(results, key=lambda name: (name[1:2], name[:1], name))
 
 
 def side_by_side(name: str, shown: list[str]) -> str:

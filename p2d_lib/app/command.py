@@ -62,7 +62,7 @@ def password(
         if is_loopback(host):
             return ""
         raise NotStarted(f"--host {host} is open to others: name who may enter (--user NAME) and give {PASSWORD}")
-    given = environment.get(PASSWORD) or (ask(f"Password for {', '.join(users)}: ") if ask else "")
-    if len(given) < SHORTEST_PASSWORD:
-        raise NotStarted(f"{PASSWORD}: {SHORTEST_PASSWORD} characters are needed at least, and {len(given)} were given")
-    return given
+    typed = environment.get(PASSWORD) or (ask(f"Password for {', '.join(users)}: ") if ask else "")
+    if len(typed) < SHORTEST_PASSWORD:
+        raise NotStarted(f"{PASSWORD}: {SHORTEST_PASSWORD} characters are needed at least, and {len(typed)} were given")
+    return typed

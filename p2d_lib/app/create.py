@@ -8,15 +8,16 @@ from collections.abc import Iterator
 import gradio as gr
 
 from p2d_lib.app import create_cards as cards
-from p2d_lib.app.create_form import IMPORTS, TONE, Form, stated, tone_of
+from p2d_lib.app.create_form import IMPORTS, Form, stated, tone_of
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import NOT_NAMED, Layout, layout
-from p2d_lib.app.create_request import Request, checked, defaults, of_png
+from p2d_lib.app.create_request import Request, adapter_digest, checked, defaults, of_png
 from p2d_lib.app.pictures import data_uri
 from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refused, guarded
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES, SITES
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.render import SKIN_WORDS
 
 PER_PAGE = 12  # images of the gallery
@@ -182,14 +183,9 @@ class Create:
         scores = [getattr(lesion, name) or 0.0 for name in self.form.sliders]
         known = (lesion.dx or gr.skip(), lesion.localization, tone_of(lesion) or NOT_NAMED, *scores)
         notice = "Settings restored: the same button makes the same image."
-        if adapter and adapter != self._adapter():
+        if adapter and adapter != adapter_digest(self.run):
             notice = "Settings restored, but the file was made with another adapter: the image will differ."
         return (*sampler, request.num_inference_steps, request.solver, *known, notice)
-
-    def _adapter(self) -> str:
-        from p2d_lib.files import sha256
-
-        return sha256(self.run.path("adapter") / "pytorch_lora_weights.safetensors")
 
     def turn(self, page: int, by: int) -> tuple[int, str]:
         """Another page of the gallery."""

@@ -95,8 +95,8 @@ def _strip(records: list[dict], gallery) -> str:
     for record in records:
         png = gallery.png(record)
         read = next((row for row in record["asked"] if row["what"] == record["strip"]), None)
-        said = f"scout reads {escape(read['read'])} ({read['score']:.2f})" if read else ""
-        caption = f"<figcaption><b>{escape(record['label'])}</b><br>{said}</figcaption>"
+        reading = f"scout reads {escape(read['read'])} ({read['score']:.2f})" if read else ""
+        caption = f"<figcaption><b>{escape(record['label'])}</b><br>{reading}</figcaption>"
         parts.append(f"<figure>{_image(record, png)}{caption}{_actions(record, png)}</figure>")
     seed, changed = records[0]["request"]["seed"], escape(records[0]["strip"])
     title = f"One lesion in words, one noise (seed {seed}); only {changed} changes."

@@ -2,17 +2,17 @@
 
 import json
 import threading
-from functools import cached_property
+from functools import cached_property, partial
 
 from p2d_lib.run import Run
 from p2d_lib.sample import probes, single_words
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.choose import chosen
 from p2d_lib.words.parse import parse
 from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 from p2d_lib.words.wording import Wording, lesions
 
-TONE = "background_skin_tone"
 IMPORTS = threading.Lock()  # two threads that import parts of transformers at once break its lazy modules
 
 
@@ -24,6 +24,7 @@ class Form:
         described = cases.merge(chosen(run.read("descriptions")), on="image_id")
         self.train = described[described["split"] == "train"].reset_index(drop=True)
         self.wording = Wording(**json.loads(run.path("wording").read_text()))
+        self._count = partial(count_tokens, max_tokens=self.wording.max_tokens)
         self.sliders = [name for name in FEATURES if name in self.wording.concepts and name != TONE]
 
     @cached_property
@@ -46,12 +47,12 @@ class Form:
 
     def prompt(self, lesion: Lesion) -> str:
         """The lesion in this run's words."""
-        return single_words.prompt(lesion, self.wording, count_tokens)
+        return single_words.prompt(lesion, self.wording, self._count)
 
     def strip(self, lesion: Lesion, name: str) -> list[tuple[str, str]]:
         """The lesion once for each level of a feature that words can tell apart: (level in words, prompt), rising."""
         steps = [{name: score} for score in probes.scores_of(name)]
-        room = single_words.shortened(lesion, steps, self.wording, count_tokens)
+        room = single_words.shortened(lesion, steps, self.wording, self._count)
         prompts = [self.prompt(room.model_copy(update=step)) for step in steps]
         return [(level_in_words(name, step[name]), prompt) for step, prompt in zip(steps, prompts, strict=True)]
 
@@ -77,9 +78,9 @@ def level_in_words(name: str, score: float) -> str:
     return "present" if score >= PRESENT else "absent"
 
 
-def count_tokens(text: str) -> int:
-    """Tokens of a text, as 04 counts them; the tokenizer is loaded when the first prompt is made."""
+def count_tokens(text: str, max_tokens: int) -> int:
+    """Tokens of a text, as 04 counts them where prompts have at most max_tokens. The first call loads the tokenizer."""
     with IMPORTS:
-        from p2d_lib.models import clip
+        from p2d_lib.models import token_counts
 
-    return clip.count_tokens(text)
+        return token_counts.counter(max_tokens)(text)

@@ -62,10 +62,10 @@ class Gallery:
 
     def record(self, name: str) -> dict:
         """One record by the name of its file. Raises Refused for a name that the log does not have."""
-        found = next((record for record in self.records() if record["name"] == name), None)
-        if found is None:
-            raise Refused("there is no such image in this run's gallery")
-        return found
+        for record in self.records():
+            if record["name"] == name:
+                return record
+        raise Refused("there is no such image in this run's gallery")
 
     def png(self, record: dict) -> bytes:
         """The file of a record of this gallery."""

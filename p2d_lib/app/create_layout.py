@@ -4,10 +4,11 @@ from typing import NamedTuple, get_args
 
 import gradio as gr
 
-from p2d_lib.app.create_form import TONE, Form
+from p2d_lib.app.create_form import Form
 from p2d_lib.app.create_request import Solver
 from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_IMAGES, MOST_STEPS
 from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.render import SKIN_WORDS
 
 NOT_NAMED = ""  # the skin tone that a form starts with: a dropdown shows no entry whose value is None

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from p2d_lib.app.create_form import Form, level_in_words, stated
-from p2d_lib.app.create_request import Request
+from p2d_lib.app.create_request import Request, adapter_digest
 from p2d_lib.device import set_up
-from p2d_lib.files import sha256
 from p2d_lib.instruments import alterations, copies, obedience
 from p2d_lib.models import classifiers, lora, pipelines, sampling
 from p2d_lib.models.encoding import decode_latents
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.render import mentioned
 
 CONTROLS = 100  # images of each control of the check for copies
@@ -50,7 +50,7 @@ class Models:
 
     def __init__(self, run: Run, form: Form):
         self.run, self.train, self.device = run, form.train, set_up()
-        self.adapter = sha256(run.path("adapter") / "pytorch_lora_weights.safetensors")
+        self.adapter = adapter_digest(run)
         pipe = pipelines.load(run.path("base"), self.device, pipelines.fast_dtype(self.device))
         pipe.load_lora_weights(run.path("adapter"))
         self._pipe, self._merged = pipe, {}
@@ -64,8 +64,8 @@ class Models:
         cases = self.run.read("cases")
         val = cases[cases["split"] == "val"].head(CONTROLS)
         altered = alterations.altered(self._thumbnails[:CONTROLS], "all of these", 0)
-        found = int(copies.nearest(altered, self._originals)["copy"].sum())
-        text = f"finds {found} of {len(altered)} altered train images"
+        recognised = int(copies.nearest(altered, self._originals)["copy"].sum())
+        text = f"finds {recognised} of {len(altered)} altered train images"
         if len(val):
             false = int(copies.nearest(self.run.in_parts(val, copies.thumbnails), self._originals)["copy"].sum())
             text = f"calls {false} of {len(val)} real images of other lesions copies, and {text}"
@@ -95,9 +95,9 @@ class Models:
 
     def nearest(self, image: np.ndarray) -> Nearest:
         """The train image that an image, uint8 (s, s, 3), resembles most."""
-        found = copies.nearest(copies.thumbnails(image[None]), self._originals).iloc[0]
-        case = self.train.iloc[int(found["original"])]
-        return Nearest(case["image_id"], case["dx"], case["path"], float(found["ratio"]), bool(found["copy"]))
+        nearest = copies.nearest(copies.thumbnails(image[None]), self._originals).iloc[0]
+        case = self.train.iloc[int(nearest["original"])]
+        return Nearest(case["image_id"], case["dx"], case["path"], float(nearest["ratio"]), bool(nearest["copy"]))
 
     def asked(self, image: np.ndarray, prompt: str) -> list[Asked]:
         """What a prompt asks for in the vocabulary's phrases, beside what the scout reads in the image."""
@@ -110,14 +110,13 @@ class Models:
             rows.append(Asked("class", DX_NAMES[lesion.dx], DX_NAMES[read], score, read == lesion.dx))
         names = mentioned(lesion)
         if lesion.background_skin_tone is not None:
-            names.append("background_skin_tone")
+            names.append(TONE)
         for name in names:
-            level, seen = (
-                obedience.levels(name, np.array([value]))[0] for value in (getattr(lesion, name), scores[name])
-            )
-            near = abs(level - seen) <= 1 if name == "background_skin_tone" else seen >= 1
-            words = [level_in_words(name, value) for value in (getattr(lesion, name), scores[name])]
-            what = "skin tone" if name == "background_skin_tone" else FEATURES[name].phrase
+            both = getattr(lesion, name), scores[name]  # asked for, and read
+            asked, read = (obedience.levels(name, np.array([score]))[0] for score in both)
+            near = abs(asked - read) <= 1 if name == TONE else read >= 1
+            words = [level_in_words(name, score) for score in both]
+            what = "skin tone" if name == TONE else FEATURES[name].phrase
             rows.append(Asked(what, *words, scores[name], bool(near)))
         return rows
 

@@ -9,7 +9,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_STEPS, Refused, plain_line
-from p2d_lib.files import read_record
+from p2d_lib.artefacts import ADAPTER_WEIGHTS
+from p2d_lib.files import read_record, sha256
 from p2d_lib.parameters.sample import GuidanceScale
 from p2d_lib.parameters.types import NoiseInterval
 from p2d_lib.run import ArtefactError, Run
@@ -61,6 +62,11 @@ def defaults(run: Run) -> dict:
     if missing := set(SETTINGS) - {"size"} - parameters.keys():
         raise ArtefactError(f"{path}: its provenance does not name {min(missing)}: run notebooks/04_sample.ipynb again")
     return {name: parameters[name] for name in SETTINGS if name != "size"} | {"size": first.shape[0]}
+
+
+def adapter_digest(run: Run) -> str:
+    """SHA-256 of the run's adapter, by which a PNG says what it was sampled with."""
+    return sha256(run.path("adapter") / ADAPTER_WEIGHTS)
 
 
 def checked(values: Mapping) -> Request:

@@ -51,7 +51,7 @@ class Desk:
             "code": code,
             "order": self.orders[reader],
             "questions": self.questions,
-            "answers": {str(number): given["answers"] for number, given in self._given(reader).items()},
+            "answers": {str(number): answered["answers"] for number, answered in self._answered(reader).items()},
         }
 
     def image(self, name: object, code: object, number: object) -> dict:
@@ -77,13 +77,13 @@ class Desk:
         """Hands this reader's answers to 07, as a file in study_filled: images without all answers are not counted."""
         reader = self._signed_in(name, code)
         path = self.run.folder / "study_filled" / f"answers_{self.study}_{reader:02d}.csv"
-        given = self._given(reader)
+        answered = self._answered(reader)
         needed = [question["header"] for question in self.questions if not question["optional"]]
-        n = sum(all(given.get(k, {}).get("answers", {}).get(q) for q in needed) for k in self.orders[reader])
+        n = sum(all(answered.get(k, {}).get("answers", {}).get(q) for q in needed) for k in self.orders[reader])
         if not n:
             raise Refused("No image has all its answers yet: there is nothing to hand in.")
         with atomic(path) as partial:
-            partial.write_text(self._csv(people.signed_in(self.folder, name, code), reader, given), encoding="utf-8")
+            partial.write_text(self._csv(people.signed_in(self.folder, name, code), reader, answered), encoding="utf-8")
         return {"n": n, "of": len(self.orders[reader]), "file": path.name}
 
     def _signed_in(self, name: object, code: object) -> int:
@@ -131,16 +131,16 @@ class Desk:
                 raise Refused(f"{header}: choose one of {', '.join(asked[header])}.")
         return checked
 
-    def _given(self, reader: int) -> dict[int, dict]:
+    def _answered(self, reader: int) -> dict[int, dict]:
         """{number: {"answers", "seconds"}} of one reader: the last answers, the time of all looks together."""
-        given = {}
+        answered = {}
         for record in self._records("answer"):
             if record["reader"] == reader:
-                before = given.get(record["number"], {"seconds": 0.0})["seconds"]
-                given[record["number"]] = {"answers": record["answers"], "seconds": before + record["seconds"]}
-        return given
+                before = answered.get(record["number"], {"seconds": 0.0})["seconds"]
+                answered[record["number"]] = {"answers": record["answers"], "seconds": before + record["seconds"]}
+        return answered
 
-    def _csv(self, name: str, reader: int, given: dict[int, dict]) -> str:
+    def _csv(self, name: str, reader: int, answered: dict[int, dict]) -> str:
         """The answers as the form saves them, which `answers.read` reads."""
         asked = [question["header"] for question in self.questions]
         titles = (
@@ -154,7 +154,7 @@ class Desk:
         lines = csv.writer(stream)
         lines.writerow(titles)
         for number in self.orders[reader]:
-            of_image = given.get(number, {"answers": {}, "seconds": 0.0})
+            of_image = answered.get(number, {"answers": {}, "seconds": 0.0})
             words = [of_image["answers"].get(header, "") for header in asked]
             spent = f"{of_image['seconds']:.2f}" if of_image["seconds"] else ""
             lines.writerow((name, roster.code(self.study, reader), number, *words, spent))

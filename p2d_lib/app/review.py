@@ -11,7 +11,7 @@ from p2d_lib.run import ArtefactError, Run
 def tab(run: Run) -> None:
     """Adds the tab to the open one; where the run has no descriptions yet, a sentence that says so."""
     try:
-        desk = Desk(run, count_tokens)
+        desk = Desk(run, lambda text: count_tokens(text, desk.wording.max_tokens))
     except ArtefactError:
         gr.Markdown("This run has no descriptions to review: run notebooks 01 and 02 first.")
         return

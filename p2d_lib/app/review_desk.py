@@ -211,16 +211,16 @@ def _shown(decision: dict | None) -> dict | None:
 
 def _differences(reviews: Reviews, image_ids: list[str]) -> list[dict]:
     """The images on which people differ, and what each says now: the verdict, and the features by their scores."""
-    found = []
+    differing = []
     for image_id in image_ids:
-        said = {name: of_name[image_id] for name, of_name in reviews.standing.items() if image_id in of_name}
-        kept = [decision for decision in said.values() if decision["verdict"] != "reject"]
+        decisions = {name: of_name[image_id] for name, of_name in reviews.standing.items() if image_id in of_name}
+        kept = [decision for decision in decisions.values() if decision["verdict"] != "reject"]
         features = [name for name in FEATURES if len({decision["scores"][name] for decision in kept}) > 1]
-        if features or 0 < len(kept) < len(said):
+        if features or 0 < len(kept) < len(decisions):
             people = {
                 name: {"verdict": decision["verdict"], "reason": decision["reason"],
                        "scores": {feature: decision["scores"][feature] for feature in features}}
-                for name, decision in said.items()
+                for name, decision in decisions.items()
             }  # fmt: skip
-            found.append({"image_id": image_id, "people": people})
-    return found
+            differing.append({"image_id": image_id, "people": people})
+    return differing

@@ -133,8 +133,8 @@ def _theme() -> gr.themes.Base:
 def _check(passwords: Mapping[str, str]):
     """Whether a name and a password belong together, in the same time whichever is wrong."""
 
-    def check(user: str, given: str) -> bool:
+    def check(user: str, password: str) -> bool:
         expected = passwords.get(user, "")
-        return hmac.compare_digest(expected.encode(), given.encode()) and bool(expected)
+        return hmac.compare_digest(expected.encode(), password.encode()) and bool(expected)
 
     return check

@@ -52,7 +52,7 @@ def records(path: Path) -> list[dict]:
     """
     if not path.exists():
         return []
-    found = []
+    whole = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
@@ -61,10 +61,10 @@ def records(path: Path) -> list[dict]:
         except ValueError:  # also of bytes that are no UTF-8
             record = None
         if isinstance(record, dict):
-            found.append(record)
+            whole.append(record)
         else:
             log.warning("%s, line %d: not a whole record; it is left out", path, number)
-    return found
+    return whole
 
 
 def _flush_folder(path: Path) -> None:

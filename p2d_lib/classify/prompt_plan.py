@@ -4,13 +4,14 @@ A source says what a prompt is made of: a describer's description of the case, t
 assigned, or the run's own description in another wording. Class and noise of a case are the same for all sources.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
+from p2d_lib.classify.variants import REWRITTEN, Count
 from p2d_lib.instruments import readout
 from p2d_lib.parameters.classify import PROMPT_DESCRIBERS
 from p2d_lib.seeds import derive
@@ -20,8 +21,7 @@ from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
 from p2d_lib.words.wording import Wording, lesions
 
-CLASS_NAME, RANDOM, REWRITTEN, TRUTH = "class-name", "random", "rewritten", "truth"
-Count = Callable[[str], int]  # tokens of a text
+CLASS_NAME, RANDOM, TRUTH = "class-name", "random", "truth"
 
 
 @dataclass(frozen=True)

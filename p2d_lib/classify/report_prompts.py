@@ -33,11 +33,9 @@ def prompts_table(costs: Mapping[str, Costs], examples: Mapping[str, str], floor
         row |= {"class as asked": interval(*summary(cost.class_read[None]), 2), "KID": interval(*cost.kid)}
         row |= {"balanced accuracy": interval(*summary(cost.accuracy), 2)}
         for measure, title, factor in (("shows", "shows", 1), ("accuracy", "accuracy (points)", 100)):
-            at = tested.loc[(source, measure)] if source != reference else None
-            cell = (
-                "" if at is None else interval(*(factor * at[["difference", "low", "high"]]), 3 if factor == 1 else 1)
-            )
-            row[f"{title} − {name(reference)}"] = cell + ("*" if at is not None and at["announced"] else "")
+            of_source = None if source == reference else tested.loc[(source, measure)]
+            cell = "" if of_source is None else _difference(of_source, factor) + "*" * bool(of_source["announced"])
+            row[f"{title} − {name(reference)}"] = cell
         rows.append(row | {"first prompt": examples[source]})
     rows.append({"prompts by": "real images (train)", "KID": interval(*floor)})
     return pd.DataFrame(rows).fillna("")

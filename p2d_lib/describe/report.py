@@ -110,7 +110,7 @@ def curves(log: pd.DataFrame) -> Figure:
 def prompt_findings(
     cases: pd.DataFrame, used: pd.DataFrame, frequency: pd.DataFrame, top_concepts: int, longest: int
 ) -> list[str]:
-    """What prompts are made of. used: the description of each case that its prompt follows; longest: CLIP tokens."""
+    """What prompts are made of. used: the description of each case that its prompt follows; longest: tokens of one."""
     by_class = comparing.by_class(cases, used)
     share = by_class["known"]
     unknown = ", ".join(name.replace("_", " ") for name in share.index[share == 0])
@@ -118,7 +118,7 @@ def prompt_findings(
     edited = (used["reviewer"] != "").sum()
     lines = [
         f"Prompts of {len(used):,} of {len(cases):,} images follow the descriptions of {sources}, {edited} of them "
-        f"reviewed by people; {used['prompt'].nunique():,} different prompts of at most {longest} CLIP tokens, "
+        f"reviewed by people; {used['prompt'].nunique():,} different prompts of at most {longest} tokens, "
         "none truncated.",
         f"Features with a score on at least 99 % of the images: {(share >= 0.99).sum()} of {len(share)}; "
         f"on no image: {unknown or 'none'}.",
@@ -207,8 +207,8 @@ def reply_findings(tables: Sequence[pd.DataFrame], account: Mapping[str, float] 
     for table in tables:
         failed = table[~table["valid"]]
         if len(failed):
-            why = {"refused": failed["text"].str.startswith("[refused]").sum()}
-            why["without JSON"] = failed["text"].str.startswith("[no JSON]").sum()
+            kinds = {"refused": "[refused]", "without JSON": "[no JSON]", "returned unfilled": "[unfilled]"}
+            why = {name: failed["text"].str.startswith(mark).sum() for name, mark in kinds.items()}
             why["incomplete"] = len(failed) - sum(why.values())
             listed = ", ".join(f"{n} {name}" for name, n in why.items() if n)
             lines.append(

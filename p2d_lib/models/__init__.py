@@ -8,6 +8,7 @@ Diffusion
   tiny_tokenizer     its tokenizer
   discriminator      what a decoder is fitted against
   encoding           images <-> latents, prompts -> tokens -> embeddings
+  token_counts       how many tokens a prompt has
   sampling           latents and pixels from noise: solvers, guidance in an interval of noise levels
   generate           the images of a plan, as files: sampled once, whatever stops the work
   lora               an adapter merged into the weights

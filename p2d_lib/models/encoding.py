@@ -48,7 +48,7 @@ def count_tokens(pipe: DiffusionPipeline, text: str) -> int:
     """Tokens that the pipeline's own tokenizer makes of a text, without those that mark start and end; of SDXL's two,
     the larger number. A tokenizer of few words makes more of a text than CLIP's does."""
     tokenizers = (pipe.tokenizer, pipe.tokenizer_2) if is_xl(pipe) else (pipe.tokenizer,)
-    return max(len(tokenizer(text)["input_ids"]) for tokenizer in tokenizers) - 2
+    return max(len(tokenizer.tokenize(text)) for tokenizer in tokenizers)
 
 
 def tokens(pipe: DiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:

@@ -10,13 +10,13 @@ from huggingface_hub import DatasetCardData, ModelCard, ModelCardData
 from p2d_lib.prep.layouts import REPOSITORY
 from p2d_lib.release.facts import Facts
 from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words.render import TRIGGER
 
 CITATION, README = "CITATION.cff", "README.md"
 GRID, PHANTOM_GRID = "images.png", "phantoms.png"
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 TAGS = ["synthetic", "dermatology", "dermoscopy", "medical", "not-for-clinical-use"]
 ADAPTER_TAGS = ["text-to-image", "diffusers-training", "lora", "stable-diffusion", "template:sd-lora"]
-TRIGGER = "dermoscopic image"  # with which prompts begin
 
 
 def dataset_card(facts: Facts, tars: str) -> str:

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.files import file_sha256
 from p2d_lib.models.base_fitness import POINTER
 from p2d_lib.release.run_records import made_with
 from p2d_lib.run import Run
 
-ADAPTER = "pytorch_lora_weights.safetensors"
 SETTINGS = ("guidance_scale", "guidance_interval", "solver", "num_inference_steps")
 RECIPE = "recipe.json"
 
@@ -25,10 +25,10 @@ def write(run: Run, folder: Path, size: int) -> dict[str, Any]:
     """
     record = made_with(run, "synthetic")
     (folder / "adapter").mkdir()
-    shutil.copyfile(run.path("adapter") / ADAPTER, folder / "adapter" / ADAPTER)
+    shutil.copyfile(run.path("adapter") / ADAPTER_WEIGHTS, folder / "adapter" / ADAPTER_WEIGHTS)
     recipe = {
         "base": _copy_base(run, folder / "base"),
-        "adapter_sha256": file_sha256(folder / "adapter" / ADAPTER),
+        "adapter_sha256": file_sha256(folder / "adapter" / ADAPTER_WEIGHTS),
         "settings": {**{name: record["parameters"][name] for name in SETTINGS}, "size": size},
         **{name: record[name] for name in ("commit", "device", "threads", "packages", "inputs")},
         "seed": record["parameters"]["seed"],

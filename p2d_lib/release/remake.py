@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib import images
+from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.device import DeviceError, set_up
 from p2d_lib.files import file_sha256
 from p2d_lib.models import lora, pipelines, sampling
 from p2d_lib.release.pictures import METADATA, TRAIN, pixels_digest
-from p2d_lib.release.recipe import ADAPTER, RECIPE
+from p2d_lib.release.recipe import RECIPE
 from p2d_lib.release.refusal import Refused
 from p2d_lib.suggest import did_you_mean
 
@@ -34,10 +35,10 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
     where the base cannot be loaded or is another one.
     """
     recipe, row = _recipe(folder), _row(folder, image_id)
-    if (digest := file_sha256(folder / "adapter" / ADAPTER)) != recipe["adapter_sha256"]:
+    weights = folder / "adapter" / ADAPTER_WEIGHTS
+    if (digest := file_sha256(weights)) != recipe["adapter_sha256"]:
         raise Refused(
-            f"{folder / 'adapter' / ADAPTER}: its SHA-256 is {digest}, and the recipe says {recipe['adapter_sha256']}: "
-            "get the release anew"
+            f"{weights}: its SHA-256 is {digest}, and the recipe says {recipe['adapter_sha256']}: get the release anew"
         )
     device = set_up()
     with tempfile.TemporaryDirectory() as scratch:

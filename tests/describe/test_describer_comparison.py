@@ -168,9 +168,12 @@ def test_findings_state_who_describes_more_than_the_diagnosis(compared):
 
 def test_findings_count_what_was_refused_and_what_was_paid(compared, seeing):
     account = {"replies": 60, "input_tokens": 60_000, "output_tokens": 24_000, "cost": 0.0624}
-    lines = report.reply_findings([compared.others["refusing"], seeing], account, "toytext")
+    refusing = compared.others["refusing"]
+    of_form = refusing.assign(describer="form", text=["[unfilled] {}"] * 99 + ["[no JSON] Yes."])
+    lines = report.reply_findings([refusing, of_form, seeing], account, "toytext")
     assert lines == [
         "“refusing” gives no valid description of 100 of 100 images (100 refused).",
+        "“form” gives no valid description of 100 of 100 images (1 without JSON, 99 returned unfilled).",
         "“toytext” has sent 60 replies: 60,000 tokens in, 24,000 out, 0.0624 USD.",
     ]
 

@@ -14,7 +14,7 @@ from p2d_lib import images, parameters
 from p2d_lib.describe import api
 from p2d_lib.finetune.adapter import save_adapter
 from p2d_lib.finetune.stages import Stages
-from p2d_lib.models import clip, generate, pipelines, sampling, tiny_base
+from p2d_lib.models import generate, pipelines, sampling, tiny_base, token_counts
 from p2d_lib.run import Run
 from p2d_lib.sample import plan
 from p2d_lib.vocabulary import DX
@@ -53,7 +53,7 @@ def described(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
     with ChatServer(says("I'm sorry, I can't help with that."), says(sees)) as server:
         table = api.describe(cases, run.images, client(server, Path("replies.jsonl"), concurrency=1))
         assert len(server.requests) == len(cases)
-    table["prompt"] = WORDING.prompts(lesions(cases, table), clip.count_tokens, 0, table["image_id"])
+    table["prompt"] = WORDING.prompts(lesions(cases, table), token_counts.counter(62), 0, table["image_id"])
     return Run(run.name, "02_describe").write("descriptions", table)
 
 

@@ -162,3 +162,11 @@ def test_unfinished_runs_changed_code_and_full_folders_are_refused(home, tmp_pat
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(run_crate.Refused, match="is not empty"):
         _export(home, tmp_path / "full", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("source", "licence"),
+    [("phantom", "Apache-2.0"), ("pad_ufes_20", "CC-BY-4.0"), ("ph2", ""), ("mine.yaml", "")],
+)
+def test_the_results_have_the_licence_of_the_images_or_none_where_spdx_or_the_project_knows_none(source, licence):
+    assert run_crate._licence(source) == licence

@@ -1,4 +1,4 @@
-"""The independent network that looks at images of several sources of prompts, and the readout of 04 on its features."""
+"""The independent network that reads images of several sources of prompts, with the readout of 04 on its features."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from p2d_lib.words.choose import chosen
 REFERENCE = 20  # at most so many real val images of each class, one of a lesion, are what distances are measured to
 
 
-class Eye:
+class PromptReadout:
     """Extractor and readout as 04 has set them (of_04: its parameters), fitted on real train images, one of a lesion.
 
     attributes: the features that the readout can read on real images of lesions that it has not seen: the interval of
