@@ -13,6 +13,7 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import finished
 import sources
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
@@ -36,20 +37,22 @@ SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
 def export(options: argparse.Namespace) -> int:
     """Writes the crate of the run into options.crate; returns 0. Raises Refused."""
     run, target = options.run or options.profile, Path(options.crate).resolve()
-    missing = [name for name in NOTEBOOKS if not read_record(RUNS / run / "stages" / f"{name}.json")]
-    if missing:
-        raise Refused(f"run {run} is not finished ({', '.join(missing)} has not been made): ./run_all.sh makes it")
+    finished.check_profile(options.profile)
+    finished.check_run(RUNS, run)
     changed = [name for name in NOTEBOOKS if _code_has_changed(RUNS / run, name)]
     if changed:
         raise Refused(
             f"the code of {changed[0]} is another than run {run} was made with: ./run_all.sh --run {run} first"
         )
-    if target.exists() and any(target.iterdir()):
-        raise Refused(f"{target} is not empty: name another folder (--crate)")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Refused(f"{target} is {'not empty' if target.is_dir() else 'a file'}: name another folder (--crate)")
     made = RunCrate(run, options.profile)
-    with atomic(target) as partial:
-        made.crate.write(partial)
-        _refuse_private(partial, made.folders())
+    try:
+        with atomic(target) as partial:
+            made.crate.write(partial)
+            _refuse_private(partial, made.folders())
+    except OSError as error:
+        raise Refused(f"{target} cannot be written: {error.strerror}: name another folder (--crate)") from None
     say(f"{os.path.relpath(target)}: run {run} as an RO-Crate (ro-crate-metadata.json)")
     return 0
 
@@ -95,6 +98,10 @@ class RunCrate:
                 path = HOME / kind / self.run / record["artefact"]
                 if kind != "artefact" and not path.exists():
                     raise Refused(f"{path} is missing: ./run_all.sh --run {self.run} makes it again")
+                if kind != "artefact" and file_sha256(path) != record["sha256"]:
+                    raise Refused(
+                        f"{path} was changed since {notebook} made it: ./run_all.sh --run {self.run} makes it again"
+                    )
                 if kind == "artefact":
                     name = record["name"]
                     entity = self._entity(f"#artefact-{name}", "CreativeWork", name=ARTEFACTS[name].path, **described)

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import finished
 import reference as references
-from cli import Refused
 from places import HOME, RUNS
 from progress import say
 from verify_cells import CLASSES, OUTSIDE, SAME, SPREAD
@@ -16,7 +16,7 @@ from verify_origin import changed, edited_tables, first_diverging, origin, other
 from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 
 from p2d_lib.artefacts import NOTEBOOKS
-from p2d_lib.files import atomic, read_record
+from p2d_lib.files import atomic
 
 SHOWN = 3  # tables and causes that the line names
 UNRECORDED = "nothing that is recorded differs there; another processor may be the cause"
@@ -87,9 +87,8 @@ def verify(options: argparse.Namespace) -> int:
     run agrees, 1 where it does not. Raises Refused where there is nothing to compare."""
     run = options.run or options.profile
     folder, tables = RUNS / run, HOME / "tables" / run
-    missing = [name for name in NOTEBOOKS if not read_record(folder / "stages" / f"{name}.json")]
-    if missing:
-        raise Refused(f"run {run} is not finished ({', '.join(missing)} has not been made): ./run_all.sh makes it")
+    finished.check_profile(options.profile)
+    finished.check_run(RUNS, run)
     against = Path(options.against).resolve() if options.against else references.FOLDER / options.profile
     reference, record = references.load(against)
     verdict = judge(reference, record, folder, tables, os.path.relpath(against, references.REPOSITORY))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from p2d_lib import images
 from p2d_lib.device import DeviceError, set_up
-from p2d_lib.files import file_sha256
+from p2d_lib.files import file_sha256, named_path, read_record
 from p2d_lib.models import lora, pipelines, sampling
 from p2d_lib.release.pictures import METADATA, TRAIN, pixels_digest
 from p2d_lib.release.recipe import ADAPTER, RECIPE
@@ -68,17 +68,23 @@ def compared(folder: Path, image_id: str, image: np.ndarray) -> tuple[bool, str]
 
 
 def _recipe(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{folder / RECIPE}: {error}; name the folder of a release") from None
+    path = folder / RECIPE
+    recipe = read_record(path)
+    if lacking := [name for name in ("adapter_sha256", "settings") if name not in recipe]:
+        problem = f"has no {lacking[0]!r}" if path.is_file() else "is missing"
+        raise Refused(f"{path} {problem}: name the folder of a release, or get the release anew")
+    return recipe
 
 
 def _row(folder: Path, image_id: str) -> dict[str, Any]:
-    table = pd.read_parquet(folder / TRAIN / METADATA).set_index("image_id")
+    path = folder / TRAIN / METADATA
+    try:
+        table = pd.read_parquet(path).set_index("image_id")
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+        raise Refused(f"{path} is no table of a release ({error}): get the release anew") from None
     if image_id not in table.index:
         near = did_you_mean(image_id, table.index)
-        raise Refused(f"{folder / TRAIN / METADATA}: holds no image {image_id!r}{near}; {table.index[0]} is its first")
+        raise Refused(f"{path}: holds no image {image_id!r}{near}; {table.index[0]} is its first")
     return table.loc[image_id].to_dict()
 
 
@@ -94,16 +100,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of the release")
     parser.add_argument("image_id", help="a row of train/metadata.parquet")
     parser.add_argument("--base", default="", help="where the base's weights are, if the recipe names a folder")
-    parser.add_argument("--save", type=Path, help="file (.png) to write the image into")
+    parser.add_argument("--save", type=named_path, help="file (.png) to write the image into")
     options = parser.parse_args(arguments)
     try:
         image = remake(options.folder, options.image_id, options.base)
         same, sentence = compared(options.folder, options.image_id, image)
-    except (Refused, pipelines.BaseError, DeviceError, images.ImageError, OSError) as error:
+        if options.save:
+            images.save(options.save, image)
+    except (Refused, pipelines.BaseError, DeviceError, images.ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.save:
-        images.save(options.save, image)
+    except OSError as error:
+        print(f"error: {error.filename or options.folder}: {error.strerror or error}", file=sys.stderr)
+        return 2
     print(sentence)
     return 0 if same else 1
 
