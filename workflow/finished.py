@@ -20,8 +20,8 @@ def check_profile(name: str) -> None:
 
 
 def check_run(runs: Path, name: str) -> None:
-    """Raises Refused for a name that no run can have, for a run in which a notebook has not ended, and for one that is being
-    made: some of its results would be those of before.
+    """Raises Refused for a name that no run can have, for a run in which a notebook has not ended, and for one
+    that is being made: some of its results would be those of before.
 
     runs: the folder data/runs.
     """

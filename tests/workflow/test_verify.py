@@ -331,7 +331,7 @@ def test_an_origin_that_is_damaged_and_an_edited_rerun_are_refused(reference):
     ("content", "words"),
     [
         (b"a,b\n1,\xff\n", "t1_x.csv is no table"),
-        (b"a,b\n1,2\n1,2,3\n", "t1_x.csv, row 2: 3 cells, and its head has 2"),
+        (b"a,b\n1,2\n1,2,3\n", "t1_x.csv, row 2: 3 cells"),
     ],
 )
 def test_a_file_that_is_no_table_is_named_with_its_row(tmp_path, content, words):
