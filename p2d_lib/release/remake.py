@@ -19,7 +19,7 @@ from p2d_lib.device import DeviceError, set_up
 from p2d_lib.files import file_sha256, named_path, read_record
 from p2d_lib.models import lora, pipelines, sampling
 from p2d_lib.release.pictures import METADATA, TRAIN, pixels_digest
-from p2d_lib.release.recipe import ADAPTER, RECIPE
+from p2d_lib.release.recipe import ADAPTER, RECIPE, SETTINGS
 from p2d_lib.release.refusal import Refused
 from p2d_lib.suggest import did_you_mean
 
@@ -39,6 +39,9 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
             f"{folder / 'adapter' / ADAPTER}: its SHA-256 is {digest}, and the recipe says {recipe['adapter_sha256']}: "
             "get the release anew"
         )
+    pointer = folder / "base" / pipelines.POINTER
+    if pointer.exists() and read_record(pointer) != recipe["base"]:
+        raise Refused(f"{pointer} names another base than {folder / RECIPE}: get the release anew")
     device = set_up()
     with tempfile.TemporaryDirectory() as scratch:
         source = _moved_base(folder / "base", base, Path(scratch)) if base else folder / "base"
@@ -55,9 +58,12 @@ def compared(folder: Path, image_id: str, image: np.ndarray) -> tuple[bool, str]
     A few values may differ by one grey level: 04 samples in batches, and sums are rounded in another order there.
     """
     row = _row(folder, image_id)
+    path = folder / TRAIN / row["file_name"]
+    if not path.is_file() or file_sha256(path) != row["sha256"]:
+        raise Refused(f"{path} is not the file that was released ({METADATA} has its SHA-256): get the release anew")
     if pixels_digest(image) == row["pixels_sha256"]:
         return True, f"{image_id}: the same pixels (SHA-256 {row['pixels_sha256']})"
-    released = images.read(folder / TRAIN / row["file_name"])
+    released = images.read(path)
     if released.shape != image.shape:
         return False, f"{image_id}: {image.shape[1]} x {image.shape[0]} px, released {row['width']} x {row['height']}"
     difference = np.abs(released.astype(int) - image.astype(int))
@@ -70,7 +76,10 @@ def compared(folder: Path, image_id: str, image: np.ndarray) -> tuple[bool, str]
 def _recipe(folder: Path) -> dict[str, Any]:
     path = folder / RECIPE
     recipe = read_record(path)
-    if lacking := [name for name in ("adapter_sha256", "settings") if name not in recipe]:
+    settings = recipe.get("settings")
+    if lacking := [name for name in ("adapter_sha256", "base", "settings") if name not in recipe] or [
+        name for name in (*SETTINGS, "size") if not isinstance(settings, dict) or name not in settings
+    ]:
         problem = f"has no {lacking[0]!r}" if path.is_file() else "is missing"
         raise Refused(f"{path} {problem}: name the folder of a release, or get the release anew")
     return recipe
