@@ -70,6 +70,18 @@ def read_record(path: Path) -> dict:
     return record if isinstance(record, dict) else {}
 
 
+def named_path(text: str) -> Path:
+    """A path that a command line names. Raises ValueError for "", which would be the working folder."""
+    if not text:
+        raise ValueError("no path")
+    return Path(text)
+
+
+def refused_by_system(error: OSError, path: Path) -> str:
+    """What the operating system has refused, in words, where writing to `path` has failed."""
+    return f"{error.filename2 or error.filename or path}: {error.strerror or error}: make room there, or name another"
+
+
 def remove(path: Path) -> None:
     """Removes a file or a folder with all that is in it; nothing happens where there is none."""
     if path.is_dir() and not path.is_symlink():

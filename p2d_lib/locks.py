@@ -7,6 +7,7 @@ holds its lock.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -47,6 +48,13 @@ def lock_notebook(runs: Path, run: str, notebook: str, part: str = "") -> FileLo
         return _acquire(runs / f".{run}.notebook-{notebook}{part}.lock", f"{notebook} of run {run!r}")
     finally:
         run_lock.release()
+
+
+def refuse_driven(runs: Path, run: str) -> None:
+    """Raises RunBusy while a driver works on a run; who only reads the run asks first."""
+    if (lock := runs / f".{run}.lock").exists():
+        with suppress(OSError):  # a folder that nobody can write to has no driver
+            _acquire(lock, f"run {run!r}").release()
 
 
 def _acquire(path: Path, label: str, wait: float = 0.0) -> FileLock:

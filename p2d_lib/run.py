@@ -78,11 +78,13 @@ class Run:
     The digests of what was read are remembered, and each artefact written gets a sidecar `<name>.provenance.json` that
     says from what, with which code and how it was made. Outside ./run_all.sh a Run holds the notebook's lock as long as
     it lives. Raises locks.RunBusy where another process writes into the run, OtherParameters where ./run_all.sh made
-    the run with other parameters of this notebook.
+    the run with other parameters of this notebook, ArtefactError for a name that is no folder's.
     """
 
     def __init__(self, name: str, notebook: str, parameters: dict | None = None):
         self.name, self.notebook, self.parameters = name, notebook, parameters or {}
+        if not name or name == ".." or Path(name).name != name:
+            raise ArtefactError(f"run {name!r}: a run is named by its folder in {home() / 'data' / 'runs'}, no path")
         self.folder = home() / "data" / "runs" / name
         self.tables, self.figures = home() / "tables" / name, home() / "figures" / name
         self.execution = os.environ.get("P2D_EXECUTION") or uuid.uuid4().hex  # of the notebook, from first to last cell

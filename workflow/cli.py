@@ -46,21 +46,38 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--shards", type=int, default=1, metavar="N", help="jobs that sample the images of 04")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes (GPUs) that fit in 03")
     parser.add_argument(
-        "--copy-to", default="", metavar="URL", help="copy page, notebooks, tables and figures there when all is done"
+        "--copy-to", metavar="URL", help="copy page, notebooks, tables and figures there when all is done"
     )
     parser.add_argument("--verify", action="store_true", help="only compare the finished run with a reference")
-    parser.add_argument(
-        "--against", default="", metavar="DIR", help="the reference's folder (default: tables/reference/<profile>)"
-    )
+    parser.add_argument("--against", metavar="DIR", help="the reference's folder (default: tables/reference/<profile>)")
     parser.add_argument(
         "--make-reference", nargs="*", metavar="RERUN", help="make the reference of the finished run and its reruns"
     )
     parser.add_argument(
         "--rerun-on", type=int, action="append", default=[], metavar="N", help="make such a rerun first, on N cores"
     )
-    parser.add_argument("--crate", default="", metavar="DIR", help="only export the finished run as an RO-Crate")
+    parser.add_argument("--crate", metavar="DIR", help="only export the finished run as an RO-Crate")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
     options = parser.parse_args(argv)
+    _refuse_contradictions(options)
     if options.cores is None:
         options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
     return options
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    """Raises Refused where an option would be ignored, or has lost its value (as "$DIR" does where DIR is not set)."""
+    for option in ("copy_to", "against", "crate"):
+        if getattr(options, option) == "":
+            raise Refused(f"--{option.replace('_', '-')} is followed by nothing: name a place, or leave it out")
+    given = {
+        "--verify": options.verify or options.against is not None,
+        "--make-reference": options.make_reference is not None,
+        "--crate": options.crate is not None,
+        "--dry-run": options.dry_run,
+    }
+    together = [option for option, is_given in given.items() if is_given]
+    if len(together) > 1:
+        raise Refused(f"{together[0]} and {together[1]} do not go together: give one at a time")
+    if options.rerun_on and options.make_reference is None:
+        raise Refused("--rerun-on makes reruns for a reference: add --make-reference, or use --cores for this run")

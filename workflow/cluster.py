@@ -24,12 +24,20 @@ def profile(name: str) -> Path:
             f"--executor {name}: no such executor: write one of {shipped}, or a folder that holds a config.yaml like "
             f"{(PROFILES / SLURM / 'config.yaml').relative_to(REPOSITORY)}"
         )
+    executor(folder)
     return folder
 
 
 def executor(folder: Path) -> str:
-    """Snakemake's name of the executor that a profile asks for."""
-    return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("executor", LOCAL)
+    """Snakemake's name of the executor that a profile asks for. Raises Refused for a config.yaml that is no mapping."""
+    path = folder / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refused(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict):
+        raise Refused(f"{path} holds no settings: write lines such as `executor: slurm`")
+    return settings.get("executor", LOCAL)
 
 
 def job_name(run_folder: Path) -> str:

@@ -20,7 +20,7 @@ def check(url: str) -> None:
     """Raises Refused where nothing can be copied to this address, so that a run does not end with that news."""
     try:
         _place(url)
-    except (ImportError, ValueError, OSError) as error:
+    except (ImportError, ValueError, TypeError, OSError) as error:
         raise Refused(
             f"--copy-to {url}: {error} (s3:// needs the package s3fs, gs:// gcsfs; file:///DIR needs none)"
         ) from None
@@ -31,16 +31,27 @@ def copy_run(folder: Path, home: Path, url: str) -> int:
 
     folder: the run's, in `home`. Places below the address are as below `home`, so that the page's links hold. What is
     there already with the same content, by the record that is kept in the run's folder, is not copied again; the page
-    comes last.
+    comes last. Raises Refused where the place does not take a file.
     """
+    try:
+        return _copy_run(folder, home, url)
+    except (OSError, NotImplementedError) as error:
+        raise Refused(
+            f"--copy-to {url}: {error or type(error).__name__}: the run itself is finished; the same command copies "
+            "what is not there yet"
+        ) from None
+
+
+def _copy_run(folder: Path, home: Path, url: str) -> int:
     files, place = _place(url)
     known = read_record(folder / RECORD).get(url, {})
+    there = set(files.find(place))  # one listing: what somebody has removed there is copied again
     copied = 0
     for path in _shown(folder, home):
         name, digest = str(path.relative_to(home)), file_sha256(path)
-        if known.get(name) == digest:
-            continue
         target = f"{place}/{name}"
+        if known.get(name) == digest and target in there:
+            continue
         files.makedirs(target.rpartition("/")[0], exist_ok=True)
         files.put_file(str(path), target)
         known[name] = digest

@@ -19,6 +19,7 @@ from advice import MAKE_ROOM
 from cli import Refused, arguments
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(argv: list[str]) -> int:
@@ -32,6 +33,12 @@ def main(argv: list[str]) -> int:
         print(f"prompt2derm: {refusal}", file=sys.stderr, flush=True)
         return 2
     except OSError as error:
+        if error.errno in CLOSED:
+            print(
+                f"prompt2derm: {error.filename}: {error.strerror}: work where all files are yours (P2D_HOME=DIR)",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+            return 1
         if error.errno not in FULL:
             raise
         print(

@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import finished
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from progress import say
-from verify_origin import SHORT, changed, edited_tables, origin, require_finished
+from verify_origin import SHORT, changed, edited_tables, origin
 from verify_tables import Reference, Table, read_folder
 
 from p2d_lib.artefacts import NOTEBOOKS
@@ -29,17 +30,32 @@ def load(folder: Path) -> tuple[Reference, dict]:
     if not folder.is_dir():
         made = "./run_all.sh --make-reference makes one from a finished run"
         raise Refused(f"there is no reference {folder}: {made}, --against DIR names another folder of tables")
-    tables, record = read_folder(folder), read_record(folder / "origin.json")
+    tables, record = read_folder(folder), _record(folder / "origin.json")
     if not tables:
         raise Refused(f"{folder} holds no table (*.csv)")
     if not record:
         return Reference(tables), origin(RUNS / folder.name) if folder.parent == HOME / "tables" else {}
-    for name, digest in record["tables"].items():
+    _refuse_edited(folder, record["tables"])
+    for name, each in record["reruns"].items():
+        _refuse_edited(folder / "reruns" / name, each.get("tables", {}))
+    reruns = {name: _rerun(folder / "reruns" / name, tables, each) for name, each in record["reruns"].items()}
+    return Reference(tables, reruns, {name: each["same_parameters"] for name, each in record["reruns"].items()}), record
+
+
+def _record(path: Path) -> dict:
+    """The origin of a reference; {} where the folder has none. Raises Refused for a file that is none."""
+    record = read_record(path)
+    parts = [record.get(name) for name in ("notebooks", "artefacts", "tables", "reruns")]
+    if path.exists() and not all(isinstance(part, dict) for part in parts):
+        raise Refused(f"{path} does not say what the reference was made from: {AGAIN}")
+    return record
+
+
+def _refuse_edited(folder: Path, digests: Mapping[str, str]) -> None:
+    for name, digest in digests.items():
         path = folder / f"{name}.csv"
         if not path.exists() or file_sha256(path)[:SHORT] != digest:
             raise Refused(f"{path} is not what the reference was made with (origin.json): {AGAIN}")
-    reruns = {name: _rerun(folder / "reruns" / name, tables, each) for name, each in record["reruns"].items()}
-    return Reference(tables, reruns, {name: each["same_parameters"] for name, each in record["reruns"].items()}), record
 
 
 def _rerun(folder: Path, tables: Mapping[str, Table], record: dict) -> dict[str, Table]:
@@ -55,13 +71,18 @@ def make(options: argparse.Namespace, argv: list[str]) -> int:
     """
     run = options.run or options.profile
     reruns = {f"{run}-on-{cores}": cores for cores in options.rerun_on}
+    names = list(dict.fromkeys([*options.make_reference, *reruns]))
+    finished.check_profile(options.profile)
+    for name in (run, *options.make_reference):
+        _checked(name)
+    if run in names:
+        raise Refused(f"--make-reference {run}: a run is no rerun of itself: name other runs, or --rerun-on N")
     for name, cores in reruns.items():
         from paper import run_paper
 
         say(f"Run {name}: {run} once more, on {cores} {'core' if cores == 1 else 'cores'}")
         if code := run_paper(argparse.Namespace(**{**vars(options), "run": name, "cores": cores}), argv):
             return code
-    names = [*options.make_reference, *reruns]
     folder = write(FOLDER / options.profile, run, names)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1024
     say(f"{folder}: {len(list(folder.glob('*.csv')))} tables, {len(names)} reruns, {size:.0f} kB")
@@ -78,13 +99,15 @@ def write(folder: Path, run: str, reruns: list[str]) -> Path:
         for name in reruns:
             (partial / "reruns" / name).mkdir(parents=True)
             _copy(name, partial / "reruns" / name, beside=partial)
+            copied = sorted((partial / "reruns" / name).glob("*.csv"))
+            record["reruns"][name]["tables"] = {path.stem: file_sha256(path)[:SHORT] for path in copied}
         (partial / "origin.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return folder
 
 
 def _checked(run: str) -> dict:
     """The origin of a finished run whose tables nobody has changed. Raises Refused."""
-    require_finished(RUNS / run)
+    finished.check_run(RUNS, run)
     if edited := edited_tables(RUNS / run, HOME / "tables" / run):
         raise Refused(f"table {edited[0]} of run {run} was changed since it was made: ./run_all.sh --run {run}")
     return origin(RUNS / run)

@@ -13,13 +13,14 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import finished
 import sources
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from progress import say
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
-from verify_origin import portable, provenance, require_finished
+from verify_origin import portable, provenance
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
 from p2d_lib.files import atomic, file_sha256, read_record
@@ -38,18 +39,22 @@ SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
 def export(options: argparse.Namespace) -> int:
     """Writes the crate of the run into options.crate; returns 0. Raises Refused."""
     run, target = options.run or options.profile, Path(options.crate).resolve()
-    require_finished(RUNS / run)
+    finished.check_profile(options.profile)
+    finished.check_run(RUNS, run)
     changed = [name for name in NOTEBOOKS if _code_has_changed(RUNS / run, name)]
     if changed:
         raise Refused(
             f"the code of {changed[0]} is another than run {run} was made with: ./run_all.sh --run {run} first"
         )
-    if target.exists() and any(target.iterdir()):
-        raise Refused(f"{target} is not empty: name another folder (--crate)")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Refused(f"{target} is {'not empty' if target.is_dir() else 'a file'}: name another folder (--crate)")
     made = RunCrate(run, options.profile)
-    with atomic(target) as partial:
-        made.crate.write(partial)
-        _refuse_private(partial, made.folders())
+    try:
+        with atomic(target) as partial:
+            made.crate.write(partial)
+            _refuse_private(partial, made.folders())
+    except OSError as error:
+        raise Refused(f"{target} cannot be written: {error.strerror}: name another folder (--crate)") from None
     say(f"{os.path.relpath(target)}: run {run} as an RO-Crate (ro-crate-metadata.json)")
     return 0
 
@@ -95,6 +100,10 @@ class RunCrate:
                 path = HOME / kind / self.run / record["artefact"]
                 if kind != "artefact" and not path.exists():
                     raise Refused(f"{path} is missing: ./run_all.sh --run {self.run} makes it again")
+                if kind != "artefact" and file_sha256(path) != record["sha256"]:
+                    raise Refused(
+                        f"{path} was changed since {notebook} made it: ./run_all.sh --run {self.run} makes it again"
+                    )
                 if kind == "artefact":
                     name = record["name"]
                     entity = self._entity(f"#artefact-{name}", "CreativeWork", name=ARTEFACTS[name].path, **described)

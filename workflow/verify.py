@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import finished
 import reference as references
 from places import HOME, RUNS
 from progress import say
 from verify_cells import CLASSES, OUTSIDE, SAME, SPREAD
-from verify_origin import changed, edited_tables, first_diverging, origin, other_commit, require_finished
+from verify_origin import changed, edited_tables, first_diverging, origin, other_commit
 from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 
 from p2d_lib.artefacts import NOTEBOOKS
@@ -86,7 +87,8 @@ def verify(options: argparse.Namespace) -> int:
     run agrees, 1 where it does not. Raises Refused where there is nothing to compare."""
     run = options.run or options.profile
     folder, tables = RUNS / run, HOME / "tables" / run
-    require_finished(folder)
+    finished.check_profile(options.profile)
+    finished.check_run(RUNS, run)
     against = Path(options.against).resolve() if options.against else references.FOLDER / options.profile
     reference, record = references.load(against)
     verdict = judge(reference, record, folder, tables, os.path.relpath(against, references.REPOSITORY))

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 
-from cli import Refused
-
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, result_parameters
 from p2d_lib.files import file_sha256, read_record, sha256
 
@@ -21,17 +19,6 @@ ASPECTS = {  # of a notebook's origin, from the nearest cause to the farthest, a
     "device": "device",
     "threads": "threads",
 }
-
-
-def require_finished(folder: Path) -> None:
-    """Raises Refused where a notebook of the run in this folder has not been executed to its end."""
-    missing = [name for name in NOTEBOOKS if not read_record(folder / "stages" / f"{name}.json")]
-    if missing:
-        have = "has" if len(missing) == 1 else "have"
-        raise Refused(
-            f"run {folder.name} is not finished ({', '.join(missing)} {have} not been made): "
-            f"./run_all.sh --run {folder.name} makes it"
-        )
 
 
 def provenance(folder: Path, notebook: str) -> list[tuple[str, dict]]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from cli import Refused
 from verify_cells import OUTSIDE, SAME, SPREAD, TIMING, Cell, nearness, unformatted
 
 from p2d_lib.instruments.rerun_spread import limits, probability_of_changes
@@ -29,8 +30,15 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        with path.open(newline="", encoding="utf-8") as stream:
-            head, *rows = [tuple(row) for row in csv.reader(stream)] or [()]
+        """The table in a file. Raises Refused for one that is no CSV in UTF-8 with as many cells in each row."""
+        try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                head, *rows = [tuple(row) for row in csv.reader(stream)] or [()]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Refused(f"{path} is no table ({error}): take it anew from where it was made") from None
+        for number, row in enumerate(rows, 1):
+            if len(row) != len(head):
+                raise Refused(f"{path}, row {number}: {len(row)} cells, and its head has {len(head)}: correct the file")
         return cls(head, tuple(rows))
 
     @cached_property

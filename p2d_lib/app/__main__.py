@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from p2d_lib.app.command import NotStarted, arguments, check_run, password
+from p2d_lib.app.command import NotStarted, arguments, check_address, check_run, password
 
 
 def main(argv: Sequence[str]) -> int:
@@ -13,6 +13,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         ask = getpass.getpass if sys.stdin.isatty() else None
         check_run(options.run)
+        check_address(options.host, options.port)
         secret = password(options.host, options.user, os.environ, ask)
         from p2d_lib.app.serve import open_run, serve  # gradio and pandas, which --help does without
 

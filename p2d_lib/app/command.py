@@ -2,6 +2,7 @@
 
 import argparse
 import ipaddress
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from p2d_lib.home import home
@@ -28,7 +29,12 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--user", action="append", default=[], metavar="NAME", help="who may enter; repeatable; all share the password"
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if not 0 < options.port < 2**16:
+        parser.error(f"--port {options.port}: a port is a number from 1 to {2**16 - 1:,}")
+    if not all(name.strip() for name in options.user):
+        parser.error("--user is followed by nothing: name who may enter")
+    return options
 
 
 def check_run(name: str) -> None:
@@ -38,6 +44,18 @@ def check_run(name: str) -> None:
         known = f" (runs that have some: {', '.join(made)})" if made else ""
         command = "./run_all.sh" if name == "smoke" else f"./run_all.sh --run {name}"
         raise NotStarted(f"run {name!r} has no synthetic images yet{known}: make it first with {command}")
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises NotStarted where nothing can listen on an address: it is not of this machine, or the port is taken."""
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise NotStarted(f"port {port} of {host}: {words}: choose another one (--port, --host)") from None
 
 
 def is_loopback(host: str) -> bool:

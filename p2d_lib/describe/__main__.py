@@ -5,7 +5,8 @@ python -m p2d_lib.describe write smoke --out FOLDER [--describer captioner]
 
 import argparse
 import sys
-from pathlib import Path
+
+from p2d_lib.files import named_path, refused_by_system
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,17 +14,21 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     write = verbs.add_parser("write", help="write descriptions.json and real_images/<class>/")
     write.add_argument("run", help="name of a run that 02_describe has ended")
-    write.add_argument("--out", type=Path, required=True, help="the folder to fill")
+    write.add_argument("--out", type=named_path, required=True, help="the folder to fill")
     write.add_argument("--describer", help="as the tables name it; default: what makes each image's prompt")
     options = parser.parse_args(arguments)
 
     from p2d_lib.describe.description_files import DescriptionFileError
+    from p2d_lib.locks import RunBusy
     from p2d_lib.run import ArtefactError
 
     try:
         print(_write(options))
-    except (DescriptionFileError, ArtefactError, OSError) as error:
+    except (DescriptionFileError, ArtefactError, RunBusy) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {refused_by_system(error, options.out)} (--out)", file=sys.stderr)
         return 1
     return 0
 

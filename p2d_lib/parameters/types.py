@@ -22,7 +22,8 @@ def _distinct(values: list) -> list:
 LONGEST_NAME = 100  # letters of a run's name: file systems take 255 in all, and names of files are made from it
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
+    """The name of a run, if a folder can have it on every system. Raises ValueError, which says what is wrong."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("write a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
     if len(name) > LONGEST_NAME:
@@ -74,7 +75,7 @@ class Notebook(BaseModel):
     HEADINGS: ClassVar[dict[str, str]] = {}
     BY_MODEL: ClassVar[tuple[str, ...]] = ()
 
-    run: Annotated[str, AfterValidator(_folder_name)] = Field(
+    run: Annotated[str, AfterValidator(folder_name)] = Field(
         "smoke", description="Name of the run; its artefacts lie in data/runs/<run>."
     )
     seed: int = Field(

@@ -5,7 +5,8 @@ python -m p2d_lib.readers records smoke --out FOLDER [--template lesion_7way_v2]
 
 import argparse
 import sys
-from pathlib import Path
+
+from p2d_lib.files import named_path, refused_by_system
 
 TEMPLATES = ("lesion_7way_v1", "lesion_7way_v2", "lesion_7way_v3")  # keys of vqa_records.QUESTIONS
 
@@ -15,18 +16,22 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     records = verbs.add_parser("records", help="write vqa/<split>.jsonl and llava_format/<split>.json")
     records.add_argument("run", help="name of a run that 01_prep has ended")
-    records.add_argument("--out", type=Path, required=True, help="the folder to fill")
+    records.add_argument("--out", type=named_path, required=True, help="the folder to fill")
     records.add_argument(
         "--template", choices=TEMPLATES, default=TEMPLATES[0], help="default: %(default)s, as published"
     )
     options = parser.parse_args(arguments)
 
+    from p2d_lib.locks import RunBusy
     from p2d_lib.run import ArtefactError
 
     try:
         print(_write(options))
-    except (ArtefactError, OSError) as error:
+    except (ArtefactError, RunBusy) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {refused_by_system(error, options.out)} (--out)", file=sys.stderr)
         return 1
     return 0
 

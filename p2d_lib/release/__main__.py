@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2d_lib.files import named_path, refused_by_system
 from p2d_lib.home import home
 from p2d_lib.release import CREATOR
 
@@ -20,7 +21,7 @@ SHOWN = 20  # refused images on the screen; a file names them all
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     folder = home() / "data" / "runs" / options.run
-    if not folder.is_dir():
+    if options.run in ("", ".", "..") or not folder.is_dir():
         from p2d_lib.suggest import did_you_mean
 
         runs = sorted(path.name for path in folder.parent.glob("[!.]*") if path.is_dir())
@@ -45,8 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"refused: {refused}", file=sys.stderr)
         _list(refused.images, to.with_name(f"{to.name}.refused.csv"))
         return 1
-    except (ArtefactError, DataError, ImageError, RunBusy, OSError) as error:
+    except (ArtefactError, DataError, ImageError, RunBusy) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {refused_by_system(error, to)} (--to)", file=sys.stderr)
         return 2
     print(f"{to}: {len(facts.metadata)} images, {facts.origin.licence.name}. {facts.verdict}")
     for reason, n in facts.refusals.items():
@@ -57,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run_all.sh release", description=__doc__.splitlines()[0])
     parser.add_argument("--run", default="smoke", help="the run; default: %(default)s")
-    parser.add_argument("--to", type=Path, required=True, help="the folder to write, which is not there yet")
+    parser.add_argument("--to", type=named_path, required=True, help="the folder to write, which is not there yet")
     parser.add_argument("--licence", default="", help="SPDX identifier, where the layout of the real images has none")
     parser.add_argument(
         "--test-set", action="append", default=[], metavar="LAYOUT=FOLDER",

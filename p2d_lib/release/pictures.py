@@ -90,7 +90,12 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def _sign(command: str, file: Path, digest: str) -> None:
-    words = [word.replace("{}", str(file)) for word in shlex.split(command)]
+    try:
+        words = [word.replace("{}", str(file)) for word in shlex.split(command)]
+    except ValueError as error:
+        raise Refused(f"--sign {command!r}: {error}: quote it as a shell would have it") from None
+    if not words:
+        raise Refused(f"--sign {command!r} names no command: name one, or leave it out")
     try:
         done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
     except OSError as error:

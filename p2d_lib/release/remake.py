@@ -17,10 +17,10 @@ import pandas as pd
 from p2d_lib import images
 from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.device import DeviceError, set_up
-from p2d_lib.files import file_sha256
+from p2d_lib.files import file_sha256, named_path, read_record
 from p2d_lib.models import lora, pipelines, sampling
 from p2d_lib.release.pictures import METADATA, TRAIN, pixels_digest
-from p2d_lib.release.recipe import RECIPE
+from p2d_lib.release.recipe import RECIPE, SETTINGS
 from p2d_lib.release.refusal import Refused
 from p2d_lib.suggest import did_you_mean
 
@@ -40,6 +40,9 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
         raise Refused(
             f"{weights}: its SHA-256 is {digest}, and the recipe says {recipe['adapter_sha256']}: get the release anew"
         )
+    pointer = folder / "base" / pipelines.POINTER
+    if pointer.exists() and read_record(pointer) != recipe["base"]:
+        raise Refused(f"{pointer} names another base than {folder / RECIPE}: get the release anew")
     device = set_up()
     with tempfile.TemporaryDirectory() as scratch:
         source = _moved_base(folder / "base", base, Path(scratch)) if base else folder / "base"
@@ -56,9 +59,12 @@ def compared(folder: Path, image_id: str, image: np.ndarray) -> tuple[bool, str]
     A few values may differ by one grey level: 04 samples in batches, and sums are rounded in another order there.
     """
     row = _row(folder, image_id)
+    path = folder / TRAIN / row["file_name"]
+    if not path.is_file() or file_sha256(path) != row["sha256"]:
+        raise Refused(f"{path} is not the file that was released ({METADATA} has its SHA-256): get the release anew")
     if pixels_digest(image) == row["pixels_sha256"]:
         return True, f"{image_id}: the same pixels (SHA-256 {row['pixels_sha256']})"
-    released = images.read(folder / TRAIN / row["file_name"])
+    released = images.read(path)
     if released.shape != image.shape:
         return False, f"{image_id}: {image.shape[1]} x {image.shape[0]} px, released {row['width']} x {row['height']}"
     difference = np.abs(released.astype(int) - image.astype(int))
@@ -69,17 +75,26 @@ def compared(folder: Path, image_id: str, image: np.ndarray) -> tuple[bool, str]
 
 
 def _recipe(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{folder / RECIPE}: {error}; name the folder of a release") from None
+    path = folder / RECIPE
+    recipe = read_record(path)
+    settings = recipe.get("settings")
+    if lacking := [name for name in ("adapter_sha256", "base", "settings") if name not in recipe] or [
+        name for name in (*SETTINGS, "size") if not isinstance(settings, dict) or name not in settings
+    ]:
+        problem = f"has no {lacking[0]!r}" if path.is_file() else "is missing"
+        raise Refused(f"{path} {problem}: name the folder of a release, or get the release anew")
+    return recipe
 
 
 def _row(folder: Path, image_id: str) -> dict[str, Any]:
-    table = pd.read_parquet(folder / TRAIN / METADATA).set_index("image_id")
+    path = folder / TRAIN / METADATA
+    try:
+        table = pd.read_parquet(path).set_index("image_id")
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+        raise Refused(f"{path} is no table of a release ({error}): get the release anew") from None
     if image_id not in table.index:
         near = did_you_mean(image_id, table.index)
-        raise Refused(f"{folder / TRAIN / METADATA}: holds no image {image_id!r}{near}; {table.index[0]} is its first")
+        raise Refused(f"{path}: holds no image {image_id!r}{near}; {table.index[0]} is its first")
     return table.loc[image_id].to_dict()
 
 
@@ -95,16 +110,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of the release")
     parser.add_argument("image_id", help="a row of train/metadata.parquet")
     parser.add_argument("--base", default="", help="where the base's weights are, if the recipe names a folder")
-    parser.add_argument("--save", type=Path, help="file (.png) to write the image into")
+    parser.add_argument("--save", type=named_path, help="file (.png) to write the image into")
     options = parser.parse_args(arguments)
     try:
         image = remake(options.folder, options.image_id, options.base)
         same, sentence = compared(options.folder, options.image_id, image)
-    except (Refused, pipelines.BaseError, DeviceError, images.ImageError, OSError) as error:
+        if options.save:
+            images.save(options.save, image)
+    except (Refused, pipelines.BaseError, DeviceError, images.ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.save:
-        images.save(options.save, image)
+    except OSError as error:
+        print(f"error: {error.filename or options.folder}: {error.strerror or error}", file=sys.stderr)
+        return 2
     print(sentence)
     return 0 if same else 1
 

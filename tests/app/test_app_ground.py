@@ -1,6 +1,7 @@
 """The ground of the app: logs that lose nothing, who may enter, refusals that give nothing away."""
 
 import json
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import gradio as gr
 import pytest
 
 from p2d_lib.app import store
-from p2d_lib.app.command import NotStarted, arguments, is_loopback, password
+from p2d_lib.app.command import NotStarted, arguments, check_address, is_loopback, password
 from p2d_lib.app.safety import Refused, guarded, plain_line
 
 
@@ -60,6 +61,25 @@ def test_beyond_this_machine_a_user_and_a_password_are_needed(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.0.1"])
 def test_on_this_machine_nobody_needs_a_password(host):
     assert is_loopback(host) and password(host, [], {}) == ""
+
+
+@pytest.mark.parametrize("argv", [["--port", "70000"], ["--port", "-1"], ["--user", ""]])
+def test_a_port_or_user_that_cannot_be_is_refused(argv, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        arguments(argv)
+    assert argv[0] in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken_or_of_another_machine_is_refused_before_the_run_is_opened():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(NotStarted, match=f"port {port} of 127.0.0.1: Address already in use: choose"):
+            check_address("127.0.0.1", port)
+    check_address("127.0.0.1", port)
+    with pytest.raises(NotStarted, match=r"192.0.2.1: .*choose another one"):
+        check_address("192.0.2.1", 7860)
 
 
 def test_a_password_is_never_an_argument():

@@ -108,6 +108,10 @@ def test_the_command_writes_the_descriptions_of_one_describer_or_those_that_make
     assert {out: [json.loads(line)["description"] for line in part] for out, part in texts.items()} == {
         "all": ["One.", "Two."], "one": ["Other."],
     }  # fmt: skip
+    assert main(["write", "smoke", "--out", str(tmp_path / "one" / "descriptions.json")]) == 1
+    assert "Not a directory: make room there, or name another (--out)" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["write", "smoke", "--out", ""])
     assert main(["write", "smoke", "--out", str(tmp_path / "none"), "--describer", "vlm"]) == 1
     assert "no describer 'vlm'; the run has measured, captioner" in capsys.readouterr().err
 

@@ -114,6 +114,8 @@ def test_the_command_writes_a_runs_questions_in_both_layouts(tmp_path, monkeypat
     assert [(one.id, one.answer) for one in train] == [("a", "mel"), ("b", "nv")]
     assert {one.question for one in train} == {QUESTIONS["lesion_7way_v2"]}
     assert vqa_records.read_conversations(tmp_path / "out" / "llava_format" / "train.json") == train
+    assert main(["records", "smoke", "--out", str(tmp_path / "out" / "vqa" / "train.jsonl")]) == 1
+    assert "make room there, or name another (--out)" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
     assert main(["records", "nowhere", "--out", str(tmp_path / "other")]) == 1

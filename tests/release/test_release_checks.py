@@ -214,6 +214,8 @@ def test_a_signing_command_sees_every_picture_and_the_digests_are_those_of_the_s
     [
         ("sh -c 'echo no key >&2; exit 3' {}", "ended with 3 on adapter_akiec_0.png: no key"),
         ("no_such_command {}", "no_such_command cannot be run"),
+        ("sign 'half {}", "No closing quotation: quote it as a shell would have it"),
+        (" ", "names no command"),
         ("cp OTHER {}", "changed the pixels of adapter_akiec_0.png"),
     ],
 )
@@ -222,6 +224,23 @@ def test_a_signing_command_that_fails_or_changes_pixels_stops_the_release(run, h
     with pytest.raises(Refused, match=sentence):
         publish(run, tmp_path / "set", sign=sign.replace("OTHER", str(other)))
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_run_is_named_by_its_folder_alone(home, tmp_path, capsys, name):
+    assert main(["--run", name, "--to", str(tmp_path / "set")]) == 2 and "no such run" in capsys.readouterr().err
+    with pytest.raises(ArtefactError, match="a run is named by its folder"):
+        Run(name if name != "." else "a/b", "release")
+    assert not list((home / "data" / "runs").glob("..*"))
+
+
+def test_a_place_that_takes_no_release_is_named(home, tmp_path, capsys):
+    (tmp_path / "mine").write_text("mine")
+    assert main(["--run", "small", "--to", str(tmp_path / "mine" / "set")]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "mine") in said and "make room there, or name another (--to)" in said
+    with pytest.raises(SystemExit, match="2"):
+        main(["--to", ""])
 
 
 def test_a_table_of_the_audit_that_was_edited_stops_the_release(home, run, tmp_path):

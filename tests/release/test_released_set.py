@@ -130,6 +130,27 @@ def test_an_image_made_again_from_its_prompt_and_seed_is_the_released_one(releas
     assert "adapter_mel_1: the same " in capsys.readouterr().out
 
 
+def test_a_damaged_release_or_a_place_that_takes_no_image_is_a_sentence(released, metadata, tmp_path, capsys):
+    damaged = tmp_path / "set"
+    shutil.copytree(released, damaged)
+    (damaged / "train" / "metadata.parquet").write_bytes(b"PAR1")
+    assert remake.main([str(damaged), "adapter_mel_1"]) == 2
+    assert "metadata.parquet is no table of a release" in capsys.readouterr().err
+    (damaged / "recipe.json").write_text("{}")
+    assert remake.main([str(damaged), "adapter_mel_1"]) == 2
+    assert "recipe.json has no 'adapter_sha256'" in capsys.readouterr().err
+    shutil.copy(released / "recipe.json", damaged)
+    shutil.copy(released / "train" / "metadata.parquet", damaged / "train")
+    (damaged / "base" / "pointer.json").write_text("{}")
+    assert remake.main([str(damaged), "adapter_mel_1"]) == 2
+    assert "pointer.json names another base" in capsys.readouterr().err
+    (damaged / "train" / metadata.loc["adapter_mel_1", "file_name"]).write_bytes(b"another")
+    with pytest.raises(Refused, match=r"adapter_mel_1.png is not the file that was released"):
+        remake.compared(damaged, "adapter_mel_1", np.zeros((64, 64, 3), np.uint8))
+    assert remake.main([str(released), "adapter_mel_1", "--save", str(tmp_path)]) == 2
+    assert f"{tmp_path}: Is a directory" in capsys.readouterr().err
+
+
 def test_another_image_or_adapter_is_not_taken_for_the_released_one(released, metadata, tmp_path):
     other = images.read(released / "train" / metadata.loc["adapter_nv_0", "file_name"])
     same, sentence = remake.compared(released, "adapter_mel_1", other)

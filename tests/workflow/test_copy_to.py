@@ -23,12 +23,20 @@ def test_a_finished_run_is_copied_once_and_then_only_what_has_changed(clone, tmp
     assert code == 0 and clone.ran() == [], output
     assert shown(store) == shown(clone.folder) and len(shown(store)) > 20
     assert not (store / "data/runs/smoke/cases.parquet").exists()  # patients' data stay
-    shutil.rmtree(store / "figures")
     (clone.folder / "tables" / "smoke" / "t_08_fairness.csv").write_text("b\n")
     assert copies.copy_run(clone.run_folder, clone.folder, f"file://{store}") == 1
     assert (store / "tables" / "smoke" / "t_08_fairness.csv").read_text() == "b\n"
-    assert not (store / "figures").exists()  # by the record they are there
+    before = shown(store)
+    shutil.rmtree(store / "figures")  # by the record they are there
+    assert copies.copy_run(clone.run_folder, clone.folder, f"file://{store}") > 0 and shown(store) == before
     assert set(json.loads((clone.run_folder / copies.RECORD).read_text())) == {f"file://{store}"}
+
+
+def test_a_place_that_takes_no_file_is_named_and_the_run_is_finished(clone, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(Refused, match=r"--copy-to .*mine: .*Not a directory.*the run itself is finished"):
+        copies.copy_run(clone.run_folder, clone.folder, str(tmp_path / "mine"))
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_an_address_that_nothing_can_be_copied_to_is_refused_before_the_run(clone):

@@ -39,6 +39,7 @@ def _figure(home: Path, folder: Path, name: str) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     record = json.loads((folder / "cases.parquet.provenance.json").read_text())
     record |= {"artefact": name, "notebook": notebook, "position": 50, "caption": "Arms of the run."}
+    record["sha256"] = file_sha256(home / "figures" / folder.name / name)
     (folder / "figures" / f"{name}.provenance.json").write_text(json.dumps(record))
 
 
@@ -162,6 +163,19 @@ def test_unfinished_runs_changed_code_and_full_folders_are_refused(home, tmp_pat
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(run_crate.Refused, match="is not empty"):
         _export(home, tmp_path / "full", monkeypatch)
+    for target, words in (("full/mine.txt", "is a file"), ("full/mine.txt/crate", "cannot be written: ")):
+        with pytest.raises(run_crate.Refused, match=f"{target} {words}.*another folder"):
+            _export(home, tmp_path / target, monkeypatch)
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_a_table_that_was_edited_does_not_enter_a_crate_under_its_old_digest(home, tmp_path, monkeypatch):
+    table = home / "tables/mini/t1_cohort.csv"
+    before = table.read_text()
+    table.write_text(before.replace("60", "61"))
+    with pytest.raises(run_crate.Refused, match=r"t1_cohort.csv was changed since 01_prep made it"):
+        _export(home, tmp_path / "crate", monkeypatch, run="mini")
+    table.write_text(before)
 
 
 @pytest.mark.parametrize(

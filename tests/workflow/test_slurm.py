@@ -100,3 +100,10 @@ def test_where_slurm_is_not_there_or_refuses_the_run_ends_with_one_sentence(clon
     assert code == 1 and "Invalid account or account/partition" in output.splitlines()[-2]
     with pytest.raises(Refused, match="--executor slrum: no such executor: write one of kubernetes, local, slurm"):
         queue.profile("slrum")
+
+
+@pytest.mark.parametrize("content", [b"executor: [", b"- slurm", b"a: \xff"])
+def test_a_profile_whose_settings_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(Refused, match=f"{tmp_path}/config.yaml (is not readable YAML|holds no settings)"):
+        queue.profile(str(tmp_path))

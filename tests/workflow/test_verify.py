@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cli
 import planted_runs
 import pytest
 import reference as references
@@ -15,6 +16,7 @@ import verify_origin
 import verify_tables
 
 from p2d_lib.artefacts import NOTEBOOKS
+from p2d_lib.locks import lock_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RERUNS = {"on-1": 1, "on-3": 3, "on-4": 4}  # threads
@@ -256,7 +258,7 @@ def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
         references.write(tmp_path / "reference", "smoke", ["other"])
     planted_runs.make(at_home, "half")
     (at_home / "data/runs/half/stages/08_fairness.json").unlink()
-    with pytest.raises(references.Refused, match=r"run half is not finished \(08_fairness has not been made\)"):
+    with pytest.raises(references.Refused, match=r"run half is not finished \(08_fairness has not been made"):
         references.write(tmp_path / "reference", "smoke", ["half"])
     edited = planted_runs.make(at_home, "edited")
     (edited.parents[2] / "tables/edited/t1_cohort.csv").write_text("diagnosis,images\n")
@@ -309,6 +311,80 @@ def test_a_reference_that_was_edited_is_refused(reference):
     path.write_text(path.read_text().replace("AUC", "auc"))
     with pytest.raises(references.Refused, match="is not what the reference was made with"):
         references.load(reference)
+
+
+def test_an_origin_that_is_damaged_and_an_edited_rerun_are_refused(reference):
+    path = next((reference / "reruns" / "on-3").glob("*.csv"))
+    text = path.read_text()
+    path.write_text(text.replace(",", ",0", 1))
+    with pytest.raises(references.Refused, match=f"{path} is not what the reference was made with"):
+        references.load(reference)
+    path.write_text(text)
+    references.load(reference)
+    for damaged in ("", '{"tables": 3}', '{"tables": {}}'):
+        (reference / "origin.json").write_text(damaged)
+        with pytest.raises(references.Refused, match=r"origin.json does not say what the reference was made from"):
+            references.load(reference)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a,b\n1,\xff\n", "t1_x.csv is no table"),
+        (b"a,b\n1,2\n1,2,3\n", "t1_x.csv, row 2: 3 cells"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_with_its_row(tmp_path, content, words):
+    (tmp_path / "t1_x.csv").write_bytes(content)
+    with pytest.raises(references.Refused, match=words):
+        verify_tables.read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("profile", "reruns", "words"),
+    [
+        ("{mine}", [], "no such profile"),
+        ("smok", [], "did you mean 'smoke'"),
+        ("smoke", ["smoke"], "a run is no rerun of itself"),
+        ("smoke", ["../smoke"], "write a name of letters"),
+    ],
+)
+def test_a_reference_is_made_nowhere_else_and_of_other_runs_alone(
+    at_home, tmp_path, monkeypatch, profile, reruns, words
+):
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "reference")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    options = {"profile": profile.format(mine=tmp_path / "mine"), "run": "smoke", "make_reference": reruns}
+    with pytest.raises(references.Refused, match=words):
+        references.make(argparse.Namespace(**options, rerun_on=[]), [])
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine" and not (tmp_path / "reference").exists()
+
+
+def test_a_run_that_is_being_made_is_not_compared(at_home):
+    lock = lock_run(at_home / "data" / "runs", "on-4")
+    try:
+        command = [sys.executable, str(REPOSITORY / "workflow" / "drive.py"), "--verify", "--run", "on-4"]
+        done = subprocess.run(command, env={**os.environ, "P2D_HOME": str(at_home)}, capture_output=True, text=True)
+    finally:
+        lock.release()
+    assert done.returncode == 2 and "run 'on-4' is under way" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--crate", ""], "--crate is followed by nothing"),
+        (["--verify", "--against", ""], "--against is followed by nothing"),
+        (["--copy-to", ""], "--copy-to is followed by nothing"),
+        (["--verify", "--crate", "x"], "--verify and --crate do not go together"),
+        (["--make-reference", "--dry-run"], "--make-reference and --dry-run do not go together"),
+        (["--rerun-on", "2"], "add --make-reference"),
+    ],
+)
+def test_options_that_would_be_ignored_start_nothing(argv, words):
+    with pytest.raises(references.Refused, match=words):
+        cli.arguments(argv)
 
 
 def _drive(home: Path, *arguments: str) -> subprocess.CompletedProcess:
