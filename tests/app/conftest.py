@@ -82,6 +82,7 @@ class Page(Browser):
             f"[...document.querySelectorAll('[role=option]')].find(o => o.innerText.trim().endsWith({label!r}))"
             ".dispatchEvent(new MouseEvent('mousedown', {bubbles: true}))"
         )
+        self.until("!document.querySelector('[role=option]')")  # the next list might have an entry of that name too
 
     def show(self, address: str, width: int = 1200, colours: str = "light") -> None:
         """Opens the app anew. width: px; colours: "light" or "dark", as the reader's machine asks for."""

@@ -96,7 +96,7 @@ def test_stop_ends_within_a_step_and_a_tab_that_is_left_loses_no_work(page, addr
     page.until(f"({STATUS}).startsWith('Stopped')")
     stopped = page.run(COUNT)
     assert stopped < before + 8
-    page.fill(STEPS, "60")
+    page.fill(STEPS, "30")
     page.fill("#p2d-count input[type=number]", "2")
     page.click("#p2d-create")
     page.until("document.querySelector('.p2d-preview')")
