@@ -99,6 +99,7 @@ class Page(Browser):
             f"[...document.querySelectorAll('button')].find(b => b.innerText.trim().startsWith({title!r})).click()"
         )
         self.until(f"document.querySelector({element!r})")
+        time.sleep(0.5)  # gradio listens to a part a moment after it shows it
 
 
 @pytest.fixture(scope="session")
