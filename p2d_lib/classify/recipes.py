@@ -15,7 +15,8 @@ from p2d_lib.classify.comparison import PRIMARY, Replicates
 from p2d_lib.classify.image_sets import ImageSets
 from p2d_lib.classify.protocol import Protocol
 from p2d_lib.classify.report import NAMES
-from p2d_lib.instruments import intervals, multiplicity, scores
+from p2d_lib.classify.report_training import lead
+from p2d_lib.instruments import intervals, scores
 from p2d_lib.models.class_batches import CLASS_WEIGHTS
 from p2d_lib.report.tables import interval
 from p2d_lib.run import Run
@@ -60,9 +61,4 @@ def finding(of_recipes: Replicates) -> str:
     best, difference, p = comparison.best_against(of_recipes, PLAIN)
     if best == PLAIN:
         return f"Recipes: without dropout and class weights the {NAMES[PRIMARY]} on val is highest of six."
-    points = interval(*(100 * value for value in difference[:3]), digits=1)
-    verdict = "the two differ" if p <= multiplicity.LEVEL else "no difference is shown"
-    return (
-        f"Recipes: “{best}” has the highest {NAMES[PRIMARY]} on val of six, {points} points above “{PLAIN}”, "
-        f"Holm p = {p:.3f}: {verdict}."
-    )
+    return f"Recipes: “{best}” has the highest {NAMES[PRIMARY]} on val of six, {lead(difference, f'“{PLAIN}”', p)}."

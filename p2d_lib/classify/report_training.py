@@ -78,12 +78,20 @@ def guidance_finding(of_arms: Mapping[float, dict[str, np.ndarray]], reference: 
     best, difference, p = comparison.best_against(of_arms, reference)
     if best == reference:
         return f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val."
+    return (
+        f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, "
+        f"{lead(difference, f'{reference:g}', p)}."
+    )
+
+
+def lead(difference: tuple, reference: str, p: float) -> str:
+    """By how much the best of several trainings reads better than the reference, and whether that is shown.
+
+    difference, p: of `comparison.best_against`.
+    """
     points = interval(*(100 * value for value in difference[:3]), digits=1)
     verdict = "the two differ" if p <= multiplicity.LEVEL else "no difference is shown"
-    return (
-        f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, {points} points "
-        f"above {reference:g}, Holm p = {p:.3f}: {verdict}."
-    )
+    return f"{points} points above {reference}, Holm p = {p:.3f}: {verdict}"
 
 
 def nearest(scales: Iterable[float], synthetic: pd.DataFrame) -> float:

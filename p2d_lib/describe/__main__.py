@@ -6,7 +6,8 @@ python -m p2d_lib.describe write smoke --out FOLDER [--describer captioner]
 import argparse
 import sys
 
-from p2d_lib.files import named_path, refused_by_system
+from p2d_lib.files import named_path
+from p2d_lib.write_command import run_write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,18 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from p2d_lib.describe.description_files import DescriptionFileError
-    from p2d_lib.locks import RunBusy
-    from p2d_lib.run import ArtefactError
 
-    try:
-        print(_write(options))
-    except (DescriptionFileError, ArtefactError, RunBusy) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {refused_by_system(error, options.out)} (--out)", file=sys.stderr)
-        return 1
-    return 0
+    return run_write(lambda: _write(options), options.out, DescriptionFileError)
 
 
 def _write(options: argparse.Namespace) -> str:

@@ -6,7 +6,8 @@ python -m p2d_lib.readers records smoke --out FOLDER [--template lesion_7way_v2]
 import argparse
 import sys
 
-from p2d_lib.files import named_path, refused_by_system
+from p2d_lib.files import named_path
+from p2d_lib.write_command import run_write
 
 TEMPLATES = ("lesion_7way_v1", "lesion_7way_v2", "lesion_7way_v3")  # keys of vqa_records.QUESTIONS
 
@@ -21,19 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--template", choices=TEMPLATES, default=TEMPLATES[0], help="default: %(default)s, as published"
     )
     options = parser.parse_args(arguments)
-
-    from p2d_lib.locks import RunBusy
-    from p2d_lib.run import ArtefactError
-
-    try:
-        print(_write(options))
-    except (ArtefactError, RunBusy) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {refused_by_system(error, options.out)} (--out)", file=sys.stderr)
-        return 1
-    return 0
+    return run_write(lambda: _write(options), options.out)
 
 
 def _write(options: argparse.Namespace) -> str:
