@@ -4,7 +4,9 @@ Every random number is addressed by (seed, step) or, per image, (seed, step, pla
 number of processes, for any parts that a batch is computed in, and after a restart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,8 @@ import torch
 from p2d_lib.device import generator
 from p2d_lib.finetune.latents import Encoded, digest
 from p2d_lib.seeds import derive
+
+Batch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class TrainingBatches:
     def key(self) -> str:
         return digest(self.encoded.key, None if self.weights is None else np.asarray(self.weights))
 
-    def at(self, step: int, places: range, size: int) -> dict[str, torch.Tensor]:
+    def at(self, step: int, places: range, size: int) -> Batch:
         """The `places` of the batch of `size` images at a step, on the CPU.
 
         Returns float32 "latents" and "noise" (b, c, h, w), int64 "times" (b,), float32 "alpha" (b,), the cumulative
@@ -56,7 +60,7 @@ class TrainingBatches:
         addresses = [(step, k) for k in places]
         return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], addresses)
 
-    def validation(self, rows: range) -> dict[str, torch.Tensor]:
+    def validation(self, rows: range) -> Batch:
         """Images `rows` without mirroring or caption dropout, each at a time and with noise that never change.
 
         Returns what `at` returns.
@@ -66,7 +70,7 @@ class TrainingBatches:
         zeros = torch.zeros_like(chosen)
         return self._batch(chosen, zeros, zeros.bool(), fractions, [("held", k) for k in rows])
 
-    def _batch(self, rows, mirrored, without_words, fractions, addresses: Sequence[tuple]) -> dict[str, torch.Tensor]:
+    def _batch(self, rows, mirrored, without_words, fractions, addresses: Sequence[tuple]) -> Batch:
         shape = (2, *self.encoded.latents.shape[2:])  # noise of the autoencoder's posterior, and of the diffusion
         sources = (generator(derive(self.seed, self.name, "noise", *address)) for address in addresses)
         posterior, noise = torch.stack([torch.randn(shape, generator=source) for source in sources]).unbind(1)
@@ -85,3 +89,23 @@ class TrainingBatches:
         chosen = torch.where(without_words, len(self.encoded.embeddings) - 1, self.encoded.index[rows])
         kinds = {"embeddings": self.encoded.embeddings, "pooled": self.encoded.pooled}
         return {**batch, **{kind: stored[chosen].float() for kind, stored in kinds.items() if stored is not None}}
+
+
+@contextmanager
+def ahead(make: Callable[..., Batch], steps: int, threads: int = 3) -> Iterator[Callable[..., Batch]]:
+    """make(step, ...) of the coming steps, made by threads while a GPU computes, which would wait for it otherwise.
+
+    Gives a function that is called as `make` is, with the same other arguments at every step, and returns the same.
+    """
+    pool, waiting = ThreadPoolExecutor(threads), {}
+
+    def made(step: int, *more) -> Batch:
+        for later in range(step, min(step + 2 * threads, steps)):
+            if (later, *more) not in waiting:
+                waiting[later, *more] = pool.submit(make, later, *more)
+        return waiting.pop((step, *more)).result()
+
+    try:
+        yield made
+    finally:
+        pool.shutdown(cancel_futures=True)

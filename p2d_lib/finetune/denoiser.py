@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pandas as pd
 import torch
 
 from p2d_lib.device import half
-from p2d_lib.finetune.batches import TrainingBatches
+from p2d_lib.finetune.batches import Batch, TrainingBatches, ahead
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring, Recipe, fit, mean_loss
 from p2d_lib.finetune.loss import check_schedule, denoising_loss
@@ -36,15 +37,18 @@ def fit_denoiser(
     if recipe.compile or (recipe.compile is None and device.type == "cuda"):
         unet = torch.compile(pipe.unet)
 
-    def summed(batch: dict[str, torch.Tensor], unet) -> torch.Tensor:
-        if device.type == "cuda":
-            batch = {kind: tensor.pin_memory() for kind, tensor in batch.items()}  # or the copy would wait for the step
+    def make(step: int, places: range) -> list[Batch]:
+        made = [of.at(step, places, recipe.batch_size) for of, _ in batches]
+        return [_pinned(batch) for batch in made] if device.type == "cuda" else made
+
+    def summed(batch: Batch, unet) -> torch.Tensor:
         batch = {kind: tensor.to(device, non_blocking=True) for kind, tensor in batch.items()}
         with half(device, recipe.precision):
             return denoising_loss(pipe, batch, recipe.snr_gamma, unet).sum()
 
     def loss(step: int, places: range) -> torch.Tensor:
-        return sum(weight * summed(of.at(step, places, recipe.batch_size), unet) for of, weight in batches)
+        weights = [weight for _, weight in batches]
+        return sum(w * summed(batch, unet) for w, batch in zip(weights, batches_at(step, places), strict=True))
 
     def validation_loss() -> float:
         held_out = TrainingBatches(pipe, monitoring.held_out, recipe.seed, "held")
@@ -66,9 +70,16 @@ def fit_denoiser(
     if recipe.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
     key = digest(key, *(of for of, _ in batches), str([weight for _, weight in batches]))
+    prepared = ahead(make, recipe.steps) if device.type == "cuda" else nullcontext(make)
     try:
-        return fit(parameters, loss, recipe, name, checkpoints, key, monitoring, evaluate)
+        with prepared as batches_at:
+            return fit(parameters, loss, recipe, name, checkpoints, key, monitoring, evaluate)
     finally:
         pipe.unet.disable_gradient_checkpointing()
         for module in modules:
             module.eval()
+
+
+def _pinned(batch: Batch) -> Batch:
+    """In memory from which a GPU copies while it computes."""
+    return {kind: tensor.pin_memory() for kind, tensor in batch.items()}

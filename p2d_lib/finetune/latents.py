@@ -81,38 +81,38 @@ def encode(
     Images are also trained on mirrored. Both views are encoded, since the latent of a mirror image is not the mirrored
     latent.
     """
+    kinds = ("latents", "std") if getattr(pipe.vae, "spread", True) else ("latents",)
     of_images = digest(*_state(pipe.vae))
     of_words = digest(*(p for part in pipelines.encoders(pipe) for p in _state(part)))
     distinct, index = distinct_prompts(prompts)
 
     def moments(part: slice) -> dict[str, torch.Tensor]:
-        stored = {"latents": [], "std": []}
+        stored = {kind: [] for kind in kinds}
         for start in range(part.start, part.stop, BATCH):
             pixels = images[start : min(start + BATCH, part.stop)]
             views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-            for kind, pair in zip(stored, zip(*views, strict=True), strict=True):
-                stored[kind].append(
-                    torch.stack(pair, dim=1).half()
-                )  # at once: a shard in float32 is four times as much
+            for kind, pair in zip(kinds, zip(*views, strict=True), strict=False):
+                halves = torch.stack(pair, dim=1).half()  # at once: a shard in float32 is four times as much
+                stored[kind].append(halves)
         return {kind: torch.cat(batches) for kind, batches in stored.items()}
 
     paths = shards(
         pipe.device,
         "images",
         len(prompts),
-        lambda part: digest(of_images, "latents, std", images[part]),
+        lambda part: digest(of_images, ", ".join(kinds), images[part]),
         moments,
         cache,
     )
-    stored = {"latents": Stored(paths, "latents"), "std": Stored(paths, "std")}
+    stored = {kind: Stored(paths, kind) for kind in kinds}
     if words == "tokens":
         return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())
     paths = shards(
         pipe.device, "prompts", len(distinct), lambda part: digest(of_words, *distinct[part]),
         lambda part: encoding.encode_prompts(pipe, distinct[part]), cache,
     )  # fmt: skip
-    kinds = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
-    return Encoded(**stored, **{name: Stored(paths, name) for name in kinds}, index=index)
+    of_prompts = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
+    return Encoded(**stored, **{kind: Stored(paths, kind) for kind in of_prompts}, index=index)
 
 
 def distinct_prompts(prompts: Sequence[str]) -> tuple[list[str], torch.Tensor]:

@@ -34,6 +34,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     these; width 0: the linear decoder alone, as in folders that earlier versions wrote.
     """
 
+    spread = False  # an image has one latent, not a distribution of them
+
     @register_to_config
     def __init__(
         self, patch: int = 4, latent_channels: int = 8, scaling_factor: float = 1.0, width: int = 0,
@@ -94,9 +96,11 @@ def tiny_pipeline(seed: int, widths: Sequence[int] = WIDTHS) -> StableDiffusionP
         unet = UNet2DConditionModel(
             in_channels=vae.config.latent_channels, out_channels=vae.config.latent_channels, sample_size=16,
             block_out_channels=tuple(widths), layers_per_block=1, norm_num_groups=8,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            # On the full map, attention among its places alone, without words: a tenth of a step, and hair is long.
+            down_block_types=("AttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-            cross_attention_dim=96, attention_head_dim=4,  # which diffusers reads as their number
+            # diffusers reads the first as the width of a head, the others as the number of heads
+            cross_attention_dim=96, attention_head_dim=(widths[0] // 2, 4, 4),
         )  # fmt: skip
         tokenizer = tiny_tokenizer()
         text_encoder = CLIPTextModel(

@@ -1,11 +1,8 @@
 """From a raw set to its resized images and their measurements."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from tqdm import tqdm
 
 from p2d_lib import colour_profiles, images
 from p2d_lib.artefacts import ARTEFACTS
-from p2d_lib.cores import cores
+from p2d_lib.cores import shared
 from p2d_lib.files import sha256
 from p2d_lib.prep import masks, measure, pixels
 from p2d_lib.prep.raw import BAD, RawSet
@@ -94,15 +91,8 @@ def in_shards(
     shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
     code = [sha256(Path(module.__file__)) for module in (images, colour_profiles, masks, measure, pixels)]
     one_shard, results = partial(pixels.shard, work, folder, "".join(code)), []
-    processes = min(len(shards), int(os.environ.get("P2D_THREADS") or cores()))
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(jobs), desc=name, unit="image", mininterval=1))
-        if processes > 1:
-            pool = ProcessPoolExecutor(processes, get_context("spawn"))
-            stack.callback(pool.shutdown, cancel_futures=True)  # after an error, waiting shards are not begun
-            done = pool.map(one_shard, shards)
-        else:
-            done = map(one_shard, shards)
+    bar = tqdm(total=len(jobs), desc=name, unit="image", mininterval=1)
+    with bar, contextlib.closing(shared(one_shard, shards)) as done:
         for rows in done:
             results += rows
             bar.update(len(rows))
