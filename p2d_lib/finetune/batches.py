@@ -1,7 +1,7 @@
 """Training batches of latents, noise, times and words.
 
-Every random number is addressed by (seed, step) or, per image, (seed, step, place in the batch): the same for any
-number of processes, for any parts that a batch is computed in, and after a restart.
+The random numbers of a step depend on (seed, step) alone, and each process takes those of its places in the batch: they
+are the same for any number of processes, for any parts that a batch is computed in, and after a restart.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +57,8 @@ class TrainingBatches:
         without_words = torch.rand(size, generator=source) < self.caption_dropout
         fractions = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
         part = slice(places.start, places.stop)
-        addresses = [(step, k) for k in places]
-        return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], addresses)
+        noise = torch.randn((size, *self._noise_shape), generator=source)
+        return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], noise[part])
 
     def validation(self, rows: range) -> Batch:
         """Images `rows` without mirroring or caption dropout, each at a time and with noise that never change.
@@ -68,18 +68,22 @@ class TrainingBatches:
         chosen = torch.tensor(rows)
         fractions = (chosen * 0.6180339887) % 1  # the golden ratio: even over any stretch of rows
         zeros = torch.zeros_like(chosen)
-        return self._batch(chosen, zeros, zeros.bool(), fractions, [("held", k) for k in rows])
+        sources = (generator(derive(self.seed, self.name, "noise", k)) for k in rows)
+        noise = torch.stack([torch.randn(self._noise_shape, generator=source) for source in sources])
+        return self._batch(chosen, zeros, zeros.bool(), fractions, noise)
 
-    def _batch(self, rows, mirrored, without_words, fractions, addresses: Sequence[tuple]) -> Batch:
-        shape = (2, *self.encoded.latents.shape[2:])  # noise of the autoencoder's posterior, and of the diffusion
-        sources = (generator(derive(self.seed, self.name, "noise", *address)) for address in addresses)
-        posterior, noise = torch.stack([torch.randn(shape, generator=source) for source in sources]).unbind(1)
+    @property
+    def _noise_shape(self) -> tuple[int, ...]:
+        """Of an image: the noise of the diffusion and, where the autoencoder gives a distribution, of the posterior."""
+        return (1 + (self.encoded.std is not None), *self.encoded.latents.shape[2:])
+
+    def _batch(self, rows, mirrored, without_words, fractions, noise: torch.Tensor) -> Batch:
         total = self.pipe.scheduler.config.num_train_timesteps
         times = (fractions * total).long().clamp(max=total - 1)
-        latents = self.encoded.sample_latents(rows, mirrored, posterior)
+        latents = self.encoded.sample_latents(rows, mirrored, noise[:, -1])
         batch = {
             "latents": latents.contiguous(memory_format=torch.channels_last),
-            "noise": noise.contiguous(memory_format=torch.channels_last),
+            "noise": noise[:, 0].contiguous(memory_format=torch.channels_last),
             "times": times,
             "alpha": self.pipe.scheduler.alphas_cumprod[times],
         }

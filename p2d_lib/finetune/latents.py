@@ -25,9 +25,8 @@ class Stored:
 
     def __init__(self, paths: Sequence[Path], name: str):
         self.paths, self.name, self.size = list(paths), name, SHARD
-        self._shards = [safe_open(path, "pt").__enter__() for path in self.paths]  # mapped, not read
-        shapes = [shard.get_slice(name).get_shape() for shard in self._shards]
-        self.shape = torch.Size([sum(shape[0] for shape in shapes), *shapes[0][1:]])
+        self._shards = [safe_open(path, "pt").__enter__().get_tensor(name) for path in self.paths]  # mapped, not read
+        self.shape = torch.Size([sum(map(len, self._shards)), *self._shards[0].shape[1:]])
         self.key = f"{name} {[path.stem for path in self.paths]}"  # the files' names are digests of their content
 
     def __len__(self) -> int:
@@ -35,9 +34,7 @@ class Stored:
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
         """rows: int64 (b,) -> (b, ...)."""
-        return torch.stack(
-            [self._shards[row // self.size].get_slice(self.name)[row % self.size] for row in rows.tolist()]
-        )
+        return torch.stack([self._shards[row // self.size][row % self.size] for row in rows.tolist()])
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ class Stages:
             )
         cache, prompts = self.run.scratch("latents"), self.train.prompts
         sampled = sampled_latents(pipe, prompts, self.p.seed, cache, size=self.size, **self.guidance())
-        recipe = DecoderRecipe(self.p.decoder_steps, self.p.seed, self.p.decoder_batch_size)
+        recipe = DecoderRecipe(self.p.decoder_steps, self.p.seed)
         self.logs["decoder"] = fit_decoder(pipe.vae, self.train.pixels, sampled, recipe, self.checkpoints)
         self.parameters["decoder"] = sum(w.numel() for w in pipe.vae.details.parameters())
 

@@ -83,7 +83,6 @@ class Finetune(Notebook):
     decoder_steps: NonNegativeInt = Field(
         0, description="Training steps of a tiny base's decoder, after its denoiser; 0: it stays as it is."
     )
-    decoder_batch_size: PositiveInt = Field(32, multiple_of=2, description="Crops of images per step of the decoder.")
 
     lora_rank: PositiveInt = Field(8, description="Rank of the LoRA matrices.")
     lora_alpha: NonNegativeFloat = Field(
