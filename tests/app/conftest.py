@@ -49,6 +49,10 @@ def address(app_home):
         log.close()
 
 
+GALLERY = "(document.querySelector('#p2d-gallery .p2d-note') || {}).innerText"  # how many images the run has
+STATUS = "(document.querySelector('#p2d-progress .p2d-status') || {}).innerText || ''"
+
+
 class Page(Browser):
     """A page of the app in a real browser."""
 
@@ -60,6 +64,13 @@ class Page(Browser):
                 return value
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds} s: {script}\n{self.run('document.body.innerText')[:3000]}")
+
+    def none(self, script: str, seconds: float = 20) -> None:
+        """Asserts that an expression's list becomes empty, and shows what is left in it."""
+        end = time.monotonic() + seconds
+        while (left := self.run(script)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert left == []
 
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({selector!r}).click()")
@@ -74,15 +85,23 @@ class Page(Browser):
             " field.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
 
+    def set(self, selector: str, number: str) -> None:
+        """Types the number of one of gradio's sliders, until the slider itself has moved: gradio listens to a part a
+        moment after it shows it."""
+        moved = f"document.querySelector({selector!r} + ' input[type=range]').value == {number!r}"
+        end = time.monotonic() + 60
+        while not self.run(moved):
+            assert time.monotonic() < end, (selector, number)
+            self.fill(f"{selector} input[type=number]", number)
+            time.sleep(0.1)
+
     def choose(self, selector: str, label: str) -> None:
-        """Takes an entry of one of gradio's dropdowns."""
-        self.run(f"document.querySelector('{selector} input').focus()")
-        self.until(f"[...document.querySelectorAll('[role=option]')].some(o => o.innerText.trim().endsWith({label!r}))")
-        self.run(
-            f"[...document.querySelectorAll('[role=option]')].find(o => o.innerText.trim().endsWith({label!r}))"
-            ".dispatchEvent(new MouseEvent('mousedown', {bubbles: true}))"
-        )
-        self.until("!document.querySelector('[role=option]')")  # the next list might have an entry of that name too
+        """Takes an entry of one of gradio's dropdowns, and waits until it is shown as chosen."""
+        field = f"document.querySelector('{selector} input')"
+        option = f"[...document.querySelectorAll('[role=option]')].find(o => o.innerText.trim().endsWith({label!r}))"
+        self.until(f"(document.activeElement == {field} || {field}.focus(), {option})")
+        self.run(f"{option}.dispatchEvent(new MouseEvent('mousedown', {{bubbles: true}}))")
+        self.until(f"!document.querySelector('[role=option]') && {field}.value.endsWith({label!r})")
 
     def show(self, address: str, width: int = 1200, colours: str = "light") -> None:
         """Opens the app anew. width: px; colours: "light" or "dark", as the reader's machine asks for."""
@@ -90,7 +109,14 @@ class Page(Browser):
         wish = {"name": "prefers-color-scheme", "value": colours}
         self.call("Emulation.setEmulatedMedia", features=[wish])
         self.open(address)
-        self.until("(document.querySelector('#p2d-prompt textarea') || {}).value", 120)
+        self.until(GALLERY)  # the answer to the page's first question: from now on gradio listens
+
+    def show_idle(self, address: str, **looks) -> None:
+        """Opens the app anew once it makes no image any more: a page that is opened earlier shows that one."""
+        self.show(address, **looks)
+        while self.run(STATUS):
+            self.until(f"/Done|Stopped|Not done/.test({STATUS})")
+            self.show(address, **looks)
 
     def unfold(self, title: str, element: str) -> None:
         """Opens one of gradio's accordions, whose parts exist only from then on."""
@@ -99,7 +125,6 @@ class Page(Browser):
             f"[...document.querySelectorAll('button')].find(b => b.innerText.trim().startsWith({title!r})).click()"
         )
         self.until(f"document.querySelector({element!r})")
-        time.sleep(0.5)  # gradio listens to a part a moment after it shows it
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +142,6 @@ def browsers(tmp_path_factory):
 
 @pytest.fixture
 def page(browsers, address):
-    """The app, opened anew."""
-    browsers[0].show(address)
+    """The app, opened anew while it makes no image."""
+    browsers[0].show_idle(address)
     return browsers[0]
