@@ -20,9 +20,9 @@ GROUPS = {
     "Skin and what lies on it": ("skin", "artefact"),
 }
 DROP = """
-<label class="p2d-drop" id="p2d-drop">Drop a PNG that was made here, or
-choose one: <input type="file" accept="image/png" aria-label="Choose a PNG that was made here">
-It restores all its settings.</label>
+<label class="p2d-drop" id="p2d-drop">To restore the settings of a PNG
+that was made here, drop it on the page or choose it:
+<input type="file" accept="image/png" aria-label="Choose a PNG that was made here"></label>
 """
 # Sends a dropped or chosen file as text, so that nothing is uploaded to a folder; one that is too large is not read.
 READ_FILE = f"""
@@ -135,8 +135,8 @@ def _words(form: Form, site: str, tone: str, scores: dict[str, float]) -> dict:
         classes, value="mel", label="Class", info="Sets all below to a typical train case", elem_id="p2d-dx"
     )
     with gr.Row():
-        site_part = gr.Dropdown(list(SITES), value=site, label="Site", min_width=160, elem_id="p2d-site")
-        tone_part = gr.Dropdown(tones, value=tone, label="Skin tone", min_width=160, elem_id="p2d-tone")
+        site_part = gr.Dropdown(list(SITES), value=site, label="Site", min_width=180, elem_id="p2d-site")
+        tone_part = gr.Dropdown(tones, value=tone, label="Skin tone", min_width=180, elem_id="p2d-tone")
     sliders = {}
     for title, kinds in GROUPS.items():
         names = [name for name in form.sliders if FEATURES[name].kind in kinds]
@@ -146,7 +146,7 @@ def _words(form: Form, site: str, tone: str, scores: dict[str, float]) -> dict:
             for name in names:
                 label = FEATURES[name].phrase.capitalize()
                 sliders[name] = gr.Slider(
-                    0, 1, scores[name], step=0.05, label=label, min_width=150, elem_id=f"p2d-{name}"
+                    0, 1, scores[name], step=0.05, label=label, min_width=180, elem_id=f"p2d-{name}"
                 )
     return {"dx": dx, "site": site_part, "tone": tone_part, "sliders": {name: sliders[name] for name in form.sliders}}
 

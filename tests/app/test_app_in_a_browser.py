@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import urllib.request
 
 import accessible
 import pytest
@@ -39,7 +40,8 @@ def create(page, n: int = 1) -> None:
 
 
 def test_an_image_is_made_with_all_that_is_said_of_it_and_another_browser_shows_it_too(page, browsers, address):
-    assert "not for clinical use" in page.run("document.body.innerText")
+    header = page.run("document.querySelector('#p2d-header').innerText")
+    assert "run little, phantom data" in header and "not for clinical use" in header
     create(page)
     text = page.run("document.querySelector('#p2d-results').innerText")
     assert "Not a copy" in text and "Nearest train image: image_" in text and "the scout reads" in text
@@ -51,6 +53,25 @@ def test_an_image_is_made_with_all_that_is_said_of_it_and_another_browser_shows_
     assert "in this run, page 1" in page.until(GALLERY) and browsers[1].until(GALLERY) == page.run(GALLERY)
     page.click("#p2d-zip")
     assert page.until("(document.querySelector('#p2d-saved a') || {}).download") == "little_images.zip"
+
+
+def test_the_first_prompt_comes_with_the_page_and_so_replaces_nothing_that_was_typed(address):
+    parts = json.loads(urllib.request.urlopen(f"{address}config").read())["components"]
+    (prompt,) = (part["props"] for part in parts if part["props"].get("elem_id") == "p2d-prompt")
+    assert prompt["value"] == "dermoscopic image of melanoma, red color, fair skin, back"
+
+
+def test_a_page_that_is_opened_meanwhile_says_that_it_shows_what_was_asked_for_before_and_can_stop_it(page, address):
+    page.unfold("Sampler", "#p2d-steps input")
+    page.set("#p2d-steps", "100")
+    page.set("#p2d-count", "8")
+    page.click("#p2d-create")
+    page.until(f"({STATUS}).includes('Image 1 of 8')")
+    page.show(address)
+    page.until(f"/^Asked for before this page was opened[.]\\s*Image/.test({STATUS})")
+    page.click("#p2d-stop")
+    page.until(f"({STATUS}).includes('opened. Stopped.')")
+    create(page)
 
 
 def test_the_form_writes_the_prompt_and_a_strip_shows_one_feature_at_all_its_levels(page):
