@@ -37,7 +37,7 @@ def address(app_home):
     log = (app_home / "app.log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        for _ in range(1200):
+        for _ in range(3000):  # some seconds, and minutes where others have the processor
             if " at http" in (app_home / "app.log").read_text() or process.poll() is not None:
                 break
             time.sleep(0.1)
