@@ -76,8 +76,8 @@ def _results(name: str, opened: Callable) -> None:
     first = "f4_grid" if "f4_grid" in known else next(iter(known), None)
     others = [("none", ONE), *((run, run) for run in results.runs() if run != name)]
     with gr.Row():
-        what = gr.Dropdown(known, value=first, label="Table or figure", elem_id="p2d-browse-what")
-        other = gr.Dropdown(others, value=ONE, label="Beside run", elem_id="p2d-browse-other")
+        what = gr.Dropdown(known, value=first, label="Table or figure", min_width=240, elem_id="p2d-browse-what")
+        other = gr.Dropdown(others, value=ONE, label="Beside run", min_width=240, elem_id="p2d-browse-other")
     shown = gr.HTML(elem_id="p2d-browse-results")
 
     def show(chosen: str, beside: str) -> str:

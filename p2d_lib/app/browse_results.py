@@ -42,7 +42,8 @@ def _of_run(run: str, name: str) -> str:
     file = home() / kind / run / f"{name}{SUFFIXES[kind]}"
     caption = _caption(run, kind, file) or name
     if kind == "tables":
-        return f'<div class="p2d-table">{tables.of_csv(file, caption)}</div>'
+        frame = tables.of_csv(file, caption)
+        return f'<div class="p2d-table" tabindex="0" role="region" aria-label="Table {escape(name)}">{frame}</div>'
     return (
         f'<figure class="p2d-figure"><img src="{picture(file, SIDE)}" alt="{escape(name)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"

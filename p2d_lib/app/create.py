@@ -11,7 +11,7 @@ from p2d_lib.app import create_cards as cards
 from p2d_lib.app.create_form import IMPORTS, Form, stated, tone_of
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
-from p2d_lib.app.create_layout import NOT_NAMED, Layout, layout
+from p2d_lib.app.create_layout import NOT_NAMED, UNLESS_TYPED, Layout, layout
 from p2d_lib.app.create_request import Request, adapter_digest, checked, defaults, of_png
 from p2d_lib.app.pictures import data_uri
 from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refused, guarded
@@ -26,7 +26,7 @@ PER_PAGE = 12  # images of the gallery
 def tab(run: Run) -> None:
     """Adds the tab's components and events to the open tab; its models are loaded meanwhile, in a thread."""
     create = Create(run)
-    create.connect(layout(create.form, create.defaults))
+    create.connect(layout(create.form, create.defaults, create.typical))
 
 
 class Create:
@@ -34,6 +34,7 @@ class Create:
 
     def __init__(self, run: Run):
         self.run, self.form, self.defaults, self.gallery = run, Form(run), defaults(run), Gallery(run)
+        self.typical = self.preset("mel")  # now: where it came later, it would overwrite what somebody has typed
         self.queue = Queue(self._load, self.gallery)
         self._watched: dict[str, str] = {}  # by page, the job that it shows
 
@@ -52,11 +53,12 @@ class Create:
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
         shown = [ui.progress, ui.results, ui.gallery]
-        ui.dx.input(
-            guarded(self.preset), ui.dx, [ui.site, ui.tone, *sliders, ui.prompt], trigger_mode="always_last", **AS_SENT
-        )
-        for part in (ui.site, ui.tone, *sliders):
-            part.input(guarded(self.prompt), lesion, ui.prompt, trigger_mode="always_last", **AS_SENT)
+        for part, answer, given, changed in [
+            (ui.dx, self.preset, ui.dx, [ui.site, ui.tone, *sliders]),
+            *((part, self.prompt, lesion, []) for part in (ui.site, ui.tone, *sliders)),
+        ]:
+            worded = part.input(guarded(answer), given, [*changed, ui.worded], trigger_mode="always_last", **AS_SENT)
+            worded.success(None, [ui.worded, ui.prompt], ui.prompt, js=UNLESS_TYPED, **QUIET)
         ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **AS_SENT).success(
             self.watch, ui.job, shown, concurrency_limit=None, **QUIET
         )
@@ -70,13 +72,13 @@ class Create:
         ui.older.click(guarded(self.turn), [ui.page, gr.State(1)], [ui.page, ui.gallery], **QUIET)
         ui.newer.click(guarded(self.turn), [ui.page, gr.State(-1)], [ui.page, ui.gallery], **QUIET)
         ui.zip.click(guarded(self.zip), None, ui.saved, **QUIET)
-        first = gr.on(ui.load, guarded(self.first), None, [ui.site, ui.tone, *sliders, ui.prompt, ui.job], **QUIET)
-        first.success(self.watch, ui.job, shown, concurrency_limit=None, **QUIET)
+        first = gr.on(ui.load, guarded(self.under_way), ui.job, ui.job, **QUIET)
+        first.success(self.watch_earlier, ui.job, shown, concurrency_limit=None, **QUIET)
 
-    def first(self) -> tuple:
-        """What a page shows that was just opened: the preset, and the job that is under way, if any."""
+    def under_way(self, asked: str) -> str:
+        """The job that a page shows that was just opened: the one that it asked for already, else the running one."""
         running = self.queue.running()
-        return (*self.preset("mel"), running.id if running else "")
+        return asked or (running.id if running else "")
 
     def preset(self, dx: str) -> tuple:
         """A typical lesion of a class: site, tone, the sliders, the prompt."""
@@ -126,21 +128,28 @@ class Create:
 
         A page shows one job: where it asks for another one, it watches that.
         """
+        yield from self._watch(job_id, request.session_hash)
+
+    def watch_earlier(self, job_id: str, request: gr.Request) -> Iterator[tuple]:
+        """As `watch`, of a job that was under way when the page was opened; the page says so."""
+        yield from self._watch(job_id, request.session_hash, cards.EARLIER)
+
+    def _watch(self, job_id: str, page: str, said_first: str = "") -> Iterator[tuple]:
         job = self.queue.find(job_id) if isinstance(job_id, str) else None
         if job is None:
             yield gr.skip(), gr.skip(), self._gallery(0)
             return
-        self._watched[request.session_hash] = job_id
-        for shown in self._shown(job):
-            if self._watched.get(request.session_hash) != job_id:
+        self._watched[page] = job_id
+        for shown in self._shown(job, said_first):
+            if self._watched.get(page) != job_id:
                 return
             yield shown
-        self._watched.pop(request.session_hash, None)
+        self._watched.pop(page, None)
 
-    def _shown(self, job: Job) -> Iterator[tuple]:
+    def _shown(self, job: Job, said_first: str) -> Iterator[tuple]:
         finished, shown = -1, ""
         for state in job.states():
-            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready)
+            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready, said_first)
             if len(state.finished) > finished:
                 finished, shown = len(state.finished), progress
                 yield progress, self._results(state), self._gallery(0)

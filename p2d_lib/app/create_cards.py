@@ -9,6 +9,7 @@ from p2d_lib.app.pictures import data_uri, of_pixels, picture
 from p2d_lib.instruments.copies import COPY_RATIO, NEIGHBOURS
 from p2d_lib.vocabulary import DX_NAMES
 
+EARLIER = "Asked for before this page was opened. "
 PHASES = {
     "done": "Done.",
     "stopped": "Stopped. What was finished is in the gallery.",
@@ -16,9 +17,12 @@ PHASES = {
 }
 
 
-def progress(job: Job, state: State, ahead: int, is_ready: bool) -> str:
-    """The line above the images, and the picture that is being denoised. ahead: jobs before this one."""
-    begin = f'<div class="p2d-status" role="status" data-job="{job.id}">'
+def progress(job: Job, state: State, ahead: int, is_ready: bool, said_first: str = "") -> str:
+    """The line above the images, and the picture that is being denoised.
+
+    ahead: jobs before this one; said_first: EARLIER, or nothing.
+    """
+    begin = f'<div class="p2d-status" role="status" data-job="{job.id}">{said_first}'
     if state.phase == "waiting":
         words = f"{ahead} before this one." if ahead else "Starting."
         if not is_ready:

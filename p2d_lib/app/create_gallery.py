@@ -47,7 +47,7 @@ class Gallery:
             "strip": strip,
             "label": label,
             "nearest": models.nearest(image)._asdict(),
-            "asked": [row._asdict() for row in models.asked(image, request.prompt)],
+            "asked": [row._asdict() for row in models.asked(image, request.prompt, strip)],
         }
         with atomic(self.folder / record["name"]) as partial:
             partial.write_bytes(png)

@@ -20,14 +20,15 @@ GROUPS = {
     "Skin and what lies on it": ("skin", "artefact"),
 }
 DROP = """
-<label class="p2d-drop" id="p2d-drop">Drop a PNG that was made here, or
-choose one: <input type="file" accept="image/png" aria-label="Choose a PNG that was made here">
-It restores all its settings.</label>
+<label class="p2d-drop" id="p2d-drop">To restore the settings of a PNG
+that was made here, drop it on the page or choose it:
+<input type="file" accept="image/png" aria-label="Choose a PNG that was made here"></label>
 """
 # Sends a dropped or chosen file as text, so that nothing is uploaded to a folder; one that is too large is not read.
 READ_FILE = f"""
 const send = file => {{
   if (!file) return;
+  window.p2dTyped = true;
   if (file.size > {LARGEST_UPLOAD}) {{ trigger('upload', {{png: null}}); return; }}
   const reader = new FileReader();
   reader.onload = () => trigger('upload', {{png: reader.result.split(',')[1] || ''}});
@@ -44,9 +45,21 @@ document.addEventListener('drop', event => {{
 CHOOSE = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-image]');
-  if (button) trigger('click', {image: button.dataset.image});
+  if (!button) return;
+  window.p2dTyped = true;
+  trigger('click', {image: button.dataset.image});
 });
 """
+# What a person changed last, the form or the text, decides the prompt: the form's words that arrive late replace no
+# text. The page listens itself, since gradio reports a change when it comes to it.
+TYPED = """
+const note = event => {
+  if (event.type === 'input' && event.target.closest('#p2d-prompt')) window.p2dTyped = true;
+  else if (event.target.closest('.p2d-form')) window.p2dTyped = false;
+};
+['input', 'keydown', 'mousedown'].forEach(type => document.addEventListener(type, note, true));
+"""
+UNLESS_TYPED = "(worded, prompt) => window.p2dTyped ? prompt : worded"
 ANOTHER_SEED = "() => String(crypto.getRandomValues(new Uint32Array(1))[0])"
 
 
@@ -58,6 +71,7 @@ class Layout(NamedTuple):
     tone: gr.Dropdown
     sliders: dict[str, gr.Slider]
     prompt: gr.Textbox
+    worded: gr.Textbox  # hidden: the prompt that the form makes
     seed: gr.Textbox
     count: gr.Slider
     generator: gr.Radio
@@ -84,16 +98,20 @@ class Layout(NamedTuple):
     load: object  # the page's event of being opened
 
 
-def layout(form: Form, defaults: dict) -> Layout:
-    """Builds the tab: the form on the left, prompt and images on the right, the gallery below."""
+def layout(form: Form, defaults: dict, typical: tuple) -> Layout:
+    """Builds the tab: the form on the left, prompt and images on the right, the gallery below.
+
+    typical: a lesion to begin with: site, tone, the sliders' scores, prompt.
+    """
+    site, tone, *scores, prompt = typical
     parts = {"job": gr.State(""), "page": gr.State(0), "load": gr.context.Context.root_block.load}
     with gr.Row(elem_classes="p2d-create"):
-        with gr.Column(scale=2, min_width=320):
-            parts |= _words(form) | _sampler(defaults)
-            parts["drop"] = gr.HTML(DROP, js_on_load=READ_FILE, elem_id="p2d-dropped")
+        with gr.Column(scale=2, min_width=320, elem_classes="p2d-form"):
+            parts |= _words(form, site, tone, dict(zip(form.sliders, scores, strict=True))) | _sampler(defaults)
+            parts["drop"] = gr.HTML(DROP, js_on_load=READ_FILE + TYPED, elem_id="p2d-dropped")
             parts["notice"] = gr.Markdown(elem_id="p2d-notice")
         with gr.Column(scale=3, min_width=320):
-            parts |= _prompt() | _strip(form)
+            parts |= _prompt(prompt) | _strip(form)
             parts["progress"] = gr.HTML(elem_id="p2d-progress")
             parts["results"] = gr.HTML(elem_id="p2d-results", js_on_load=CHOOSE)
     gr.HTML("<h2>Gallery of this run</h2>")
@@ -106,7 +124,7 @@ def layout(form: Form, defaults: dict) -> Layout:
     return Layout(**parts)
 
 
-def _words(form: Form) -> dict:
+def _words(form: Form, site: str, tone: str, scores: dict[str, float]) -> dict:
     """What the image shall show: class, site, tone, features."""
     classes = [(name, dx) for dx, name in DX_NAMES.items()]
     tones = [
@@ -117,8 +135,8 @@ def _words(form: Form) -> dict:
         classes, value="mel", label="Class", info="Sets all below to a typical train case", elem_id="p2d-dx"
     )
     with gr.Row():
-        site = gr.Dropdown(list(SITES), value="unknown", label="Site", min_width=160, elem_id="p2d-site")
-        tone = gr.Dropdown(tones, value=NOT_NAMED, label="Skin tone", min_width=160, elem_id="p2d-tone")
+        site_part = gr.Dropdown(list(SITES), value=site, label="Site", min_width=180, elem_id="p2d-site")
+        tone_part = gr.Dropdown(tones, value=tone, label="Skin tone", min_width=180, elem_id="p2d-tone")
     sliders = {}
     for title, kinds in GROUPS.items():
         names = [name for name in form.sliders if FEATURES[name].kind in kinds]
@@ -127,8 +145,10 @@ def _words(form: Form) -> dict:
         with gr.Accordion(title, open=title == "Structures"), gr.Row():
             for name in names:
                 label = FEATURES[name].phrase.capitalize()
-                sliders[name] = gr.Slider(0, 1, 0, step=0.05, label=label, min_width=150, elem_id=f"p2d-{name}")
-    return {"dx": dx, "site": site, "tone": tone, "sliders": {name: sliders[name] for name in form.sliders}}
+                sliders[name] = gr.Slider(
+                    0, 1, scores[name], step=0.05, label=label, min_width=180, elem_id=f"p2d-{name}"
+                )
+    return {"dx": dx, "site": site_part, "tone": tone_part, "sliders": {name: sliders[name] for name in form.sliders}}
 
 
 def _sampler(defaults: dict) -> dict:
@@ -152,12 +172,12 @@ def _sampler(defaults: dict) -> dict:
     return parts
 
 
-def _prompt() -> dict:
+def _prompt(prompt: str) -> dict:
     """The prompt, the seed, how many, and the two buttons."""
-    parts = {}
+    parts = {"worded": gr.Textbox(visible=False)}
     parts["prompt"] = gr.Textbox(
-        label="Prompt", info="Written from the form; edit it freely. A change in the form writes it anew.", lines=3,
-        max_length=LONGEST_PROMPT, elem_id="p2d-prompt",
+        prompt, label="Prompt", info="Written from the form; edit it freely. A change in the form writes it anew.",
+        lines=3, max_length=LONGEST_PROMPT, elem_id="p2d-prompt",
     )  # fmt: skip
     with gr.Row(elem_classes="p2d-seed"):
         parts["seed"] = gr.Textbox("0", label="Seed", min_width=120, elem_id="p2d-seed")

@@ -99,8 +99,11 @@ class Models:
         case = self.train.iloc[int(nearest["original"])]
         return Nearest(case["image_id"], case["dx"], case["path"], float(nearest["ratio"]), bool(nearest["copy"]))
 
-    def asked(self, image: np.ndarray, prompt: str) -> list[Asked]:
-        """What a prompt asks for in the vocabulary's phrases, beside what the scout reads in the image."""
+    def asked(self, image: np.ndarray, prompt: str, also: str = "") -> list[Asked]:
+        """What a prompt asks for in the vocabulary's phrases, beside what the scout reads in the image.
+
+        also: the phrase of a feature that is listed even where the prompt does not name it, as absent; "" for none.
+        """
         predictions = classifiers.predict(self._scout, image[None], self.device)
         p, scores = predictions["p"][0], dict(zip(FEATURES, predictions["features"][0].tolist(), strict=True))
         lesion, rows = stated(prompt), []
@@ -109,12 +112,13 @@ class Models:
             score = float(p[DX.index(lesion.dx)])
             rows.append(Asked("class", DX_NAMES[lesion.dx], DX_NAMES[read], score, read == lesion.dx))
         names = mentioned(lesion)
+        names += [name for name, feature in FEATURES.items() if feature.phrase == also and name not in (*names, TONE)]
         if lesion.background_skin_tone is not None:
             names.append(TONE)
         for name in names:
-            both = getattr(lesion, name), scores[name]  # asked for, and read
+            both = getattr(lesion, name) or 0.0, scores[name]  # asked for, and read
             asked, read = (obedience.levels(name, np.array([score]))[0] for score in both)
-            near = abs(asked - read) <= 1 if name == TONE else read >= 1
+            near = abs(asked - read) <= 1 if name == TONE else (read >= 1) == (asked >= 1)
             words = [level_in_words(name, score) for score in both]
             what = "skin tone" if name == TONE else FEATURES[name].phrase
             rows.append(Asked(what, *words, scores[name], bool(near)))

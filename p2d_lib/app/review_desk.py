@@ -20,7 +20,7 @@ from p2d_lib.vocabulary import DX_NAMES, FEATURES
 from p2d_lib.words.wording import Wording, lesions
 
 TEXT, REASON = 2000, 300  # characters at most
-KINDS = {"structure": "Structures", "shape": "Shape", "colour": "Colours", "skin": "Skin", "artefact": "Artefacts"}
+KINDS = {"structure": "Structures", "shape": "Shape", "colour": "Colors", "skin": "Skin", "artefact": "Artefacts"}
 SPLITS = ("train", "val", "test")  # in this order images are reviewed: 03 learns from train
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> gr.HTML:
-    """Adds the widget of template/<name>.html, .css and .js to the open tab.
+    """Adds the widget of template/<name>.html, .css and .js to the open tab, with what widget.* has for all.
 
     actions: what its script may ask, `answer`; each takes keywords of JSON values and returns what JSON can hold, keys
     as text. run: the run's name, by which a browser keeps its own notes apart from those of other runs.
@@ -31,9 +31,9 @@ def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> g
         return answer(actions, request)
 
     parts = {kind: (TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-    shared = {kind: (TEMPLATES / f"widget.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
+    shared = {kind: (TEMPLATES / f"widget.{kind}").read_text(encoding="utf-8") for kind in parts}
     return gr.HTML(
-        html_template=parts["html"],
+        html_template=parts["html"].replace("<!-- start -->", shared["html"].replace("NAME", name)),
         css_template=shared["css"] + parts["css"],
         js_on_load=shared["js"] + parts["js"],
         apply_default_css=False,

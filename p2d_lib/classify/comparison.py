@@ -12,7 +12,6 @@ import pandas as pd
 
 from p2d_lib.instruments import intervals, multiplicity, scores
 from p2d_lib.seeds import derive
-from p2d_lib.vocabulary import DX
 
 PAIRS = (
     ("mixed", "real"),
@@ -46,16 +45,13 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
         if not result:
             lesions = of_seeds[0].set_index("image_id")["lesion_id"]
             weights = intervals.resample(lesions, n_resamples, derive(seed, "lesions") % 2**32).astype(float)
-        per_seed = []
         for part in of_seeds:
             if list(part["image_id"]) != list(lesions.index):
                 raise ValueError(
                     f"arm {arm!r}, seed {part['seed'].iloc[0]} read {len(part)} images, others {len(lesions)} or other "
                     "ones: arms are compared on the same images"
                 )
-            p = part[[f"p_{dx}" for dx in DX]]
-            per_seed.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights))
-        result[arm] = {score: np.stack([one[score] for one in per_seed]) for score in per_seed[0]}
+        result[arm] = scores.scores_by_seed(of_seeds, [weights] * len(of_seeds))
     return result
 
 

@@ -124,10 +124,9 @@ def _leak(
     weights = intervals.resample(test["lesion_id"], n_resamples, derive(seed, "leak") % 2**32)
     pair = []
     for table in (published, by_lesion):
-        of_seeds = []
-        for index, both in shared.items():
-            part = test[both].merge(table[table["seed"] == index], on="image_id", validate="one_to_one")
-            p = part[[f"p_{dx}" for dx in DX]]
-            of_seeds.append(scores.resampled_scores(part["dx"], part["dx_read"], p, weights[:, both])[PRIMARY])
-        pair.append(np.stack(of_seeds))
+        of_seeds = [
+            test[both].merge(table[table["seed"] == index], on="image_id", validate="one_to_one")
+            for index, both in shared.items()
+        ]
+        pair.append(scores.scores_by_seed(of_seeds, [weights[:, both] for both in shared.values()])[PRIMARY])
     return round(np.mean([both.sum() for both in shared.values()])), tuple(pair)

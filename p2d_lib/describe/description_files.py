@@ -61,26 +61,36 @@ def write(descriptions: pd.DataFrame, cases: pd.DataFrame, images: Path, folder:
     """Writes descriptions and the images that they describe as the original lays them out; returns how many.
 
     descriptions: one row an image, as `schemas.DESCRIPTIONS`; unknown scores are left out. images: the folder in which
-    the cases' paths lie. folder: takes descriptions.json and real_images/<class>/. Raises DescriptionFileError for a
-    folder that holds a descriptions.json already.
+    the cases' paths lie. folder: takes descriptions.json and real_images/<class>/; what an interrupted call has copied
+    there is copied again. Raises DescriptionFileError for a folder that holds a descriptions.json already, or an image
+    that is none of these.
     """
     target = folder / DESCRIPTIONS
     if target.exists():
         raise DescriptionFileError(f"{target} exists; remove it, or name another folder")
-    about = cases.set_index("image_id")
+    described = cases.set_index("image_id").loc[descriptions["image_id"]]
+    names = [PurePosixPath(case.dx, Path(case.path).name) for case in described.itertuples()]
+    if foreign := _foreign(folder / IMAGES, {str(name) for name in names}):
+        raise DescriptionFileError(
+            f"{foreign} is no image that is written here; remove {folder / IMAGES}, or name another folder"
+        )
     lines = []
-    for row in descriptions.to_dict("records"):
-        case = about.loc[row["image_id"]]
-        name = PurePosixPath(case["dx"], Path(case["path"]).name)
+    for row, case, name in zip(descriptions.to_dict("records"), described.itertuples(), names, strict=True):
         copied = folder / IMAGES / name
         copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(images / case["path"], copied)
+        shutil.copyfile(images / case.path, copied)
         scores = {f.field: round(float(row[f.name]), 4) for f in FEATURES.values() if row[f.name] == row[f.name]}
-        record = {"image": str(name), "class": case["dx"], "description": row["text"], "features": scores}
+        record = {"image": str(name), "class": case.dx, "description": row["text"], "features": scores}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     with atomic(target) as partial:
         partial.write_text("".join(lines), encoding="utf-8")
     return len(lines)
+
+
+def _foreign(folder: Path, known: set[str]) -> Path | None:
+    """The first file below a folder whose path there ("mel/a.png") is not a known one."""
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    return next((path for path in files if path.relative_to(folder).as_posix() not in known), None)
 
 
 def _records(path: Path) -> list[tuple[str, dict]]:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from p2d_lib.cores import cores
 from p2d_lib.instruments import poses
+from p2d_lib.instruments.conformal import upper_limit
 
 CANDIDATES = (12, 16)  # originals that are compared in fine poses: the nearest by colour, and by lightness alone
 REFINED = 3  # of these by either comparison that are compared in all poses of both pictures
@@ -159,16 +160,13 @@ def _in_blocks(function: Callable, progress: str, *arrays: np.ndarray) -> list[n
 def operating_point(innocent: np.ndarray, rate: float = 0.01) -> OperatingPoint:
     """The threshold that at most `rate` of new innocent pictures pass, read from the scores (n,) of innocent ones.
 
-    The rule of conformal prediction (Vovk et al., Algorithmic Learning in a Random World, 2005): a new picture's score
-    exceeds the k-th largest of n with probability k / (n + 1) at most. With fewer than 1 / rate - 1 pictures the
-    rate cannot be reached; the threshold is then above all of them, and `nominal` is 1 / (n + 1). Raises ValueError
-    without any picture.
+    With fewer than 1 / rate - 1 pictures the rate cannot be reached; the threshold is then above all of them, and
+    `nominal` is 1 / (n + 1) (`conformal.upper_limit`). Raises ValueError without any picture.
     """
-    n = len(innocent)
-    if not n:
+    if not len(innocent):
         raise ValueError("no innocent picture to set a threshold by")
-    k = max(1, int(rate * (n + 1)))
-    return OperatingPoint(float(np.nextafter(np.sort(innocent)[-k], np.inf)), k / (n + 1), n)
+    limit, chance = upper_limit(innocent, rate)
+    return OperatingPoint(float(np.nextafter(limit, np.inf)), chance, len(innocent))
 
 
 def cross_fitted_alarms(innocent: np.ndarray, lesions: Sequence, rate: float = 0.01, seed: int = 0) -> np.ndarray:

@@ -3,7 +3,7 @@
 Malignant means mel, bcc or akiec (`vocabulary.MALIGNANT`), against the other four classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -63,6 +63,20 @@ def resampled_scores(
         name: np.concatenate([part[name] for part in parts]) if name in parts[0] else undefined
         for name in (*SCORES, *FURTHER)
     }
+
+
+def scores_by_seed(of_seeds: Iterable[pd.DataFrame], weights: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """`resampled_scores` of one reader's training seeds: {score: float (n_seeds, 1 + B)}, as `intervals.summarise`
+    takes them.
+
+    of_seeds: the readings of each seed with their true dx (dx, dx_read, p_akiec to p_vasc). weights: of each seed,
+    from the same resamples of lesions, so that seeds and readers pair.
+    """
+    parts = [
+        resampled_scores(part["dx"], part["dx_read"], part[[f"p_{dx}" for dx in DX]], of_part)
+        for part, of_part in zip(of_seeds, weights, strict=True)
+    ]
+    return {score: np.stack([part[score] for part in parts]) for score in parts[0]}
 
 
 def _of_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:

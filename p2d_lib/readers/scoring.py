@@ -1,13 +1,13 @@
 """How well each reader names diagnoses, whatever kind of reader it is: the scores of persons, models and networks."""
 
+import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import intervals
 from p2d_lib.instruments.intervals import FEWEST, Interval
-from p2d_lib.instruments.scores import resampled_scores
+from p2d_lib.instruments.scores import scores_by_seed
 from p2d_lib.readers.analysis import TRAINED_ON_SYNTHETIC
 from p2d_lib.readings import SOURCES
-from p2d_lib.vocabulary import DX
 
 SHOWN = ("accuracy", "macro_f1", "auc")
 NONE = Interval(float("nan"), float("nan"), float("nan"))
@@ -43,16 +43,12 @@ def _of_source(part: pd.DataFrame, source: str, n_resamples: int, seed: int) -> 
     n = {f"n_{source}": part["image_id"].nunique()}
     if part["lesion"].nunique() < FEWEST:
         return n | {f"{name}_{source}": NONE for name in SHOWN}
-    replicates = {name: [] for name in SHOWN}
-    for _, of_seed in part.sort_values("image_id", kind="stable").groupby("seed"):
-        weights = intervals.resample(of_seed["lesion"], n_resamples, seed)
-        p = of_seed[[f"p_{dx}" for dx in DX]]
-        result = resampled_scores(of_seed["dx"], of_seed["dx_read"], p, weights)
-        for name in SHOWN:
-            replicates[name].append(result[name])
-    return n | {f"{name}_{source}": _interval(values, seed) for name, values in replicates.items()}
+    of_seeds = [of_seed for _, of_seed in part.sort_values("image_id", kind="stable").groupby("seed")]
+    weights = [intervals.resample(of_seed["lesion"], n_resamples, seed) for of_seed in of_seeds]
+    replicates = scores_by_seed(of_seeds, weights)
+    return n | {f"{name}_{source}": _interval(replicates[name], seed) for name in SHOWN}
 
 
-def _interval(replicates: list, seed: int) -> Interval:
+def _interval(replicates: np.ndarray, seed: int) -> Interval:
     interval = intervals.summarise(replicates, seed=seed, bounds=(0, 1))
     return interval if interval.estimate == interval.estimate else NONE

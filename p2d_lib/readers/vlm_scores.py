@@ -31,15 +31,15 @@ def replicates(table: pd.DataFrame, cases: pd.DataFrame, n_resamples: int = 1000
     which would make a score of fewer images than another reader's.
     """
     weights = intervals.resample(cases["lesion_id"], n_resamples, seed)
-    names, result = [f"p_{dx}" for dx in DX], {}
+    result = {}
     for reader, of_reader in table.groupby("reader", sort=False):
         of_seeds = []
         for _, part in of_reader.groupby("seed"):
             rows = part.set_index("image_id").reindex(cases["image_id"])
             if lacking := int(rows["reader"].isna().sum()):
                 raise ValueError(f"reader {reader!r} lacks {lacking} of {len(cases)} images that the others read")
-            of_seeds.append(scores.resampled_scores(cases["dx"], rows["dx_read"], rows[names].to_numpy(float), weights))
-        result[reader] = {score: np.stack([one[score] for one in of_seeds]) for score in of_seeds[0]}
+            of_seeds.append(rows.assign(dx=cases["dx"].to_numpy()))
+        result[reader] = scores.scores_by_seed(of_seeds, [weights] * len(of_seeds))
     return result
 
 

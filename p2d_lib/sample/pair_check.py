@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 
 from p2d_lib import images
 from p2d_lib.instruments import colour
+from p2d_lib.instruments.conformal import upper_limit
 from p2d_lib.instruments.dark_strokes import hair_and_ruler
 from p2d_lib.instruments.pixel_statistics import LUMA
 from p2d_lib.models.generate import files
@@ -170,9 +171,9 @@ def _distance(seen: Lesions, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _upper(control: np.ndarray) -> float:
-    """The value that one more value like the control's exceeds with probability LEVEL at most (conformal quantile)."""
-    k = int(np.ceil((1 - LEVEL) * (len(control) + 1)))
-    return float(np.sort(control)[k - 1]) if k <= len(control) else np.inf
+    """The value that one more value like the control's exceeds with probability LEVEL at most; infinity if none is."""
+    limit, chance = upper_limit(control, LEVEL)
+    return limit if chance <= LEVEL else np.inf
 
 
 def _lower(control: np.ndarray) -> float:

@@ -16,7 +16,8 @@ class Client:
     def event(self, element: str, name: str) -> dict:
         """The handler of an event of the component with this elem_id."""
         ids = [part["id"] for part in self.config["components"] if part["props"].get("elem_id") == element]
-        return next(one for one in self.config["dependencies"] if [ids[0], name] in [list(t) for t in one["targets"]])
+        asked = [one for one in self.config["dependencies"] if one["backend_fn"]]
+        return next(one for one in asked if [ids[0], name] in [list(target) for target in one["targets"]])
 
     def call(self, element: str, name: str, *data, event_data=None) -> dict:
         """The last message that answers an event: {"success": ..., "output": {...}}, or the refusal to take it."""

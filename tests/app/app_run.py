@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from plain_cases import descriptions, write_cases
 
 from p2d_lib import images
 from p2d_lib.run import Run
@@ -24,24 +25,11 @@ SAMPLING = {
 def make_run(name: str, per_class: int = 4) -> None:
     """Leaves in a run of P2D_HOME what the app reads of 01 to 04; a third of the cases is val."""
     rng, n = np.random.default_rng(0), 7 * per_class
-    ids, dx = [f"image_{k:02d}" for k in range(n)], [DX[k % 7] for k in range(n)]
     prep, describe = Run(name, "01_prep"), Run(name, "02_describe")
-    with prep.writing("images") as folder:
-        folder.mkdir(parents=True)
-        for image_id in ids:
-            images.save(folder / f"{image_id}.png", _blot(rng))
     split = ["val" if k >= 2 * n // 3 else "train" for k in range(n)]
-    cases = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": dx, "split": split}).assign(
-        dx_type="histo", age=50.0, sex="female", localization="back", dataset="phantom", sha256="0", width=SIDE,
-        height=SIDE, entropy=4.0, sharpness=1.0, hair=0.0, ruler=0.0, is_empty=False, is_blurred=False, has_hair=False,
-        has_ruler=False, ita=10.0, ita_patches=10.0, path=[f"images/{image_id}.png" for image_id in ids],
-    )  # fmt: skip
-    prep.write("cases", cases)
-    scores = pd.DataFrame(dict.fromkeys(FEATURES, 0.0), index=range(n)).assign(red=0.8, background_skin_tone=0.2)
-    words = scores.assign(
-        image_id=ids, describer="template", text="", valid=True, reviewer="", seconds=0.0, cost=0.0,
-        prompt=[f"dermoscopic image of {DX_NAMES[one]}, red color, fair skin, back" for one in dx],
-    )  # fmt: skip
+    cases = write_cases(prep, DX * per_class, split, [_blot(rng) for _ in range(n)])
+    prompts = [f"dermoscopic image of {DX_NAMES[dx]}, red color, fair skin, back" for dx in cases["dx"]]
+    words = descriptions(cases, 0.0, prompts, red=0.8, background_skin_tone=0.2)
     words.loc[words.index[7:14], "blue_whitish_veil"] = 0.9
     describe.write("descriptions", words)
     with describe.writing("wording") as path:

@@ -155,6 +155,14 @@ def test_what_is_asked_for_stands_beside_what_is_read(models):
     assert models.asked(np.zeros((SIDE, SIDE, 3), np.uint8), "a cat on a mat") == []
 
 
+def test_a_strip_s_feature_is_read_where_the_prompt_does_not_name_it(models):
+    black, veil = np.zeros((SIDE, SIDE, 3), np.uint8), "blue-whitish veil"
+    (unnamed,) = models.asked(black, "a cat on a mat", veil)
+    (named,) = models.asked(black, f"a cat with {veil}", veil)
+    assert (unnamed.what, unnamed.asked, named.asked) == (veil, "absent", "present")
+    assert unnamed.score == named.score and unnamed.follows != named.follows
+
+
 class Slow:
     """Models whose image takes a hundred steps, each a little while."""
 

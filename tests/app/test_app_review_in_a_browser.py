@@ -43,11 +43,9 @@ class Person:
 
     def reload(self):
         tabs = "[...document.querySelectorAll('button[role=tab]')]"
-        this = f"{tabs}.find(one => one.textContent.trim() == '{self.tab}')"
+        click = f"{tabs}.find(one => one.textContent.trim() == '{self.tab}')?.click()"  # again, until gradio listens
         self.page.open(self.address)
-        self.until(this)
-        self.page.run(f"{this}.click()")
-        self.until(f"{self.part('begin')}?.offsetParent && !{self.part('begin')}.disabled")
+        self.until(f"({click}, {self.part('begin')}?.offsetParent && !{self.part('begin')}.disabled)")
 
     def part(self, name):
         return f"document.querySelector('#p2d-{self.tab.lower()} [data-id={name}]')"
@@ -194,11 +192,11 @@ def test_a_narrow_screen_cuts_nothing_off_and_every_control_has_a_name(served, p
         one = person(tab)
         one.page.call("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
         one.begun(f"Zoe {tab}")
-        assert one.page.run("document.documentElement.scrollWidth") <= 400
+        one.until("document.documentElement.scrollWidth <= 400")
         controls = f"document.querySelectorAll('#p2d-{tab.lower()} :is(button, input, textarea, img, progress)')"
         named = "one.textContent.trim() || one.ariaLabel || one.alt || one.closest('label')?.textContent.trim()"
         nameless = f"[...{controls}].filter(one => !({named})).map(one => one.outerHTML)"
-        assert one.page.run(nameless) == []
+        one.until(f"({nameless}).length == 0")
         one.page.call("Emulation.clearDeviceMetricsOverride")
 
 

@@ -91,6 +91,22 @@ def test_what_was_written_is_read_back_and_the_images_lie_by_class(tmp_path):
         write(described, CASES, tmp_path, tmp_path / "out")
 
 
+def test_an_interrupted_folder_is_filled_again_and_one_with_images_of_another_run_is_refused(tmp_path):
+    for path in CASES["path"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        images.save(tmp_path / path, np.full((4, 4, 3), 100, np.uint8))
+    both, out = table.rows(["i1", "i2"], "measured", ["One.", "Two."], [{}, {}]), tmp_path / "out"
+    write(both, CASES, tmp_path, out)
+    (out / "descriptions.json").unlink()  # it is written last
+    (out / "real_images" / "mel" / "i1.png").write_bytes(b"half")
+    assert write(both, CASES, tmp_path, out) == 2
+    assert (out / "real_images" / "mel" / "i1.png").read_bytes() == (tmp_path / "images" / "i1.png").read_bytes()
+    (out / "descriptions.json").unlink()
+    with pytest.raises(DescriptionFileError, match=r"i2\.png is no image that is written here; remove .*images, or"):
+        write(both[:1], CASES, tmp_path, out)
+    assert not (out / "descriptions.json").exists()
+
+
 def test_the_command_writes_the_descriptions_of_one_describer_or_those_that_make_the_prompts(
     tmp_path, monkeypatch, capsys
 ):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from chat_server import DESCRIPTION, ChatServer, client, says
 from PIL import Image
+from plain_cases import write_cases
 
-from p2d_lib import images, parameters
+from p2d_lib import parameters
 from p2d_lib.describe import api
 from p2d_lib.finetune.adapter import save_adapter
 from p2d_lib.finetune.stages import Stages
@@ -33,17 +34,8 @@ pytestmark = pytest.mark.usefixtures("no_settings_of_this_machine")
 def run(monkeypatch, tmp_path) -> Run:
     """Two train images of 32 px of each class, as 01 leaves them."""
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
-    run, ids = Run("server", "01_prep"), [f"i{k:02d}" for k in range(14)]
-    with run.writing("images") as folder:
-        folder.mkdir(parents=True)
-        for k, image_id in enumerate(ids):
-            images.save(folder / f"{image_id}.png", np.full((32, 32, 3), 10 * k, np.uint8))
-    table = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": [DX[k % 7] for k in range(14)], "split": "train"})
-    run.write("cases", table.assign(
-        dx_type="histo", age=50.0, sex="female", localization="back", dataset="phantom", sha256="0", width=32,
-        height=32, entropy=4.0, sharpness=1.0, hair=0.0, ruler=0.0, is_empty=False, is_blurred=False, has_hair=False,
-        has_ruler=False, ita=10.0, ita_patches=10.0, path=[f"images/{image_id}.png" for image_id in ids],
-    ))  # fmt: skip
+    run = Run("server", "01_prep")
+    write_cases(run, DX * 2, ["train"] * 14, [np.full((32, 32, 3), 10 * k, np.uint8) for k in range(14)])
     return run
 
 
@@ -62,7 +54,7 @@ def test_a_server_s_words_are_learnt_from_and_sampled_and_a_refusal_is_not(run, 
     descriptions = described(run, cases)
     assert set(descriptions["describer"]) == {"api:some-llm"}
     refused = descriptions.loc[~descriptions["valid"], "image_id"].tolist()
-    assert refused == ["i00"]
+    assert refused == ["image_00"]
 
     monkeypatch.setattr(
         pipelines, "tiny_pipeline", lambda *a, **k: tiny_base.tiny_pipeline(*a, **k | {"widths": (32, 64, 128)})

@@ -58,7 +58,7 @@ def _saved(page, folder):
 
 
 def test_a_reader_fills_it_by_keys_stops_continues_and_the_saved_file_reads_back(folder, key, browser, tmp_path):
-    page = browser(folder)
+    page, begun = browser(folder), time.monotonic()
     _begin(page)
     seen = roster.seen_by(key, 2)
     numbers = seen["number"].tolist()
@@ -73,6 +73,7 @@ def test_a_reader_fills_it_by_keys_stops_continues_and_the_saved_file_reads_back
             assert page.run("document.getElementById('place').textContent") == "Image 10 of 32, 10 answered"
         time.sleep(0.2 * (place == 20))
         page.press("ArrowRight")
+    took = time.monotonic() - begun
     assert "32 answered" in page.run("document.getElementById('place').textContent")
     filled = answers.read(_saved(page, tmp_path), key)
     assert filled.reader == "Ada" and not filled.missing
@@ -85,7 +86,7 @@ def test_a_reader_fills_it_by_keys_stops_continues_and_the_saved_file_reads_back
             assert read["is_synthetic_read"] == pytest.approx(0.5 + (confidence if place % 2 else -confidence))
             assert read["dx_read"] == answers.DX[place % 7]
     both = pd.concat([filled.readings, filled.repeats]).set_index("image_id")["seconds"]
-    assert both[seen["image_id"].iloc[20]].max() >= 0.2 and both.median() < 0.2
+    assert both[seen["image_id"].iloc[20]].max() >= 0.2 and 0.2 <= both.sum() <= took
 
 
 def test_one_picture_after_another_is_the_one_of_the_readers_order(folder, key, browser):
@@ -96,7 +97,8 @@ def test_one_picture_after_another_is_the_one_of_the_readers_order(folder, key, 
     shown.append(page.run("document.getElementById('picture').src"))
     order = roster.seen_by(key, 3)["number"].tolist()
     assert shown == [page.run(f"study.images[{number}]") for number in order[:2]]
-    assert page.run("document.getElementById('picture').naturalWidth") == 16
+    width = "document.getElementById('picture').decode().then(() => document.getElementById('picture').naturalWidth)"
+    assert page.run(width) == 16
 
 
 def test_on_a_narrow_screen_nothing_is_cut_off_and_nothing_is_loaded(folder, browser):

@@ -51,7 +51,7 @@ function show(draft) {
     by("progress").value = done / ofSplit.length;
     by("picture").src = reply.picture;
     by("about").textContent = reply.about;
-    by("source").textContent = image_id + " · described by " + reply.describer + (image_id in decided ? " · your decision: " + decided[image_id] : "");
+    by("source").textContent = image_id + " · describer: " + reply.describer + (image_id in decided ? " · your decision: " + decided[image_id] : "");
     const from = draft || readDraft() || reply.own || reply;
     scores = Object.assign({}, from.scores);
     by("text").value = from.text;
