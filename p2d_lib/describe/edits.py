@@ -28,7 +28,7 @@ def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
     EditError.
     """
     try:
-        table = table_files.read(path)
+        table = table_files.read(path, columns=COLUMNS[:2])
     except table_files.TableError as error:
         raise EditError(str(error)) from None
     if lacking := [name for name in COLUMNS[:2] if name not in table]:

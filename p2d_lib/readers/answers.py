@@ -49,7 +49,7 @@ def read_key(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise SheetError(f"{path}: no key is here; it lies in the study's key/ folder")
     try:
-        key = table_files.read(path)
+        key = table_files.read(path, columns=KEY)
     except table_files.TableError as error:
         raise SheetError(str(error)) from None
     if lacking := [name for name in KEY if name not in key.columns]:

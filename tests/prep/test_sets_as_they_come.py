@@ -117,6 +117,16 @@ def test_a_table_that_a_spreadsheet_saved_is_the_same_table(folder, rewrite):
     pd.testing.assert_frame_equal(read(folder).metadata, before)
 
 
+def test_a_table_in_a_workbook_behind_a_sheet_of_notes_is_the_same_table(folder):
+    before = read(folder).metadata
+    table = pd.read_csv(folder / CSV)
+    with pd.ExcelWriter(folder / CSV.replace(".csv", ".XLSX"), engine="openpyxl") as book:
+        pd.DataFrame({"Notes": ["exported on Monday"]}).to_excel(book, sheet_name="Read me", index=False)
+        table.drop(columns="dataset").to_excel(book, sheet_name="Table", index=False)  # which has a default
+    (folder / CSV).unlink()
+    pd.testing.assert_frame_equal(read(folder).metadata, before.assign(dataset="ham10000"))
+
+
 def test_the_copy_without_the_column_dataset_is_read(folder):
     edit(folder, lambda table: table.drop(columns="dataset"))
     assert set(read(folder).metadata["dataset"]) == {"ham10000"}
