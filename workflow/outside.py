@@ -47,5 +47,7 @@ def _raw_tables(prep: dict) -> list[Path]:
     is_path = prep["source"].endswith((".yaml", ".yml"))
     layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
     described = yaml.safe_load(layout.read_text(encoding="utf-8"))
-    tables = [Path(prep["data"]) / name for name in (*described["metadata"], *described.get("joined", ()))]
+    names = [*described["metadata"], *described.get("joined", ())]
+    names += [f"{Path(name).stem}.xlsx" for name in names]  # a workbook may stand for each
+    tables = [Path(prep["data"]) / name for name in names]
     return [*tables, *([layout] if is_path else ())]

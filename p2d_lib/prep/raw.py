@@ -135,8 +135,14 @@ def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:
     path = folder / "truth.csv"
     if not path.is_file():
         return pd.DataFrame(index=image_id.index)
-    truth = pd.read_csv(path)
-    if "image_id" not in truth or not image_id.isin(truth["image_id"]).all():
-        raise DataError(f"{path}: it does not know every image of the metadata; write the phantom again")
+    try:
+        truth = pd.read_csv(path)
+    except ValueError:  # of pandas and of the decoder
+        truth = pd.DataFrame()
+    if "image_id" not in truth or not truth["image_id"].is_unique or not image_id.isin(truth["image_id"]).all():
+        raise DataError(
+            f"{path}: is no truth of a phantom, which has each image of the metadata once; write the phantom again "
+            "or, in a set of your own, give the file another name"
+        )
     truth = truth.set_index("image_id").filter(regex="^true_")
     return truth.loc[image_id].set_axis(image_id.index)
