@@ -17,6 +17,8 @@ from p2d_lib.suggest import did_you_mean
 
 UNUSED = "none of the seven; not used"
 MAX_AGE = 120  # years
+LONGEST_NAME = 150  # bytes of UTF-8: names of files hold 255, and later ones hold more than the image_id
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAMES = ("image_id", "lesion_id", "dataset")  # columns in which a marker of a missing value would be taken for a name
 NO_LESION = (
     "unknown",
@@ -33,6 +35,11 @@ def _first_of(table: pd.DataFrame, by: pd.Series, column: str) -> pd.Series:
     return table.groupby(by)[column].transform("first")
 
 
+def _names_files(image_id: str) -> bool:
+    """Whether files that are made later can be named by it."""
+    return len(image_id.encode("utf-8", "replace")) <= LONGEST_NAME and not CONTROL.search(image_id)
+
+
 def _of_another_sex(table: pd.DataFrame) -> pd.Series:
     """Which rows have another sex than the first row of the same lesion in which it is known."""
     known = table["sex"].where(table["sex"] != "unknown")
@@ -43,7 +50,8 @@ CHECKS = (  # column, which rows are right, what is expected there
     ("image_id", lambda t: t["image_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] == _first_of(t, t["lesion_id"].str.casefold(), "lesion_id"), ONE_SPELLING),
-    ("image_id", lambda t: ~t["image_id"].duplicated(), "each image once"),
+    ("image_id", lambda t: ~t["image_id"].str.casefold().duplicated(), "each image once, in whatever letters"),
+    ("image_id", lambda t: t["image_id"].map(_names_files), f"at most {LONGEST_NAME} bytes, no line break"),
     ("dx", lambda t: t["dx"].notna(), UNUSED),
     *((column, lambda t, column=column: t[column].isin(WORDS[column]), "one of") for column in list(WORDS)[:4]),
     ("dx", lambda t: t["dx"] == _first_of(t, t["lesion_id"], "dx"), "the dx of the lesion's first image"),

@@ -48,6 +48,21 @@ def test_lesions_that_differ_in_the_letters_case_alone_may_be_one_and_are_refuse
         read(folder)
 
 
+@pytest.mark.parametrize(
+    ("image_id", "expected"),
+    [
+        ("isic_0000001", "each image once, in whatever letters"),  # two files would be one where letters' case is none
+        ("é" * 76, "at most 150 bytes, no line break"),
+        ("ISIC\n3", "at most 150 bytes, no line break"),
+    ],
+)
+def test_an_image_has_a_name_that_files_on_every_system_can_have(folder, image_id, expected):
+    (folder / PARTS[0] / "ISIC_0000000.jpg").rename(folder / PARTS[0] / f"{image_id}.jpg")
+    put(folder, 0, "image_id", image_id)
+    with pytest.raises(DataError, match=rf"(?s)line [23]\b.*image_id is .*, expected {expected}"):
+        read(folder)
+
+
 def test_a_number_that_a_spreadsheet_has_shortened_names_no_lesion(folder):
     put(folder, 0, "lesion_id", "1.2E+05")
     with pytest.raises(DataError, match=r"line 2 .*lesion_id is '1.2E\+05', expected a name"):

@@ -230,5 +230,8 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     (tmp_path / "test set" / "ham10000_metadata.csv").write_text("")
     assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
     assert request._external("phantom=atlas", found) == "phantom=atlas"
+    (tmp_path / "year=2020").symlink_to("test set")
+    assert request._external("ham10000=year=2020", found) == f"ham10000={tmp_path}/test set"
+    assert found == []
     assert request._external("ph2=~/no such", found) == f"ph2={Path.home()}/no such"
     assert found == [f"there is no folder {Path.home()}/no such (06_classify.external)"]
