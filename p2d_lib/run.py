@@ -174,7 +174,12 @@ class Run:
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             again = f"delete it and run notebooks/{ARTEFACTS[artefact].made_by}.ipynb again"
             raise ArtefactError(f"{path} is not a readable table ({error}): {again}") from None
-        return _checked(table, artefact)
+        try:
+            return _checked(table, artefact)
+        except ArtefactError as error:
+            raise ArtefactError(
+                f"{error}; {path} does not fit: {self._make(ARTEFACTS[artefact].made_by)} again"
+            ) from None
 
     def write(self, artefact: str, table: pd.DataFrame) -> pd.DataFrame:
         """Checks and writes a table; returns it as checked."""

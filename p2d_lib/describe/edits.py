@@ -56,7 +56,9 @@ def _edit(row: pd.Series, machine: pd.DataFrame, where: str) -> pd.DataFrame:
     image_id = row["image_id"]
     if image_id not in machine.index:
         near = did_you_mean(image_id, machine.index) if image_id else ""
-        raise EditError(f"{where}: no description of an image {image_id!r} to edit{near}")
+        raise EditError(
+            f"{where}: no description of an image {image_id!r} to edit{near}; correct the image_id, or remove the row"
+        )
     if not row["reviewer"]:
         raise EditError(f"{where}: reviewer is empty: say who edited {image_id}")
     before = machine.loc[image_id]

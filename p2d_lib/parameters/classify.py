@@ -60,7 +60,7 @@ def _external(entry: str) -> str:
         raise ValueError(f"{entry!r}: no layout {layout!r}{near}; write LAYOUT=FOLDER, with one of "
                          f"{', '.join(SOURCES[1:])} or your own layout file (.yaml)")  # fmt: skip
     if not folder:
-        raise ValueError(f"{entry!r} names no folder")
+        raise ValueError(f"{entry!r} names no folder; write FOLDER or LAYOUT=FOLDER")
     return entry
 
 

@@ -50,7 +50,10 @@ def read(path: str | Path) -> pd.DataFrame:
         counts = _numbers(path, table, prefix)
         if (wrong := ((counts != np.round(counts)) | (counts > MOST)).any(1)).any():
             line = table.index[wrong][0]
-            raise PublishedError(f"{path}, line {line}: a count of {prefix}* is no whole number up to {MOST:,}")
+            raise PublishedError(
+                f"{path}, line {line}: a count of {prefix}* is no whole number up to {MOST:,}; take "
+                "the published table, unchanged"
+            )
         row, dx = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.astype(int).ravel(), axis=1)
         parts.append(readings(table["image_id"].to_numpy()[row], reader, "person", dx_read=np.array(DX)[dx]))
     once = ~table["image_id"].duplicated().to_numpy()
