@@ -28,7 +28,7 @@ def read(path: Path, size: int | None = None) -> np.ndarray:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such image") from None
+        raise ImageError(f"{path}: no such image; put the file back, or run again what makes it") from None
     image = decode(data, path)
     return np.asarray(square(image, size) if size else image)
 
@@ -107,7 +107,9 @@ def load(paths: Iterable[Path]) -> np.ndarray:
     for path, image in zip(paths, images, strict=True):
         if image.shape != images[0].shape:
             sizes = [f"{i.shape[1]} x {i.shape[0]} px" for i in (image, images[0])]
-            raise ValueError(f"{path} is {sizes[0]}, {paths[0]} is {sizes[1]}: images of one table have one size")
+            raise ValueError(
+                f"{path} is {sizes[0]}, {paths[0]} is {sizes[1]}: images of one table have one size: make them again"
+            )
     return np.stack(images)
 
 

@@ -174,7 +174,12 @@ class Run:
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             again = f"delete it and run notebooks/{ARTEFACTS[artefact].made_by}.ipynb again"
             raise ArtefactError(f"{path} is not a readable table ({error}): {again}") from None
-        return _checked(table, artefact)
+        try:
+            return _checked(table, artefact)
+        except ArtefactError as error:
+            raise ArtefactError(
+                f"{error}; {path} does not fit: {self._make(ARTEFACTS[artefact].made_by)} again"
+            ) from None
 
     def write(self, artefact: str, table: pd.DataFrame) -> pd.DataFrame:
         """Checks and writes a table; returns it as checked."""
@@ -270,7 +275,8 @@ def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:
             f"({failures} {'failure' if failures == 1 else 'failures'} in all)"
         ) from None
     for column in checked:
-        before, after = table[column].astype(object), checked[column].astype(object)
+        before, after = (table[column].astype(object), checked[column].astype(object))
+        before = before.where(before.notna(), np.nan)  # pandas' own NA is equal to nothing, and to nothing unequal
         altered = before.ne(after) & ~(before.isna() & after.isna())
         if altered.any():
             row = altered.idxmax()

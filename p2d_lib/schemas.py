@@ -7,7 +7,7 @@ is an error that names artefact, column and value.
 import pandera.pandas as pa
 
 from p2d_lib.generators import GENERATORS
-from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES
+from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES, SITES
 
 SPLITS = ("train", "val", "test")
 COUNTERFACTUAL_ATTRIBUTES = ("skin_tone", "hair", "ruler")
@@ -16,6 +16,11 @@ KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the s
 
 def _text(*, isin=None, unique=False) -> pa.Column:
     return pa.Column(str, pa.Check.isin(isin) if isin else None, unique=unique)
+
+
+def _name(*, unique=False) -> pa.Column:
+    """An identifier, which is never empty: rows without one would count as one thing."""
+    return pa.Column(str, pa.Check.str_length(min_value=1), unique=unique)
 
 
 def _number(low=None, high=None, *, dtype=float, nullable=False) -> pa.Column:
@@ -29,16 +34,19 @@ def _table(columns: dict, *, strict: bool = True) -> pa.DataFrameSchema:
 
 _FEATURES = {name: _number(0, 1, nullable=True) for name in FEATURES}  # NaN: the describer does not know
 _FRACTION = _number(0, 1, nullable=True)
+_SKIN_TYPE = pa.Column(None, pa.Check.isin((1, 2, 3, 4, 5, 6)), nullable=True, required=False)  # Fitzpatrick's
 
 CASES = _table(
     {
-        "image_id": _text(unique=True),
-        "lesion_id": _text(),
+        "image_id": _name(unique=True),
+        "lesion_id": _name(),
         "dx": _text(isin=DX),
         "dx_type": _text(isin=DX_TYPES),
         "age": _number(0, 120, nullable=True),  # years
         "sex": _text(isin=SEXES),
-        "localization": _text(),
+        "localization": _text(isin=SITES),
+        "fitzpatrick": _SKIN_TYPE,  # as people judged it
+        "true_fitzpatrick": _SKIN_TYPE,
         "dataset": _text(),  # "phantom" on phantom rows
         "split": _text(isin=SPLITS),
         "path": _text(),  # of the resized image, relative to the run's folder
@@ -54,7 +62,7 @@ CASES = _table(
         "ita": _number(-180, 180, nullable=True),  # degrees, of all skin outside the lesion
         "ita_patches": _number(-180, 180, nullable=True),  # degrees, of the lightest of eight patches along the edges
     },
-    strict=False,  # the phantom adds its truth as true_* columns, some sets add a fitzpatrick column (1..6)
+    strict=False,  # the phantom adds its truth as true_* columns
 )
 QUARANTINE = _table(
     {  # rows and files of a raw set that the run leaves out
@@ -169,12 +177,12 @@ MEMORISATION_TESTS = _table(
 )
 EXTERNAL = _table(
     {  # images of external sets, as 06 reads them
-        "image_id": _text(unique=True),
-        "lesion_id": _text(),
+        "image_id": _name(unique=True),
+        "lesion_id": _name(),
         "dx": _text(isin=DX),
         "age": _number(0, 120, nullable=True),  # years
         "sex": _text(isin=SEXES),
-        "localization": _text(),
+        "localization": _text(isin=SITES),
         "dataset": _text(),
         "set": _text(),  # its entry in 06_classify.external
         "path": _text(),  # of the resized image, relative to the run's folder

@@ -7,6 +7,7 @@ of the file in which it begins, for messages that can be looked up.
 import codecs
 import csv
 import re
+from collections.abc import Collection
 from io import StringIO
 from pathlib import Path
 
@@ -36,6 +37,7 @@ FOREIGN = {  # how files of other kinds begin
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"))  # no name differs by these
 LINE_END = re.compile(r"\r\n|\r|\n")
 EXCELS_FIRST_LINE = re.compile(r'"?sep=(.)"?(\r\n|\r|\n)', re.IGNORECASE)
+Row = tuple[int, list[str]]  # the line in which it begins, its cells
 ZIP = b"PK\x03\x04"  # of an .xlsx too
 
 
@@ -43,14 +45,16 @@ class TableError(Exception):
     """A file that is no table, or one that could be read in two ways; the message names file, line and what to do."""
 
 
-def read(path: str | Path, separator: str = "") -> pd.DataFrame:
+def read(path: str | Path, separator: str = "", columns: Collection[str] = ()) -> pd.DataFrame:
     """The cells of a table as stripped text; the index, "line", is where each row begins in the file (from 1).
 
-    Read are .xlsx (its first sheet) and text in UTF-8 or UTF-16. separator: of its cells; "" takes the sign of
-    SEPARATORS that is most frequent in the header. A separator of several signs parts lines without quotes, and lines
-    that lack it are no rows. Blank rows are left out, rows that are cut short are filled with "". Raises TableError for
-    any other file, another encoding, quotes that do not close, rows longer than the header, a column that comes twice,
-    and where there are no rows.
+    Read are .xlsx and text in UTF-8 or UTF-16. separator: of its cells; "" takes the sign of SEPARATORS that is most
+    frequent in the header. A separator of several signs parts lines without quotes, and lines that lack it are no rows.
+    columns: those that the table must have, by which it is found among several sheets of a workbook; whether a table
+    that stands alone has them is for the caller to say. Blank rows are left out, rows that are cut short are filled
+    with "". Raises TableError for any other file, another encoding, quotes that do not close, rows longer than the
+    header, a column that comes twice, where there are no rows, and for a workbook in which no sheet, or more than one,
+    has the columns.
     """
     path = Path(path)
     try:
@@ -58,12 +62,11 @@ def read(path: str | Path, separator: str = "") -> pd.DataFrame:
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); put the file there") from None
     if data.startswith(ZIP):
-        rows = _workbook_rows(path)
+        rows = _workbook_rows(path, columns)
     else:
         text = _decoded(path, data)
         rows = _split(text, separator) if len(separator) > 1 else _csv_rows(path, text, separator)
-    rows = [(line, [cell.translate(INVISIBLE).strip() for cell in cells]) for line, cells in rows]
-    rows = [(line, cells) for line, cells in rows if any(cells)]
+    rows = _cleaned(rows)
     if not rows:
         raise TableError(f"{path}: there are no rows; a table begins with a line of column names")
     header = rows[0][1]
@@ -98,6 +101,12 @@ def truth(text: str) -> bool | None:
     return True if word in TRUE else False if word in FALSE else None
 
 
+def _cleaned(rows: list[Row]) -> list[Row]:
+    """Rows that hold something, with stripped cells."""
+    rows = [(line, [cell.translate(INVISIBLE).strip() for cell in cells]) for line, cells in rows]
+    return [(line, cells) for line, cells in rows if any(cells)]
+
+
 def _decoded(path: Path, data: bytes) -> str:
     if kind := next((kind for start, kind in FOREIGN.items() if data.lstrip().startswith(start)), None):
         raise TableError(f"{path}: is {kind}, not a table; save it as CSV UTF-8 or .xlsx")
@@ -116,12 +125,12 @@ def _decoded(path: Path, data: bytes) -> str:
     return text
 
 
-def _split(text: str, separator: str) -> list[tuple[int, list[str]]]:
+def _split(text: str, separator: str) -> list[Row]:
     lines = enumerate(LINE_END.split(text), 1)
     return [(line, content.split(separator)) for line, content in lines if separator in content]
 
 
-def _csv_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+def _csv_rows(path: Path, text: str, separator: str) -> list[Row]:
     """(line in which it begins, cells) of each row. Excel's first line sep=; says the separator and is no row."""
     skipped = EXCELS_FIRST_LINE.match(text)
     if skipped:
@@ -141,14 +150,36 @@ def _csv_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[str
     return rows
 
 
-def _workbook_rows(path: Path) -> list[tuple[int, list[str]]]:
+def _workbook_rows(path: Path, columns: Collection[str]) -> list[Row]:
+    """The rows of a workbook's only sheet, or of the one among several whose header has these columns."""
     from p2d_lib.workbooks import WorkbookError, values  # openpyxl takes a while to import
 
     try:
-        sheet = values(path).worksheets[0]
+        book = values(path)
     except WorkbookError as error:
         raise TableError(str(error)) from None
-    return [(line, [_as_text(value) for value in row]) for line, row in enumerate(sheet.values, 1)]
+    sheets = {
+        sheet.title: [(line, [_as_text(value) for value in row]) for line, row in enumerate(sheet.values, 1)]
+        for sheet in book.worksheets
+    }
+    headers = {title: rows[0][1] for title, cells in sheets.items() if (rows := _cleaned(cells))}
+    if len(headers) < 2 or not columns:
+        return sheets[next(iter(headers), book.sheetnames[0])]
+    fitting = [title for title, header in headers.items() if set(columns) <= set(header)]
+    if len(fitting) == 1:
+        return sheets[fitting[0]]
+    named = {title: f"{title!r}{'' if book[title].sheet_state == 'visible' else ' (hidden)'}" for title in headers}
+    needed = f"the column{'s' * (len(columns) > 1)} {', '.join(columns)}"
+    if fitting:
+        raise TableError(
+            f"{path}: the sheets {' and '.join(map(named.get, fitting))} all have {needed}, and one table is read: "
+            "save the sheet that is meant as a file of its own, or delete the others"
+        )
+    begins = "; ".join(f"{named[title]} with {', '.join(filter(None, headers[title]))[:200]}" for title in headers)
+    raise TableError(
+        f"{path}: no sheet begins with a row that has {needed}; they begin: {begins}. Give the columns these names, in "
+        "the first row of one sheet"
+    )
 
 
 def _as_text(value: object) -> str:

@@ -43,6 +43,7 @@ def values(path: Path) -> Workbook:
         book.remove(book.active)
         for sheet in source.worksheets:
             copied = book.create_sheet(sheet.title)
+            copied.sheet_state = sheet.sheet_state
             for row in sheet.iter_rows(values_only=True):
                 copied.append(row)
     except Exception as error:  # openpyxl raises what it meets: KeyError, ValueError, IndexError, ParseError

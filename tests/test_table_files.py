@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from openpyxl import Workbook
 
 from p2d_lib import table_files
 from p2d_lib.table_files import TableError, number, read, truth
@@ -52,6 +53,48 @@ def test_an_excel_file_is_read_as_its_csv_is_whatever_its_name(tmp_path):
     table.to_excel(tmp_path / "t.xlsx", index=False)
     (tmp_path / "t.xlsx").rename(tmp_path / "t.csv")
     assert read(tmp_path / "t.csv").to_numpy().tolist() == [["a", "3", "True"], ["b", "0.25", ""]]
+
+
+def workbook(tmp_path, hidden: str = "", **sheets: str):
+    """An .xlsx whose sheets hold these lines of comma-separated cells."""
+    book = Workbook()
+    book.remove(book.active)
+    for title, text in sheets.items():
+        sheet = book.create_sheet(title)
+        for line in text.splitlines():
+            sheet.append(line.split(","))
+        sheet.sheet_state = "hidden" if title == hidden else "visible"
+    book.save(tmp_path / "t.xlsx")
+    return tmp_path / "t.xlsx"
+
+
+NOTES = "Exported by the registry\n\nx is the name"
+
+
+def test_among_the_sheets_of_a_workbook_the_table_is_the_one_that_has_the_columns(tmp_path):
+    path = workbook(tmp_path, Empty="", Notes=NOTES, Data="\nx, y\na,0.5\nb,Zoë", Legend="x,meaning\na,first")
+    table = read(path, columns=("x", "y"))
+    assert table.to_numpy().tolist() == ROWS and table.index.tolist() == [3, 4]
+    with pytest.raises(TableError, match=r"there are no rows below"):
+        read(workbook(tmp_path, Notes=NOTES, Data="x,y"), columns=("x", "y"))
+
+
+def test_a_table_that_stands_alone_in_its_workbook_is_read_whatever_its_columns(tmp_path):
+    assert list(read(workbook(tmp_path, Empty="", Data="a,b\n1,2"), columns=("x", "y"))) == ["a", "b"]
+
+
+def test_of_two_sheets_with_the_columns_none_is_chosen_and_both_are_named(tmp_path):
+    path = workbook(tmp_path, hidden="Old", Old="x,y\na,1", Notes=NOTES, New="y,x,z\n2,a,")
+    sentence = r"t\.xlsx: the sheets 'Old' \(hidden\) and 'New' all have the columns x, y.*save the sheet that is m"
+    with pytest.raises(TableError, match=sentence):
+        read(path, columns=("x", "y"))
+
+
+def test_where_no_sheet_has_the_columns_each_is_named_with_its_own(tmp_path):
+    path = workbook(tmp_path, Notes=NOTES, Data="X,y\na,1")
+    sentence = r"row that has the columns x, y; they begin: 'Notes' with Exported by the registry; 'Data' with X, y\."
+    with pytest.raises(TableError, match=sentence):
+        read(path, columns=("x", "y"))
 
 
 def test_a_rows_line_is_its_line_in_the_file(tmp_path):

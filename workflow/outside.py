@@ -6,6 +6,7 @@ import yaml
 from places import HOME, REPOSITORY
 
 from p2d_lib.parameters import naming_weights
+from p2d_lib.parameters.classify import external_parts
 
 TABLES = (  # parameters that are a file
     ("02_describe", "edits_file"),
@@ -28,9 +29,8 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     if notebook == "01_prep" and parameters["source"] != "phantom":
         paths += _raw_tables(parameters)
     if notebook == "06_classify":
-        entries = [entry if "=" in entry else f"ham10000={entry}" for entry in parameters["external"]]
-        paths += [path for layout, _, data in (entry.rpartition("=") for entry in entries)
-                  if layout != "phantom" for path in _raw_tables({"source": layout, "data": data})]  # fmt: skip
+        for layout, data in map(external_parts, parameters["external"]):
+            paths += _raw_tables({"source": layout or "ham10000", "data": data}) if layout != "phantom" else []
     if notebook == "07_readers":
         sheets = HOME / parameters["sheets"] if parameters["sheets"] else folder / "study_filled"
         # not hidden files and those by which Excel (~$) and LibreOffice (.~lock) mark an open sheet
@@ -47,5 +47,7 @@ def _raw_tables(prep: dict) -> list[Path]:
     is_path = prep["source"].endswith((".yaml", ".yml"))
     layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
     described = yaml.safe_load(layout.read_text(encoding="utf-8"))
-    tables = [Path(prep["data"]) / name for name in (*described["metadata"], *described.get("joined", ()))]
+    names = [*described["metadata"], *described.get("joined", ())]
+    names += [f"{Path(name).stem}.xlsx" for name in names]  # a workbook may stand for each
+    tables = [Path(prep["data"]) / name for name in names]
     return [*tables, *([layout] if is_path else ())]

@@ -14,6 +14,7 @@ from places import HOME
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.device import DeviceError, requested
 from p2d_lib.parameters import ParameterError, naming_weights, profile
+from p2d_lib.parameters.classify import LAYOUT_FILES, external_parts
 from p2d_lib.suggest import did_you_mean
 
 
@@ -130,10 +131,10 @@ def _own_layout(path: str, problems: list[str]) -> str:
 def _external(entry: str, problems: list[str]) -> str:
     """An entry of 06_classify.external with absolute paths; adds to problems a folder that holds no such set, which 06
     would notice hours later."""
-    layout, is_named, folder = entry.rpartition("=")
+    layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
-    if layout.endswith((".yaml", ".yml")):
+    if layout.endswith(LAYOUT_FILES):
         layout = _own_layout(layout, problems)
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
@@ -146,7 +147,7 @@ def _external(entry: str, problems: list[str]) -> str:
             metadata.first(path, described.metadata, described)
         except pixels.DataError as error:
             problems.append(f"06_classify.external: {error}")
-    return f"{layout}={path}" if is_named else str(path)
+    return f"{layout}={path}" if layout else str(path)
 
 
 def stages(options: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -52,7 +52,7 @@ class Models:
         self.run, self.train, self.device = run, form.train, set_up()
         self.adapter = adapter_digest(run)
         pipe = pipelines.load(run.path("base"), self.device, pipelines.fast_dtype(self.device))
-        pipe.load_lora_weights(run.path("adapter"))
+        lora.load(pipe, run.path("adapter"))
         self._pipe, self._merged = pipe, {}
         self._scout = classifiers.load(run.path("scout"), self.device)
         self._thumbnails = run.in_parts(self.train, copies.thumbnails)

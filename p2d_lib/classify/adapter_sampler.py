@@ -72,7 +72,7 @@ class AdapterSampler:
     @cached_property
     def _pipe(self) -> DiffusionPipeline:
         pipe = pipelines.load(self.run.path("base"), self.device, pipelines.fast_dtype(self.device))
-        pipe.load_lora_weights(self.run.path("adapter"))
+        lora.load(pipe, self.run.path("adapter"))
         return lora.merge(pipe)
 
     @cached_property

@@ -69,14 +69,20 @@ def batches(
         return epochs(len(real) + len(synthetic), steps, batch_size, derive(seed, "pooled"))
     n_extra = batch_size if parsed.kind == "synthetic" else round(parsed.share * batch_size)
     if parsed.kind != "synthetic" and not 0 < n_extra < batch_size:
-        raise ValueError(f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {parsed.share:.3f}")
+        raise ValueError(
+            f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {parsed.share:.3f}; "
+            "raise batch_size, or take the arm out"
+        )
     order = epochs(len(real), 1, steps * batch_size, derive(seed, "real"))[0]
     first = order[: steps * (batch_size - n_extra)].reshape(steps, batch_size - n_extra)
     if parsed.kind in ("real", "real+classical"):
         further = order[steps * (batch_size - n_extra) :].reshape(steps, n_extra)
         return np.concatenate([first, further], axis=1)
     if not len(synthetic):
-        raise ValueError(f"arm {arm!r} takes its classes from the synthetic set, and no synthetic image is accepted")
+        raise ValueError(
+            f"arm {arm!r} takes its classes from the synthetic set, and no synthetic image is accepted; look "
+            "at the column reason of synthetic.parquet, or take the arm out"
+        )
     classes = np.unique(synthetic)
     extra_classes = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
     if parsed.kind == "real+replay":

@@ -13,6 +13,7 @@ from p2d_lib import images
 from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.instruments import copies
 from p2d_lib.instruments.alterations import PLANTED
+from p2d_lib.parameters.classify import external_parts
 from p2d_lib.run import Run
 
 FOLDER, HAM10000 = "external_images", "ham10000"
@@ -35,8 +36,8 @@ class RawSet(Protocol):
 
 def layout_and_folder(entry: str) -> tuple[str, str]:
     """The layout and the folder that an entry of 06_classify.external names; without a layout it is HAM10000's."""
-    layout, is_named, folder = entry.rpartition("=")
-    return (layout, folder) if is_named else (HAM10000, entry)
+    layout, folder = external_parts(entry)
+    return layout or HAM10000, folder
 
 
 def admit(run: Run, sets: Mapping[str, RawSet], cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -66,9 +67,7 @@ def admit(run: Run, sets: Mapping[str, RawSet], cases: pd.DataFrame) -> tuple[pd
             removed.append(table[["set", "image_id"]].assign(reason=reason, of=of)[reason != ""])
             kept.append(table[reason == ""])
             if kept[-1].empty:
-                raise ValueError(
-                    f"06_classify.external: {name}: all of its {len(table)} images are in this run already"
-                )
+                raise ValueError(_nothing_left(name, removed[-1]["reason"]))
             known = pd.concat([known, kept[-1][["image_id", "lesion_id"]]])
     external = pd.concat([pd.DataFrame(columns=[*COLUMNS, "set"]), *kept])
     external["path"] = f"{ARTEFACTS[FOLDER].path}/" + external["image_id"].astype(str) + ".png"
@@ -106,11 +105,21 @@ def _size(run: Run, cases: pd.DataFrame) -> int:
     return run.images(cases.head(1)).shape[1]
 
 
+def _nothing_left(name: str, reasons: pd.Series) -> str:
+    counts = ", ".join(f"{n} as {reason}" for reason, n in reasons.value_counts().items())
+    hint = "; lesions that are only numbered need the name of their set before the number"
+    return (
+        f"06_classify.external: {name}: all of its {len(reasons)} images are in this run already ({counts}): take the "
+        f"set out{hint if 'same lesion_id' in set(reasons) else ''}"
+    )
+
+
 def _shared(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
-    """The reason of each row that has an id of the known ones, "" elsewhere."""
-    lesions = set(known["lesion_id"])
-    reason = pd.Series("", table.index).mask(table["lesion_id"].isin(lesions), "same lesion_id")
-    return reason.mask(table["image_id"].isin(set(known["image_id"])), "same image_id")
+    """The reason of each row that has an id of the known ones, in whatever letters; "" elsewhere."""
+    reason = pd.Series("", table.index)
+    for column in ("lesion_id", "image_id"):
+        reason = reason.mask(table[column].str.casefold().isin(set(known[column].str.casefold())), f"same {column}")
+    return reason
 
 
 def _originals_of_copies(

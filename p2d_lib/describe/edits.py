@@ -28,7 +28,7 @@ def read_edits(path: Path, descriptions: pd.DataFrame) -> pd.DataFrame:
     EditError.
     """
     try:
-        table = table_files.read(path)
+        table = table_files.read(path, columns=COLUMNS[:2])
     except table_files.TableError as error:
         raise EditError(str(error)) from None
     if lacking := [name for name in COLUMNS[:2] if name not in table]:
@@ -56,7 +56,9 @@ def _edit(row: pd.Series, machine: pd.DataFrame, where: str) -> pd.DataFrame:
     image_id = row["image_id"]
     if image_id not in machine.index:
         near = did_you_mean(image_id, machine.index) if image_id else ""
-        raise EditError(f"{where}: no description of an image {image_id!r} to edit{near}")
+        raise EditError(
+            f"{where}: no description of an image {image_id!r} to edit{near}; correct the image_id, or remove the row"
+        )
     if not row["reviewer"]:
         raise EditError(f"{where}: reviewer is empty: say who edited {image_id}")
     before = machine.loc[image_id]

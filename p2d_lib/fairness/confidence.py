@@ -10,6 +10,7 @@ from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 IF_CALIBRATED = ("ece_if_calibrated", "ece_if_calibrated_low", "ece_if_calibrated_high")
+PRECISION = 0.01  # of the sum of a reading's probabilities
 COLUMNS = ("attribute", "group", "arm", "n_images", "n_lesions", "excess", "low", "high", "ece", *IF_CALIBRATED)
 
 
@@ -29,6 +30,7 @@ def by_group(
     size are not comparable by it; IF_CALIBRATED is what a calibrated network would have on the same images, its mean
     and middle 95 % (`calibration.error_if_calibrated`). NaN in a group of fewer than min_n lesions. Classes are no
     groups here: whoever knows the class of a lesion expects another share of right readings than the network may state.
+    Raises ValueError as `groups.align` does, and for a reading without diagnosis or whose p_* do not add up to 1.
     """
     readings = readings[readings["arm"].isin(arms)]
     dx_read, rows = align(readings, cases)
@@ -58,6 +60,13 @@ def by_group(
 def _confidence(readings: pd.DataFrame, dx_read: pd.DataFrame) -> np.ndarray:
     """The probability of the diagnosis read (n, k), rows and columns as in dx_read."""
     p = readings[[f"p_{dx}" for dx in DX]].to_numpy(float)
+    stateless = (readings["dx_read"] == "").to_numpy() | ~(np.abs(p.sum(1) - 1) < PRECISION)
+    if stateless.any():
+        first = readings[stateless].iloc[0]
+        raise ValueError(
+            f"{stateless.sum()} readings of networks name no diagnosis, or have probabilities that do not add up to 1; "
+            f"the first is of image {first['image_id']!r} in arm {first['arm']!r}: run 06_classify again"
+        )
     stated = p[np.arange(len(p)), pd.Index(DX).get_indexer(readings["dx_read"])]
     stated = readings.assign(stated=stated).pivot(index="image_id", columns=["arm", "seed"], values="stated")
     return stated.loc[dx_read.index, dx_read.columns].to_numpy(float)

@@ -101,8 +101,11 @@ def compared(readings: pd.DataFrame) -> tuple[str, str]:
 def align(readings: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Diagnoses named, a row per image and a column per (arm, seed), and the images' cases in the same order.
 
-    Raises ValueError when an image is read twice, when an arm lacks an image or a seed, or when an image is no case.
+    Raises ValueError without readings, when an image is read twice, when an arm lacks an image or a seed, or when an
+    image is no case.
     """
+    if readings.empty:
+        raise ValueError("there are no readings of test images: run 06_classify again")
     if twice := int(readings.duplicated(["image_id", "arm", "seed"]).sum()):
         raise ValueError(f"{twice} images are read twice with one arm and seed; give the readings of one reader each")
     dx_read = readings.pivot(index="image_id", columns=["arm", "seed"], values="dx_read")

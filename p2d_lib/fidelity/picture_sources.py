@@ -28,7 +28,7 @@ class Source:
     def __init__(self, path: Path):
         self.path = path
         if not path.exists():
-            raise SourceError(f"{path}: no such folder or file")
+            raise SourceError(f"{path}: no such folder or file; name a folder or a zip of images")
         if path.is_dir():
             self.names = sorted(_in_folder(path))
         else:

@@ -62,6 +62,9 @@ class Checkpoint:
         state = read_state(self.path, device)
         if state is None:
             return None
+        if not (isinstance(state, dict) and {"key", "log"} <= set(state)):
+            print(f"{self.path.stem}: begins at step 0; {self.path.name} is no checkpoint of a fit")
+            return None
         steps = f"step {len(state['log'])} ({self.path.name})"
         if state["key"] != self.key:
             print(f"{self.path.stem}: begins at step 0; a checkpoint of {steps} belongs to other data or parameters")

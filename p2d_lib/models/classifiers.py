@@ -20,6 +20,7 @@ from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.models.class_batches import epochs
 from p2d_lib.models.classifier_backbones import backbone as backbone_of
 from p2d_lib.models.early_stopping import EarlyStopping
+from p2d_lib.models.weights import WeightsError, not_finite
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
@@ -27,6 +28,7 @@ OPTIMIZERS = ("adamw", "adam")
 WEIGHT_DECAY = 0.05
 MAX_PIXELS = 2**22  # classified at once: 256 images of 128 px, 16 of 512 px
 WEIGHTS = "model.safetensors"
+ANEW = "run the notebook that made it again"
 FLIPS = ((), (-1,), (-2,), (-1, -2))  # axes
 
 
@@ -211,12 +213,25 @@ def save(model: Classifier, folder: Path) -> None:
 
 
 def load(folder: Path, device: torch.device) -> Classifier:
-    """A saved classifier, ready to predict; nothing is downloaded. Raises FileNotFoundError naming the folder."""
+    """A saved classifier, ready to predict; nothing is downloaded. Raises FileNotFoundError naming the folder, and
+    WeightsError for what cannot be read, is of other classes, or holds a value that is not finite."""
     if not (folder / WEIGHTS).exists():
         raise FileNotFoundError(f"{folder} holds no classifier ({WEIGHTS} and classifier.json)")
-    config = json.loads((folder / "classifier.json").read_text())
-    model = Classifier(config["backbone"], config["n_features"], pretrained=False, side=config.get("side") or 0)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    try:
+        config = json.loads((folder / "classifier.json").read_text())
+        classes = config["classes"]
+        model = Classifier(config["backbone"], config["n_features"], pretrained=False, side=config.get("side") or 0)
+        tensors = load_file(folder / WEIGHTS)
+        model.load_state_dict(tensors)
+    except Exception as error:  # what json, torch and safetensors meet in damaged files
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{folder}: no readable classifier ({reason}); {ANEW}") from None
+    if tuple(classes) != DX:
+        raise WeightsError(
+            f"{folder}: a classifier of {', '.join(classes)}, expected {', '.join(DX)} in this order; {ANEW}"
+        )
+    if name := not_finite(tensors):
+        raise WeightsError(f"{folder / WEIGHTS}: {name} holds a value that is not finite; {ANEW}")
     return model.to(device).eval()
 
 

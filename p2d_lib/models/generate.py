@@ -63,7 +63,7 @@ def load(
     """
     dtype = pipelines.fast_dtype(device)
     pipe = pipelines.load(run.path("base"), device, dtype)
-    pipe.load_lora_weights(run.path("adapter"))
+    lora.load(pipe, run.path("adapter"))
     guided = {"guidance_scale": guidance_scale, "guidance_interval": tuple(guidance_interval)}
     loaded = pipeline_generators(pipe, device.type == "cuda", **guided, **settings)
     of_all = {name: value for name, value in settings.items() if name != "batch_size"}

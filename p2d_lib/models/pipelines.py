@@ -60,7 +60,7 @@ def _from_source(base: str, dtype: torch.dtype) -> DiffusionPipeline:
                 source.name, **source.options, dtype=dtype, safety_checker=None, feature_extractor=None,
                 requires_safety_checker=False,
             )  # fmt: skip
-            problem = misfit(*_classes_and_configs(pipe))
+            problem = misfit(*_classes_and_configs(pipe)) or _not_finite(pipe)
     except Exception as error:  # of whatever diffusers, transformers or safetensors stumble over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BaseError(
@@ -82,6 +82,14 @@ def _classes_and_configs(pipe: DiffusionPipeline) -> tuple[dict[str, str], dict[
     configs = {name: part.config for name, part in parts.items() if hasattr(part, "config")}
     classes = {name: type(part).__name__ for name, part in parts.items()}
     return classes, {name: config if hasattr(config, "items") else config.to_dict() for name, config in configs.items()}
+
+
+def _not_finite(pipe: DiffusionPipeline) -> str:
+    """Which weights no image can come from; "" where there are none."""
+    for part in (pipe.vae, pipe.unet, *encoders(pipe)):
+        if name := weights.not_finite(part.state_dict()):
+            return f"{name} of its {type(part).__name__} holds a value that is not finite; get the base anew"
+    return ""
 
 
 def is_xl(pipe: DiffusionPipeline) -> bool:

@@ -6,6 +6,7 @@ commit, a tag or a branch. `resolve` turns the name into a Source, whose commit 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def download(name: str | Path) -> Path:
         return Path(snapshot_download(source.name, revision=source.commit))
     except OSError as error:
         raise WeightsError(f"{source} cannot be downloaded: {str(error).strip().splitlines()[0]}") from None
+
+
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The name of the first tensor that holds NaN or an infinite value, from which no image and no reading can come; ""
+    where there is none."""
+    return next((name for name, tensor in tensors.items() if not tensor.float().isfinite().all()), "")
 
 
 def sha256(*modules: torch.nn.Module) -> str:

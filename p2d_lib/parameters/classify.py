@@ -14,6 +14,7 @@ ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
 PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "measured", "truth")  # the last two are the template's
 PROMPT_SOURCES = ("class-name", "random", *PROMPT_DESCRIBERS, "sentence", "rewritten")
+LAYOUT_FILES = (".yaml", ".yml")
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 
@@ -39,18 +40,27 @@ def _arm(name: str) -> str:
     return name
 
 
+def external_parts(entry: str) -> tuple[str, str]:
+    """The layout ("": none is named) and the folder, or camera, of an entry of `external`. A folder may hold a "="."""
+    layout, is_named, folder = entry.partition("=")
+    layout = layout.strip()
+    if not is_named or ("/" in layout and not layout.endswith(LAYOUT_FILES)):
+        return "", entry.strip()
+    return layout, folder.strip()
+
+
 def _external(entry: str) -> str:
-    layout, is_named, folder = entry.rpartition("=")
+    layout, folder = external_parts(entry)
     if layout == PHANTOM:
         if folder not in CAMERAS:
             raise ValueError(f"{entry!r}: the phantom has no camera {folder!r}; there are {', '.join(CAMERAS)}")
         return entry
-    if is_named and layout not in SOURCES[1:] and not layout.endswith((".yaml", ".yml")):
+    if layout and layout not in SOURCES[1:] and not layout.endswith(LAYOUT_FILES):
         near = did_you_mean(layout, SOURCES[1:])
         raise ValueError(f"{entry!r}: no layout {layout!r}{near}; write LAYOUT=FOLDER, with one of "
                          f"{', '.join(SOURCES[1:])} or your own layout file (.yaml)")  # fmt: skip
     if not folder:
-        raise ValueError(f"{entry!r} names no folder")
+        raise ValueError(f"{entry!r} names no folder; write FOLDER or LAYOUT=FOLDER")
     return entry
 
 

@@ -36,6 +36,7 @@ MODELS = {
 }
 
 MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, as the text encoder of a base reads it
+LONGEST_SHOWN = 200  # letters of a wrong value in a message
 CLIP_TOKENS = 75  # of any other base: Stable Diffusion 1, 2 and XL
 
 Value = tuple[Any, str]  # a value and where it comes from: a profile's file or an option of the command line
@@ -223,7 +224,7 @@ def _problem(notebook: str, model: type[Notebook], values: dict[str, Value], pla
     if error["type"] == "extra_forbidden":
         problem = f"there is no such parameter{did_you_mean(name, model.model_fields)}"
     else:
-        problem = f"{error['input']!r}: {message[0].lower()}{message[1:]}"
+        problem = f"{repr(error['input'])[:LONGEST_SHOWN]}: {message[0].lower()}{message[1:]}"
     return f"{values[name][1]}: {notebook}.{name}: {problem}"
 
 

@@ -101,6 +101,8 @@ class Readers(Notebook):
     @model_validator(mode="after")
     def _fit_together(self):
         if self.vlm_batch_size % self.vlm_at_once:
-            raise ValueError(f"vlm_at_once: {self.vlm_at_once}: does not divide vlm_batch_size, {self.vlm_batch_size}")
+            raise ValueError(
+                f"vlm_at_once: {self.vlm_at_once}: write a number that divides vlm_batch_size, {self.vlm_batch_size}"
+            )
         server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         return self

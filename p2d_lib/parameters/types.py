@@ -1,16 +1,30 @@
 """What the parameters of all notebooks have in common: their base class and the types that pydantic does not have."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ShareFrom0To1 = Annotated[float, Field(ge=0, le=1)]
 ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
 DenoisingSteps = Annotated[int, Field(ge=1, le=1000)]  # the noise schedules of the bases have 1000
 LearningRate = Annotated[float, Field(gt=0, le=1)]
+
+
+LONGEST_TEXT = 1000  # letters: what is longer is no path and no name
+
+
+def _plain(value: object) -> object:
+    """A value whose texts, also those in lists, can be names and paths. Raises ValueError."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text):
+            raise ValueError("holds a control character, or a letter that is not in UTF-8; write plain text")
+        if isinstance(text, str) and len(text) > LONGEST_TEXT:
+            raise ValueError(f"is {len(text)} letters long; write {LONGEST_TEXT} at most")
+    return value
 
 
 def _distinct(values: list) -> list:
@@ -38,7 +52,9 @@ def _increasing(values: list) -> list:
 
 
 NoiseInterval = Annotated[
-    list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2), AfterValidator(_increasing)
+    list[Annotated[float, Field(ge=0, allow_inf_nan=True)]],
+    Field(min_length=2, max_length=2),
+    AfterValidator(_increasing),
 ]
 Distinct = AfterValidator(_distinct)
 """Annotation of a list: no value twice."""
@@ -71,7 +87,8 @@ class Notebook(BaseModel):
     models gives its own (a test checks it for paper.yaml).
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    _plain_texts = field_validator("*")(_plain)
     HEADINGS: ClassVar[dict[str, str]] = {}
     BY_MODEL: ClassVar[tuple[str, ...]] = ()
 

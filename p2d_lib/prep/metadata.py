@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import compress
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,8 @@ from p2d_lib.suggest import did_you_mean
 
 UNUSED = "none of the seven; not used"
 MAX_AGE = 120  # years
+LONGEST_NAME = 150  # bytes of UTF-8: names of files hold 255, and later ones hold more than the image_id
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAMES = ("image_id", "lesion_id", "dataset")  # columns in which a marker of a missing value would be taken for a name
 NO_LESION = (
     "unknown",
@@ -33,6 +35,11 @@ def _first_of(table: pd.DataFrame, by: pd.Series, column: str) -> pd.Series:
     return table.groupby(by)[column].transform("first")
 
 
+def _names_files(image_id: str) -> bool:
+    """Whether files that are made later can be named by it."""
+    return len(image_id.encode("utf-8", "replace")) <= LONGEST_NAME and not CONTROL.search(image_id)
+
+
 def _of_another_sex(table: pd.DataFrame) -> pd.Series:
     """Which rows have another sex than the first row of the same lesion in which it is known."""
     known = table["sex"].where(table["sex"] != "unknown")
@@ -43,7 +50,8 @@ CHECKS = (  # column, which rows are right, what is expected there
     ("image_id", lambda t: t["image_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] == _first_of(t, t["lesion_id"].str.casefold(), "lesion_id"), ONE_SPELLING),
-    ("image_id", lambda t: ~t["image_id"].duplicated(), "each image once"),
+    ("image_id", lambda t: ~t["image_id"].str.casefold().duplicated(), "each image once, in whatever letters"),
+    ("image_id", lambda t: t["image_id"].map(_names_files), f"at most {LONGEST_NAME} bytes, no line break"),
     ("dx", lambda t: t["dx"].notna(), UNUSED),
     *((column, lambda t, column=column: t[column].isin(WORDS[column]), "one of") for column in list(WORDS)[:4]),
     ("dx", lambda t: t["dx"] == _first_of(t, t["lesion_id"], "dx"), "the dx of the lesion's first image"),
@@ -61,7 +69,8 @@ def read(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame, pd.
     (NEL/NEL025.JPG), without its suffix here. aside: takes what cannot be used, see `raw.read`. Raises DataError for a
     file that is no table, and for a missing column.
     """
-    table, pictures = _table(path, layout)
+    described = [column for column in (*layout.columns, "dx") if not (layout.joined or column in layout.defaults)]
+    table, pictures = _table(path, layout, ["image_id", *described])
     for name in layout.joined:
         table = _joined(table, pictures, path, _beside(path, name, layout), layout, aside)
     columns = dict.fromkeys((*COLUMNS, *layout.columns, *layout.constants))
@@ -87,9 +96,10 @@ def read(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame, pd.
 
 
 def first(folder: Path, names: list[str], layout: Layout) -> Path:
-    """The first of several files that is there, in whatever letters. Raises DataError, which says where one lies."""
+    """The first of several files that is there, in whatever letters, or as a workbook. Raises DataError, which says
+    where one lies."""
     here = {path.name.casefold(): path for path in sorted(folder.iterdir())}
-    for name in names:
+    for name in (*names, *dict.fromkeys(f"{PurePosixPath(name).stem}.xlsx" for name in names)):
         for path in (folder / name, here.get(name.casefold())):
             if path and path.is_file():
                 return path
@@ -129,10 +139,11 @@ def _joined(
     return table.join(other.drop(columns=list(table), errors="ignore"))
 
 
-def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
-    """The cells of a file as text, and how it names the picture of each row."""
+def _table(path: Path, layout: Layout, columns: Sequence[str] = ("image_id",)) -> tuple[pd.DataFrame, pd.Series]:
+    """The cells of a file as text, and how it names the picture of each row. columns: ours that it must hold."""
     try:
-        table = table_files.read(path, layout.separator)
+        needed = dict.fromkeys(source for column in columns for source in _sources(column, layout))
+        table = table_files.read(path, layout.separator, needed)
     except table_files.TableError as error:
         raise DataError(str(error)) from None
     cells = _source_cells(table, "image_id", path, layout)
@@ -140,13 +151,20 @@ def _table(path: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series]:
     return table, cells.str.replace(PICTURE_SUFFIX, "", regex=True)
 
 
+def _sources(column: str, layout: Layout) -> list[str]:
+    """The set's columns that make one of ours."""
+    if column == "dx" and layout.one_hot:
+        return layout.one_hot
+    theirs = layout.columns.get(column, "")
+    return re.findall(r"{(.+?)}", theirs) or [source for source in theirs.split(" or ") if source]
+
+
 def _source_cells(table: pd.DataFrame, column: str, path: Path, layout: Layout) -> pd.Series:
     """The cells of a table for one of our columns, in the words of the set."""
-    theirs = layout.columns.get(column)
+    theirs = layout.columns.get(column, "")
     one_hot = layout.one_hot if column == "dx" else []
-    if not (theirs or one_hot):
+    if not (sources := _sources(column, layout)):
         return pd.Series(layout.constants.get(column, "unknown"), table.index)
-    sources = one_hot or re.findall(r"{(.+?)}", theirs) or theirs.split(" or ")
     if absent := [source for source in sources if source not in table]:
         if column in layout.defaults:
             return pd.Series(layout.defaults[column], table.index)

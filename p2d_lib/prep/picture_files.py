@@ -4,6 +4,7 @@ Two names are one if they differ only in case, or in how an accent is encoded (U
 """
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from p2d_lib.prep.pixels import DataError, File, open_zip
 
 SYSTEM_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found")  # in lower case
 Rows = dict[str, list[tuple[str, PurePosixPath]]]  # name without folders -> (image_id, name of its picture)
+PICTURES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp")  # suffixes of masks, in lower case
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -46,25 +48,24 @@ def find(folder: Path, layout: Layout, names: dict[str, str], images: Pictures |
     """
     files = layout.masks if images else layout.images
     taken = set(images.files.values()) if images else set()
-    rows = _rows(names)
+    rows = rows_by_name(names)
     found, strange, twice = {}, [], []
     places = places_of(folder, files)
     unpacked = {normal(str(place)) for place in places if place.is_dir()}
     for place in sorted(places, key=lambda place: (not place.is_dir(), place)):  # folders first
         beside_its_folder = not place.is_dir() and normal(str(place.with_suffix(""))) in unpacked
-        for file in _inside(place):
+        for file in inside(place):
             parts = file.parts
-            if not _fits(parts, files) or file in taken or (not images and _is_mask(parts, layout, rows)):
+            if not fits(parts, files) or file in taken or (not images and _is_mask(file, layout, rows)):
                 continue
-            stem = _stem(parts[-1], files.ending)
-            image_id = _row_of(stem, parts[:-1], rows, exactly=not images)
+            image_id = row_of(file, files.ending, rows, exactly=not images)
             if image_id in found:
                 if not beside_its_folder and found[image_id] != file:
                     twice.append((image_id, file, found[image_id]))
             elif image_id is not None:
                 found[image_id] = file
             elif not beside_its_folder:
-                strange.append((stem, file))
+                strange.append((_stem(file, files.ending), file))
     return Pictures(found, strange, twice)
 
 
@@ -93,7 +94,7 @@ def why_missing(folder: Path, files: Files) -> str:
         if place.suffix.lower() in ARCHIVES:
             return f"; {place} is an archive that is not read: unpack it"
     for place in places:
-        inner = next((file for file in _inside(place) if file.parts[-1].lower().endswith((".zip", *ARCHIVES))), None)
+        inner = next((file for file in inside(place) if file.parts[-1].lower().endswith((".zip", *ARCHIVES))), None)
         if inner:
             return f"; {inner} is an archive inside a place: unpack it beside the table"
     if not places:
@@ -121,6 +122,17 @@ def _matches(folder: Path, pattern: str) -> list[tuple[Path, bool]]:
     return found
 
 
+def near(folder: Path) -> Iterator[File]:
+    """The files in a folder and one folder below, without those of operating systems. Raises DataError."""
+    below = [place for place in _children(folder) if place.is_dir() and not _is_hidden(place.name)]
+    for place in (folder, *below):
+        yield from (File(path) for path in _children(place) if path.is_file() and not _is_hidden(path.name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
 def _children(place: Path) -> list[Path]:
     try:
         return sorted(place.iterdir()) if place.is_dir() else []
@@ -140,11 +152,12 @@ def _walk(place: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS)
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
         yield below, folders, sorted(names)
 
 
-def _inside(place: Path) -> Iterator[File]:
+def inside(place: Path) -> Iterator[File]:
+    """The files in a folder, its subfolders included, or in a zip."""
     if place.is_dir():
         for below, _, names in _walk(place):
             yield from (File(Path(below, name)) for name in names)
@@ -152,28 +165,39 @@ def _inside(place: Path) -> Iterator[File]:
         yield from (File(place, name) for name in open_zip(place).namelist() if not name.endswith(("/", "\\")))
 
 
-def _fits(parts: tuple[str, ...], files: Files) -> bool:
-    path = normal("/".join(parts))
+def fits(parts: tuple[str, ...], files: Files, any_suffix: bool = False) -> bool:
+    """Whether one of a layout's globs names a file, if need be with another suffix."""
+    path, names = normal("/".join(parts)), map(normal, files.names)
+    if any_suffix:
+        path, names = _without_suffix(path), map(_without_suffix, names)
     system = any(part.lower() in SYSTEM_FOLDERS for part in parts)
     hidden = parts[-1].startswith("._")  # macOS writes such files beside each file
-    return not (system or hidden) and any(fnmatchcase(path, f"*/{normal(name)}") for name in files.names)
+    return not (system or hidden) and any(fnmatchcase(path, f"*/{name}") for name in names)
 
 
-def _stem(name: str, ending: str) -> str:
-    stem = PurePosixPath(name).stem
-    return stem[: -len(ending)] if ending and normal(stem).endswith(normal(ending)) else stem
+def _without_suffix(name: str) -> str:
+    return re.sub(r"\.[^./]*$", "", name)
 
 
-def _is_mask(parts: tuple[str, ...], layout: Layout, rows: Rows) -> bool:
+def has_ending(file: File, ending: str) -> bool:
+    """Whether a file's name without its suffix ends as those of masks do; False where these have no ending."""
+    return bool(ending) and normal(PurePosixPath(file.parts[-1]).stem).endswith(normal(ending))
+
+
+def _stem(file: File, ending: str) -> str:
+    stem = PurePosixPath(file.parts[-1]).stem
+    return stem[: -len(ending)] if has_ending(file, ending) else stem
+
+
+def _is_mask(file: File, layout: Layout, rows: Rows) -> bool:
     """Whether a file that the globs of pictures name too is a mask: it lies where masks lie, with their ending."""
     masks = layout.masks
-    if not (masks and masks.ending and _fits(parts, masks)):
+    if not (masks and has_ending(file, masks.ending) and fits(file.parts, masks, any_suffix=True)):
         return False
-    stem = PurePosixPath(parts[-1]).stem
-    return normal(stem).endswith(normal(masks.ending)) and normal(stem) not in rows
+    return normal(PurePosixPath(file.parts[-1]).stem) not in rows
 
 
-def _rows(names: dict[str, str]) -> Rows:
+def rows_by_name(names: dict[str, str]) -> Rows:
     """(image_id, name of its picture) of the table's rows, by the name's last part."""
     rows = defaultdict(list)
     for image_id, name in names.items():
@@ -181,8 +205,9 @@ def _rows(names: dict[str, str]) -> Rows:
     return rows
 
 
-def _row_of(stem: str, folders: tuple[str, ...], rows: Rows, exactly: bool) -> str | None:
+def row_of(file: File, ending: str, rows: Rows, exactly: bool = False) -> str | None:
     """The image_id of the row that names a file: its name without suffix and ending, and the folders above it."""
+    stem, folders = _stem(file, ending), file.parts[:-1]
     candidates = rows.get(normal(stem), [])
     exact = [row for row in candidates if row[1].name == stem]
     scored = []

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from p2d_lib.prep import metadata, picture_files
+from p2d_lib.prep import metadata, picture_files, stray_masks
 from p2d_lib.prep.layouts import REPOSITORY, Layout, load
 from p2d_lib.prep.picture_files import Pictures
 from p2d_lib.prep.pixels import DataError, File, within
@@ -79,10 +79,15 @@ def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") ->
     table, names = metadata.read(path, layout, aside)
     named = {image_id: name for image_id, name in zip(metadata.image_ids(names), names, strict=True) if name}
     images = picture_files.find(folder, layout, named)
-    masks = picture_files.find(folder, layout, named, images) if layout.masks else NO_PICTURES
+    masks, stray = NO_PICTURES, []
+    if layout.masks:
+        masks = picture_files.find(folder, layout, named, images)
+        masks, stray = stray_masks.completed(folder, layout, named, images, masks)
     table = _with_pictures(table, names, images, layout, (folder, path), aside)
     for stage, pictures in (("image", images), ("mask", masks)):
         _set_aside_others(stage, pictures, path, aside)
+    for image_id, file, reason in stray:
+        aside("mask", image_id, file, 0, reason)
     if table.empty:
         raise DataError(f"{path}: nothing is left of its {len(named)} images; the first: {rows[0][-1]}")
     used = set(table["image_id"])
@@ -130,8 +135,14 @@ def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:
     path = folder / "truth.csv"
     if not path.is_file():
         return pd.DataFrame(index=image_id.index)
-    truth = pd.read_csv(path)
-    if "image_id" not in truth or not image_id.isin(truth["image_id"]).all():
-        raise DataError(f"{path}: it does not know every image of the metadata; write the phantom again")
+    try:
+        truth = pd.read_csv(path)
+    except ValueError:  # of pandas and of the decoder
+        truth = pd.DataFrame()
+    if "image_id" not in truth or not truth["image_id"].is_unique or not image_id.isin(truth["image_id"]).all():
+        raise DataError(
+            f"{path}: is no truth of a phantom, which has each image of the metadata once; write the phantom again "
+            "or, in a set of your own, give the file another name"
+        )
     truth = truth.set_index("image_id").filter(regex="^true_")
     return truth.loc[image_id].set_axis(image_id.index)

@@ -49,7 +49,7 @@ def read_key(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise SheetError(f"{path}: no key is here; it lies in the study's key/ folder")
     try:
-        key = table_files.read(path)
+        key = table_files.read(path, columns=KEY)
     except table_files.TableError as error:
         raise SheetError(str(error)) from None
     if lacking := [name for name in KEY if name not in key.columns]:
@@ -210,7 +210,7 @@ def _numbered(entry: Entry, known: dict[int, dict], part: pd.DataFrame, key: pd.
         why = "is an image that this reader does not see" if number in set(key["number"]) else "is no image"
         raise SheetError(f"{entry.where}: {entry.value!r} {why} of this study (1 to {len(key)})")
     if number in known:
-        raise SheetError(f"{entry.where}: image {number} comes twice")
+        raise SheetError(f"{entry.where}: image {number} comes twice; keep one of its rows")
     return number
 
 

@@ -34,11 +34,11 @@ def read(path: str | Path) -> pd.DataFrame:
     one row an image: the diagnosis that most named, and the shares as probabilities. Raises PublishedError.
     """
     path = Path(path)
+    expected = ["image_id", *(f"{prefix}{dx}" for prefix in (*COUNTS.values(), CROWD_SHARES) for dx in DX)]
     try:
-        table = table_files.read(path)
+        table = table_files.read(path, columns=expected)
     except table_files.TableError as error:
         raise PublishedError(str(error)) from None
-    expected = ["image_id", *(f"{prefix}{dx}" for prefix in (*COUNTS.values(), CROWD_SHARES) for dx in DX)]
     if lacking := [name for name in expected if name not in table.columns]:
         raise PublishedError(f"{path}: column {lacking[0]!r} is missing; expected the published table, unchanged")
     if (unnamed := table_files.missing(table["image_id"])).any():
@@ -50,7 +50,10 @@ def read(path: str | Path) -> pd.DataFrame:
         counts = _numbers(path, table, prefix)
         if (wrong := ((counts != np.round(counts)) | (counts > MOST)).any(1)).any():
             line = table.index[wrong][0]
-            raise PublishedError(f"{path}, line {line}: a count of {prefix}* is no whole number up to {MOST:,}")
+            raise PublishedError(
+                f"{path}, line {line}: a count of {prefix}* is no whole number up to {MOST:,}; take "
+                "the published table, unchanged"
+            )
         row, dx = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.astype(int).ravel(), axis=1)
         parts.append(readings(table["image_id"].to_numpy()[row], reader, "person", dx_read=np.array(DX)[dx]))
     once = ~table["image_id"].duplicated().to_numpy()

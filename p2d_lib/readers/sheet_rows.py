@@ -49,7 +49,7 @@ class Answers(NamedTuple):
 def read(path: Path) -> Answers:
     """Raises SheetError for a file that is no sheet, and one without its columns."""
     if not path.exists():
-        raise SheetError(f"{path}: no such sheet")
+        raise SheetError(f"{path}: no such sheet; give a filled one (.xlsx or .csv)")
     return _of_csv(path) if path.suffix.lower() == ".csv" else _of_workbook(path)
 
 

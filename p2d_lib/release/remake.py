@@ -19,6 +19,7 @@ from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.device import DeviceError, set_up
 from p2d_lib.files import file_sha256, named_path, read_record
 from p2d_lib.models import lora, pipelines, sampling
+from p2d_lib.models.weights import WeightsError
 from p2d_lib.release.pictures import METADATA, TRAIN, pixels_digest
 from p2d_lib.release.recipe import RECIPE, SETTINGS
 from p2d_lib.release.refusal import Refused
@@ -32,7 +33,7 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
 
     base: where the base's weights lie, where the recipe names a folder that is not on this machine. Raises Refused for
     an image that the release does not hold, and for an adapter that is not the one of the recipe; pipelines.BaseError
-    where the base cannot be loaded or is another one.
+    where the base cannot be loaded or is another one; WeightsError for an adapter that does not fit it.
     """
     recipe, row = _recipe(folder), _row(folder, image_id)
     weights = folder / "adapter" / ADAPTER_WEIGHTS
@@ -47,7 +48,7 @@ def remake(folder: Path, image_id: str, base: str = "") -> np.ndarray:
     with tempfile.TemporaryDirectory() as scratch:
         source = _moved_base(folder / "base", base, Path(scratch)) if base else folder / "base"
         pipe = pipelines.load(source, device, pipelines.fast_dtype(device))
-    pipe.load_lora_weights(folder / "adapter")
+    lora.load(pipe, folder / "adapter")
     low, high = recipe["settings"]["guidance_interval"]
     settings = recipe["settings"] | {"guidance_interval": (low, math.inf if high is None else high)}
     return sampling.sample(lora.merge(pipe), [row["prompt"]], [int(row["seed"])], **settings)[0]
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         same, sentence = compared(options.folder, options.image_id, image)
         if options.save:
             images.save(options.save, image)
-    except (Refused, pipelines.BaseError, DeviceError, images.ImageError) as error:
+    except (Refused, pipelines.BaseError, WeightsError, DeviceError, images.ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -7,6 +7,8 @@ import pandas as pd
 from p2d_lib import table_files
 from p2d_lib.suggest import did_you_mean
 
+NEEDED = ("image_id", "memorised")
+
 
 class AuditError(Exception):
     """A table of an audit that cannot be used; the message names file, line and value."""
@@ -19,13 +21,13 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises AuditError for a missing column, another value, an image without a name, and one that comes twice.
     """
     try:
-        table = table_files.read(Path(path))
+        table = table_files.read(path, columns=NEEDED)
     except table_files.TableError as error:
         raise AuditError(str(error)) from None
-    for column in ("image_id", "memorised"):
+    for column in NEEDED:
         if column not in table:
             near = did_you_mean(column, table.columns)
-            raise AuditError(f"{path}: has no column {column!r}{near}; it needs image_id and memorised")
+            raise AuditError(f"{path}: has no column {column!r}{near}; it needs {' and '.join(NEEDED)}")
     unnamed, twice = table_files.missing(table["image_id"]), table["image_id"].duplicated()
     memorised = table["memorised"].map(table_files.truth)
     for wrong, column, expected in (

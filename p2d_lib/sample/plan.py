@@ -51,7 +51,10 @@ def make(
     for dx, n in numbers(train["dx"], per_class, seed, mode, errors).items():
         of_class = train[train["dx"] == dx]
         if of_class.empty:
-            raise ValueError(f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with")
+            raise ValueError(
+                f"no valid description of a {dx} image in the train split: nothing to prompt {dx} "
+                "with; look at 02_describe"
+            )
         its_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
         rows = _rows(of_class, max(n, others_per_class), sampling, derive(seed, "plan", dx), its_errors)
         if sampling == "jitter":

@@ -106,9 +106,25 @@ def test_what_an_earlier_set_has_is_left_out_of_a_later_one(run, cases, pictures
     assert list(external_sets.counts(kept, removed)["read"]) == [N, N]
 
 
+@pytest.mark.parametrize(("column", "name"), [("lesion_id", "A-Lesion5"), ("image_id", "A3")])
+def test_an_id_of_the_run_in_other_letters_is_the_same(run, cases, pictures, column, name):
+    table = metadata(range(N, 2 * N), "b")
+    table.loc[0, column] = name
+    _, removed = external_sets.admit(run, {"b": raw_set(pictures, table, range(N, 2 * N))}, cases)
+    assert removed[["image_id", "reason"]].to_numpy().tolist() == [[table["image_id"][0], f"same {column}"]]
+
+
 def test_a_set_that_the_run_has_already_is_refused(run, cases, pictures):
     with pytest.raises(ValueError, match="again: all of its 21 images are in this run already"):
         external_sets.admit(run, {"again": raw_set(pictures, metadata(range(N), "c"), range(N))}, cases)
+
+
+def test_where_lesions_are_numbered_alike_the_refusal_says_how_to_tell_them_apart(run, cases, pictures):
+    numbered = raw_set(pictures, metadata(range(N, 2 * N), "b").assign(lesion_id=list(map(str, range(N)))), range(N))
+    with pytest.raises(
+        ValueError, match=r"already \(21 as same lesion_id\): take the set out; lesions that are only num"
+    ):
+        external_sets.admit(run, {"b": numbered}, cases.assign(lesion_id=list(map(str, range(N)))))
 
 
 def test_without_external_sets_the_artefacts_are_empty(run, cases):
@@ -135,6 +151,9 @@ def test_external_images_are_read_by_each_classifier_and_trained_on_by_none(run,
 def test_an_entry_names_a_folder_or_a_layout_and_a_folder():
     assert external_sets.layout_and_folder("/data/ham") == ("ham10000", "/data/ham")
     assert external_sets.layout_and_folder("isic2019=/data/isic") == ("isic2019", "/data/isic")
+    assert external_sets.layout_and_folder("/data/year=2020/ham") == ("ham10000", "/data/year=2020/ham")
+    assert external_sets.layout_and_folder(" isic2019 = ../a=b ") == ("isic2019", "../a=b")
+    assert external_sets.layout_and_folder("/own/my.yaml=/data/x") == ("/own/my.yaml", "/data/x")
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,15 @@ STRUCTURE = {
     ),
     "a truth that knows others": (
         lambda folder: (folder / "truth.csv").write_text("image_id,true_x\nISIC_0000000,1\n"),
-        r"truth\.csv: it does not know every image",
+        r"truth\.csv: is no truth of a phantom",
+    ),
+    "a truth that has an image twice": (
+        lambda folder: (folder / "truth.csv").write_text("image_id\n" + "ISIC_0000000\n" * 2),
+        r"truth\.csv: is no truth of a phantom",
+    ),
+    "another file of this name": (
+        lambda folder: (folder / "truth.csv").write_bytes("Größe,image_id\n1,ISIC_0000000\n".encode("latin-1")),
+        r"truth\.csv: is no truth of a phantom, .* in a set of your own, give the file another name",
     ),
 }
 

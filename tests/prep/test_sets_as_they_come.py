@@ -9,6 +9,7 @@ from zipfile import ZipFile, ZipInfo
 import pandas as pd
 import pytest
 from minimal_sets import mask, picture
+from PIL import Image
 from raw_set import MASKS, PARTS, edit, prepare, put
 
 from p2d_lib.images import ImageError
@@ -44,6 +45,21 @@ def test_lesions_that_differ_in_the_letters_case_alone_may_be_one_and_are_refuse
     with pytest.raises(
         DataError, match=r"line 3 .*lesion_id is 'ham_0000000', expected the same letters as in the fir"
     ):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("image_id", "expected"),
+    [
+        ("isic_0000001", "each image once, in whatever letters"),  # two files would be one where letters' case is none
+        ("é" * 76, "at most 150 bytes, no line break"),
+        ("ISIC\n3", "at most 150 bytes, no line break"),
+    ],
+)
+def test_an_image_has_a_name_that_files_on_every_system_can_have(folder, image_id, expected):
+    (folder / PARTS[0] / "ISIC_0000000.jpg").rename(folder / PARTS[0] / f"{image_id}.jpg")
+    put(folder, 0, "image_id", image_id)
+    with pytest.raises(DataError, match=rf"(?s)line [23]\b.*image_id is .*, expected {expected}"):
         read(folder)
 
 
@@ -114,6 +130,16 @@ def test_a_table_that_a_spreadsheet_saved_is_the_same_table(folder, rewrite):
     before = read(folder).metadata
     (folder / CSV).write_text(rewrite((folder / CSV).read_text()))
     pd.testing.assert_frame_equal(read(folder).metadata, before)
+
+
+def test_a_table_in_a_workbook_behind_a_sheet_of_notes_is_the_same_table(folder):
+    before = read(folder).metadata
+    table = pd.read_csv(folder / CSV)
+    with pd.ExcelWriter(folder / CSV.replace(".csv", ".XLSX"), engine="openpyxl") as book:
+        pd.DataFrame({"Notes": ["exported on Monday"]}).to_excel(book, sheet_name="Read me", index=False)
+        table.drop(columns="dataset").to_excel(book, sheet_name="Table", index=False)  # which has a default
+    (folder / CSV).unlink()
+    pd.testing.assert_frame_equal(read(folder).metadata, before.assign(dataset="ham10000"))
 
 
 def test_the_copy_without_the_column_dataset_is_read(folder):
@@ -293,6 +319,69 @@ def test_a_folder_that_may_not_be_read_is_named(folder):
     (folder / PARTS[0]).chmod(0)
     with pytest.raises(DataError, match=rf"{PARTS[0]}: cannot be listed"):
         read(folder)
+
+
+# Masks, of which a missing one is no error
+
+
+def resaved(folder: Path, suffix: str) -> None:
+    """The masks of a set in another format, one of them left as it was."""
+    for path in sorted((folder / MASKS).iterdir())[1:]:
+        with Image.open(path) as image:
+            image.save(path.with_suffix(suffix))
+        path.unlink()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".bmp", ".tif", ".gif"])
+def test_a_mask_in_another_format_is_found(folder, suffix):
+    lesions = prepare(folder, Run("png", "01_prep"))[1]["area"]
+    resaved(folder, suffix)
+    assert {file.path.suffix for file in read(folder).masks.values()} == {".png", suffix}
+    assert prepare(folder, Run("other", "01_prep"))[1]["area"].to_numpy() == pytest.approx(lesions, abs=0.01)
+
+
+def test_the_mask_in_the_layouts_format_counts_before_a_copy_in_another_and_of_two_copies_none(folder):
+    first, second = sorted((folder / MASKS).iterdir())[:2]
+    shutil.copy(first, first.with_suffix(".jpg"))
+    assert read(folder).masks["ISIC_0000000"].path == first
+    shutil.copy(second, second.with_suffix(".bmp"))
+    second.rename(second.with_suffix(".tif"))
+    with pytest.raises(DataError, match=r"0000001_segmentation\.tif: ISIC_0000001 has another mask, .*\.bmp; remove"):
+        read(folder)
+
+
+def test_a_mask_in_another_format_that_no_row_names_is_refused(folder):
+    mask(folder / MASKS / "ISIC_9_segmentation.tif")
+    next((folder / MASKS).glob("*01_segmentation.png")).unlink()
+    with pytest.raises(DataError, match=r"ISIC_9_segmentation\.tif: no row of HAM10000_metadata\.csv names this mask"):
+        read(folder)
+
+
+def test_what_lies_in_place_of_a_mask_and_is_no_picture_is_named(folder):
+    path = folder / MASKS / "ISIC_0000003_segmentation.png"
+    (folder / MASKS / "ISIC_0000004_segmentation.json").write_text("{}")  # of an image that has a mask
+    path.rename(path.with_suffix(".npy"))
+    with pytest.raises(DataError, match=r"0003_segmentation\.npy: is no picture, so .* mask of ISIC_0000003; save the"):
+        read(folder)
+    raw = read(folder, on_bad="quarantine")
+    assert raw.bad[["image_id", "stage"]].to_numpy().tolist() == [["ISIC_0000003", "mask"]] and len(raw.masks) == 41
+
+
+def test_masks_in_a_folder_that_the_layout_does_not_name_are_not_passed_over(folder):
+    (folder / MASKS).rename(folder / "masks")
+    sentence = r"masks/ISIC_0000000_segmentation\.png: is named as the mask of ISIC_0000000 is; no mask is looked for"
+    with pytest.raises(DataError, match=rf"{sentence} there, only in HAM10000_segmentations\* \(42 such files\): move"):
+        read(folder)
+    shutil.rmtree(folder / "masks")
+    assert read(folder).masks == {}
+
+
+def test_pictures_in_other_formats_beside_pictures_are_no_masks(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN + "masks: {places: [pics], names: ['*.png'], ending: ''}\n")
+    (tmp_path / "t.csv").write_text("file,lesion,dx\n0,0,mel\n")
+    for suffix in ("jpg", "webp"):
+        picture(tmp_path / "pics" / f"0.{suffix}", 0)
+    assert read(tmp_path, tmp_path / "own.yaml").masks == {}
 
 
 # Layouts of one's own

@@ -88,6 +88,20 @@ def test_text_that_only_resembles_a_number_stays_text():
         (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
         ("a b", (), "--run 'a b': 01_prep.run: 'a b': write a name of letters"),
         ("", (), "--run '': 01_prep.run: '': write a name of letters"),
+        (None, ("03_finetune.snr_gamma=.inf",), "--set 03_finetune.snr_gamma=.inf: 03_finetune.snr_gamma: inf: input"),
+        (None, ("03_finetune.lora_alpha=.nan",), "--set 03_finetune.lora_alpha=.nan: 03_finetune.lora_alpha: nan: inp"),
+        (None, ("04_sample.sweep_guidance=[.inf]",), "--set 04_sample.sweep_guidance=[.inf]: 04_sample.sweep_guidance"),
+        (
+            None,
+            ('01_prep.data="a\\0b"',),
+            "--set 01_prep.data=\"a\\0b\": 01_prep.data: 'a\\x00b': holds a control char",
+        ),
+        (None, ('06_classify.external=["a\\nb"]',), '--set 06_classify.external=["a\\nb"]: 06_classify.external: '),
+        (
+            None,
+            (f"01_prep.data={'x' * 2000}",),
+            f"--set 01_prep.data={'x' * 2000}: 01_prep.data: '{'x' * 199}: is 2000 l",
+        ),
     ],
 )
 def test_an_error_names_the_option_that_gave_the_value_and_shows_no_regular_expression(run, overrides, sentence):
@@ -216,5 +230,8 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     (tmp_path / "test set" / "ham10000_metadata.csv").write_text("")
     assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
     assert request._external("phantom=atlas", found) == "phantom=atlas"
+    (tmp_path / "year=2020").symlink_to("test set")
+    assert request._external("ham10000=year=2020", found) == f"ham10000={tmp_path}/test set"
+    assert found == []
     assert request._external("ph2=~/no such", found) == f"ph2={Path.home()}/no such"
     assert found == [f"there is no folder {Path.home()}/no such (06_classify.external)"]
