@@ -42,4 +42,4 @@ def test_a_reading_that_depends_on_the_batch_is_told_and_ends_with_an_error(benc
     assert benchmark.main(["--small", "--steps", "2"]) == 1
     printed = capsys.readouterr().out
     assert printed.count("FAILS: ") == 3, "both readings, and a loss that had two steps to fall"
-    assert "FAILS: read alone or in a batch" in printed and "FAILS: the loss falls" in printed
+    assert "FAILS: alone or in a batch: " in printed and "FAILS: the loss falls" in printed
