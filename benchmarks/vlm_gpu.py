@@ -197,9 +197,7 @@ def readings(options: argparse.Namespace, device: torch.device) -> dict[str, boo
 
     vlm_likelihood.refuse_blind(model, pictures[:4], QUESTION, DX)
     base, differing = read(model, pictures, options)
-    claims[f"read alone or in a batch: {differing:.5f} nats a token apart, at most {tolerance}"] = (
-        differing <= tolerance
-    )
+    claims[f"alone or in a batch: {differing:.1e} of the likelihoods' range apart"] = differing <= tolerance
     rank, alpha = (8, 16) if options.small else (PAPER["vlm_lora_rank"], PAPER["vlm_lora_alpha"])
     model = vlm_training.with_lora(model, rank, alpha, 0.05, seed=0)
     losses = fit(model, planted, answers, options)

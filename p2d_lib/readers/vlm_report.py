@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from p2d_lib.instruments import intervals
 from p2d_lib.instruments.multiplicity import LEVEL
-from p2d_lib.readers import vlm_scores
+from p2d_lib.readers import option_letters, vlm_scores
 from p2d_lib.readers.vlm_scores import MAIN, Replicates
 from p2d_lib.readings import readings
 from p2d_lib.report import figures, tables
@@ -69,6 +69,69 @@ def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:
         for reader, part in joined.groupby("reader", sort=False)
     }
     return figures.confusions(panels, DX)
+
+
+def letters_table(letters: pd.DataFrame) -> pd.DataFrame:
+    """`option_letters.compare` as it is printed."""
+    preferred = letters[["probability", "low", "high"]].itertuples(index=False)
+    return pd.DataFrame(
+        {
+            "reader": letters["reader"],
+            "accuracy, one order": [tables.interval(*cell) for cell in letters["one_order"]],
+            "accuracy, all orders": [tables.interval(*cell) for cell in letters["all_orders"]],
+            "AUC, all orders": [tables.interval(*cell) for cell in letters["auc"]],
+            "changed": letters["changed"].astype(float).round(2),
+            "preferred letter": letters["letter"],
+            "its probability": [tables.interval(*row) for row in preferred],
+            "p (Holm)": letters["p_holm"].map(tables.p_value),
+        }
+    )
+
+
+def letter_findings(letters: pd.DataFrame) -> list[str]:
+    """What the order of lettered options does, as sentences. letters: of `option_letters.compare`."""
+    lines = []
+    for row in letters.itertuples():
+        shown = row.p_holm <= LEVEL
+        preference = (
+            f"prefers the letter {row.letter}, whatever stands behind it: probability {row.probability:.2f} "
+            f"[{row.low:.2f}, {row.high:.2f}] where {option_letters.NO_PREFERENCE:.2f} is no preference"
+            if shown
+            else "a preference for a letter is not shown"
+        )
+        lines.append(
+            f"{row.reader}, asked with lettered options: {preference}, p (Holm) {tables.p_value(row.p_holm, '= ')}; "
+            f"the order of the options changes the diagnosis of {row.changed:.0%} of the images; accuracy "
+            f"{row.one_order[0]:.0%} in one order, {row.all_orders[0]:.0%} by the mean over all orders."
+        )
+    return lines
+
+
+def external_table(falls: pd.DataFrame) -> pd.DataFrame:
+    """`vlm_external.falls` as it is printed."""
+    cells = falls[["difference", "low", "high"]].itertuples(index=False)
+    return pd.DataFrame(
+        {
+            "reader": falls["reader"],
+            "AUC, test images": [tables.interval(*cell) for cell in falls["test"]],
+            "AUC, external images": [tables.interval(*cell) for cell in falls["external"]],
+            "difference": [tables.interval(*row) for row in cells],
+            "p (Holm)": falls["p_holm"].map(tables.p_value),
+        }
+    )
+
+
+def external_findings(falls: pd.DataFrame) -> list[str]:
+    """What other images than those of this data set cost each reader. falls: of `vlm_external.falls`."""
+    lines = []
+    for row in falls.dropna(subset="difference").itertuples():  # a server gives no AUC
+        shown = row.p_holm <= LEVEL
+        verdict = ("reads them better" if row.difference > 0 else "reads them worse") if shown else "not decided"
+        lines.append(
+            f"External images against test images, {row.reader}: AUC {row.difference:+.3f} [{row.low:.3f}, "
+            f"{row.high:.3f}], p (Holm) {tables.p_value(row.p_holm, '= ')}: {verdict}."
+        )
+    return lines
 
 
 def findings(differences: pd.DataFrame, prompts: pd.DataFrame, parsed: pd.DataFrame) -> list[str]:
