@@ -176,3 +176,16 @@ def test_a_reader_agrees_with_himself_as_often_as_planted(key):
     table = analysis.kappa(first, again)
     row = table[table["readers"] == "Ada – the same images again"].set_index("question").loc["dx"]
     assert row["n"] == 70 and row["kappa"] == pytest.approx(0.67, abs=0.13)
+
+
+def test_one_sentence_a_question_says_how_far_readers_agree_with_one_another_and_with_themselves():
+    table = pd.DataFrame(
+        [("dx", "a – b", 140, 0.42), ("dx", "a – c", 140, 0.37), ("dx", "all 3", 140, 0.40),
+         ("dx", f"a – {analysis.AGAIN}", 14, 0.50), ("source", "a – b", 139, -0.04)],
+        columns=["question", "readers", "n", "kappa"],
+    )  # fmt: skip
+    of_dx, of_source = report.agreement_findings(table)
+    assert "all readers together 0.40 (n = 140); two readers 0.37 to 0.42 (n = 140)" in of_dx
+    assert "a reader with the same images shown again 0.50 (n = 14)" in of_dx
+    assert of_source.endswith("on real or synthetic (kappa: 0 none, 1 perfect): two readers -0.04 (n = 139).")
+    assert report.agreement_findings(table.iloc[:0]) == []
