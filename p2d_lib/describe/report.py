@@ -65,7 +65,8 @@ def correlations_figure(correlations: pd.DataFrame) -> Figure:
     """`comparison.correlations` as colours with their values, -1 to 1."""
     names = [name.replace("_", " ") for name in correlations]
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.19 * len(names) + 1.4))
-    figures.heat_map(axis, correlations.set_axis(names).set_axis(names, axis=1), -1, 1, "rank correlation", ".1f")
+    shown = correlations.set_axis(names).set_axis(names, axis=1).round(1) + 0.0  # no -0.0
+    figures.heat_map(axis, shown, -1, 1, "rank correlation", ".1f")
     axis.tick_params(axis="x", rotation=90)
     return figure
 

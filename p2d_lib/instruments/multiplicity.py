@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.05  # a corrected p-value up to here is announced as a difference
 
@@ -16,5 +15,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     p_values = np.asarray(p_values, float)
     adjusted, known = np.full(p_values.shape, np.nan), np.isfinite(p_values)
     if known.any():
-        adjusted[known] = multipletests(p_values[known], method="holm")[1]
+        order = np.argsort(p_values[known])
+        stepped = np.maximum.accumulate(p_values[known][order] * np.arange(known.sum(), 0, -1)).clip(max=1)
+        adjusted[known] = stepped[np.argsort(order)]  # statsmodels collects all garbage at every call: 0.4 s with torch
     return adjusted

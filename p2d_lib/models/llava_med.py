@@ -31,6 +31,7 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     MistralConfig,
+    PreTrainedTokenizerBase,
 )
 
 from p2d_lib.files import atomic
@@ -90,20 +91,43 @@ def convert(original: Path, to: Path, vision_tower: str | None = None) -> None:
         tower = CLIPVisionModel.from_pretrained(clip.name, **clip.options)
         tensors |= {f"model.vision_tower.{name}": tensor for name, tensor in tower.state_dict().items()}
     tokenizer = AutoTokenizer.from_pretrained(original)
+    add_tokens(tokenizer)
+    model = _model(config, CLIPVisionConfig.from_pretrained(clip.name, **clip.options), tokenizer, tensors)
+    preparation = CLIPImageProcessor.from_pretrained(clip.name, **clip.options)
+    with atomic(to) as partial:
+        model.save_pretrained(partial)
+        processor(preparation, tokenizer, model.config).save_pretrained(partial)
+
+
+def add_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Adds the two tokens that the original code has no words for: that of the image, and that of padding."""
     tokenizer.add_tokens(AddedToken("<image>", special=True, normalized=False), special_tokens=True)
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    model = _model(config, CLIPVisionConfig.from_pretrained(clip.name, **clip.options), tokenizer, tensors)
-    processor = LlavaProcessor(
-        CLIPImageProcessor.from_pretrained(clip.name, **clip.options),
+
+
+def configuration(config: dict, vision: CLIPVisionConfig, image_token_id: int) -> LlavaConfig:
+    """A checkpoint's own config.json in the terms of transformers' LLaVA; vision: of its CLIP."""
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=MistralConfig(**{name: config[name] for name in _TEXT if name in config}),
+        image_token_id=image_token_id,
+        vision_feature_layer=config.get("mm_vision_select_layer", -2),
+        vision_feature_select_strategy="full" if config.get("mm_vision_select_feature") == "cls_patch" else "default",
+    )
+
+
+def processor(
+    preparation: CLIPImageProcessor, tokenizer: PreTrainedTokenizerBase, config: LlavaConfig
+) -> LlavaProcessor:
+    """What turns images and words into tokens. preparation: of the CLIP's images; tokenizer: after `add_tokens`."""
+    return LlavaProcessor(
+        preparation,
         tokenizer,
-        patch_size=model.config.vision_config.patch_size,
-        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+        patch_size=config.vision_config.patch_size,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
         num_additional_image_tokens=1,  # the class token
         chat_template=TEMPLATE,
     )
-    with atomic(to) as partial:
-        model.save_pretrained(partial)
-        processor.save_pretrained(partial)
 
 
 def _config(folder: Path) -> dict:
@@ -148,18 +172,11 @@ def _new_name(name: str, file: Path) -> str | None:
 
 
 def _model(
-    config: dict, vision: CLIPVisionConfig, tokenizer: object, tensors: dict[str, torch.Tensor]
+    config: dict, vision: CLIPVisionConfig, tokenizer: PreTrainedTokenizerBase, tensors: dict[str, torch.Tensor]
 ) -> LlavaForConditionalGeneration:
     """The model with all tensors in place, its vocabulary extended by the two tokens."""
-    text = MistralConfig(**{name: config[name] for name in _TEXT if name in config})
     image, pad = tokenizer.convert_tokens_to_ids(["<image>", "<pad>"])
-    own = LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_id=image,
-        vision_feature_layer=config.get("mm_vision_select_layer", -2),
-        vision_feature_select_strategy="full" if config.get("mm_vision_select_feature") == "cls_patch" else "default",
-    )
+    own = configuration(config, vision, image)
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(own)
     dtype = tensors["lm_head.weight"].dtype
@@ -168,6 +185,6 @@ def _model(
     )
     if wrong := [*missing, *unexpected]:
         raise VlmError(f"{len(wrong)} tensors do not fit the configuration, the first is {wrong[0]!r}")
-    model.resize_token_embeddings(max(len(tokenizer), text.vocab_size), mean_resizing=False)
+    model.resize_token_embeddings(max(len(tokenizer), own.text_config.vocab_size), mean_resizing=False)
     model.config.text_config.pad_token_id = pad
     return model.to(dtype)

@@ -39,7 +39,7 @@ def build(texts: Iterable[str], image_size: int, seed: int, device: torch.device
     texts: questions and answers, from which its tokenizer learns which words to keep whole. image_size: side of the
     images, px, a multiple of 8.
     """
-    tokenizer = _tokenizer(texts)
+    tokenizer = byte_level_tokenizer(texts)
     bos, eos, pad, image = tokenizer.convert_tokens_to_ids([BOS, EOS, PAD, IMAGE])
     patch = image_size // PATCHES
     config = LlavaConfig(
@@ -100,7 +100,8 @@ def teach_sight(
     return losses
 
 
-def _tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def byte_level_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of at most 1000 entries: all bytes, and the frequent sequences of them in these texts."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

@@ -72,6 +72,9 @@ class Readers(Notebook):
     vlm_likelihood: Literal["sum", "per token", "minus prior"] = Field(
         "sum", description="How the likelihoods of the seven diagnoses are compared."
     )
+    vlm_letters: bool = Field(
+        True, description="Ask about the test images with lettered options too, in all seven rotations of them."
+    )
     vlm_base_steps: PositiveInt = Field(150, description="Steps in which the tiny model's vision tower learns to see.")
     vlm_base_epochs: PositiveFloat = Field(
         1.5, description="Passes over train in which the tiny model learns to write."

@@ -19,6 +19,7 @@ from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
 
+AGAIN = "the same images again"  # beside a reader's name: compared with the reader's own first answers
 UNDEFINED = Interval(np.nan, np.nan, np.nan)
 TRAINED_ON_SYNTHETIC = ("synthetic", "mixed", "pretrain", "curriculum")  # kinds of arms of 06: on images of the study
 
@@ -114,7 +115,7 @@ def kappa(readings: pd.DataFrame, repeats: pd.DataFrame | None = None) -> pd.Dat
         tables.append(agreement.kappa(first).assign(question=question))
         again = _answers(repeats, column) if repeats is not None and len(repeats) else pd.DataFrame()
         for reader in again:
-            both = pd.DataFrame({reader: first[reader], "the same images again": again[reader]})
+            both = pd.DataFrame({reader: first[reader], AGAIN: again[reader]})
             tables.append(agreement.kappa(both).assign(question=question))
     return pd.concat(tables)[["question", *agreement.COLUMNS]]
 

@@ -12,6 +12,7 @@ from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
+QUESTIONS = {"dx": "the diagnosis", "source": "real or synthetic"}  # of `analysis.kappa`, in words
 THUMBNAIL = 96  # px at most of an image in the contact sheet
 
 
@@ -74,12 +75,29 @@ def findings(result: pd.DataFrame, key: pd.DataFrame, short: str) -> list[str]:
 
 
 def agreement_findings(kappa: pd.DataFrame) -> list[str]:
-    """A sentence on `analysis.kappa`; none where there is one reader."""
-    known = kappa.dropna()
-    if known.empty:
-        return []
-    values = [f"{row.readers} {row.kappa:.2f} on {row.question} (n = {row.n})" for row in known.itertuples()]
-    return [f"Agreement beyond chance (kappa; 0 none, 1 perfect): {'; '.join(values)}."]
+    """A sentence for each question of `analysis.kappa`; none where there is one reader."""
+    lines = []
+    for question, rows in kappa.dropna().groupby("question", sort=False):
+        again, together = rows["readers"].str.endswith(analysis.AGAIN), rows["readers"].str.startswith("all ")
+        parts = {
+            "all readers together": rows[together],
+            "two readers": rows[~again & ~together],
+            "a reader with the same images shown again": rows[again],
+        }
+        values = [
+            f"{who} {_span(part['kappa'], '.2f')} (n = {_span(part['n'], 'd')})"
+            for who, part in parts.items()
+            if len(part)
+        ]
+        lines.append(
+            f"Agreement beyond chance on {QUESTIONS[question]} (kappa: 0 none, 1 perfect): {'; '.join(values)}."
+        )
+    return lines
+
+
+def _span(values: pd.Series, form: str) -> str:
+    low, high = format(values.min(), form), format(values.max(), form)
+    return low if low == high else f"{low} to {high}"
 
 
 def _sentences(row: tuple, n_tests: int) -> list[str]:

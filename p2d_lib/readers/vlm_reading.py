@@ -68,13 +68,20 @@ class LocalReader:
             vlm_likelihood.refuse_blind(self.vlm, some, question, options)
             prior, lengths = vlm_likelihood.log_likelihoods(self.vlm, vlm_likelihood.blank(some), question, options)
 
+        return self.of_options(table, load, question, options, anew), lengths, prior[0]
+
+    def of_options(
+        self, table: pd.DataFrame, load: Load, question: str, options: Sequence[str], anew: Collection[str] = ()
+    ) -> np.ndarray:
+        """Log-likelihood of each option as the answer to a question of one's own: sums over its tokens, (n, k)."""
+
         def reply(images: np.ndarray) -> list[str]:
             with self._layers():
                 sums, _ = vlm_likelihood.log_likelihoods(self.vlm, images, question, options, self.batch_size)
             return [json.dumps(row) for row in sums.tolist()]
 
-        kept = self._ask(table, load, reply, question, anew, options=options)
-        return np.array([json.loads(row) for row in kept["answer"]]), lengths, prior[0]
+        kept = self._ask(table, load, reply, question, anew, options=list(options))
+        return np.array([json.loads(row) for row in kept["answer"]])
 
     def _layers(self) -> AbstractContextManager:
         return self.vlm.model.disable_adapter() if self.base_digest else nullcontext()

@@ -143,11 +143,13 @@ def heat_map(
 ) -> None:
     """Numbers as shades between low and high, rows and columns labelled as the table's; NaN stays white.
 
+    From a low below 0 the shades are those of two signs, pale at 0.
+
     bar: label of a colour bar, "" for none. numbers: format of the number in each cell (".0f"), "" for none.
     """
     sns.heatmap(
-        table.astype(float), vmin=low, vmax=high, cmap="cividis", annot=bool(numbers), fmt=numbers or ".2g",
-        annot_kws={"fontsize": 6}, linewidths=0.3, cbar=bool(bar),
+        table.astype(float), vmin=low, vmax=high, cmap="vlag" if low < 0 else "cividis", annot=bool(numbers),
+        fmt=numbers or ".2g", annot_kws={"fontsize": 6}, linewidths=0.3, cbar=bool(bar),
         cbar_kws={"label": bar, "fraction": 0.04, "pad": 0.02} if bar else None,
         xticklabels=True, yticklabels=True, ax=axis,
     )  # fmt: skip

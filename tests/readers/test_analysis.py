@@ -1,7 +1,5 @@
 """The analysis recovers a reader's planted skill, and announces no difference where none is planted."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,12 +62,6 @@ def test_kappa_is_one_for_twins_and_zero_for_strangers(key):
     assert kappa.loc[("dx", "all 3"), "kappa"] == pytest.approx(1)
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """statsmodels collects garbage in each call of Holm's correction, which costs more than the rest."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
-
-
 def _sentences(rows, key):
     result = analysis.analyse(rows, key, n_resamples=100)
     return result, report.findings(result, key, "")[1:]
@@ -85,7 +77,7 @@ def _graded(rng, key, area=0.5, right=0.7, right_synthetic=None):
     return rows.assign(dx_read=np.where(rng.random(len(key)) < share, key["dx"], wrong))
 
 
-def test_a_reader_without_any_difference_is_announced_with_one_in_five_percent_of_studies(quick):
+def test_a_reader_without_any_difference_is_announced_with_one_in_five_percent_of_studies():
     """Both tests of one reader together: real or synthetic, and right on both alike."""
     key, _ = study.choose(*pools(), n_images=140, seed=0)
     announced = {"any": 0, "auc": 0, "dx": 0}
@@ -99,7 +91,7 @@ def test_a_reader_without_any_difference_is_announced_with_one_in_five_percent_o
     assert 0.02 <= announced["dx"] / 200 <= 0.085
 
 
-def test_planted_differences_are_announced_in_words(quick):
+def test_planted_differences_are_announced_in_words():
     key, _ = study.choose(*pools(), n_images=140, seed=0)
     both = _graded(np.random.default_rng(0), key, area=0.76, right=0.9, right_synthetic=0.6)
     _, (sentence,) = _sentences(both, key)
@@ -184,3 +176,16 @@ def test_a_reader_agrees_with_himself_as_often_as_planted(key):
     table = analysis.kappa(first, again)
     row = table[table["readers"] == "Ada – the same images again"].set_index("question").loc["dx"]
     assert row["n"] == 70 and row["kappa"] == pytest.approx(0.67, abs=0.13)
+
+
+def test_one_sentence_a_question_says_how_far_readers_agree_with_one_another_and_with_themselves():
+    table = pd.DataFrame(
+        [("dx", "a – b", 140, 0.42), ("dx", "a – c", 140, 0.37), ("dx", "all 3", 140, 0.40),
+         ("dx", f"a – {analysis.AGAIN}", 14, 0.50), ("source", "a – b", 139, -0.04)],
+        columns=["question", "readers", "n", "kappa"],
+    )  # fmt: skip
+    of_dx, of_source = report.agreement_findings(table)
+    assert "all readers together 0.40 (n = 140); two readers 0.37 to 0.42 (n = 140)" in of_dx
+    assert "a reader with the same images shown again 0.50 (n = 14)" in of_dx
+    assert of_source.endswith("on real or synthetic (kappa: 0 none, 1 perfect): two readers -0.04 (n = 139).")
+    assert report.agreement_findings(table.iloc[:0]) == []

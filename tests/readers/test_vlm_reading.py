@@ -1,9 +1,18 @@
 """Any model reads as an artefact's rows, a server as well; LoRA teaches a tiny LLaVA planted classes, and resumes."""
 
+import os
+import signal
+import socket
+import traceback
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from peft import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 
 from p2d_lib.models import vlm, vlm_tiny
 from p2d_lib.models.vlm_likelihood import log_likelihoods
@@ -15,8 +24,8 @@ from p2d_lib.schemas import READINGS, VLM_ANSWERS
 from p2d_lib.vocabulary import DX, FEATURES
 
 CPU = torch.device("cpu")
-SIDE = 32
-SHADES = {"mel": 40, "nv": 210}  # of the planted classes
+SIDE, LONG = 32, "mel, nv or another lesion"  # px, and a planted answer of several tokens
+SHADES = {"mel": 40, "nv": 210, LONG: 125}  # of the planted classes
 
 
 def table(n):
@@ -52,8 +61,8 @@ def folder(base, tmp_path_factory):
     return folder / "model"
 
 
-def tuned(folder, train, scratch, epochs=6.0, at_once=16):
-    model = with_lora(vlm.load(folder, CPU), 8, 16, 0.05, 0)
+def tuned(folder, train, scratch, epochs=6.0, at_once=16, dropout=0.05):
+    model = with_lora(vlm.load(folder, CPU), 8, 16, dropout, 0)
     recipe = Recipe(epochs, 5e-3, 16, at_once)
     log = fit(
         model,
@@ -139,6 +148,48 @@ def test_a_step_in_parts_is_the_step_at_once_and_a_batch_that_cannot_be_divided_
     np.testing.assert_allclose(a, b, atol=0.05)  # dropout differs
     with pytest.raises(ValueError, match="a batch of 16 images is no multiple of 5 images at once"):
         tuned(folder, base[1], tmp_path / "odd", at_once=5)
+
+
+def in_two_processes(work):
+    """Does work(rank) in two processes as torchrun starts them; they have this one's imports, which saves a minute."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        torchrun = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    children = []
+    for rank in range(2):
+        if (child := os.fork()) == 0:
+            signal.alarm(120)  # a process that waits for a dead one would wait for half an hour
+            os.environ.update(torchrun, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
+            AcceleratorState._reset_state(reset_partial_state=True)
+            torch.set_num_threads(1)
+            try:
+                work(rank)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+
+
+def test_two_processes_fit_what_one_does(folder, base, tmp_path):
+    train = base[1].assign(dx=[("mel", "nv", LONG)[k % 3] for k in range(64)])
+
+    def half(rank):
+        assert PartialState(cpu=True).num_processes == 2
+        model, log = tuned(folder, train, tmp_path / "two", epochs=1.0, at_once=4, dropout=0.0)
+        save_file(get_peft_model_state_dict(model.model), tmp_path / f"{rank}.safetensors")
+        log.to_parquet(tmp_path / f"{rank}.parquet")
+
+    in_two_processes(half)
+    one, log = tuned(folder, train, tmp_path / "one", epochs=1.0, dropout=0.0)
+    weights = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    expected = get_peft_model_state_dict(one.model)
+    for name, tensor in expected.items():
+        assert torch.equal(weights[0][name], weights[1][name]), "both processes end with the same weights"
+        torch.testing.assert_close(weights[0][name], tensor, atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(pd.read_parquet(tmp_path / "0.parquet")["loss"], log["loss"], rtol=1e-3)
+    assert len(log) == 4
 
 
 def test_only_the_answer_and_its_end_are_learnt(base):

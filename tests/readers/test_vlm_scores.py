@@ -112,10 +112,13 @@ def test_sentences_claim_a_difference_only_where_one_is_shown():
         columns=["reader", "read by", "questions", "n", "changed", "lowest accuracy", "highest accuracy", "kappa"],
     )
     parsed = pd.DataFrame([{"reader": "a", "strict": 0.1, "lenient": 0.4, "differing": 3}])
-    shown, not_shown, of_parsers, of_words = vlm_report.findings(rows, prompts, parsed)
+    legend, shown, not_shown, of_parsers, of_words = vlm_report.findings(rows, prompts, parsed)
+    assert "zero-shot" in legend and "LoRA" in legend
     assert shown.endswith(": better.") and not_shown.endswith("a difference is not shown.")
-    assert "10% (strict) or 40% (lenient); 3 answers" in of_parsers
-    assert "50% of the labels change" in of_words and "undefined" in of_words and "nan" not in of_words
+    assert "10% are right" in of_parsers and "40% if" in of_parsers and "3 answers" in of_parsers
+    assert (
+        "changes the diagnosis of 50% of the images" in of_words and "undefined" in of_words and "nan" not in of_words
+    )
 
 
 def test_a_run_without_a_model_has_tables_with_headings_and_no_rows():
