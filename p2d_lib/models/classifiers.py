@@ -57,7 +57,7 @@ class Classifier(nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if self.side and pixels.shape[-1] != self.side:
             pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", antialias=True)
-        embedding = self.body((pixels - self.mean) / self.std)
+        embedding = self.body((pixels - self.mean).div_(self.std))
         kept = self.dropout(embedding)
         features = self.features(kept) if self.features else embedding[:, :0]
         return self.dx(kept), features, embedding
@@ -239,7 +239,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
 
 
 def _pixels(images: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / 255
+    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _masked_bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
