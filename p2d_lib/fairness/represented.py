@@ -4,11 +4,13 @@ A split at random by lesion, stratified by class, gives every group of a class t
 test. A group that is rarer in train than this explains was left out there, by accident or by design.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from p2d_lib.fairness.gaps import CHANGE, permutation_p
+from p2d_lib.fairness.gaps import permutation_p
 from p2d_lib.fairness.groups import LESION_TYPE, align, attributes, group_replicates, resample
 from p2d_lib.instruments import intervals, multiplicity
 from p2d_lib.vocabulary import DX
@@ -16,6 +18,7 @@ from p2d_lib.vocabulary import DX
 SHARES = ("dx", "attribute", "group", "train_of_group", "train", "test_of_group", "test", "p", "p_holm")
 GAPS = ("dx", "attribute", "group", "arm", "recall", "of_others", "gap", "low", "high", "detectable", "p", "p_holm")
 OTHERS = "others"
+CHANGE = "change to "  # and an arm: how much wider the gap is there than in the first arm
 
 
 def shares(cases: pd.DataFrame, min_n: int) -> pd.DataFrame:
@@ -51,17 +54,17 @@ def gaps(
     readings: pd.DataFrame,
     cases: pd.DataFrame,
     found: pd.DataFrame,
-    arms: tuple[str, str],
+    arms: Sequence[str],
     n_resamples: int = 2000,
     n_permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How much less often groups are read right than other lesions of their class: recall of the others minus theirs.
 
-    readings, cases, arms: as in `gaps.gaps`. found: rows of `shares`. Three rows for each: the arms and CHANGE, how
-    much wider the gap is in the second arm. Columns GAPS: recall, of_others (0..1; NaN for CHANGE), gap, low, high and
-    detectable (-1..1). Intervals resample lesions and seeds. p of an arm: `gaps.permutation_p` among the
-    lesions of the class; of CHANGE: bootstrap; p_holm: over all rows.
+    readings, cases: as in `gaps.gaps`. found: rows of `shares`. A row for each of the arms, and for each but the first
+    one of the CHANGE: how much wider the gap is than in the first arm. Columns GAPS: recall, of_others (0..1; NaN for a
+    change), gap, low, high and detectable (-1..1). Intervals resample lesions and seeds. p of an arm:
+    `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm: over all rows.
     """
     dx_read, rows = align(readings[readings["arm"].isin(arms)], cases)
     weights, of_images, parts = resample(rows, n_resamples, seed), attributes(rows).reset_index(drop=True), []
@@ -80,8 +83,8 @@ def gaps(
     return table.assign(p_holm=multiplicity.holm(table["p"]))
 
 
-def _compared(others: dict, inside: dict, arms: tuple[str, str], p: dict[str, float]) -> list[dict]:
-    """The two arms' gaps and their change. others, inside: {arm: replicates of the recall (n_seeds, 1 + B)}."""
+def _compared(others: dict, inside: dict, arms: Sequence[str], p: dict[str, float]) -> list[dict]:
+    """The arms' gaps and their changes. others, inside: {arm: replicates of the recall (n_seeds, 1 + B)}."""
     rows = []
     for arm in arms:
         gap, low, high, _ = intervals.compare(others[arm], inside[arm])
@@ -91,8 +94,11 @@ def _compared(others: dict, inside: dict, arms: tuple[str, str], p: dict[str, fl
         rows.append(
             {"arm": arm, **recalls, "gap": gap, "low": low, "high": high, "detectable": detectable, "p": p[arm]}
         )
-    first, second = (others[arm] - inside[arm] for arm in arms)
-    gap, low, high, p_change = intervals.compare(second, first)
-    low, high = np.clip((low, high), -2, 2)
-    detectable = intervals.minimal_detectable(second, first)
-    return [*rows, {"arm": CHANGE, "gap": gap, "low": low, "high": high, "detectable": detectable, "p": p_change}]
+    first = others[arms[0]] - inside[arms[0]]
+    for arm in arms[1:]:
+        second = others[arm] - inside[arm]
+        gap, low, high, p_change = intervals.compare(second, first)
+        low, high = np.clip((low, high), -2, 2)
+        change = {"arm": CHANGE + arm, "gap": gap, "low": low, "high": high, "p": p_change}
+        rows.append(change | {"detectable": intervals.minimal_detectable(second, first)})
+    return rows

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from p2d_lib.fairness.gaps import CHANGE
-from p2d_lib.fairness.represented import under_represented
+from p2d_lib.fairness.represented import CHANGE, under_represented
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import tables
 
@@ -28,8 +27,8 @@ def shares_table(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
-    """`represented.gaps` as it is printed: three rows per group, the arms and the change."""
-    change = gaps["arm"] == CHANGE
+    """`represented.gaps` as it is printed: a row for each arm and for each change, by group."""
+    change = gaps["arm"].str.startswith(CHANGE)
     return pd.DataFrame(
         {
             "class": gaps["dx"],
@@ -45,7 +44,7 @@ def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> list[str]:
-    """Which groups train under-represents, how much worse they are read, and whether the second arm changes that."""
+    """Which groups train under-represents, how much worse they are read, and whether the other arms change that."""
     if shares.empty:
         return ["Of no class has test two groups that are large enough to ask whether train under-represents one."]
     found, lines = under_represented(shares), []
@@ -62,7 +61,9 @@ def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> l
             f"{_share(cell.train_of_group, cell.train)} of its {cell.dx} lesions, "
             f"{_share(cell.test_of_group, cell.test)} in test, p {tables.p_value(cell.p_holm, '= ')}. "
             + " ".join(_gap(by_arm[arm]) for arm in arms)
-            + f" From {arms[0]} to {arms[1]} {_change(by_arm[CHANGE])}"
+            + f" Against {arms[0]}, "
+            + "; ".join(f"{arm}: {_change(by_arm[CHANGE + arm])}" for arm in arms[1:])
+            + "."
         )
     return lines
 
@@ -83,5 +84,5 @@ def _change(row: tuple) -> str:
     span = f"{100 * row.gap:+.0f} points [{100 * row.low:+.0f}, {100 * row.high:+.0f}]"
     span += f", p {tables.p_value(row.p_holm, '= ')}"
     if row.p_holm > LEVEL:
-        return f"no change of the gap is shown ({span})."
-    return f"the gap {'widens' if row.gap > 0 else 'narrows'} ({span})."
+        return f"no change of the gap is shown ({span})"
+    return f"the gap {'widens' if row.gap > 0 else 'narrows'} ({span})"
