@@ -15,7 +15,7 @@ import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
 from p2d_lib.parameters.classify import PROMPT_DESCRIBERS, arm_parts
-from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import at_random
 from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES

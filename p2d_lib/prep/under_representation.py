@@ -27,7 +27,7 @@ def move_to_test(metadata: pd.DataFrame, split: pd.Series, share: float, seed: i
     lesions = metadata.loc[dark & (split == "train"), "lesion_id"].unique()
     if not len(lesions):
         raise DataError(
-            f"dark_melanomas_to_test is {share:g}, but train has no dark-skin melanoma: raise 01_prep.tone_effect"
+            f"dark_melanomas_to_test is {share:g}, but train has no dark-skin melanoma: raise 01_prep.dark_skin"
         )
     rng = np.random.default_rng(derive(seed, "under-representation"))
     moved = rng.permutation(lesions)[: round(share * len(lesions))]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2d_lib.prep import phantom
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.prep.under_representation import move_to_test
 
@@ -37,5 +38,19 @@ def test_it_repeats_itself_and_a_share_of_0_moves_nothing_even_without_truth(met
 def test_what_cannot_be_planted_is_refused(metadata):
     with pytest.raises(DataError, match="true skin types are known of the phantom alone"):
         move_to_test(metadata.drop(columns="true_fitzpatrick"), metadata["split"], 0.5, 1)
-    with pytest.raises(DataError, match=r"raise 01_prep\.tone_effect"):
+    with pytest.raises(DataError, match=r"raise 01_prep\.dark_skin"):
         move_to_test(metadata.assign(true_fitzpatrick=2), metadata["split"], 0.5, 1)
+
+
+def test_a_share_of_all_phantom_lesions_is_moved_to_dark_skin_and_nothing_else_changes(tmp_path):
+    truths = {}
+    for share in (0.0, 0.5, 1.0):
+        phantom.write(tmp_path / str(share), 120, 4, 0.3, "clinic", size=(32, 24), dark_skin=share, progress=False)
+        truths[share] = pd.read_csv(tmp_path / str(share) / "truth.csv").set_index("image_id")
+    dark = {share: truth["true_fitzpatrick"].ge(5) for share, truth in truths.items()}
+    assert dark[0.0].mean() < 0.15 and 0.3 < dark[0.5].mean() < 0.7 and dark[1.0].all()
+    untouched = truths[0.0].columns.drop(["true_fitzpatrick", "true_background_skin_tone"])
+    pd.testing.assert_frame_equal(truths[0.0].loc[~dark[0.5], untouched], truths[0.5].loc[~dark[0.5], untouched])
+    assert (tmp_path / "0.0" / "HAM10000_metadata.csv").read_bytes() == (
+        tmp_path / "1.0" / "HAM10000_metadata.csv"
+    ).read_bytes()

@@ -17,10 +17,10 @@ from p2d_lib.seeds import derive
 BOTH = "both"  # cameras take turns
 
 
-def _dark(seed: int, lesion_index: int, dx: str, tone_effect: float) -> int | None:
-    """A dark skin type for this share of the melanomas, None (as skin types are spread) for the others."""
+def _dark(seed: int, lesion_index: int, share: float) -> int | None:
+    """A dark skin type for this share of the lesions, None (as skin types are spread) for the others."""
     rng = np.random.default_rng(derive(seed, "tone", lesion_index))
-    return int(rng.integers(5, 7)) if dx == "mel" and rng.random() < tone_effect else None
+    return int(rng.integers(5, 7)) if rng.random() < share else None
 
 
 def write(
@@ -31,14 +31,15 @@ def write(
     camera: str,
     size: tuple[int, int] = (128, 96),
     tone_effect: float = 0.0,
+    dark_skin: float = 0.0,
     progress: bool = True,
 ) -> None:
     """Lays a phantom data set out as HAM10000 is, with truth.csv beside; replaces `folder` in one step.
 
     tail: see `class_shares`. camera: clinic | atlas | both (views by one and the other in turn). size: (width, height)
     px. tone_effect: chance that a melanoma is on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an
-    effect for audits to find. Lesion k is the same whatever n_images; the last lesion may show fewer views than it has.
-    Raises ValueError for an unknown camera or n_images < 1.
+    effect for audits to find. dark_skin: the same chance of every lesion. Lesion k is the same whatever n_images; the
+    last lesion may show fewer views than it has. Raises ValueError for an unknown camera or n_images < 1.
     """
     cameras = CAMERAS if camera == BOTH else (camera,)
     if not set(cameras) <= set(CAMERAS):
@@ -57,7 +58,8 @@ def write(
             dx = pick(rng, shares)
             views = 1 + rng.choice(6, p=VIEWS[dx])
             patient = make_patient(rng, dx)
-            lesion = make_lesion(rng, dx, _dark(seed, lesion_index, dx, tone_effect), n)
+            dark = max(dark_skin, tone_effect if dx == "mel" else 0.0)
+            lesion = make_lesion(rng, dx, _dark(seed, lesion_index, dark), n)
             for view_index in range(min(views, n_images - len(metadata))):
                 view_rng = np.random.default_rng(derive(seed, "phantom", lesion_index, view_index))
                 view = make_view(view_rng, cameras[(lesion_index + view_index) % len(cameras)])
