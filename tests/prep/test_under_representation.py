@@ -44,13 +44,13 @@ def test_what_cannot_be_planted_is_refused(metadata):
 
 def test_a_share_of_all_phantom_lesions_is_moved_to_dark_skin_and_nothing_else_changes(tmp_path):
     truths = {}
-    for share in (0.0, 0.5, 1.0):
-        phantom.write(tmp_path / str(share), 120, 4, 0.3, "clinic", size=(32, 24), dark_skin=share, progress=False)
-        truths[share] = pd.read_csv(tmp_path / str(share) / "truth.csv").set_index("image_id")
-    dark = {share: truth["true_fitzpatrick"].ge(5) for share, truth in truths.items()}
-    assert dark[0.0].mean() < 0.15 and 0.3 < dark[0.5].mean() < 0.7 and dark[1.0].all()
+    for share in (0.0, 0.5):
+        folder = tmp_path / str(share)
+        phantom.write(folder, 50, 4, 0.3, "clinic", size=(32, 24), dark_skin=share, progress=False)
+        truths[share] = pd.read_csv(folder / "truth.csv").set_index("image_id")
+    few, half = (truth["true_fitzpatrick"].ge(5) for truth in truths.values())
+    assert few.mean() < 0.2 < half.mean() < 0.8
     untouched = truths[0.0].columns.drop(["true_fitzpatrick", "true_background_skin_tone"])
-    pd.testing.assert_frame_equal(truths[0.0].loc[~dark[0.5], untouched], truths[0.5].loc[~dark[0.5], untouched])
-    assert (tmp_path / "0.0" / "HAM10000_metadata.csv").read_bytes() == (
-        tmp_path / "1.0" / "HAM10000_metadata.csv"
-    ).read_bytes()
+    pd.testing.assert_frame_equal(truths[0.0].loc[~half, untouched], truths[0.5].loc[~half, untouched])
+    first, second = ((tmp_path / str(share) / "HAM10000_metadata.csv").read_bytes() for share in truths)
+    assert first == second
