@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
-from p2d_lib.classify.variants import REWRITTEN, Count
+from p2d_lib.classify.variants import REWRITTEN, Count, by_describer
 from p2d_lib.instruments import readout
 from p2d_lib.parameters.classify import PROMPT_DESCRIBERS
 from p2d_lib.seeds import derive
@@ -21,7 +21,7 @@ from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
 from p2d_lib.words.wording import Wording, lesions
 
-CLASS_NAME, RANDOM, TRUTH = "class-name", "random", "truth"
+CLASS_NAME, RANDOM = "class-name", "random"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def shared_cases(
     train = cases[cases["split"] == "train"].merge(own[["image_id"]], on="image_id")
     if train.empty:
         raise ValueError("no valid description of a train image: nothing to compare prompts on; look at 02_describe")
-    by_name = _by_describer(cases, descriptions)
+    by_name = by_describer(cases, descriptions)
     ids, missing = set(train["image_id"]), []
     for name in (name for name in PROMPT_DESCRIBERS if name in sources):
         both = ids & set(by_name[name]["image_id"]) if name in by_name else set()
@@ -87,16 +87,6 @@ def plan(cases: Cases, sources: Sequence[str], wording: Wording, count: Count, s
         seeds = [derive(seed, "prompts", image_id) for image_id in table["image_id"]]
         parts.append(pd.DataFrame(of_source).assign(seed=seeds).join(asked))
     return pd.concat(parts, ignore_index=True)
-
-
-def _by_describer(cases: pd.DataFrame, descriptions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Valid rows of each describer by its kind ("api:gpt-4.1" is "api"); of phantoms also the truth."""
-    valid = descriptions[descriptions["valid"] & (descriptions["reviewer"] == "")]
-    tables = {str(name): part for name, part in valid.groupby(valid["describer"].str.partition(":")[0])}
-    if any(f"true_{name}" in cases for name in FEATURES):
-        true = {name: cases.get(f"true_{name}", pd.Series(np.nan, cases.index)) for name in FEATURES}
-        tables[TRUTH] = pd.DataFrame({"image_id": cases["image_id"], **true})
-    return tables
 
 
 def _rows(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

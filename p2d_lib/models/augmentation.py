@@ -27,23 +27,35 @@ def augment(pixels: torch.Tensor, seed: int, transforms: Sequence[str] = BASIC) 
     if {"turn", "shift", "zoom"} & set(transforms):
         pixels = _moved(pixels, derive(seed, "affine"), transforms)
     rng = generator(seed)
-    flips = torch.rand(3, len(pixels), 1, 1, 1, generator=rng) < 0.5
-    gains = 1 + JITTER * (2 * torch.rand(2, len(pixels), 3, 1, 1, generator=rng) - 1)
-    flips, gains = flips.to(pixels.device), gains.to(pixels.device)
+    flips = torch.rand(3, len(pixels), generator=rng) < 0.5
+    gains = (1 + JITTER * (2 * torch.rand(2, len(pixels), 3, 1, 1, generator=rng) - 1)).to(pixels.device)
     if "flip" in transforms:
-        for flip, turned in zip(flips, (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT), strict=True):
-            pixels = torch.where(flip, turned(pixels), pixels)
-    return (pixels * gains[0] * gains[1, :, :1]).clamp(0, 1) if "colour" in transforms else pixels
+        pixels = _flipped(pixels, flips)
+    if "colour" in transforms:  # in place after the first product: a new array costs more than the arithmetic
+        pixels = (pixels * gains[0]).mul_(gains[1, :, :1]).clamp_(0, 1)
+    return pixels
+
+
+def _flipped(pixels: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
+    """Each image mirrored left to right, upside down and along its diagonal where flips, bool (3, b), say so."""
+    flipped = torch.empty_like(pixels)
+    for image, place, (across, down, diagonal) in zip(pixels, flipped, flips.T.tolist(), strict=True):
+        turned = image.flip([-1] * across + [-2] * down)
+        place.copy_(turned.mT if diagonal else turned)
+    return flipped
 
 
 def _moved(pixels: torch.Tensor, seed: int, transforms: Sequence[str]) -> torch.Tensor:
-    """Turned, shifted and zoomed: a matrix says where each pixel of the result comes from, in halves of a side."""
+    """Turned, shifted and zoomed: a grid says where each pixel of the result comes from, in halves of a side."""
     n, rng = len(pixels), generator(seed)
     angle, zoom, shift = (torch.rand(n, generator=rng), torch.rand(n, generator=rng), torch.rand(n, 2, generator=rng))
     angle = 2 * torch.pi * angle * ("turn" in transforms)
     zoom = ZOOM ** ((2 * zoom - 1) * ("zoom" in transforms))
     shift = 2 * SHIFT * (2 * shift - 1) * ("shift" in transforms)
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    matrix = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(n, 2, 3).to(pixels.device)
-    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
+    axis = (2 * torch.arange(pixels.shape[-1]) + 1) / pixels.shape[-1] - 1
+    right, below = (torch.stack(pair, 1)[:, None] * axis[:, None] for pair in ((cos, sin), (-sin, cos)))
+    right, below = right.to(pixels.device), (below + shift[:, None]).to(pixels.device)
+    grid = right[:, None] + below[:, :, None]  # as F.affine_grid has it, in a quarter of its time
+    pixels = pixels.contiguous()  # by planes, which are read faster
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False).clamp_(0, 1)

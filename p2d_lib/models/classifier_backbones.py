@@ -59,10 +59,10 @@ def check(name: str) -> None:
     if network in SMALL:
         offered = []
     elif network.startswith(LITE):
-        from p2d_lib.models.extractors import efficientnet  # here, since timm takes long to import
+        from p2d_lib.models import efficientnet_lite  # here, since timm takes long to import
 
-        if network not in efficientnet.SIDES:
-            raise ValueError(f"no backbone {name!r}; of its kind there are {', '.join(efficientnet.SIDES)}")
+        if network not in efficientnet_lite.SIDES:
+            raise ValueError(f"no backbone {name!r}; of its kind there are {', '.join(efficientnet_lite.SIDES)}")
         offered = [LITE_WEIGHTS]
     elif network.startswith("timm/"):
         import timm
@@ -87,11 +87,11 @@ def check(name: str) -> None:
 def _efficientnet_lite(network: str, weights: str) -> Backbone:
     import timm
 
-    from p2d_lib.models.extractors import efficientnet
+    from p2d_lib.models import efficientnet_lite
 
-    body = efficientnet.build(network) if weights else timm.create_model(f"tf_{network}")
+    body = efficientnet_lite.build(network) if weights else timm.create_model(f"tf_{network}")
     body.reset_classifier(0)
-    return Backbone(body, body.num_features, efficientnet.SIDES[network], (127 / 255,) * 3, (128 / 255,) * 3)
+    return Backbone(body, body.num_features, efficientnet_lite.SIDES[network], (127 / 255,) * 3, (128 / 255,) * 3)
 
 
 def _timm(network: str, weights: str, pretrained: bool) -> Backbone:

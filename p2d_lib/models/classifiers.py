@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from p2d_lib.device import half
 from p2d_lib.models.augmentation import BASIC, augment
 from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.models.class_batches import epochs
@@ -57,7 +59,7 @@ class Classifier(nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if self.side and pixels.shape[-1] != self.side:
             pixels = F.interpolate(pixels, (self.side, self.side), mode="bilinear", antialias=True)
-        embedding = self.body((pixels - self.mean) / self.std)
+        embedding = self.body((pixels - self.mean).div_(self.std))
         kept = self.dropout(embedding)
         features = self.features(kept) if self.features else embedding[:, :0]
         return self.dx(kept), features, embedding
@@ -75,7 +77,7 @@ def build(backbone: str, n_features: int = 0, seed: int = 0, side: int = 0, drop
 
 def fit(
     model: Classifier,
-    images: np.ndarray,
+    images: np.ndarray | torch.Tensor,
     labels: np.ndarray,
     *,
     steps: int,
@@ -89,19 +91,23 @@ def fit(
     augmentation: Sequence[str] = BASIC,
     weights: np.ndarray | None = None,
     stopping: EarlyStopping | None = None,
+    averaging: float = 0.0,
+    precision: str = "float32",
     on_step: Callable[[int, dict], None] | None = None,
     progress: bool = True,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Trains in place and gives the log: step, loss, learning_rate; val_loss (nats), val_macro_f1 where evaluated.
 
-    images: uint8 (n, s, s, 3). labels: indices into `vocabulary.DX` (n,). features: targets in 0..1 (n, n_features);
-    a NaN does not count. batches: indices of each step's images, (steps, batch_size); default `epochs`. optimizer:
-    "adamw" with weight decay and a one-cycle rate, or "adam" with a constant one. augmentation: of
-    `augmentation.augment`. weights: of the classes in the loss (7,). stopping: the model ends with the best weights on
-    val, and the fit may stop before its last step. Augmentation and dropout depend on seed and step alone, so that two
-    fits on other batches are augmented alike. checkpoint: the fit continues from its state and ends with the same bits
-    as without the interruption. Raises ValueError for batches of another shape or an unknown optimizer.
+    images: uint8 (n, s, s, 3), or such a tensor on the device. labels: indices into `vocabulary.DX` (n,). features:
+    targets in 0..1 (n, n_features); a NaN does not count. batches: indices of each step's images, (steps, batch_size);
+    default `epochs`. optimizer: "adamw" with weight decay and a one-cycle rate, or "adam" with a constant one.
+    augmentation: of `augmentation.augment`. weights: of the classes in the loss (7,). stopping: the model ends with the
+    best weights on val, and the fit may stop before its last step. averaging: decay of a moving average of the weights;
+    the average is then evaluated, and the model ends with it; 0: none. precision: of `device.half`. Augmentation and
+    dropout depend on seed and step alone, so that two fits on other batches are augmented alike. checkpoint: the fit
+    continues from its state and ends with the same bits as without the interruption. Raises ValueError for batches of
+    another shape or an unknown optimizer.
     """
     batches = epochs(len(images), steps, batch_size, derive(seed, "draws")) if batches is None else batches
     if batches.shape != (steps, batch_size):
@@ -109,6 +115,8 @@ def fit(
     model.to(device, memory_format=torch.channels_last).train()
     parts = {"model": model, **_optimizer(model, optimizer, learning_rate, steps)}
     parts |= {"stopping": stopping} if stopping else {}
+    parts |= {"average": _average(model, averaging)} if averaging else {}
+    result = parts["average"].module if averaging else model
     log = checkpoint.restore(parts, device) if checkpoint else []
     class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32, device=device)
     bar = tqdm(
@@ -123,10 +131,11 @@ def fit(
             torch.manual_seed(derive(seed, "dropout", step))
             pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step), augmentation)
             of_rows = None if features is None else features[rows]
-            loss = _loss(model, pixels, labels[rows], of_rows, class_weights)
+            with half(device, precision):
+                loss = _loss(model, pixels, labels[rows], of_rows, class_weights)
             log.append({"step": step, "loss": loss.item(), "learning_rate": _update(parts, loss)})
             if stopping and stopping.due(step, steps):
-                log[-1] |= _evaluate(model, stopping, device)
+                log[-1] |= _evaluate(result, stopping, device)
                 model.train()
             if on_step:
                 on_step(step, log[-1])
@@ -134,6 +143,8 @@ def fit(
                 checkpoint.store(parts, log)
     if stopping:
         stopping.restore(model)
+    elif averaging:
+        model.load_state_dict(result.state_dict())
     return pd.DataFrame(log)
 
 
@@ -147,6 +158,11 @@ def _optimizer(model: Classifier, name: str, learning_rate: float, steps: int) -
     else:
         raise ValueError(f"no optimizer {name!r}; there are {', '.join(OPTIMIZERS)}")
     return {"optimizer": optimizer, "schedule": schedule}
+
+
+def _average(model: Classifier, decay: float) -> AveragedModel:
+    """Weights and statistics of the batches: average = decay * average + (1 - decay) * model, after each step."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _loss(
@@ -171,12 +187,14 @@ def _evaluate(model: Classifier, stopping: EarlyStopping, device: torch.device) 
 
 
 def _update(parts: dict, loss: torch.Tensor) -> float:
-    """One step of the optimizer and of its schedule; gives the learning rate of the step."""
+    """One step of the optimizer, of its schedule and of the average; gives the learning rate of the step."""
     rate = parts["schedule"].get_last_lr()[0]
     parts["optimizer"].zero_grad()
     loss.backward()
     parts["optimizer"].step()
     parts["schedule"].step()
+    if "average" in parts:
+        parts["average"].update_parameters(parts["model"])
     return rate
 
 
@@ -184,7 +202,7 @@ def _update(parts: dict, loss: torch.Tensor) -> float:
 def predict(
     model: Classifier, images: np.ndarray, device: torch.device, batch_size: int = 256, flips: bool = False
 ) -> dict[str, np.ndarray]:
-    """Probabilities and embeddings of images, uint8 (n, s, s, 3).
+    """Probabilities and embeddings of images, uint8 (n, s, s, 3), or such a tensor on the device.
 
     float32: "p" (n, 7), in the order of `vocabulary.DX`, sums to 1; "features" (n, n_features) in 0..1; "embedding"
     (n, dim). flips: each is the mean over the image and its mirror images along each axis and along both.
@@ -235,8 +253,8 @@ def load(folder: Path, device: torch.device) -> Classifier:
     return model.to(device).eval()
 
 
-def _pixels(images: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+def _pixels(images: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _masked_bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,11 @@ class Prep(Notebook):
     )
     camera: Literal["clinic", "atlas", "both"] = Field("clinic", description="Optics and image quality.")
     tone_effect: ShareFrom0To1 = Field(0.0, description="Share of melanomas that are moved to dark skin.")
+    dark_skin: ShareFrom0To1 = Field(0.0, description="Share of all lesions that are moved to dark skin.")
+    dark_melanomas_to_test: ShareFrom0To1 = Field(
+        0.0,
+        description="Share of the dark-skin melanomas of train that move to test, so that train under-represents them.",
+    )
     plants: dict[Literal["duplicated_lesions", "near_duplicates", "mislabelled", "blurred", "empty"], PositiveInt] = (
         Field({}, description="Faults to plant, kind: number; the audit must find them.")
     )

@@ -21,7 +21,7 @@ def raw_set(run: Run, p: Prep) -> raw.RawSet:
         return raw.read(raw.find(p.data, p.source), p.source, p.on_bad)
     place = run.folder / "phantom"
     size = (2 * p.image_size, 3 * p.image_size // 2)  # twice what is needed: squares are cut from 4:3 and reduced
-    names = ("n_images", "seed", "tail", "camera", "tone_effect")
+    names = ("n_images", "seed", "tail", "camera", "tone_effect", "dark_skin")
     settings = {"size": size, **{name: getattr(p, name) for name in names}}
     modules = [*sorted(Path(phantom.__file__).parent.glob("*.py")), Path(plants.__file__)]
     code = [sha256(module) for module in modules]

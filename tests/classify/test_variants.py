@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from p2d_lib.classify import variants
-from p2d_lib.vocabulary import FEATURES
+from p2d_lib.vocabulary import DX, FEATURES
 from p2d_lib.words.wording import Wording
 
 WORDING = Wording("phrases", 8, 62)
@@ -23,9 +23,31 @@ def plan():
     ).assign(**dict.fromkeys(FEATURES, 0.0) | {"asymmetry": 0.9})  # fmt: skip
     synthetic.loc[1, "accepted"] = False
     cases = pd.DataFrame(
-        {"image_id": list("abc"), "dx": ["mel", "mel", "nv"], "localization": "back", "age": 50.0, "sex": "female"}
+        {
+            "image_id": list("abc"),
+            "dx": ["mel", "mel", "nv"],
+            "split": "train",
+            "localization": "back",
+            "age": 50.0,
+            "sex": "female",
+        }
     )
     return synthetic, cases
+
+
+def described(cases, describers=("measured", "captioner")):
+    """What each describer says of each case: the template sees asymmetry, any other one a ruler."""
+    saw = {"measured": "asymmetry"}
+    parts = [
+        cases[["image_id"]].assign(
+            describer=name,
+            valid=True,
+            reviewer="",
+            **dict.fromkeys(FEATURES, 0.0) | {saw.get(name, "ruler_presence"): 0.9},
+        )
+        for name in describers
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def sampled(names, plan, **options):
@@ -35,6 +57,7 @@ def sampled(names, plan, **options):
         asked.append(rows)
         return rows.assign(path="x.png", accepted=True)
 
+    options = {"descriptions": described(plan[1])} | options
     return variants.sampled(names, *plan, sampler, WORDING, lambda text: len(text.split()), **options), asked
 
 
@@ -65,9 +88,61 @@ def test_without_variants_nothing_is_sampled(plan):
     assert rows.empty and not asked and "variant" in rows
 
 
-def test_variants_are_told_from_generators_and_describers():
+def test_variants_are_told_from_generators_and_from_describers_that_have_prompted_04(plan):
+    synthetic, cases = plan
     arms = ["real", "mixed:base", "mixed:captioner", "mixed:sentence@2x", "synthetic:sentence", "mixed:guidance-2"]
-    assert variants.named(arms) == ["sentence", "guidance-2"]
+    assert variants.named(arms, synthetic, described(cases)) == ["captioner", "sentence", "guidance-2"]
+    captioner_first = described(cases, ("captioner", "measured"))
+    assert variants.named(arms, synthetic, captioner_first) == ["sentence", "guidance-2"]
+
+
+@pytest.fixture
+def plan_of_all_classes(plan):
+    """An accepted image of each class, all prompted by cases of their own."""
+    synthetic, cases = plan
+    one, case = synthetic.iloc[[0]], cases.iloc[[0]]
+    parts = [(one.assign(image_id=f"adapter_{dx}", dx=dx, prompted_by=dx, seed=k),
+              case.assign(image_id=dx, dx=dx)) for k, dx in enumerate(DX)]  # fmt: skip
+    return tuple(pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+
+
+def test_a_describers_words_of_the_same_cases_are_sampled_with_the_same_noise(plan_of_all_classes):
+    rows, _ = sampled(["captioner", "measured"], plan_of_all_classes)
+    prompts = dict(iter(rows.groupby("variant")["prompt"]))
+    assert prompts["captioner"].str.contains("ruler").all() and not prompts["measured"].str.contains("ruler").any()
+    assert (
+        prompts["measured"].str.contains("asymmetr").all() and not prompts["captioner"].str.contains("asymmetr").any()
+    )
+    assert list(rows["seed"]) == [*range(7)] * 2 and list(rows["prompted_by"]) == [*DX] * 2
+    assert (rows.loc[rows["variant"] == "captioner", "ruler_presence"] == 0.9).all()
+
+
+def test_each_skin_tone_is_asked_for_equally_often_of_each_class_and_nothing_else_changes(plan):
+    synthetic, cases = plan
+    many = pd.concat([synthetic.iloc[[0]]] * 12).assign(image_id=[f"adapter_mel_{k}" for k in range(12)])
+    rows, _ = sampled(["skin-tones"], (many, cases))
+    assert set(rows["background_skin_tone"].value_counts()) == {2} and rows["background_skin_tone"].nunique() == 6
+    assert rows["prompt"].nunique() == 6
+    others = [name for name in FEATURES if name != "background_skin_tone"]
+    pd.testing.assert_frame_equal(rows[[*others, "seed"]], many[[*others, "seed"]].reset_index(drop=True))
+
+
+def test_a_case_that_a_describer_has_not_described_is_replaced_by_a_train_case_of_the_class(plan_of_all_classes):
+    synthetic, cases = plan_of_all_classes
+    more = cases[cases["dx"] == "mel"].iloc[[0, 0]].assign(image_id=["in train", "in test"], split=["train", "test"])
+    described_ones = described(pd.concat([cases[cases["dx"] != "mel"], more]), ("vlm",))
+    rows, _ = sampled(["vlm"], (synthetic, pd.concat([cases, more])), descriptions=described_ones)
+    assert list(rows["prompted_by"]) == [dx if dx != "mel" else "in train" for dx in DX]
+    assert rows["prompt"].str.contains("ruler").all() and list(rows["seed"]) == [*range(7)]
+
+
+def test_a_describer_that_has_described_no_case_of_a_class_is_refused(plan_of_all_classes):
+    cases = plan_of_all_classes[1]
+    with pytest.raises(ValueError, match="vlm has described no train case of akiec"):
+        sampled(["vlm"], plan_of_all_classes)
+    some = described(cases[cases["dx"] != "df"], ("vlm",))
+    with pytest.raises(ValueError, match="vlm has described no train case of df"):
+        sampled(["vlm"], plan_of_all_classes, descriptions=some)
 
 
 @pytest.mark.parametrize("name", ["guidance-high", "guidance--1", "guidance-31", "guidance-nan"])

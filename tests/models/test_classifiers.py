@@ -104,7 +104,8 @@ def test_early_stopping_ends_with_the_weights_that_read_val_best_and_stops_where
     assert scores.idxmax() + 1 + 2 * 10 == len(log)
 
 
-def test_an_early_stopped_fit_that_was_interrupted_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_an_early_stopped_fit_that_was_interrupted_ends_with_the_same_bits(tmp_path, averaging):
     labels = np.arange(28) % 7
     images = coloured(np.random.default_rng(0), labels)
 
@@ -115,13 +116,53 @@ def test_an_early_stopped_fit_that_was_interrupted_ends_with_the_same_bits(tmp_p
 
         model = classifiers.build("tiny_resnet", seed=3, dropout=0.5)
         stopping = EarlyStopping(images, labels, every=2, patience=9)
-        fit(model, images, labels, steps=8, stopping=stopping, checkpoint=checkpoint, on_step=on_step)
+        options = {"stopping": stopping, "checkpoint": checkpoint, "on_step": on_step, "averaging": averaging}
+        fit(model, images, labels, steps=8, **options)
         return torch.cat([tensor.ravel().float() for tensor in model.state_dict().values()])
 
     checkpoints = Checkpoints(tmp_path, every_minutes=0)
     with pytest.raises(KeyboardInterrupt):
         weights(checkpoints.of("fit", "key"), fails_at=5)
     assert torch.equal(weights(checkpoints.of("fit", "key")), weights())
+
+
+def test_an_averaged_fit_ends_with_the_moving_average_of_its_weights_and_of_the_statistics_of_its_batches():
+    labels, expected, weights = np.arange(28) % 7, {}, {}
+    images, model = coloured(np.random.default_rng(0), labels), classifiers.build("tiny_resnet", seed=3)
+
+    def on_step(step, _):
+        for name, tensor in model.state_dict().items():
+            now = tensor.double().clone()
+            expected[name] = 0.75 * expected[name] + 0.25 * now if step else now
+            weights[name] = now
+
+    fit(model, images, labels, steps=6, averaging=0.75, on_step=on_step)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-5, atol=1e-6)
+    kinds = [name for name, now in weights.items() if not torch.allclose(now, expected[name], rtol=1e-3)]
+    assert {"dx.weight", "body.1.running_mean"} <= set(kinds), "the last weights are not their average"
+
+
+def test_early_stopping_of_an_averaged_fit_judges_and_keeps_the_average():
+    labels = np.arange(28) % 7
+    images, val = (coloured(np.random.default_rng(seed), labels) for seed in (0, 1))
+    model, stopping = classifiers.build("tiny_resnet", seed=3), EarlyStopping(val, labels, every=10, patience=9)
+    log = fit(model, images, labels, steps=40, averaging=0.9, stopping=stopping)
+    read = classifiers.predict(model, val, CPU)["p"].argmax(1)
+    assert f1_score(labels, read, average="macro") == pytest.approx(log["val_macro_f1"].max())
+
+
+def test_bfloat16_rounds_the_loss_and_learns_the_same():
+    labels = np.arange(70) % 7
+    images, losses = coloured(np.random.default_rng(0), labels), {}
+    for precision in ("float32", "bfloat16"):
+        model = classifiers.build("tiny_resnet", seed=3)
+        losses[precision] = fit(model, torch.from_numpy(images), labels, steps=40, precision=precision)["loss"]
+    first = [of[0] for of in losses.values()]
+    assert first[0] != first[1]
+    assert first[0] == pytest.approx(first[1], rel=0.02)
+    assert losses["bfloat16"].tail(5).mean() < 0.5 * first[1]
 
 
 def test_early_stopping_without_val_images_is_refused():

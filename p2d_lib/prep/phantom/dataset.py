@@ -31,14 +31,15 @@ def write(
     camera: str,
     size: tuple[int, int] = (128, 96),
     tone_effect: float = 0.0,
+    dark_skin: float = 0.0,
     progress: bool = True,
 ) -> None:
     """Lays a phantom data set out as HAM10000 is, with truth.csv beside; replaces `folder` in one step.
 
     tail: see `class_shares`. camera: clinic | atlas | both (views by one and the other in turn). size: (width, height)
     px. tone_effect: chance that a melanoma is on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an
-    effect for audits to find. Lesion k is the same whatever n_images; the last lesion may show fewer views than it has.
-    The processes of `cores.shared` share the work, and the files do not depend on their number. Raises ValueError for
+    effect for audits to find. dark_skin: the same chance of every lesion. Lesion k is the same whatever n_images; the
+    last lesion may show fewer views than it has. The processes of `cores.shared` share the work, and the files do not depend on their number. Raises ValueError for
     an unknown camera or n_images < 1.
     """
     cameras = CAMERAS if camera == BOTH else (camera,)
@@ -49,7 +50,7 @@ def write(
     with atomic(Path(folder)) as partial, tqdm(total=n_images, unit="image", disable=not progress) as bar:
         for place in (*PARTS, MASKS):
             (partial / place).mkdir(parents=True)
-        lesions = _Lesions(partial, n_images, seed, class_shares(tail), cameras, size, tone_effect)
+        lesions = _Lesions(partial, n_images, seed, class_shares(tail), cameras, size, tone_effect, dark_skin)
         metadata, truths = [], []
         with closing(shared(lesions.render, lesions.jobs())) as done:
             for rows, truth in done:
@@ -70,6 +71,7 @@ class _Lesions:
     cameras: Sequence[str]
     size: tuple[int, int]
     tone_effect: float
+    dark_skin: float
 
     def jobs(self) -> list[list[tuple[int, int]]]:
         """JOB lesions a job, each as (its number, the number of its first image)."""
@@ -103,9 +105,10 @@ class _Lesions:
         return rng, dx, int(1 + rng.choice(6, p=VIEWS[dx]))
 
     def _dark(self, lesion_index: int, dx: str) -> int | None:
-        """A dark skin type for this share of the melanomas, None (as skin types are spread) for the others."""
+        """A dark skin type for the share of the lesions that have one, None (as types are spread) for the others."""
         rng = np.random.default_rng(derive(self.seed, "tone", lesion_index))
-        return int(rng.integers(5, 7)) if dx == "mel" and rng.random() < self.tone_effect else None
+        share = max(self.dark_skin, self.tone_effect if dx == "mel" else 0.0)
+        return int(rng.integers(5, 7)) if rng.random() < share else None
 
     def _write(self, k: int, image: np.ndarray, mask: np.ndarray) -> str:
         """Writes the k-th image of the set and its mask; returns its id."""

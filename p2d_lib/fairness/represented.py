@@ -1,0 +1,104 @@
+"""Which groups of patients train under-represents, class by class, and how much worse test reads them.
+
+A split at random by lesion, stratified by class, gives every group of a class the same expected share of train and of
+test. A group that is rarer in train than this explains was left out there, by accident or by design.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import hypergeom
+
+from p2d_lib.fairness.gaps import permutation_p
+from p2d_lib.fairness.groups import LESION_TYPE, align, attributes, group_replicates, resample
+from p2d_lib.instruments import intervals, multiplicity
+from p2d_lib.vocabulary import DX
+
+SHARES = ("dx", "attribute", "group", "train_of_group", "train", "test_of_group", "test", "p", "p_holm")
+GAPS = ("dx", "attribute", "group", "arm", "recall", "of_others", "gap", "low", "high", "detectable", "p", "p_holm")
+OTHERS = "others"
+CHANGE = "change to "  # and an arm: how much wider the gap is there than in the first arm
+
+
+def shares(cases: pd.DataFrame, min_n: int) -> pd.DataFrame:
+    """The share of each group among the lesions of each class, in train and in test: columns SHARES.
+
+    cases: the artefact. train, test: the class's lesions whose group is known; *_of_group: those of the group. Groups
+    with fewer than min_n lesions in test, or with fewer than min_n others there, are left out: how they are read could
+    not be measured. p: Fisher's exact test, one-sided, of a share in train as large as in test; p_holm: over all rows.
+    """
+    lesions = cases.drop_duplicates("lesion_id").reset_index(drop=True)
+    groups, rows = attributes(lesions).reset_index(drop=True), []
+    for dx in DX:
+        for attribute in groups.columns.difference(LESION_TYPE, sort=False):
+            of_class = groups[attribute].notna() & (lesions["dx"] == dx)
+            train, test = (of_class & (lesions["split"] == split) for split in ("train", "test"))
+            for group in groups[attribute].cat.categories:
+                inside = groups[attribute] == group
+                counts = [int(where.sum()) for where in (train & inside, train, test & inside, test)]
+                if min(counts[2], counts[3] - counts[2]) >= min_n:
+                    rows.append((dx, attribute, group, *counts))
+    table = pd.DataFrame(rows, columns=SHARES[:-2]).astype(dict.fromkeys(SHARES[3:7], int))
+    of_group, of_class = table["train_of_group"] + table["test_of_group"], table["train"] + table["test"]
+    p = hypergeom.cdf(table["train_of_group"], of_class, of_group, table["train"])
+    return table.assign(p=p, p_holm=multiplicity.holm(p))
+
+
+def under_represented(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `shares` whose share in train is shown to be lower than in test."""
+    return table[table["p_holm"] <= multiplicity.LEVEL].reset_index(drop=True)
+
+
+def gaps(
+    readings: pd.DataFrame,
+    cases: pd.DataFrame,
+    found: pd.DataFrame,
+    arms: Sequence[str],
+    n_resamples: int = 2000,
+    n_permutations: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How much less often groups are read right than other lesions of their class: recall of the others minus theirs.
+
+    readings, cases: as in `gaps.gaps`. found: rows of `shares`. A row for each of the arms, and for each but the first
+    one of the CHANGE: how much wider the gap is than in the first arm. Columns GAPS: recall, of_others (0..1; NaN for a
+    change), gap, low, high and detectable (-1..1). Intervals resample lesions and seeds. p of an arm:
+    `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm: over all rows.
+    """
+    dx_read, rows = align(readings[readings["arm"].isin(arms)], cases)
+    weights, of_images, parts = resample(rows, n_resamples, seed), attributes(rows).reset_index(drop=True), []
+    for cell in found.itertuples():
+        group = of_images[cell.attribute]
+        counted = np.flatnonzero(group.notna() & (rows["dx"] == cell.dx))
+        sides = pd.Categorical(np.where(group[counted] == cell.group, cell.group, OTHERS), [OTHERS, cell.group])
+        of_class = pd.Series(sides, name=f"{cell.dx}, {cell.group}")
+        read, of_rows = dx_read.iloc[counted], rows.iloc[counted].reset_index(drop=True)
+        replicates = group_replicates(read, of_rows, of_class, weights[:, counted], 1, ("accuracy",))
+        others, inside = (replicates[side, "accuracy"] for side in (OTHERS, cell.group))
+        p = permutation_p(read, of_rows, of_class, "accuracy", n_permutations, seed)
+        about = {"dx": cell.dx, "attribute": cell.attribute, "group": cell.group}
+        parts += [about | row for row in _compared(others, inside, arms, p)]
+    table = pd.DataFrame(parts, columns=GAPS[:-1])
+    return table.assign(p_holm=multiplicity.holm(table["p"]))
+
+
+def _compared(others: dict, inside: dict, arms: Sequence[str], p: dict[str, float]) -> list[dict]:
+    """The arms' gaps and their changes. others, inside: {arm: replicates of the recall (n_seeds, 1 + B)}."""
+    rows = []
+    for arm in arms:
+        gap, low, high, _ = intervals.compare(others[arm], inside[arm])
+        low, high = np.clip((low, high), -1, 1)  # few seeds spread the replicates beyond what a difference can be
+        recalls = {"recall": inside[arm][:, 0].mean(), "of_others": others[arm][:, 0].mean()}
+        detectable = intervals.minimal_detectable(others[arm], inside[arm])
+        rows.append(
+            {"arm": arm, **recalls, "gap": gap, "low": low, "high": high, "detectable": detectable, "p": p[arm]}
+        )
+    first = others[arms[0]] - inside[arms[0]]
+    for arm in arms[1:]:
+        second = others[arm] - inside[arm]
+        gap, low, high, p_change = intervals.compare(second, first)
+        low, high = np.clip((low, high), -2, 2)
+        change = {"arm": CHANGE + arm, "gap": gap, "low": low, "high": high, "p": p_change}
+        rows.append(change | {"detectable": intervals.minimal_detectable(second, first)})
+    return rows

@@ -1,0 +1,88 @@
+"""Under-represented groups as the paper shows them: tables and findings."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from p2d_lib.fairness.represented import CHANGE, under_represented
+from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.report import tables
+
+SHOWN = 5  # rows of the table of shares, those with the smallest p
+
+
+def shares_table(shares: pd.DataFrame) -> pd.DataFrame:
+    """The SHOWN rows of `represented.shares` with the smallest p, and all that are under-represented, as printed."""
+    rows = shares.nsmallest(max(SHOWN, len(under_represented(shares))), "p")
+    return pd.DataFrame(
+        {
+            "class": rows["dx"],
+            "attribute": rows["attribute"],
+            "group": rows["group"],
+            "train": [_share(row.train_of_group, row.train) for row in rows.itertuples()],
+            "test": [_share(row.test_of_group, row.test) for row in rows.itertuples()],
+            "p (Holm)": rows["p_holm"],
+        }
+    ).reset_index(drop=True)
+
+
+def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
+    """`represented.gaps` as it is printed: a row for each arm and for each change, by group."""
+    change = gaps["arm"].str.startswith(CHANGE)
+    return pd.DataFrame(
+        {
+            "class": gaps["dx"],
+            "group": gaps["attribute"] + " " + gaps["group"],
+            "arm": gaps["arm"],
+            "recall": gaps["recall"].map("{:.2f}".format).mask(change, tables.NOTHING),
+            "recall of others": gaps["of_others"].map("{:.2f}".format).mask(change, tables.NOTHING),
+            "gap": [tables.interval(row.gap, row.low, row.high, 2) for row in gaps.itertuples()],
+            "detectable": gaps["detectable"].map("{:.2f}".format),
+            "p (Holm)": gaps["p_holm"],
+        }
+    )
+
+
+def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> list[str]:
+    """Which groups train under-represents, how much worse they are read, and whether the other arms change that."""
+    if shares.empty:
+        return ["Of no class has test two groups that are large enough to ask whether train under-represents one."]
+    found, lines = under_represented(shares), []
+    if found.empty:
+        return [
+            f"No group is shown to be rarer in train than in test within its class ({len(shares)} tests, the smallest "
+            f"corrected p is {tables.p_value(shares['p_holm'].min())})."
+        ]
+    for cell in found.itertuples():
+        of_cell = gaps[(gaps["dx"] == cell.dx) & (gaps["attribute"] == cell.attribute) & (gaps["group"] == cell.group)]
+        by_arm = {row.arm: row for row in of_cell.itertuples()}
+        lines.append(
+            f"**Train under-represents {cell.dx} of {cell.attribute} {cell.group}:** "
+            f"{_share(cell.train_of_group, cell.train)} of its {cell.dx} lesions, "
+            f"{_share(cell.test_of_group, cell.test)} in test, p {tables.p_value(cell.p_holm, '= ')}. "
+            + " ".join(_gap(by_arm[arm]) for arm in arms)
+            + f" Against {arms[0]}, "
+            + "; ".join(f"{arm}: {_change(by_arm[CHANGE + arm])}" for arm in arms[1:])
+            + "."
+        )
+    return lines
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else "0 of 0"
+
+
+def _gap(row: tuple) -> str:
+    verdict = "" if row.p_holm <= LEVEL else ", not shown to differ from 0"
+    return (
+        f"Arm {row.arm} recalls {100 * row.recall:.0f} % of them and {100 * row.of_others:.0f} % of the others, a gap "
+        f"of {100 * row.gap:.0f} points [{100 * row.low:.0f}, {100 * row.high:.0f}]{verdict}."
+    )
+
+
+def _change(row: tuple) -> str:
+    span = f"{100 * row.gap:+.0f} points [{100 * row.low:+.0f}, {100 * row.high:+.0f}]"
+    span += f", p {tables.p_value(row.p_holm, '= ')}"
+    if row.p_holm > LEVEL:
+        return f"no change of the gap is shown ({span})"
+    return f"the gap {'widens' if row.gap > 0 else 'narrows'} ({span})"
