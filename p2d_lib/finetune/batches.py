@@ -4,7 +4,7 @@ The random numbers of a step depend on (seed, step) alone, and each process take
 are the same for any number of processes, for any parts that a batch is computed in, and after a restart.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass

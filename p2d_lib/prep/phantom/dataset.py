@@ -39,8 +39,8 @@ def write(
     tail: see `class_shares`. camera: clinic | atlas | both (views by one and the other in turn). size: (width, height)
     px. tone_effect: chance that a melanoma is on dark skin (Fitzpatrick V or VI) whatever the other lesions' is, an
     effect for audits to find. dark_skin: the same chance of every lesion. Lesion k is the same whatever n_images; the
-    last lesion may show fewer views than it has. The processes of `cores.shared` share the work, and the files do not depend on their number. Raises ValueError for
-    an unknown camera or n_images < 1.
+    last lesion may show fewer views than it has. The processes of `cores.shared` share the work, and the files do not
+    depend on their number. Raises ValueError for an unknown camera or n_images < 1.
     """
     cameras = CAMERAS if camera == BOTH else (camera,)
     if not set(cameras) <= set(CAMERAS):
