@@ -34,7 +34,7 @@ from p2d_lib.artefacts import NOTEBOOKS  # noqa: E402
 SMALLEST = (
     *MICRO, "01_prep.n_images=168", "01_prep.tail=0.0", "02_describe.n_described=20",
     "02_describe.captioner_steps=[2, 2]", "03_finetune.checkpoint_minutes=0.0", "03_finetune.scout_steps=20",
-    "03_finetune.baselines=[scratch-unet, textual-inversion]", "04_sample.per_class=2", "04_sample.others_per_class=1",
+    "03_finetune.baselines=[scratch-unet, textual-inversion]", "04_sample.per_class=4", "04_sample.others_per_class=2",
     "04_sample.num_inference_steps=2", "04_sample.sweep_steps=[2]", "04_sample.worst_case_prompts=4",
     "04_sample.worst_case_seeds=2", "04_sample.readout_per_class=6", "04_sample.random_per_class=1",
     "05_fidelity.min_n=3", "06_classify.arms=[real, real+replay, mixed, pretrain]",
