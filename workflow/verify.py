@@ -72,7 +72,7 @@ class Verdict:
                 words += f": {len(self.outside)} of {len(self.cells)} cells outside, in {shown}"
             words += "".join(f"; {name} was changed by hand since it was made" for name in self.edited)
             words += "".join(f"; figure {name} is missing" for name in self.missing_figures)
-        return f"{words}. {self._figures_in_words()}{self.reason()}".rstrip()
+        return ". ".join(filter(None, [words, self.reason(), self._figures_in_words()])) + "."
 
     def _figures_in_words(self) -> str:
         """How many figures have the same pixels, and which differ for no reason that is known; "" without figures."""
@@ -80,7 +80,7 @@ class Verdict:
             return ""
         same, odd = sum(each.same for each in self.figures), [each.name for each in self.figures if each.unexplained]
         words = f"{same} of {len(self.figures)} figures have the same pixels"
-        return words + (f"; {', '.join(odd)} without a difference in the data. " if odd else ". ")
+        return words + (f"; {', '.join(odd)} without a difference in the data" if odd else "")
 
     def reason(self) -> str:
         """Where the runs part, in a sentence; "" where nothing differs."""
