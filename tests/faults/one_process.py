@@ -138,6 +138,9 @@ def _stage(folder: Path, notebook: str) -> int:
     os.chdir(folder)
     import stage
 
+    from p2d_lib import files
+
+    files._cleaned.clear()  # in a run this process is not its driver's copy
     sys.modules["execute"] = sys.modules[__name__]
     try:
         return stage.main(notebook)
