@@ -58,7 +58,7 @@ def publish(
             real_sets=[real.name for real in sets], recipe=recipe.write(run, folder, size),
             captions={name: caption for name, (_, caption) in captioned.items()},
             training=made_with(run, "adapter")["parameters"], published=datetime.now(UTC).date().isoformat(),
-            url=url,
+            url=url, signed=sign is not None,
         )  # fmt: skip
         _write_audit(folder / "audit", {name: csv for name, (csv, _) in captioned.items()}, refused, verdict, tests)
         _write_descriptions(folder, facts, rows_a_tar)

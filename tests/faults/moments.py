@@ -93,7 +93,7 @@ class Campaign:
         """A stage that has ended is made anew."""
         ended = (self.killed / "data" / "runs" / "micro" / "stages" / f"{stage}.json").exists()
         again = ["--from", stage] if ended else []
-        return one_process.start(self.killed, [*_arguments(stage), *again], one_process.Writes(self.killed, at))
+        return one_process.start(self.killed, [*smallest(stage), *again], one_process.Writes(self.killed, at))
 
 
 def leftovers(home: Path) -> list[str]:
@@ -101,15 +101,16 @@ def leftovers(home: Path) -> list[str]:
     return sorted(str(path.relative_to(home)) for path in home.rglob(".*.partial") if "scratch" not in path.parts)
 
 
-def _arguments(stage: str) -> list[str]:
+def smallest(stage: str) -> list[str]:
+    """The driver's options for the paper at its smallest size up to a stage."""
     return [*(word for setting in SMALLEST for word in ("--set", setting)), "--to", stage]
 
 
 def _finish(home: Path, stage: str, writes: one_process.Writes | None = None) -> None:
     """Runs a stage to its end. Raises RuntimeError where it fails."""
-    process = one_process.start(home, _arguments(stage), writes)
+    process = one_process.start(home, smallest(stage), writes)
     if os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
-        raise RuntimeError(f"{stage} failed: {(home / 'driver.log').read_text()[-3000:]}")
+        raise RuntimeError(f"{stage} failed: {(home / 'micro.log').read_text()[-3000:]}")
 
 
 def _kill_after(process: int, seconds: float) -> None:

@@ -90,21 +90,21 @@ def counted(log: Path) -> Counter[str]:
     return Counter(log.read_text().splitlines())
 
 
-def start(home: Path, arguments: Sequence[str], writes: Writes | None = None) -> int:
-    """Starts ./run_all.sh with P2D_HOME=home in a process group of its own; returns its process number."""
+def start(home: Path, arguments: Sequence[str], writes: Writes | None = None, run: str = "micro") -> int:
+    """Starts ./run_all.sh --run RUN with P2D_HOME=home in a process group of its own; returns its process number."""
     home.mkdir(parents=True, exist_ok=True)
     if process := os.fork():
         return process
     code = 70
     try:
         os.setsid()
-        log = os.open(home / "driver.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(home / f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.environ.update(P2D_HOME=str(home), P2D_THREADS="1", P2D_RUN_MARK=str(home / "data" / "runs" / "micro"))
+        os.environ.update(P2D_HOME=str(home), P2D_THREADS="1", P2D_RUN_MARK=str(home / "data" / "runs" / run))
         if writes:
             sys.addaudithook(writes)
-        code = _drive(arguments)
+        code = _drive(["--run", run, "--cores", "1", *arguments])
     except BaseException:
         traceback.print_exc()
     finally:
@@ -119,7 +119,7 @@ def _drive(arguments: Sequence[str]) -> int:
     import paper
 
     paper._snakemake = _stages_in_their_order
-    return drive.main(["--run", "micro", "--cores", "1", *arguments])
+    return drive.main(list(arguments))
 
 
 def _stages_in_their_order(folder: Path, _cores: int, _profile: Path, progress) -> int:

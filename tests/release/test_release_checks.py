@@ -208,6 +208,7 @@ def test_a_signing_command_sees_every_picture_and_the_digests_are_those_of_the_s
     facts = publish(run, tmp_path / "set", sign=by_command("""sh -c 'printf signed >> "$0"' {}"""))
     for row in facts.metadata.itertuples():
         assert (tmp_path / "set" / "train" / row.file_name).read_bytes().endswith(b"signed")
+    assert "Each is signed" in (tmp_path / "set" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
