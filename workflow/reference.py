@@ -1,7 +1,7 @@
 """The committed results that a run is compared with: tables/reference/<profile>, made from a run and its reruns.
 
 The folder holds the run's tables as CSV; in reruns/<name> the tables of each rerun that came out otherwise; and
-origin.json, what all of it was made from, with a fingerprint of each figure. No image, no path of a machine.
+origin.json, what all of it was made from, with a perceptual hash of each figure. No image, no path of a machine.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def load(folder: Path) -> tuple[Reference, dict]:
 def _origin_of_run(run: str) -> dict:
     """As origin.json has it, without reruns; {} where there is no run."""
     record = origin(RUNS / run)
-    return record | {"figures": verify_figures.fingerprints(HOME / "figures" / run), "reruns": {}} if record else {}
+    return record | {"figures": verify_figures.hashes(HOME / "figures" / run), "reruns": {}} if record else {}
 
 
 def _record(path: Path) -> dict:
@@ -99,7 +99,7 @@ def make(options: argparse.Namespace, argv: list[str]) -> int:
 def write(folder: Path, run: str, reruns: list[str]) -> Path:
     """Makes the reference folder of a run and its reruns, all of them finished. Raises Refused."""
     record = _checked(run)
-    record["figures"] = verify_figures.fingerprints(HOME / "figures" / run)
+    record["figures"] = verify_figures.hashes(HOME / "figures" / run)
     record["reruns"] = {name: _compared(record, run, name) for name in reruns}
     with atomic(folder) as partial:
         partial.mkdir()

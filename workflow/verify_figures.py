@@ -11,7 +11,7 @@ from hashlib import sha256 as new_sha256
 from itertools import pairwise
 from pathlib import Path
 
-SIDE = 16  # of the fingerprint, in bits
+SIDE = 16  # of the perceptual hash, in bits
 SHORT = 16  # hex digits of a digest that are kept
 
 
@@ -19,9 +19,9 @@ SHORT = 16  # hex digits of a digest that are kept
 class Figure:
     """One figure of the reference beside that of the run.
 
-    difference: share of the fingerprint's bits that differ, 0..1; None where the run lacks the figure. reruns: the
-    largest such share of the reference's reruns; None without reruns. unexplained: its pixels differ though no artefact
-    and no table of its notebook does.
+    difference: share of the bits of the perceptual hash that differ, 0..1; None where the run lacks the figure.
+    reruns: the largest such share of the reference's reruns; None without reruns. unexplained: its pixels differ though
+    no artefact and no table of its notebook does.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Figure:
     def words(self) -> str:
         if self.difference is None:
             return "is missing"
-        share = f"differs in {self.difference:.1%} of its fingerprint"
+        share = f"differs in {self.difference:.1%} of its perceptual hash"
         if self.reruns is not None:
             share += f" (reruns: {self.reruns:.1%} at most)"
         return share + (", though all data of its notebook are the same" if self.unexplained else "")
 
 
-def fingerprints(folder: Path) -> dict[str, dict[str, str]]:
-    """{figure: {"pixels": digest, "look": fingerprint}} of all PNGs in a folder, both in hex.
+def hashes(folder: Path) -> dict[str, dict[str, str]]:
+    """{figure: {"pixels": digest, "look": perceptual hash}} of all PNGs in a folder, both in hex.
 
-    The fingerprint is the difference hash of a grey picture of SIDE + 1 by SIDE px, a bit for each pixel that is darker
-    than its right neighbour (Krawetz, "Kind of Like That", 2013): the same for pictures that look the same.
+    The perceptual hash is the difference hash of a grey picture of SIDE + 1 by SIDE px, a bit for each pixel that is
+    darker than its right neighbour (Krawetz, "Kind of Like That", 2013): the same for pictures that look the same.
     """
     from PIL import Image  # an agreement of tables alone needs no pictures
 
@@ -61,20 +61,20 @@ def fingerprints(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def difference(one: str, other: str) -> float:
-    """The share of bits in which two fingerprints differ, 0..1."""
+    """The share of bits in which two perceptual hashes differ, 0..1."""
     return (int(one, 16) ^ int(other, 16)).bit_count() / SIDE**2
 
 
 def differences(reference: Mapping[str, dict], folder: Path) -> dict[str, float]:
     """How far the figures of a rerun are from the reference's; those that the rerun lacks are left out."""
-    found = fingerprints(folder)
+    found = hashes(folder)
     return {name: difference(each["look"], found[name]["look"]) for name, each in reference.items() if name in found}
 
 
 def compare(record: Mapping, folder: Path, diverging: str) -> list[Figure]:
     """The figures that a reference's record names, beside those in a folder. diverging: the first notebook of which an
     artefact or a table differs, "" where none does: what comes before it has the same data."""
-    found, figures = fingerprints(folder) if record.get("figures") else {}, []
+    found, figures = hashes(folder) if record.get("figures") else {}, []
     for name, known in record.get("figures", {}).items():
         here = found.get(name)
         of_reruns = [

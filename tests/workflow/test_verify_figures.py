@@ -77,7 +77,7 @@ def test_a_figure_drawn_otherwise_from_the_same_data_is_named(reference, tmp_pat
     assert "0 of 2 figures have the same pixels; f4_samples, f6_effects without a difference" in verdict.line()
 
 
-def test_a_reference_without_fingerprints_says_nothing_of_figures(reference, home):
+def test_a_reference_without_hashes_says_nothing_of_figures(reference, home):
     loaded, record = references.load(reference)
     del record["figures"]
     verdict = verify.judge(loaded, record, home / "data/runs/smoke", home / "tables/smoke", "the reference")
@@ -90,13 +90,13 @@ def _chart(folder: Path, heights: list[int], scale: float = 1.0) -> str:
         ImageDraw.Draw(picture).rectangle((40 + 60 * k, 280 - height, 80 + 60 * k, 280), fill="navy")
     folder.mkdir(exist_ok=True)
     picture.resize((int(400 * scale), int(300 * scale)), Image.Resampling.LANCZOS).save(folder / "f1_bars.png")
-    return verify_figures.fingerprints(folder)["f1_bars"]["look"]
+    return verify_figures.hashes(folder)["f1_bars"]["look"]
 
 
-def test_the_fingerprint_stays_at_another_size_and_moves_with_the_bars_and_with_noise(tmp_path):
+def test_the_perceptual_hash_stays_at_another_size_and_moves_with_the_bars_and_with_noise(tmp_path):
     before = _chart(tmp_path, [200, 120, 60, 180])
     assert verify_figures.difference(before, _chart(tmp_path, [200, 120, 60, 180], scale=1.5)) < 0.05
     assert verify_figures.difference(before, _chart(tmp_path, [60, 200, 180, 90])) > 0.05
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "f1_bars.png")
-    assert verify_figures.difference(before, verify_figures.fingerprints(tmp_path)["f1_bars"]["look"]) > 0.3
+    assert verify_figures.difference(before, verify_figures.hashes(tmp_path)["f1_bars"]["look"]) > 0.3
