@@ -1,6 +1,6 @@
 """Two runs at once in one clone, and a second start of each while it is under way, through all stages.
 
-    .venv/bin/python tests/faults/at_once.py --home FOLDER
+    .venv/bin/python tests/faults/at_once.py --home FOLDER [--to NOTEBOOK]
 
 Two runs of the smallest paper with the same parameters share P2D_HOME and begin at the same moment. Every few seconds
 each is started again: such a start must end at once with return code 2 and the sentence of a busy run. At the end both
@@ -24,9 +24,9 @@ EVERY = 7.0  # seconds between two further starts
 BUSY = "is under way (process"
 
 
-def main(home: Path) -> int:
+def main(home: Path, last: str) -> int:
     one_process.import_everything()
-    arguments = moments.smallest(NOTEBOOKS[-1])
+    arguments = moments.smallest(last)
     under_way = {run: one_process.start(home, arguments, run=run) for run in RUNS}
     refused = wrong = 0
     while under_way:
@@ -41,7 +41,7 @@ def main(home: Path) -> int:
             wrong += code not in (0, 2)  # 0: the run ended just before
     said = sum((home / f"{run}.log").read_text().count(BUSY) for run in RUNS)
     if not wrong:
-        for stage in NOTEBOOKS:
+        for stage in NOTEBOOKS[: NOTEBOOKS.index(last) + 1]:
             differ = differing(*(contents(home, run, stage) for run in RUNS))
             print(stage, "the same bytes" if not differ else f"differs: {differ}", flush=True)
             wrong += len(differ)
@@ -52,4 +52,6 @@ def main(home: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True)
-    sys.exit(main(parser.parse_args().home.resolve()))
+    parser.add_argument("--to", choices=NOTEBOOKS, default=NOTEBOOKS[-1], help="the last stage")
+    options = parser.parse_args()
+    sys.exit(main(options.home.resolve(), options.to))

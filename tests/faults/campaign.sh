@@ -11,5 +11,6 @@ P2D_FAULTS=1 P2D_FUZZ="${P2D_FUZZ:-10000}" .venv/bin/python -m pytest -v tests/f
     tests/workflow/test_environment.py tests/notebooks/test_killed_run.py tests/test_fuzzed_files.py \
     2>&1 | tee "$folder/faults.log" || failed=1
 .venv/bin/python tests/faults/moments.py --home "$folder/moments" --log "$folder/moments.jsonl" || failed=1
+.venv/bin/python tests/faults/at_once.py --home "$folder/at_once" || failed=1
 .venv/bin/python tests/faults/kills.py --home "$folder" --kills "${2:-100}" --log "$folder/kills.jsonl" || failed=1
 exit "$failed"
