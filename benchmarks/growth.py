@@ -29,7 +29,7 @@ from p2d_lib.vocabulary import DX, FEATURES
 SHARES = (0.04, 0.05, 0.11, 0.03, 0.11, 0.62, 0.04)  # of the classes, about as uneven as HAM10000's
 SIDE, WIDTH = 64, 512  # px; features
 DISTINCT = 500  # image files; others are hard links to them, which cost as much to read
-RESAMPLES = 200
+RESAMPLES, QUERIES = 200, 100
 
 
 def cases(n: int) -> pd.DataFrame:
@@ -91,6 +91,19 @@ def find_duplicates(n: int, _: Path) -> Callable:
 
     table, pixels = cases(n), squares(n)
     return lambda: copies.duplicates(table, pixels)
+
+
+def doubt_labels(n: int, _: Path) -> Callable:
+    from p2d_lib.prep import label_doubts
+
+    table, pixels = cases(n), squares(n)
+    measured = pd.DataFrame(np.random.default_rng(3).random((n, 10))).add_prefix("m").assign(image_id=table["image_id"])
+
+    def work():
+        seen = label_doubts.cheap_features(pixels, measured)
+        label_doubts.suspect_labels(seen, table["dx"], table["lesion_id"], 0)
+
+    return work
 
 
 def word_prompts(n: int, _: Path) -> Callable:
@@ -159,6 +172,46 @@ def of_features(name: str) -> Callable:
     return build
 
 
+def find_memorised(n: int, _: Path) -> Callable:
+    """n originals are searched for QUERIES pictures."""
+    from p2d_lib.instruments.reidentification import Originals
+
+    originals, pictures, lesions = squares(n), squares(QUERIES, 1), cases(n)["lesion_id"]
+    return lambda: Originals(originals, lesions).search(pictures)
+
+
+def tell_apart(n: int, _: Path) -> Callable:
+    from p2d_lib.instruments import two_sample
+
+    real, synthetic = features(n), features(n, 1)
+    return lambda: two_sample.auc(real, synthetic)
+
+
+def variety(n: int, _: Path) -> Callable:
+    from p2d_lib.instruments.vendi import vendi
+
+    synthetic = features(n)
+    return lambda: vendi(synthetic)
+
+
+def read_by_network(n: int, _: Path) -> Callable:
+    import torch
+
+    from p2d_lib.models import classifiers
+
+    torch.set_num_threads(1)
+    network, pixels = classifiers.build("tiny_resnet"), squares(n)
+    return lambda: classifiers.predict(network, pixels, torch.device("cpu"))
+
+
+def compare_arms(n: int, _: Path) -> Callable:
+    from p2d_lib.classify import comparison
+
+    table = cases(n)
+    read = readings(table)
+    return lambda: comparison.paired(comparison.replicates(read, table, 0, RESAMPLES))
+
+
 def score_readings(n: int, _: Path) -> Callable:
     from p2d_lib.instruments import intervals, scores
 
@@ -190,6 +243,7 @@ def digest_folder(n: int, folder: Path) -> Callable:
 KERNELS = {  # name: the notebook that does it, and what prepares it
     "split": ("01", split_by_lesion),
     "duplicates": ("01", find_duplicates),
+    "label doubts": ("01", doubt_labels),
     "prompts": ("02", word_prompts),
     "store": ("03", store_pixels),
     "plan": ("04", make_plan),
@@ -199,7 +253,12 @@ KERNELS = {  # name: the notebook that does it, and what prepares it
     "frechet": ("05", of_features("frechet")),
     "kid": ("05", of_features("kid")),
     "prdc": ("05", of_features("prdc")),
+    "auc": ("05", tell_apart),
+    "vendi": ("05", variety),
+    "memorised": ("05", find_memorised),
+    "network": ("06", read_by_network),
     "scores": ("06", score_readings),
+    "arms": ("06", compare_arms),
     "groups": ("08", read_groups),
     "digest": ("all", digest_folder),
 }

@@ -1,7 +1,7 @@
 """The committed results that a run is compared with: tables/reference/<profile>, made from a run and its reruns.
 
 The folder holds the run's tables as CSV; in reruns/<name> the tables of each rerun that came out otherwise; and
-origin.json, what all of it was made from. No image, no path of a machine.
+origin.json, what all of it was made from, with a perceptual hash of each figure. No image, no path of a machine.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import finished
+import verify_figures
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from progress import say
@@ -34,12 +35,18 @@ def load(folder: Path) -> tuple[Reference, dict]:
     if not tables:
         raise Refused(f"{folder} holds no table (*.csv)")
     if not record:
-        return Reference(tables), origin(RUNS / folder.name) if folder.parent == HOME / "tables" else {}
+        return Reference(tables), _origin_of_run(folder.name) if folder.parent == HOME / "tables" else {}
     _refuse_edited(folder, record["tables"])
     for name, each in record["reruns"].items():
         _refuse_edited(folder / "reruns" / name, each.get("tables", {}))
     reruns = {name: _rerun(folder / "reruns" / name, tables, each) for name, each in record["reruns"].items()}
     return Reference(tables, reruns, {name: each["same_parameters"] for name, each in record["reruns"].items()}), record
+
+
+def _origin_of_run(run: str) -> dict:
+    """As origin.json has it, without reruns; {} where there is no run."""
+    record = origin(RUNS / run)
+    return record | {"figures": verify_figures.hashes(HOME / "figures" / run), "reruns": {}} if record else {}
 
 
 def _record(path: Path) -> dict:
@@ -92,6 +99,7 @@ def make(options: argparse.Namespace, argv: list[str]) -> int:
 def write(folder: Path, run: str, reruns: list[str]) -> Path:
     """Makes the reference folder of a run and its reruns, all of them finished. Raises Refused."""
     record = _checked(run)
+    record["figures"] = verify_figures.hashes(HOME / "figures" / run)
     record["reruns"] = {name: _compared(record, run, name) for name in reruns}
     with atomic(folder) as partial:
         partial.mkdir()
@@ -125,7 +133,8 @@ def _compared(record: dict, run: str, name: str) -> dict:
             f"./run_all.sh --run {name}, with the options of {run}"
         )
     missing = sorted(_names(run) - _names(name))
-    return {"same_parameters": not seeds, "differs": differs, "missing": missing}
+    shares = verify_figures.differences(record["figures"], HOME / "figures" / name)
+    return {"same_parameters": not seeds, "differs": differs, "missing": missing, "figures": shares}
 
 
 def _names(run: str) -> set[str]:

@@ -12,7 +12,9 @@ import reference as references
 from places import HOME, RUNS
 from progress import say
 from verify_cells import CLASSES, OUTSIDE, SAME, SPREAD
-from verify_origin import changed, edited_tables, first_diverging, origin, other_commit
+from verify_figures import Figure
+from verify_figures import compare as compare_figures
+from verify_origin import changed, edited_figures, edited_tables, first_diverging, origin, other_commit
 from verify_tables import LEVEL, Compared, Reference, compare, read_folder
 
 from p2d_lib.artefacts import NOTEBOOKS
@@ -25,7 +27,8 @@ UNRECORDED_DATA = "nothing that is recorded differs there; other raw images or a
 
 @dataclass(frozen=True)
 class Verdict:
-    """Cells that are compared, tables edited by hand, and the first artefact or table that differs, with reasons."""
+    """Cells and figures that are compared, the names of tables (.csv) and figures (.png) that were edited by hand, and
+    the first artefact or table that differs, with reasons."""
 
     against: str
     cells: list[Compared]
@@ -36,10 +39,15 @@ class Verdict:
     differs: list[str]  # in any notebook
     commit: str
     reruns: dict[str, list[str]]  # of the reference: what each differs in
+    figures: list[Figure]
 
     @property
     def agrees(self) -> bool:
-        return not self.outside and not self.edited
+        return not self.outside and not self.edited and not self.missing_figures
+
+    @property
+    def missing_figures(self) -> list[str]:
+        return [figure.name for figure in self.figures if figure.difference is None]
 
     @property
     def outside(self) -> list[Compared]:
@@ -62,15 +70,24 @@ class Verdict:
             words = f"does not agree with {self.against}"
             if names:
                 words += f": {len(self.outside)} of {len(self.cells)} cells outside, in {shown}"
-            words += "".join(f"; {name}.csv was changed by hand since it was made" for name in self.edited)
-        return f"{words}. {self.reason()}".rstrip()
+            words += "".join(f"; {name} was changed by hand since it was made" for name in self.edited)
+            words += "".join(f"; figure {name} is missing" for name in self.missing_figures)
+        return ". ".join(filter(None, [words, self.reason(), self._figures_in_words()])) + "."
+
+    def _figures_in_words(self) -> str:
+        """How many figures have the same pixels, and which differ for no reason that is known; "" without figures."""
+        if not self.figures:
+            return ""
+        same, odd = sum(each.same for each in self.figures), [each.name for each in self.figures if each.unexplained]
+        words = f"{same} of {len(self.figures)} figures have the same pixels"
+        return words + (f"; {', '.join(odd)} without a difference in the data" if odd else "")
 
     def reason(self) -> str:
         """Where the runs part, in a sentence; "" where nothing differs."""
         if not self.diverging:
             return f"Nothing differs for it, but {self.commit}" if self.commit and not self.edited else ""
         name, notebook = self.diverging
-        if name.removesuffix(".csv") in self.edited:
+        if name in self.edited:
             return f"First to differ: {name} of {notebook} (changed by hand)"
         there = [*self.differs_there, *([self.commit] if self.commit and not self._names_commit else [])]
         more = [f"and {len(there) - SHOWN} more"] if len(there) > SHOWN else []
@@ -106,16 +123,21 @@ def judge(reference: Reference, record: dict, folder: Path, tables: Path, agains
     other = {cell.table for cell in cells if cell.nearness not in (SAME, CLASSES[-1])}
     diverging = first_diverging(record, here, other) if record and here else None
     differs = [words for name in NOTEBOOKS for words in changed(record, here, name)] if record and here else []
+    figures = tables.parents[1] / "figures" / tables.name
     return Verdict(
         against,
         cells,
         sorted(set(read) - set(reference.tables)),
-        edited_tables(folder, tables),
+        [
+            *(f"{name}.csv" for name in edited_tables(folder, tables)),
+            *(f"{name}.png" for name in edited_figures(folder, figures)),
+        ],
         diverging,
         changed(record, here, diverging[1]) if diverging else [],
         list(dict.fromkeys(differs)),
         other_commit(record, here) if record and here else "",
         {name: each["differs"] for name, each in record.get("reruns", {}).items()},
+        compare_figures(record, figures, diverging[1] if diverging else ""),
     )
 
 
@@ -138,6 +160,8 @@ def markdown(verdict: Verdict) -> str:
         ])]  # fmt: skip
     if verdict.differs:
         lines += ["## What differs between the runs", "", *(f"- {words}" for words in verdict.differs), ""]
+    if others := [figure for figure in verdict.figures if not figure.same]:
+        lines += ["## Figures that differ", "", *(f"- {figure.name} {figure.words}" for figure in others), ""]
     if verdict.new_tables:
         lines += [f"Tables that the reference does not have: {', '.join(verdict.new_tables)}.", ""]
     kinds, names = list(verdict.counts), list(dict.fromkeys(cell.table for cell in verdict.cells))

@@ -106,9 +106,18 @@ def _digest(folder: Path, name: str) -> str:
 
 def edited_tables(folder: Path, tables: Path) -> list[str]:
     """The tables of a run that are not, byte for byte, what their notebook wrote."""
+    return _edited(sorted(tables.glob("*.csv")), folder / "tables")
+
+
+def edited_figures(folder: Path, figures: Path) -> list[str]:
+    """The figures of a run, as PNG, that are not what their notebook wrote."""
+    return _edited(sorted(figures.glob("*.png")), folder / "figures")
+
+
+def _edited(paths: list[Path], records: Path) -> list[str]:
     edited = []
-    for path in sorted(tables.glob("*.csv")):
-        written = read_record(folder / "tables" / f"{path.name}.provenance.json").get("sha256")
+    for path in paths:
+        written = read_record(records / f"{path.name}.provenance.json").get("sha256")
         if written and written != file_sha256(path):
             edited.append(path.stem)
     return edited

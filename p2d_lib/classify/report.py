@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
@@ -139,7 +138,7 @@ def arms_figure(of_arms: Replicates) -> Figure:
     for axis, score in zip(axes, scores.SCORES, strict=True):
         of_seeds = pd.DataFrame({arm: of_arm[score][:, 0] for arm, of_arm in of_arms.items()}).melt()
         rings = {"size": 3, "facecolors": "none", "edgecolor": "0.4", "linewidth": 0.7}
-        sns.stripplot(of_seeds, x="value", y="variable", ax=axis, jitter=0.25, legend=False, **rings)
+        figures.strip(axis, of_seeds, x="value", y="variable", spread=0.25, **rings)
         summaries = np.array([comparison.summary(of_arm[score]) for of_arm in of_arms.values()])
         figures.forest(axis, list(of_arms), {"mean": summaries})
         axis.set(title=NAMES[score], xlabel="", ylabel="", xlim=(summaries.min() - 0.01, summaries.max() + 0.01))

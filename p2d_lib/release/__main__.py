@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from p2d_lib.files import named_path, refused_by_system
 from p2d_lib.home import home
 from p2d_lib.release import CREATOR
+from p2d_lib.release.refusal import Refused
+from p2d_lib.release.signing import ALGORITHMS, Sign, by_certificate, by_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,14 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     from p2d_lib.locks import RunBusy
     from p2d_lib.prep.pixels import DataError
     from p2d_lib.release.publish import publish
-    from p2d_lib.release.refusal import Refused
     from p2d_lib.run import ArtefactError, Run
 
     to = options.to.resolve()
     try:
         facts = publish(
             Run(options.run, "release"), to, licence=options.licence, test_sets=options.test_set,
-            leave_out=options.leave_out, sign=options.sign, creator=options.creator, url=options.url,
+            leave_out=options.leave_out, sign=_signature(options), creator=options.creator, url=options.url,
         )  # fmt: skip
     except Refused as refused:
         print(f"refused: {refused}", file=sys.stderr)
@@ -70,12 +71,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--leave-out", action="store_true", help="release without the images that the search for overlap refuses"
     )
+    parser.add_argument("--sign", metavar="COMMAND", help="a command that signs each PNG in place; {} is the file")
     parser.add_argument(
-        "--sign", default="", metavar="COMMAND", help="a command that signs each PNG in place; {} is the file"
-    )
+        "--certificate", type=named_path, metavar="FILE",
+        help="sign each PNG as Content Credentials (C2PA) do: the chain of certificates (.pem), the signer's first",
+    )  # fmt: skip
+    parser.add_argument("--key", type=named_path, metavar="FILE", help="its private key (.pem), without a password")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0], help="of the signature")
+    parser.add_argument("--time-stamps", default="", metavar="URL", help="a server for time stamps (RFC 3161)")
     parser.add_argument("--creator", default=CREATOR, help="who releases it; default: %(default)s")
     parser.add_argument("--url", default="", help="where the release will lie; Croissant asks for it")
     return parser
+
+
+def _signature(options: argparse.Namespace) -> Sign | None:
+    """What signs the pictures, as the options ask for it. Raises Refused for options that contradict each other."""
+    if options.sign is not None and options.certificate:
+        raise Refused("--sign and --certificate are two ways to sign: choose one")
+    if bool(options.certificate) != bool(options.key):
+        raise Refused("--certificate and --key go together: name both")
+    if options.certificate:
+        return by_certificate(options.certificate, options.key, options.algorithm, options.time_stamps)
+    return by_command(options.sign) if options.sign is not None else None
 
 
 def _list(images: "pd.DataFrame | None", file: Path) -> None:

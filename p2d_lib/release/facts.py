@@ -12,7 +12,8 @@ class Facts(NamedTuple):
 
     metadata: of `pictures.write`; refused: image_id, dx, reason; verdict: 05's sentence on the set; real_sets: names of
     the sets that were searched for what the images show; recipe: of `recipe.write`; captions: of the audit tables, by
-    name; training: the parameters of 03; published: ISO date; url: where the release will lie ("": not known).
+    name; training: the parameters of 03; published: ISO date; url: where the release will lie ("": not known);
+    signed: whether each picture is.
     """
 
     run: str
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
     training: dict[str, Any]
     published: str
     url: str
+    signed: bool
 
     @property
     def is_phantom(self) -> bool:

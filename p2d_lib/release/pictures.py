@@ -1,8 +1,6 @@
 """The released pictures: each says of itself that a trained model made it, and lies where loaders look for it."""
 
 import hashlib
-import shlex
-import subprocess
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -14,25 +12,25 @@ from tqdm import tqdm
 from p2d_lib import images
 from p2d_lib.files import file_sha256
 from p2d_lib.release.refusal import Refused
+from p2d_lib.release.signing import TRAINED, Sign
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES
 
 TRAIN, METADATA = "train", "metadata.parquet"
 ROWS, CELL = 3, 96  # of a grid; px
 FILES_A_FOLDER = 5000  # the Hugging Face hub advises at most 10,000
-TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # a trained model made it
 ALGORITHM = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"  # a program without training made it
 XMP = "XML:com.adobe.xmp"  # keyword of the chunk in which a PNG holds XMP (XMP specification, part 3, 1.1.5)
 # what is said of each image; not said is which real case its prompt describes, and which one it resembles most
 COLUMNS = ("file_name", "image_id", "dx", "prompt", *FEATURES, "seed", "generator", "guidance", "steps", "alignment")
 
 
-def write(run: Run, table: pd.DataFrame, folder: Path, licence_url: str, sign: str = "") -> pd.DataFrame:
+def write(run: Run, table: pd.DataFrame, folder: Path, licence_url: str, sign: Sign | None = None) -> pd.DataFrame:
     """Writes a picture for each row into <folder>/train/<dx>_<part>/, and <folder>/train/metadata.parquet.
 
-    table: rows of synthetic.parquet. sign: a command that signs a file in place, with {} where the file's name goes;
-    "" for none. Returns COLUMNS with synthetic (True), width and height (px), sha256 of the file and pixels_sha256 of
-    `pixels_digest`. Raises Refused where the command fails or changes pixels.
+    table: rows of synthetic.parquet. sign: signs a file in place (signing.py). Returns COLUMNS with synthetic (True),
+    width and height (px), sha256 of the file and pixels_sha256 of `pixels_digest`. Raises Refused where a signature
+    fails or changes pixels.
     """
     place = folder / TRAIN
     part = table.groupby("dx").cumcount() // FILES_A_FOLDER
@@ -45,7 +43,9 @@ def write(run: Run, table: pd.DataFrame, folder: Path, licence_url: str, sign: s
         target.write_bytes(images.encode(pixels, _texts(run.folder / source) | {XMP: xmp(TRAINED, licence_url)}))
         digest = pixels_digest(pixels)
         if sign:
-            _sign(sign, target, digest)
+            sign(target)
+            if pixels_digest(images.read(target)) != digest:
+                raise Refused(f"the signature changed the pixels of {target.name}: it may only add to the file")
         height, width = pixels.shape[:2]
         records.append((True, width, height, file_sha256(target), digest))
     columns = ["synthetic", "width", "height", "sha256", "pixels_sha256"]
@@ -87,21 +87,3 @@ def _texts(path: Path) -> dict[str, str]:
     """What a picture of 04 says of itself."""
     with Image.open(path) as image:
         return dict(image.text)
-
-
-def _sign(command: str, file: Path, digest: str) -> None:
-    try:
-        words = [word.replace("{}", str(file)) for word in shlex.split(command)]
-    except ValueError as error:
-        raise Refused(f"--sign {command!r}: {error}: quote it as a shell would have it") from None
-    if not words:
-        raise Refused(f"--sign {command!r} names no command: name one, or leave it out")
-    try:
-        done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise Refused(f"--sign {command!r}: {words[0]} cannot be run ({error.strerror}): name a command") from None
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise Refused(f"--sign {command!r} ended with {done.returncode} on {file.name}: {last}")
-    if pixels_digest(images.read(file)) != digest:
-        raise Refused(f"--sign {command!r} changed the pixels of {file.name}: a signature may only add to the file")

@@ -13,6 +13,7 @@ from p2d_lib.release.facts import Facts
 from p2d_lib.release.licences import PHANTOM, Origin, origin
 from p2d_lib.release.refusal import Refused
 from p2d_lib.release.run_records import audit_tables, made_with
+from p2d_lib.release.signing import Sign
 from p2d_lib.run import Run
 
 AUDIT_TABLES = ("t4_copies", "t4_obedience", "t5_detector", "t5_memorised", "t5_disclosure")
@@ -26,7 +27,7 @@ def publish(
     licence: str = "",
     test_sets: Sequence[str] = (),
     leave_out: bool = False,
-    sign: str = "",
+    sign: Sign | None = None,
     creator: str = CREATOR,
     url: str = "",
     rows_a_tar: int = 1000,
@@ -57,7 +58,7 @@ def publish(
             real_sets=[real.name for real in sets], recipe=recipe.write(run, folder, size),
             captions={name: caption for name, (_, caption) in captioned.items()},
             training=made_with(run, "adapter")["parameters"], published=datetime.now(UTC).date().isoformat(),
-            url=url,
+            url=url, signed=sign is not None,
         )  # fmt: skip
         _write_audit(folder / "audit", {name: csv for name, (csv, _) in captioned.items()}, refused, verdict, tests)
         _write_descriptions(folder, facts, rows_a_tar)

@@ -1,6 +1,9 @@
 """Why a release is refused."""
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Refused(Exception):
@@ -10,6 +13,6 @@ class Refused(Exception):
     made the set; it may name real images).
     """
 
-    def __init__(self, message: str, images: pd.DataFrame | None = None):
+    def __init__(self, message: str, images: "pd.DataFrame | None" = None):
         super().__init__(message)
         self.images = images

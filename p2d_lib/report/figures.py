@@ -138,6 +138,21 @@ def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = Non
         )  # fmt: skip
 
 
+def strip(
+    axis: Axes, table: pd.DataFrame, x: str, y: str, spread: float, hue: str | None = None, **looks: object
+) -> None:
+    """A dot for each row on the line of its y, moved up or down by at most `spread` lines so that none hides another.
+
+    The same table gives the same dots: seaborn's own jitter comes from numpy's global state, which has no seed. looks:
+    further arguments of seaborn's stripplot.
+    """
+    rng, before = np.random.default_rng(0), len(axis.collections)
+    sns.stripplot(table, x=x, y=y, hue=hue, legend=False, jitter=False, ax=axis, **looks)
+    for dots in axis.collections[before:]:
+        places = np.array(dots.get_offsets())
+        dots.set_offsets(places + np.column_stack([np.zeros(len(places)), rng.uniform(-spread, spread, len(places))]))
+
+
 def heat_map(
     axis: Axes, table: pd.DataFrame, low: float = 0, high: float = 1, bar: str = "", numbers: str = ""
 ) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments import copies, intervals
@@ -51,7 +50,7 @@ def copies_figure(synthetic: pd.DataFrame, controls: Mapping[str, pd.DataFrame])
     parts |= {name: nearest["ratio"] for name, nearest in controls.items()}
     long = pd.concat([pd.DataFrame({"images": name, "ratio": ratio.to_numpy()}) for name, ratio in parts.items()])
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 0.6 + 0.22 * len(parts)))
-    sns.stripplot(long, x="ratio", y="images", hue="images", legend=False, size=1.8, jitter=0.3, ax=axis)
+    figures.strip(axis, long, x="ratio", y="images", hue="images", size=1.8, spread=0.3)
     axis.axvline(copies.COPY_RATIO, color="black", linewidth=0.8, linestyle=":")
     axis.set(xlabel="distance to the nearest train image / to the next 50", ylabel="", xlim=(0, 1))
     return figure

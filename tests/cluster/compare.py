@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "notebooks")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "faults")]
 
-from test_all_eight import MICRO  # noqa: E402
+from moments import SMALLEST  # noqa: E402
 
 TIMED = "seconds"  # in the names of columns that say how fast this machine was
 
 
 def run(home: Path, *options: str) -> None:
     """One run of ./run_all.sh in its own home, with one thread a stage."""
-    settings = [word for setting in MICRO for word in ("--set", setting)]
+    settings = [word for setting in SMALLEST for word in ("--set", setting)]
     driver = [sys.executable, str(REPOSITORY / "workflow" / "drive.py"), "--run", "micro", "--cores", "1"]
     subprocess.run([*driver, *settings, *options], check=True, env={**os.environ, "P2D_HOME": str(home)})
 

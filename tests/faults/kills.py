@@ -11,7 +11,6 @@ command continues.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -22,17 +21,17 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pandas as pd
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-for folder in ("describe", "notebooks"):
+for folder in ("describe", "faults", "notebooks"):
     sys.path.insert(0, str(REPOSITORY / "tests" / folder))
 
 from chat_server import ChatServer  # noqa: E402
+from contents import contents, differing  # noqa: E402
 from test_all_eight import MICRO  # noqa: E402
 
-from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS  # noqa: E402
+from p2d_lib.artefacts import NOTEBOOKS  # noqa: E402
 
 VICTIMS = ("all", "driver", "kernel", "term")
 DESCRIBED, AT_ONCE = 12, 2  # images that the server describes, requests at a time
@@ -42,8 +41,6 @@ SETTINGS = (
 )  # fmt: skip
 PART = 0.5  # of a stage's time undisturbed in which it is killed, since it goes on from what is done
 TRIES = 3  # starts for each kill: some end before their moment
-MEASURED = "second"  # columns with it in their name hold measured times, as do the figures below
-SHOW_TIMES = ("f4_sweep", "f2_describers")
 
 
 class Home:
@@ -74,29 +71,6 @@ class Home:
 
     def has(self, stage: str) -> bool:
         return (self.run_folder / "stages" / f"{stage}.json").exists()
-
-    def contents(self, stage: str) -> dict[str, str]:
-        """A digest of each artefact, table and figure that a stage made, without measured times."""
-        record = json.loads((self.run_folder / "stages" / f"{stage}.json").read_text())
-        places = {a.path: self.run_folder / a.path for a in ARTEFACTS.values() if a.made_by == stage}
-        for kind in ("tables", "figures"):
-            for name in record[kind]:
-                if Path(name).stem not in SHOW_TIMES:
-                    places[f"{kind}/{name}"] = self.folder / kind / "micro" / name
-        files = {}
-        for name, place in places.items():
-            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                if file.is_file() and not file.name.endswith(".provenance.json"):
-                    files[f"{name}:{file.name}" if place.is_dir() else name] = _digest(file)
-        return files
-
-
-def _digest(file: Path) -> str:
-    if file.suffix in (".parquet", ".csv"):
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-        table = table[[column for column in table if MEASURED not in str(column)]]
-        return hashlib.sha256(table.to_csv(float_format=repr).encode()).hexdigest()
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _kill(process: subprocess.Popen, victim: str) -> str:
@@ -151,8 +125,8 @@ def campaign(folder: Path, kills: int, log: Path, stages: list[str], seed: int) 
                 killed.finish(stage)
             paid = len(server.requests) - asked
             spare = max(0, paid - DESCRIBED - hit * AT_ONCE) if stage == "02_describe" else 0
-            one, other = through.contents(stage), killed.contents(stage)
-            differ = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+            one, other = (contents(home.folder, "micro", stage) for home in (through, killed))
+            differ = differing(one, other)
             note(stage=stage, kills=hit, files=len(one), differ=differ, paid=paid, paid_twice=spare)
             wrong += len(differ) + spare
     return wrong

@@ -19,6 +19,7 @@ from p2d_lib.release import licences
 from p2d_lib.release.__main__ import main
 from p2d_lib.release.publish import publish
 from p2d_lib.release.refusal import Refused
+from p2d_lib.release.signing import by_command
 from p2d_lib.run import ArtefactError, Run
 
 
@@ -204,9 +205,10 @@ def test_a_release_is_never_written_over(run, tmp_path):
 
 
 def test_a_signing_command_sees_every_picture_and_the_digests_are_those_of_the_signed_files(run, tmp_path):
-    facts = publish(run, tmp_path / "set", sign="""sh -c 'printf signed >> "$0"' {}""")
+    facts = publish(run, tmp_path / "set", sign=by_command("""sh -c 'printf signed >> "$0"' {}"""))
     for row in facts.metadata.itertuples():
         assert (tmp_path / "set" / "train" / row.file_name).read_bytes().endswith(b"signed")
+    assert "Each is signed" in (tmp_path / "set" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -216,13 +218,13 @@ def test_a_signing_command_sees_every_picture_and_the_digests_are_those_of_the_s
         ("no_such_command {}", "no_such_command cannot be run"),
         ("sign 'half {}", "No closing quotation: quote it as a shell would have it"),
         (" ", "names no command"),
-        ("cp OTHER {}", "changed the pixels of adapter_akiec_0.png"),
+        ("cp OTHER {}", "the signature changed the pixels of adapter_akiec_0.png"),
     ],
 )
 def test_a_signing_command_that_fails_or_changes_pixels_stops_the_release(run, home, tmp_path, sign, sentence):
     other = shutil.copy(home / "data" / "runs" / "small" / "synthetic" / "adapter_nv_0.png", tmp_path / "other.png")
     with pytest.raises(Refused, match=sentence):
-        publish(run, tmp_path / "set", sign=sign.replace("OTHER", str(other)))
+        publish(run, tmp_path / "set", sign=by_command(sign.replace("OTHER", str(other))))
     assert not (tmp_path / "set").exists()
 
 

@@ -152,6 +152,20 @@ def test_boxes_of_ordered_classes_are_as_wide_as_those_of_names_and_stand_above_
         plt.close(figure)
 
 
+def test_dots_are_spread_about_their_line_in_the_same_way_each_time():
+    values = pd.DataFrame({"value": [0.5] * 20 + [0.7] * 20, "arm": ["real"] * 20 + ["mixed"] * 20})
+    places = []
+    for _ in range(2):
+        _, axis = plt.subplots()
+        figures.strip(axis, values, x="value", y="arm", spread=0.25, hue="arm")
+        places.append(np.concatenate([np.array(dots.get_offsets()) for dots in axis.collections]))
+        plt.close("all")
+    assert np.array_equal(*places)
+    x, y = places[0].T
+    assert set(x[np.round(y) == 0]) == {0.5} and set(x[np.round(y) == 1]) == {0.7}
+    assert len(np.unique(y)) == 40 and 0.2 < np.abs(y - np.round(y)).max() <= 0.25
+
+
 def test_a_heat_map_shades_by_value_in_the_order_of_the_table_and_leaves_nothing_white():
     figure, axis = plt.subplots()
     figures.heat_map(axis, pd.DataFrame([[0.0, 1.0], [np.nan, 0.5]], ["first", "second"], ["a", "b"]))

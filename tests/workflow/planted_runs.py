@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from p2d_lib import parameters as all_parameters
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
 
 PACKAGES = {"numpy": "2.4.6", "torch": "2.15.0"}
 FACTS = {"device": "cpu", "threads": 2, "lock": "a" * 64, "commit": "abc1234", "data": "", "code": {}, "tables": {}}
+FIGURES = {"04_sample": "f4_samples", "06_classify": "f6_effects"}
 SOURCE = {"01_prep": {"source": "ham10000", "data": "/somebody/ham10000"}}
 
 
@@ -41,6 +43,8 @@ def make(home: Path, run: str = "smoke", parameters: Mapping[str, dict] | None =
         for name, table in made.items():
             if name.startswith(f"t{int(notebook[:2])}_"):
                 writer.table(name, table)
+        if notebook in FIGURES:
+            writer.figure(FIGURES[notebook], state)
         writer.stage()
     return folder
 
@@ -86,7 +90,7 @@ class _Writer:
     def __init__(self, home: Path, folder: Path, notebook: str, values: dict, facts: dict, inputs: dict[str, str]):
         self.home, self.folder, self.notebook, self.values, self.facts = home, folder, notebook, values, facts
         self.inputs = {name: inputs[name] for name in READS[notebook]}
-        self.position, self.made, self.written = 0, {}, []
+        self.position, self.made, self.written, self.drawn = 0, {}, [], []
 
     def artefact(self, path: str, content: str) -> str:
         target = self.folder / path
@@ -102,6 +106,15 @@ class _Writer:
             csv.writer(stream, lineterminator="\n").writerows(rows)
         self.made[f"tables/{target.name}"] = self._provenance(target, self.folder / "tables" / target.name)
         self.written.append(target.name)
+
+    def figure(self, name: str, state: str) -> None:
+        """A picture of which a tenth is noise that varies with the state."""
+        target = self.home / "figures" / self.folder.name / f"{name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fixed, noise = (np.random.default_rng(seed).random((48, 51)) for seed in (0, int(state[:12], 16)))
+        Image.fromarray((255 * (0.9 * fixed + 0.1 * noise)).astype(np.uint8)).save(target)
+        self.made[f"figures/{target.name}"] = self._provenance(target, self.folder / "figures" / target.name)
+        self.drawn.append(target.name)
 
     def _provenance(self, target: Path, beside: Path) -> str:
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
@@ -126,7 +139,7 @@ class _Writer:
             "notebook": self.notebook,
             "seconds": 3.0,
             "tables": self.written,
-            "figures": [],
+            "figures": self.drawn,
             "parameters": self.values,
             "code": {f"notebooks/{self.notebook}.ipynb": self.facts["code"].get(self.notebook, "1")},
             "inputs": self.inputs,

@@ -20,6 +20,7 @@ PINS = {
     name: [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"\w", line)]
     for name, lock in LOCKS.items()
 }
+OPTIONAL = {"c2pa": "c2pa-python"}  # module: its package, which p2d_lib imports where an option asks for it
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 
 
@@ -105,7 +106,7 @@ def _imported(paths) -> set[str]:
 @pytest.mark.parametrize(
     ("folders", "declared"),
     [
-        (("p2d_lib", "workflow", "notebooks"), PROJECT["dependencies"]),
+        (("p2d_lib", "workflow", "notebooks"), [*PROJECT["dependencies"], *OPTIONAL.values()]),
         (("tests", "benchmarks"), PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]),
     ],
     ids=["run", "test"],
@@ -117,5 +118,8 @@ def test_every_package_that_is_imported_is_declared(folders, declared):
     known = {_name(Requirement(requirement)) for requirement in declared}
     imported = _imported(path for path in paths if path.suffix in (".py", ".ipynb"))
     foreign = imported - scripts - {"p2d_lib"} - set(sys.stdlib_module_names)
-    distributions = {module: {_canonical(name) for name in packages.get(module, [module])} for module in foreign}
+    distributions = {
+        module: {_canonical(name) for name in packages.get(module, [OPTIONAL.get(module, module)])}
+        for module in foreign
+    }
     assert not {module: names for module, names in distributions.items() if not names & known}
