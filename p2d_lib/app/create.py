@@ -34,7 +34,7 @@ class Create:
 
     def __init__(self, run: Run):
         self.run, self.form, self.defaults, self.gallery = run, Form(run), defaults(run), Gallery(run)
-        self.typical = self.preset("mel")  # now: where it came later, it would overwrite what somebody has typed
+        self.typical = self.preset("mel")  # part of the page: sent later, it would replace what was typed
         self.queue = Queue(self._load, self.gallery)
         self._watched: dict[str, str] = {}  # by page, the job that it shows
 
@@ -76,7 +76,7 @@ class Create:
         first.success(self.watch_earlier, ui.job, shown, concurrency_limit=None, **QUIET)
 
     def under_way(self, asked: str) -> str:
-        """The job that a page shows that was just opened: the one that it asked for already, else the running one."""
+        """The job that a newly opened page shows: the one that it has asked for meanwhile, else the running one."""
         running = self.queue.running()
         return asked or (running.id if running else "")
 
@@ -131,25 +131,26 @@ class Create:
         yield from self._watch(job_id, request.session_hash)
 
     def watch_earlier(self, job_id: str, request: gr.Request) -> Iterator[tuple]:
-        """As `watch`, of a job that was under way when the page was opened; the page says so."""
-        yield from self._watch(job_id, request.session_hash, cards.EARLIER)
+        """As `watch`, of a job that was under way when the page was opened; the page says so, unless it is its own."""
+        asked_here = self._watched.get(request.session_hash) == job_id
+        yield from self._watch(job_id, request.session_hash, earlier=not asked_here)
 
-    def _watch(self, job_id: str, page: str, said_first: str = "") -> Iterator[tuple]:
+    def _watch(self, job_id: str, page: str, earlier: bool = False) -> Iterator[tuple]:
         job = self.queue.find(job_id) if isinstance(job_id, str) else None
         if job is None:
             yield gr.skip(), gr.skip(), self._gallery(0)
             return
         self._watched[page] = job_id
-        for shown in self._shown(job, said_first):
+        for shown in self._shown(job, earlier):
             if self._watched.get(page) != job_id:
                 return
             yield shown
         self._watched.pop(page, None)
 
-    def _shown(self, job: Job, said_first: str) -> Iterator[tuple]:
+    def _shown(self, job: Job, earlier: bool) -> Iterator[tuple]:
         finished, shown = -1, ""
         for state in job.states():
-            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready, said_first)
+            progress = cards.progress(job, state, self.queue.ahead(job), self.queue.is_ready, earlier)
             if len(state.finished) > finished:
                 finished, shown = len(state.finished), progress
                 yield progress, self._results(state), self._gallery(0)

@@ -17,12 +17,12 @@ PHASES = {
 }
 
 
-def progress(job: Job, state: State, ahead: int, is_ready: bool, said_first: str = "") -> str:
+def progress(job: Job, state: State, ahead: int, is_ready: bool, earlier: bool = False) -> str:
     """The line above the images, and the picture that is being denoised.
 
-    ahead: jobs before this one; said_first: EARLIER, or nothing.
+    ahead: jobs before this one; earlier: the job was asked for before the page was opened.
     """
-    begin = f'<div class="p2d-status" role="status" data-job="{job.id}">{said_first}'
+    begin = f'<div class="p2d-status" role="status" data-job="{job.id}">{EARLIER if earlier else ""}'
     if state.phase == "waiting":
         words = f"{ahead} before this one." if ahead else "Starting."
         if not is_ready:

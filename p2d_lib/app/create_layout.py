@@ -50,8 +50,8 @@ element.addEventListener('click', event => {
   trigger('click', {image: button.dataset.image});
 });
 """
-# What a person changed last, the form or the text, decides the prompt: the form's words that arrive late replace no
-# text. The page listens itself, since gradio reports a change when it comes to it.
+# What a person changed last decides the prompt, the form or the text: words of the form that arrive late must not
+# replace a text that was typed meanwhile. The page listens itself, since gradio reports a change with a delay.
 TYPED = """
 const note = event => {
   if (event.type === 'input' && event.target.closest('#p2d-prompt')) window.p2dTyped = true;

@@ -99,10 +99,11 @@ class Models:
         case = self.train.iloc[int(nearest["original"])]
         return Nearest(case["image_id"], case["dx"], case["path"], float(nearest["ratio"]), bool(nearest["copy"]))
 
-    def asked(self, image: np.ndarray, prompt: str, also: str = "") -> list[Asked]:
+    def asked(self, image: np.ndarray, prompt: str, varied: str = "") -> list[Asked]:
         """What a prompt asks for in the vocabulary's phrases, beside what the scout reads in the image.
 
-        also: the phrase of a feature that is listed even where the prompt does not name it, as absent; "" for none.
+        image: uint8 (s, s, 3). varied: phrase of the feature that a strip varies, "" for none; it is listed as absent
+        where the prompt does not name it.
         """
         predictions = classifiers.predict(self._scout, image[None], self.device)
         p, scores = predictions["p"][0], dict(zip(FEATURES, predictions["features"][0].tolist(), strict=True))
@@ -112,7 +113,7 @@ class Models:
             score = float(p[DX.index(lesion.dx)])
             rows.append(Asked("class", DX_NAMES[lesion.dx], DX_NAMES[read], score, read == lesion.dx))
         names = mentioned(lesion)
-        names += [name for name, feature in FEATURES.items() if feature.phrase == also and name not in (*names, TONE)]
+        names += [name for name, feature in FEATURES.items() if feature.phrase == varied and name not in (*names, TONE)]
         if lesion.background_skin_tone is not None:
             names.append(TONE)
         for name in names:

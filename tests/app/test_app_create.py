@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from p2d_lib import images
 from p2d_lib.app import create_cards
+from p2d_lib.app.create import Create
 from p2d_lib.app.create_form import Form, stated
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import KEPT, Job, Queue
@@ -216,6 +218,17 @@ def test_a_job_that_waits_is_stopped_at_once_and_the_others_go_on(gallery):
     while next(states).step < 1:
         pass
     queue.stop(third)
+
+
+def test_a_page_calls_a_job_earlier_unless_it_asked_for_it_itself(run, gallery):
+    create, (own, other) = Create(run), (SimpleNamespace(session_hash=page) for page in ("own", "other"))
+    create.queue = Queue(Slow, gallery)
+    job = create.queue.submit(Job([request()]))
+    watching = create.watch(job.id, own)
+    next(watching)
+    earlier = [create_cards.EARLIER in next(create.watch_earlier(job.id, page))[0] for page in (own, other)]
+    create.queue.stop(job)
+    assert earlier == [False, True]
 
 
 def test_a_full_queue_refuses(gallery):
