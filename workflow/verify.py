@@ -75,12 +75,12 @@ class Verdict:
         return ". ".join(filter(None, [words, self.reason(), self._figures_in_words()])) + "."
 
     def _figures_in_words(self) -> str:
-        """How many figures have the same pixels, and which differ for no reason that is known; "" without figures."""
+        """How many figures have the same pixels, and which differ though their data are the same; "" for none."""
         if not self.figures:
             return ""
         same, odd = sum(each.same for each in self.figures), [each.name for each in self.figures if each.unexplained]
         words = f"{same} of {len(self.figures)} figures have the same pixels"
-        return words + (f"; {', '.join(odd)} without a difference in the data" if odd else "")
+        return words + (f"; without a difference in the data: {', '.join(odd)}" if odd else "")
 
     def reason(self) -> str:
         """Where the runs part, in a sentence; "" where nothing differs."""

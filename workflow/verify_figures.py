@@ -2,7 +2,7 @@
 
 Most numbers of a figure stand in tables, which are compared cell by cell. This adds what tables cannot show: a figure
 that is missing, and one that looks otherwise though all that it was made from is the same. How far a figure is from
-the reference's is a share of bits; how far honest reruns are is said beside it, and no threshold is set.
+the reference's is a share of bits, beside that of honest reruns; no threshold is set, so it stops no agreement.
 """
 
 from collections.abc import Mapping
@@ -72,14 +72,15 @@ def differences(reference: Mapping[str, dict], folder: Path) -> dict[str, float]
 
 
 def compare(record: Mapping, folder: Path, diverging: str) -> list[Figure]:
-    """The figures that a reference's record names, beside those in a folder. diverging: the first notebook of which an
-    artefact or a table differs, "" where none does: what comes before it has the same data."""
+    """The figures that a reference's record names, beside those in a folder.
+
+    diverging: the first notebook of which an artefact or a table differs, "" where none does; the notebooks before it
+    have the same data.
+    """
     found, figures = hashes(folder) if record.get("figures") else {}, []
     for name, known in record.get("figures", {}).items():
         here = found.get(name)
-        of_reruns = [
-            shares["figures"][name] for shares in record["reruns"].values() if name in shares.get("figures", {})
-        ]
+        of_reruns = [rerun["figures"][name] for rerun in record["reruns"].values() if name in rerun.get("figures", {})]
         same = here is not None and here["pixels"] == known["pixels"]
         figures.append(
             Figure(
