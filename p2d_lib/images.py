@@ -108,7 +108,8 @@ def load(paths: Iterable[Path]) -> np.ndarray:
         if image.shape != images[0].shape:
             sizes = [f"{i.shape[1]} x {i.shape[0]} px" for i in (image, images[0])]
             raise ValueError(
-                f"{path} is {sizes[0]}, {paths[0]} is {sizes[1]}: images of one table have one size: make them again"
+                f"{path} is {sizes[0]}, {paths[0]} is {sizes[1]}: images of one table have one size; run the notebook "
+                "that makes them again"
             )
     return np.stack(images)
 

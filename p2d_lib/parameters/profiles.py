@@ -36,8 +36,8 @@ MODELS = {
 }
 
 MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, as the text encoder of a base reads it
-LONGEST_SHOWN = 200  # letters of a wrong value in a message
 CLIP_TOKENS = 75  # of any other base: Stable Diffusion 1, 2 and XL
+LONGEST_SHOWN = 200  # letters of a wrong value in a message
 
 Value = tuple[Any, str]  # a value and where it comes from: a profile's file or an option of the command line
 

@@ -28,6 +28,6 @@ def check_ceiling(max_cost: float, usd_per_million: Sequence[float]) -> None:
     """Raises ValueError for a cost ceiling without prices."""
     if max_cost and not any(usd_per_million):
         raise ValueError(
-            "api_usd_per_million: without prices api_max_cost cannot be kept to; give both "
-            "prices, or set api_max_cost to 0"
+            "api_usd_per_million: without prices api_max_cost cannot be kept to; give both prices, or set "
+            "api_max_cost to 0"
         )

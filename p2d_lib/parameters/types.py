@@ -13,7 +13,6 @@ ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
 DenoisingSteps = Annotated[int, Field(ge=1, le=1000)]  # the noise schedules of the bases have 1000
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
-
 LONGEST_TEXT = 1000  # letters: what is longer is no path and no name
 
 

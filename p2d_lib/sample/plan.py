@@ -52,8 +52,8 @@ def make(
         of_class = train[train["dx"] == dx]
         if of_class.empty:
             raise ValueError(
-                f"no valid description of a {dx} image in the train split: nothing to prompt {dx} "
-                "with; look at 02_describe"
+                f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with; name another "
+                "describer in 02_describe.describers, or look there why its descriptions are not valid"
             )
         its_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
         rows = _rows(of_class, max(n, others_per_class), sampling, derive(seed, "plan", dx), its_errors)
