@@ -199,7 +199,7 @@ class Study:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="HAM10000 in its authors' layout, unzipped, or what --pack wrote")
-    parser.add_argument("--cache", type=Path, default=Path(), help="folder for decoded images, features and training")
+    parser.add_argument("--cache", type=Path, default=Path(), help="folder for what is computed; default: this one")
     parser.add_argument("--external", type=Path, nargs="+", default=[], help="other sets that are only read")
     parser.add_argument("--pack", type=Path, help="only write the squares to this folder")
     parser.add_argument("--size", type=int, default=112, help="px of the squares")

@@ -1,6 +1,6 @@
 """Vision-language readers at LLaVA-Med's size, on one GPU: does reading and fitting hold, how fast, in how much memory?
 
-    python benchmarks/vlm_gpu.py               # LLaVA-Med v1.5's geometry in bfloat16; about a minute of an H100
+    python benchmarks/vlm_gpu.py               # LLaVA-Med v1.5's geometry in bfloat16; some minutes of an H100
     python benchmarks/vlm_gpu.py --checkpoint  # the same through a checkpoint in its own layout: 30 GB of disk, slower
     python benchmarks/vlm_gpu.py --small       # a tiny geometry on the CPU
 
