@@ -14,13 +14,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def workers() -> int:
+    """Threads or processes that compute at once: as `P2D_THREADS` says, else one for each core of `cores`."""
+    return int(os.environ.get("P2D_THREADS") or cores())
+
+
 def shared(work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
     """work(job) for each job, in order, as they are done.
 
-    `P2D_THREADS` processes share the work (default: one per core that this process may use); one job, or one process,
-    is computed here. After an error, or when the iterator is closed, jobs that wait are not begun.
+    As many processes share the work as `workers` says; one job, or one process, is computed here. After an error, or
+    when the iterator is closed, jobs that wait are not begun.
     """
-    processes = min(len(jobs), int(os.environ.get("P2D_THREADS") or cores()))
+    processes = min(len(jobs), workers())
     if processes <= 1:
         yield from map(work, jobs)
         return

@@ -23,7 +23,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from p2d_lib.artefacts import ARTEFACTS, result_parameters
-from p2d_lib.cores import cores
+from p2d_lib.cores import workers
 from p2d_lib.files import atomic, read_record, remove, sha256
 from p2d_lib.home import home
 from p2d_lib.locks import lock_notebook
@@ -68,7 +68,7 @@ def _threads() -> int:
     """CPU threads that numerics use: torch's where it is loaded, else as P2D_THREADS says, else one a core."""
     if torch := sys.modules.get("torch"):
         return torch.get_num_threads()
-    return int(os.environ.get("P2D_THREADS") or cores())
+    return workers()
 
 
 class Run:

@@ -12,7 +12,6 @@ of an ImageNet network, whitened within lesions, found 25 % and 8 % of these, an
 in several ways at once.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -22,7 +21,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from p2d_lib.cores import cores
+from p2d_lib.cores import workers
 from p2d_lib.instruments import poses
 from p2d_lib.instruments.conformal import upper_limit
 
@@ -151,8 +150,7 @@ class Originals:
 def _in_blocks(function: Callable, progress: str, *arrays: np.ndarray) -> list[np.ndarray]:
     """function of the arrays, BLOCK pictures (which lie on axis 1) at a time, a block a core."""
     starts = range(0, arrays[0].shape[1], BLOCK)
-    workers = int(os.environ.get("P2D_THREADS") or cores())
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(workers()) as pool:
         blocks = pool.map(lambda start: function(*(array[:, start : start + BLOCK] for array in arrays)), starts)
         return list(tqdm(blocks, progress, len(starts), unit="block", disable=not progress))
 
