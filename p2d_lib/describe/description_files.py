@@ -72,7 +72,7 @@ def write(descriptions: pd.DataFrame, cases: pd.DataFrame, images: Path, folder:
     names = [PurePosixPath(case.dx, Path(case.path).name) for case in described.itertuples()]
     if foreign := _foreign(folder / IMAGES, {str(name) for name in names}):
         raise DescriptionFileError(
-            f"{foreign} is no image that is written here; remove {folder / IMAGES}, or name another folder"
+            f"{foreign} is none of the images described here; remove {folder / IMAGES}, or name another folder"
         )
     lines = []
     for row, case, name in zip(descriptions.to_dict("records"), described.itertuples(), names, strict=True):

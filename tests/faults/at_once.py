@@ -39,14 +39,14 @@ def main(home: Path, last: str) -> int:
             code = os.waitstatus_to_exitcode(os.waitpid(one_process.start(home, arguments, run=run), 0)[1])
             refused += code == 2
             wrong += code not in (0, 2)  # 0: the run ended just before
-    said = sum((home / f"{run}.log").read_text().count(BUSY) for run in RUNS)
+    explained = sum((home / f"{run}.log").read_text().count(BUSY) for run in RUNS)
     if not wrong:
         for stage in NOTEBOOKS[: NOTEBOOKS.index(last) + 1]:
             differ = differing(*(contents(home, run, stage) for run in RUNS))
             print(stage, "the same bytes" if not differ else f"differs: {differ}", flush=True)
             wrong += len(differ)
-    print(f"{refused} starts of a run under way were refused, {said} with the sentence; {wrong} things were wrong")
-    return int(wrong > 0 or said != refused or not refused)
+    print(f"{refused} starts of a run under way were refused, {explained} with the sentence of a busy run; {wrong} things were wrong")
+    return int(wrong > 0 or explained != refused or not refused)
 
 
 if __name__ == "__main__":
