@@ -11,7 +11,7 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "faults")]
 
-from moments import SMALLEST  # noqa: E402
+from kill_points import SMALLEST  # noqa: E402
 
 TIMED = "seconds"  # in the names of columns that say how fast this machine was
 

@@ -102,7 +102,7 @@ def test_an_interrupted_folder_is_filled_again_and_one_with_images_of_another_ru
     assert write(both, CASES, tmp_path, out) == 2
     assert (out / "real_images" / "mel" / "i1.png").read_bytes() == (tmp_path / "images" / "i1.png").read_bytes()
     (out / "descriptions.json").unlink()
-    with pytest.raises(DescriptionFileError, match=r"i2\.png is none of the images described here; remove .*images, or"):
+    with pytest.raises(DescriptionFileError, match=r"i2\.png is none of the images described here; remove .*"):
         write(both[:1], CASES, tmp_path, out)
     assert not (out / "descriptions.json").exists()
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-import moments
+import kill_points
 import one_process
 from contents import contents, differing
 
@@ -26,7 +26,7 @@ BUSY = "is under way (process"
 
 def main(home: Path, last: str) -> int:
     one_process.import_everything()
-    arguments = moments.smallest(last)
+    arguments = kill_points.smallest(last)
     under_way = {run: one_process.start(home, arguments, run=run) for run in RUNS}
     refused = wrong = 0
     while under_way:
@@ -45,7 +45,7 @@ def main(home: Path, last: str) -> int:
             differ = differing(*(contents(home, run, stage) for run in RUNS))
             print(stage, "the same bytes" if not differ else f"differs: {differ}", flush=True)
             wrong += len(differ)
-    print(f"{refused} starts of a run under way were refused, {explained} with the sentence of a busy run; {wrong} things were wrong")
+    print(f"{refused} starts of a run under way were refused, {explained} with the reason; {wrong} things were wrong")
     return int(wrong > 0 or explained != refused or not refused)
 
 

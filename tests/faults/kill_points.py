@@ -1,6 +1,6 @@
 """kill -9 before chosen writes and at random moments of all stages: the finished run equals an undisturbed one.
 
-    .venv/bin/python tests/faults/moments.py --home FOLDER [--writes 100] [--times 40] [--log moments.jsonl]
+    .venv/bin/python tests/faults/kill_points.py --home FOLDER [--writes 100] [--times 40] [--log kill_points.jsonl]
 
 The paper at its smallest size is made twice in processes without imports (one_process.py): undisturbed, in
 FOLDER/through, where each write is noted, and in FOLDER/killed (04 reads what 05 has left there before: --stages takes
@@ -159,7 +159,7 @@ if __name__ == "__main__":
     parser.add_argument("--home", type=Path, required=True, help="where both runs are made")
     parser.add_argument("--writes", type=int, default=100, help="kills before a write")
     parser.add_argument("--times", type=int, default=40, help="kills at a random moment")
-    parser.add_argument("--log", type=Path, default=Path("moments.jsonl"))
+    parser.add_argument("--log", type=Path, default=Path("kill_points.jsonl"))
     parser.add_argument("--stages", nargs="+", choices=NOTEBOOKS, default=list(NOTEBOOKS), help="those to be killed")
     parser.add_argument("--seed", type=int, default=0)
     sys.exit(main(parser.parse_args()))

@@ -3,10 +3,11 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import moments
+import kill_points
 import one_process
 import pandas as pd
 import pytest
@@ -21,11 +22,15 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are f
 def _killed(home: Path, work: Callable[[], None], at: tuple[str, int] | None = None, log: Path | None = None) -> bool:
     """Does the work in a process of its own, which is killed at a write; whether it was."""
     if not (process := os.fork()):
-        os.setsid()
-        files._cleaned.clear()  # a process that has just begun has cleared no folder
-        sys.addaudithook(one_process.Writes(home, at, log))
-        work()
-        os._exit(0)
+        try:
+            os.setsid()
+            files._cleaned.clear()  # a process that has just begun has cleared no folder
+            sys.addaudithook(one_process.Writes(home, at, log))
+            work()
+            os._exit(0)
+        except BaseException:  # this copy of pytest must not go on
+            traceback.print_exc()
+            os._exit(70)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     assert code in (0, -signal.SIGKILL), code
     return code != 0
@@ -106,11 +111,11 @@ def test_writes_of_one_kind_have_one_name_whatever_their_number_and_process(even
 
 
 def test_kills_are_shared_out_in_proportion_and_none_is_lost():
-    assert moments.shares(100, [1.0] * 8) == [16, 12, 12, 12, 12, 12, 12, 12]
-    assert moments.shares(40, [30.0, 10.0]) == [30, 10] and sum(moments.shares(7, [1.0, 2.0, 4.0])) == 7
+    assert kill_points.shares(100, [1.0] * 8) == [16, 12, 12, 12, 12, 12, 12, 12]
+    assert kill_points.shares(40, [30.0, 10.0]) == [30, 10] and sum(kill_points.shares(7, [1.0, 2.0, 4.0])) == 7
 
 
 def test_a_finished_home_with_a_folder_of_an_unfinished_write_is_noticed(tmp_path):
     for name in ("data/.cases.parquet.host.1.x.partial", "data/scratch/.a.host.1.x.partial"):
         (tmp_path / name).mkdir(parents=True)
-    assert moments.leftovers(tmp_path) == ["data/.cases.parquet.host.1.x.partial"]
+    assert kill_points.leftovers(tmp_path) == ["data/.cases.parquet.host.1.x.partial"]
