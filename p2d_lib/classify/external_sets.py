@@ -115,7 +115,7 @@ def _nothing_left(name: str, reasons: pd.Series) -> str:
 
 
 def _shared(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
-    """The reason of each row that has an id of the known ones, in whatever letters; "" elsewhere."""
+    """The reason of each row that has an id of the known ones, capital and small letters alike; "" elsewhere."""
     reason = pd.Series("", table.index)
     for column in ("lesion_id", "image_id"):
         reason = reason.mask(table[column].str.casefold().isin(set(known[column].str.casefold())), f"same {column}")

@@ -119,7 +119,7 @@ def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFram
 
     key: the run's; a key.csv that lies beside the sheets is taken instead, so that answers outlive the run that made
     the study. Raises SheetError for a folder without sheets, for what may be a sheet and cannot be read, and when two
-    bear one reader's name, in whatever letters.
+    bear one reader's name, capital and small letters alike.
     """
     paths = filled(folder)
     if (folder / KEY_FILE).exists():
