@@ -45,7 +45,7 @@ def local_readers(run: Run, p: Readers, train: pd.DataFrame, device: torch.devic
         if not p.vlm_model:
             return []
         made, base_digest = fitted(run, p, train, descriptions, device)
-        made.model.save_pretrained(folder)
+        _write(made, p.vlm_model, folder)
     short = "tiny LLaVA" if p.vlm_model == vlm_tiny.NAME else Path(p.vlm_model.partition("@")[0]).name
     settings = {"max_new_tokens": p.vlm_max_new_tokens, "batch_size": p.vlm_read_at_once}
     file = run.scratch("vlm") / "answers.jsonl"
@@ -92,6 +92,15 @@ def base(
                 made.model.save_pretrained(partial)
                 made.processor.save_pretrained(partial)
     return vlms.load(name, device, four_bit=p.vlm_four_bit), name
+
+
+def _write(made: Vlm, base: str, folder: Path) -> None:
+    """LoRA layers in PEFT's layout, of equal layers equal files: the base by its name instead of its place on this
+    machine, the adapted layers in order.
+    """
+    (settings,) = made.model.peft_config.values()
+    settings.base_model_name_or_path, settings.target_modules = base, sorted(settings.target_modules)
+    made.model.save_pretrained(folder)
 
 
 def adapted(p: Readers, model: Vlm, name: str, train: pd.DataFrame, load: Load, scratch: Path) -> Vlm:

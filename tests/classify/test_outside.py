@@ -27,7 +27,7 @@ def sentence(tmp_path, monkeypatch):
 
 
 def test_the_shipped_base_is_named_with_its_number_of_phantom_images(sentence):
-    assert "(tiny) was trained elsewhere, on 11,408 phantom images of 7,544 other lesions" in sentence("tiny")
+    assert "(tiny) was trained elsewhere, on 30,418 phantom images of 20,126 other lesions" in sentence("tiny")
     assert "train split of this run has 1,010 images" in sentence("tiny")
 
 

@@ -191,12 +191,12 @@ def test_the_loss_on_what_the_base_sampled_is_added_with_its_weight(fitted):
 def test_the_loss_on_val_falls_and_monitoring_changes_nothing(fitted, tmp_path):
     held, shown = fitted[1], []
     recipe = loop.Recipe(steps=24, batch_size=8, learning_rate=1e-2, seed=0)
-    monitoring = loop.Monitoring(12, held, shown.append, trackers=["tensorboard"], folder=tmp_path)
+    monitoring = loop.Monitoring(8, held, shown.append, trackers=["tensorboard"], folder=tmp_path)
     pipe, plain = pipelines.load("random", seed=2), pipelines.load("random", seed=2)
     log = fit_adapter(pipe, held, recipe, rank=4, monitoring=monitoring)
-    assert shown == [12, 24]
-    assert log.val_loss.dropna().index.tolist() == [11, 23]
-    assert log.val_loss[23] < 0.95 * log.val_loss[11]
+    assert shown == [8, 16, 24]
+    assert log.val_loss.dropna().index.tolist() == [7, 15, 23]
+    assert log.val_loss[23] < 0.95 * log.val_loss[7]
     fit_adapter(plain, held, recipe, rank=4)
     assert all(torch.equal(a, b) for a, b in zip(pipe.unet.parameters(), plain.unet.parameters(), strict=True))
 

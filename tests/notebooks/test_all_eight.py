@@ -92,6 +92,13 @@ def test_every_artefact_is_there_with_its_provenance(paper):
         assert origin["notebook"] == artefact.made_by
 
 
+def test_the_adapters_of_two_equal_runs_are_equal_files_wherever_they_lie(paper):
+    settings = json.loads((paper.folder / "vlm_adapter" / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "tiny"
+    assert settings["target_modules"] == sorted(settings["target_modules"])
+    assert str(paper.home) not in (paper.folder / "vlm_adapter" / "README.md").read_text()
+
+
 def test_what_each_notebook_reads_is_what_the_graph_of_artefacts_says(paper):
     read = {notebook: set() for notebook in NOTEBOOKS}
     for sidecar in paper.folder.rglob("*.provenance.json"):

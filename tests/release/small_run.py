@@ -16,7 +16,6 @@ from p2d_lib.release.publish import AUDIT_TABLES
 from p2d_lib.report import tables
 from p2d_lib.run import Run
 from p2d_lib.sample import pack
-from p2d_lib.schemas import CASES
 from p2d_lib.vocabulary import DX, FEATURES
 
 NAME, SIDE = "small", 64
@@ -57,7 +56,7 @@ def _cases() -> None:
     numbers = dict.fromkeys(("entropy", "sharpness", "hair", "ruler"), 0.5)
     table = table.assign(path="images/" + table["image_id"] + ".png", **texts, **flags, **numbers, width=SIDE)
     table = table.assign(height=SIDE, age=50.0, ita=30.0, ita_patches=30.0)
-    run.write("cases", table[list(CASES.columns)])
+    run.write("cases", table)
 
 
 def _weights() -> None:
