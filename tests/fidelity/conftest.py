@@ -1,5 +1,3 @@
-import gc
-
 import pytest
 import torch
 from PIL import Image
@@ -8,12 +6,6 @@ from small_sets import cases, lesion
 from p2d_lib.models import classifiers
 from p2d_lib.models.extractors import Extractor
 from p2d_lib.run import Run
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    """statsmodels collects garbage in each call of its correction, which takes half a second beside torch."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 @pytest.fixture(scope="session")

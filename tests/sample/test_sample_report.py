@@ -1,6 +1,5 @@
 """Claims about the tables, figures and sentences of 04."""
 
-import gc
 import re
 
 import numpy as np
@@ -12,11 +11,6 @@ from p2d_lib.sample import accept, measure, report, report_sweep, sweep
 from p2d_lib.vocabulary import DX, FEATURES
 
 N = 84
-
-
-@pytest.fixture(autouse=True)
-def quick_holm(monkeypatch):
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # which statsmodels calls each time: half a second beside torch
 
 
 def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
