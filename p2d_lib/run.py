@@ -275,8 +275,8 @@ def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:
             f"({failures} {'failure' if failures == 1 else 'failures'} in all)"
         ) from None
     for column in checked:
-        before, after = (table[column].astype(object), checked[column].astype(object))
-        before = before.where(before.notna(), np.nan)  # pandas' own NA is equal to nothing, and to nothing unequal
+        sides = (side[column].astype(object) for side in (table, checked))
+        before, after = (side.where(side.notna(), np.nan) for side in sides)  # pandas' own NA cannot be compared
         altered = before.ne(after) & ~(before.isna() & after.isna())
         if altered.any():
             row = altered.idxmax()
