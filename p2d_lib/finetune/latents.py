@@ -88,9 +88,8 @@ def encode(
         for start in range(part.start, part.stop, BATCH):
             pixels = images[start : min(start + BATCH, part.stop)]
             views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-            for kind, pair in zip(
-                kinds, zip(*views, strict=True), strict=False
-            ):  # std is left out where there is no spread
+            of_both = zip(*views, strict=True)  # means and deviations; the latter are left out without a spread
+            for kind, pair in zip(kinds, of_both, strict=False):
                 halves = torch.stack(pair, dim=1).half()  # at once: a shard in float32 is four times as much
                 stored[kind].append(halves)
         return {kind: torch.cat(batches) for kind, batches in stored.items()}
