@@ -2,9 +2,8 @@
 
 A variant's name says what is changed: a template of `words.render` ("phrases" is structured, "sentence" is free text),
 "rewritten" (paraphrased by rules), "guidance-2", "skin-tones" (each of the six skin tones is asked for equally often,
-whatever the case's is), or a describer ("captioner"), whose descriptions of the same cases are
-worded. Cases and noise stay those of 04, and so do all other features that are asked for, as far as it has described
-these cases.
+whatever the case's is), or a describer ("captioner"), whose descriptions of the same cases are worded. Noise and all
+else that is asked for stay those of 04, and so do the cases, unless the describer has not described them.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,8 +62,9 @@ def sampled(
     """The images of variants: the rows of the adapter's accepted images, at most per_class of each class, once for each
     variant, with variant, prompt, guidance and what the sampler adds (path, accepted). See `AdapterSampler`.
 
-    A describer that has not described the case of an image words another train case of the class. Raises ValueError for
-    a guidance that is no number from 0 on, and for a describer that has described no train case of a class.
+    synthetic, cases, descriptions: the artefacts. A describer that has not described the case of an image words another
+    train case of the class. Raises ValueError for a guidance that is no number from 0 on, for a describer that has
+    described no train case of a class, and for skin-tones where the wording does not name the skin tone.
     """
     rows = synthetic[synthetic["accepted"] & (synthetic["generator"] == ADAPTER)].assign(describer="")
     rows = rows.groupby("dx").head(per_class) if per_class else rows
@@ -83,6 +83,11 @@ def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, 
     if name.startswith(GUIDANCE):
         return rows.assign(guidance=_scale(name))
     if name == SKIN_TONES:  # the images of a class in turn
+        if at_random.TONE not in wording.concepts:
+            raise ValueError(
+                f"{SKIN_TONES}: the prompts of this run do not name the skin tone, so none would change; raise "
+                f"02_describe.top_concepts, or take the arms of {SKIN_TONES} out of 06_classify.arms"
+            )
         tones = np.array(at_random.scores_of(at_random.TONE))
         rows = rows.assign(**{at_random.TONE: tones[rows.groupby("dx").cumcount() % len(tones)]})
     template = name if name in TEMPLATES else wording.template

@@ -46,7 +46,9 @@ def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
 def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> list[str]:
     """Which groups train under-represents, how much worse they are read, and whether the other arms change that."""
     if shares.empty:
-        return ["Of no class has test two groups that are large enough to ask whether train under-represents one."]
+        return [
+            "In no class does test hold two groups that are large enough to ask whether train under-represents one."
+        ]
     found, lines = under_represented(shares), []
     if found.empty:
         return [
@@ -75,8 +77,8 @@ def _share(part: int, whole: int) -> str:
 def _gap(row: tuple) -> str:
     verdict = "" if row.p_holm <= LEVEL else ", not shown to differ from 0"
     return (
-        f"Arm {row.arm} recalls {100 * row.recall:.0f} % of them and {100 * row.of_others:.0f} % of the others, a gap "
-        f"of {100 * row.gap:.0f} points [{100 * row.low:.0f}, {100 * row.high:.0f}]{verdict}."
+        f"Arm {row.arm} reads {100 * row.recall:.0f} % of them right and {100 * row.of_others:.0f} % of the others, a "
+        f"gap of {100 * row.gap:.0f} points [{100 * row.low:.0f}, {100 * row.high:.0f}]{verdict}."
     )
 
 

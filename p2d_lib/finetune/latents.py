@@ -24,7 +24,7 @@ class Stored:
     """The rows of a tensor that lies in shards on disk: stored[rows] reads these and keeps none."""
 
     def __init__(self, paths: Sequence[Path], name: str):
-        self.paths, self.name, self.size = list(paths), name, SHARD
+        self.paths, self.size = list(paths), SHARD
         self._shards = [safe_open(path, "pt").__enter__().get_tensor(name) for path in self.paths]  # mapped, not read
         self.shape = torch.Size([sum(map(len, self._shards)), *self._shards[0].shape[1:]])
         self.key = f"{name} {[path.stem for path in self.paths]}"  # the files' names are digests of their content
@@ -88,7 +88,8 @@ def encode(
         for start in range(part.start, part.stop, BATCH):
             pixels = images[start : min(start + BATCH, part.stop)]
             views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-            for kind, pair in zip(kinds, zip(*views, strict=True), strict=False):
+            of_both = zip(*views, strict=True)  # means and deviations; the latter are left out without a spread
+            for kind, pair in zip(kinds, of_both, strict=False):
                 halves = torch.stack(pair, dim=1).half()  # at once: a shard in float32 is four times as much
                 stored[kind].append(halves)
         return {kind: torch.cat(batches) for kind, batches in stored.items()}

@@ -246,7 +246,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
         raise WeightsError(f"{folder}: no readable classifier ({reason}); {ANEW}") from None
     if tuple(classes) != DX:
         raise WeightsError(
-            f"{folder}: a classifier of {', '.join(classes)}, expected {', '.join(DX)} in this order; {ANEW}"
+            f"{folder}: its classes are {', '.join(classes)}, expected {', '.join(DX)} in this order; {ANEW}"
         )
     if name := not_finite(tensors):
         raise WeightsError(f"{folder / WEIGHTS}: {name} holds a value that is not finite; {ANEW}")

@@ -26,14 +26,14 @@ def load(pipe: DiffusionPipeline, folder: Path) -> None:
     try:
         tensors = load_file(path)
     except Exception as error:  # safetensors has errors of its own for bytes, and Python's for what is read
-        raise WeightsError(f"{path}: not a readable safetensors file ({_first_line(error)}); {ANEW}") from None
+        raise WeightsError(f"{path}: not a readable safetensors file ({_reason(error)}); {ANEW}") from None
     if name := not_finite(tensors):
         raise WeightsError(f"{path}: {name} holds a value that is not finite; {ANEW}")
     try:
         pipe.load_lora_weights(folder, weight_name=ADAPTER_WEIGHTS)
     except Exception as error:  # of diffusers, peft and torch: KeyError, ValueError, RuntimeError, TypeError, …
         raise WeightsError(
-            f"{path}: does not fit the base ({_first_line(error)}): it was made for another base, or is no adapter in "
+            f"{path}: does not fit the base ({_reason(error)}): it was made for another base, or is no adapter in "
             f"the diffusers layout; {ANEW}"
         ) from None
     loaded = sum("lora_" in name for part in (pipe.unet, *encoders(pipe)) for name in part.state_dict())
@@ -45,9 +45,8 @@ def load(pipe: DiffusionPipeline, folder: Path) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines[:2])[:200] or type(error).__name__
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def merge(pipe: DiffusionPipeline, adapter: bool = True, compiled: bool = False) -> DiffusionPipeline:

@@ -88,7 +88,9 @@ def _not_finite(pipe: DiffusionPipeline) -> str:
     """Which weights no image can come from; "" where there are none."""
     for part in (pipe.vae, pipe.unet, *encoders(pipe)):
         if name := weights.not_finite(part.state_dict()):
-            return f"{name} of its {type(part).__name__} holds a value that is not finite; get the base anew"
+            return (
+                f"{name} of its {type(part).__name__} holds a value that is not finite; download or copy the base again"
+            )
     return ""
 
 

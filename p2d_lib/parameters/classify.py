@@ -27,7 +27,7 @@ def arm_parts(name: str) -> tuple[str, str, float | None]:
     kind, selection, ratio = re.fullmatch(r"([^:@]*)(?::([\w.-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
     if kind not in ARMS:
         raise ValueError(f"no arm {name!r}; there are {', '.join(ARMS)}, with a ratio mixed@0.5x, of other images "
-                         "mixed:base, mixed:sentence, mixed:guidance-2")  # fmt: skip
+                         "mixed:base, mixed:captioner, mixed:sentence, mixed:skin-tones, mixed:guidance-2")  # fmt: skip
     if ratio and (kind not in WITH_RATIO or float(ratio) == 0):
         raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
     if selection and kind not in WITH_SELECTION:

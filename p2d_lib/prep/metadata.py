@@ -50,7 +50,11 @@ CHECKS = (  # column, which rows are right, what is expected there
     ("image_id", lambda t: t["image_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] != "", "a name"),
     ("lesion_id", lambda t: t["lesion_id"] == _first_of(t, t["lesion_id"].str.casefold(), "lesion_id"), ONE_SPELLING),
-    ("image_id", lambda t: ~t["image_id"].str.casefold().duplicated(), "each image once, in whatever letters"),
+    (
+        "image_id",
+        lambda t: ~t["image_id"].str.casefold().duplicated(),
+        "each image once, and no two that differ in upper and lower case alone",
+    ),
     ("image_id", lambda t: t["image_id"].map(_names_files), f"at most {LONGEST_NAME} bytes, no line break"),
     ("dx", lambda t: t["dx"].notna(), UNUSED),
     *((column, lambda t, column=column: t[column].isin(WORDS[column]), "one of") for column in list(WORDS)[:4]),

@@ -1,8 +1,8 @@
 """Lesion masks that a layout does not name and that a person would take for masks, so that none is passed over.
 
-A missing mask is no error, so a mask that is not found would be noticed by nobody. Looked at are the images that have
-no mask: a picture with another suffix in the place of the masks is one; what is no picture, and what lies in another
-folder, is named.
+A missing mask is no error, so nobody would notice a mask that is not found. Only images without a mask are looked at: a
+picture with another suffix in the folder of the masks is taken for one; a file that is no picture, or that lies in
+another folder, is named.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ Stray = list[tuple[str, File, str]]  # image_id, a file that is not taken, the s
 def completed(
     folder: Path, layout: Layout, names: dict[str, str], images: Pictures, masks: Pictures
 ) -> tuple[Pictures, Stray]:
-    """The masks of a set, with those that have another suffix than the layout says; and the files that are none.
+    """The masks of a set, with those that have another suffix than the layout says; and the files that are not taken.
 
     names: image_id -> how the table names its picture. Raises DataError for a place that cannot be listed.
     """

@@ -78,7 +78,7 @@ def agreement_findings(kappa: pd.DataFrame) -> list[str]:
     """A sentence for each question of `analysis.kappa`; none where there is one reader."""
     lines = []
     for question, rows in kappa.dropna().groupby("question", sort=False):
-        again, together = rows["readers"].str.endswith(analysis.AGAIN), rows["readers"].str.startswith("all ")
+        again, together = rows["readers"].str.endswith(analysis.AGAIN), ~rows["readers"].str.contains(" – ")
         parts = {
             "all readers together": rows[together],
             "two readers": rows[~again & ~together],

@@ -131,7 +131,11 @@ def external_findings(falls: pd.DataFrame) -> list[str]:
     lines = []
     for row in falls.dropna(subset="difference").itertuples():  # a server gives no AUC
         shown = row.p_holm <= LEVEL
-        verdict = ("reads them better" if row.difference > 0 else "reads them worse") if shown else "not decided"
+        verdict = (
+            ("reads them better" if row.difference > 0 else "reads them worse")
+            if shown
+            else "a difference is not shown"
+        )
         lines.append(
             f"External images against test images, {row.reader}: AUC {row.difference:+.3f} [{row.low:.3f}, "
             f"{row.high:.3f}], p (Holm) {tables.p_value(row.p_holm, '= ')}: {verdict}."

@@ -1,7 +1,5 @@
 """What is printed about the arms is what was planted in their readings."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,7 +136,6 @@ def _arms_of_equal_skill(rng, n_lesions=190, n_seeds=3, luck=0.03):
 
 @pytest.mark.parametrize("luck", [0.0, 0.03, 0.06])
 def test_arms_of_equal_skill_are_announced_as_different_at_most_at_the_nominal_rate(monkeypatch, luck):
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # statsmodels collects in each call, which costs the most time
     monkeypatch.setattr(comparison.scores, "SCORES", SCORES)
     announced = sum(
         comparison.paired(_arms_of_equal_skill(np.random.default_rng(trial), luck=luck))["announced"].any()

@@ -170,8 +170,7 @@ def test_a_planted_cost_is_recovered_and_announced():
     assert len(table) == 4 and table["announced"].all() and (table["high"] < 0).all()
 
 
-def test_where_words_cost_nothing_a_cost_is_announced_in_few_runs(monkeypatch):
-    monkeypatch.setattr("gc.collect", lambda *_: 0)  # which statsmodels calls in each correction: most of the time
+def test_where_words_cost_nothing_a_cost_is_announced_in_few_runs():
     same = dict.fromkeys(["truth", "captioner", "random"], 0.7)
     announced = [
         prompt_costs.differences(simulated(seed, same, same), "truth")["announced"].any() for seed in range(60)

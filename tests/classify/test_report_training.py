@@ -1,7 +1,5 @@
 """What is printed of the trainings is what was shown, sampled and planted."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,8 +29,7 @@ def test_a_planted_best_guidance_is_named_with_its_gain_over_the_one_in_use():
     assert report_training.guidance_figure(swept).axes[0].get_xlabel() == "guidance scale"
 
 
-def test_scales_that_train_alike_are_not_called_different(monkeypatch):
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # statsmodels collects in each call, which costs the most time
+def test_scales_that_train_alike_are_not_called_different():
     differ = sum(
         report_training.guidance_finding(
             {

@@ -1,4 +1,6 @@
-"""A variant changes one thing of what 04 sampled: the words of the prompt, or the guidance."""
+"""A variant changes one thing of what 04 sampled: who described the case, the words, the skin tone, or the guidance."""
+
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -50,7 +52,7 @@ def described(cases, describers=("measured", "captioner")):
     return pd.concat(parts, ignore_index=True)
 
 
-def sampled(names, plan, **options):
+def sampled(names, plan, wording=WORDING, **options):
     asked = []
 
     def sampler(rows):
@@ -58,7 +60,7 @@ def sampled(names, plan, **options):
         return rows.assign(path="x.png", accepted=True)
 
     options = {"descriptions": described(plan[1])} | options
-    return variants.sampled(names, *plan, sampler, WORDING, lambda text: len(text.split()), **options), asked
+    return variants.sampled(names, *plan, sampler, wording, lambda text: len(text.split()), **options), asked
 
 
 def test_a_wording_changes_the_prompt_alone(plan):
@@ -125,6 +127,12 @@ def test_each_skin_tone_is_asked_for_equally_often_of_each_class_and_nothing_els
     assert rows["prompt"].nunique() == 6
     others = [name for name in FEATURES if name != "background_skin_tone"]
     pd.testing.assert_frame_equal(rows[[*others, "seed"]], many[[*others, "seed"]].reset_index(drop=True))
+
+
+def test_skin_tones_that_prompts_do_not_name_are_refused_and_not_sampled_as_they_are(plan):
+    silent = replace(WORDING, concepts=["asymmetry"])
+    with pytest.raises(ValueError, match=r"do not name the skin tone.*raise 02_describe\.top_concepts"):
+        sampled(["skin-tones"], plan, silent)
 
 
 def test_a_case_that_a_describer_has_not_described_is_replaced_by_a_train_case_of_the_class(plan_of_all_classes):

@@ -1,7 +1,5 @@
 """A network that reads skin tone is noticed on counterfactual pairs; one that looks at the lesion alone is not."""
 
-import gc
-
 import cohorts
 import numpy as np
 import pandas as pd
@@ -12,12 +10,6 @@ from p2d_lib.readings import counterfactual_images, readings
 from p2d_lib.vocabulary import DX, MALIGNANT
 
 ARMS, SEEDS = ("real", "mixed"), 3
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """statsmodels collects garbage in each call of Holm's correction, which takes a third of the time."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def _pairs(n=60, of_each=2):

@@ -1,7 +1,5 @@
 """A planted gap is found at its size; where there is none, 5 % of cohorts announce one at most."""
 
-import gc
-
 import cohorts
 import numpy as np
 import pandas as pd
@@ -14,12 +12,6 @@ from p2d_lib.seeds import derive
 
 BOTH = ("accuracy", "balanced accuracy")
 EASE = {"akiec": 0.5, "bcc": 0.6, "bkl": 0.6, "df": 0.5, "mel": 0.75, "nv": 0.95, "vasc": 0.8}  # P(right), by class
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """statsmodels collects garbage in each call of Holm's correction, which takes a third of the time."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def test_a_planted_gap_between_the_sexes_is_found_and_no_other():

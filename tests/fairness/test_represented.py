@@ -1,7 +1,5 @@
 """A group that train under-represents is named, and its gap recovered; a split at random is called silent."""
 
-import gc
-
 import cohorts
 import numpy as np
 import pandas as pd
@@ -12,14 +10,6 @@ from p2d_lib.fairness.represented import CHANGE
 
 ARMS = ("real", "mixed")
 OTHERS, DARK, CLOSED = 0.85, 0.35, 0.8  # recall of other melanomas, of dark-skin ones by real, and by mixed
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick():
-    """statsmodels collects garbage in each call of Holm's correction, which takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda *_: 0)
-        yield
 
 
 def cohort(seed: int, moved: float = 0.0) -> pd.DataFrame:

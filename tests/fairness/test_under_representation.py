@@ -1,7 +1,5 @@
 """Dark-skin melanomas that are read worse, since train had few: the gap is recovered at its size, and its closing."""
 
-import gc
-
 import cohorts
 import numpy as np
 import pytest
@@ -9,12 +7,6 @@ import pytest
 from p2d_lib.fairness import gaps
 
 FAIR, DARK = 0.85, 0.55  # share of melanomas that are read as melanomas, on skin I to II and on skin V to VI
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """statsmodels collects garbage in each call of Holm's correction, which takes a third of the time."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def _study(trial, closed=0.0, of_dark=DARK):

@@ -7,7 +7,7 @@ import torch
 from p2d_lib.finetune import denoiser, inversion
 from p2d_lib.finetune.adapter import fit_adapter
 from p2d_lib.finetune.base import fit_base
-from p2d_lib.finetune.batches import TrainingBatches
+from p2d_lib.finetune.batches import TrainingBatches, ahead
 from p2d_lib.finetune.latents import Encoded
 from p2d_lib.finetune.loop import Recipe
 from p2d_lib.models import pipelines
@@ -113,3 +113,31 @@ def _spy(monkeypatch) -> list[dict]:
         denoiser, "denoising_loss", lambda pipe, batch, *rest: batches.append(batch) or honest(pipe, batch, *rest)
     )
     return batches
+
+
+@pytest.mark.parametrize("first", [0, 7], ids=["from the start", "after a restart"])
+def test_batches_made_ahead_are_those_of_their_steps_each_made_once(first):
+    made = []
+
+    def make(step, places):
+        made.append((step, places))
+        return {"step": step, "places": places}
+
+    parts = range(2), range(2, 4)  # of each batch
+    with ahead(make, steps=12) as batch_at:
+        for step in range(first, 12):
+            for places in parts:
+                assert batch_at(step, places) == {"step": step, "places": places}
+    assert sorted(made, key=str) == sorted(((step, of) for step in range(first, 12) for of in parts), key=str)
+
+
+def test_an_error_in_a_batch_made_ahead_is_raised_at_its_own_step():
+    def make(step):
+        if step == 4:
+            raise ValueError("step 4")
+        return step
+
+    with ahead(make, steps=12) as batch_at:
+        assert [batch_at(step) for step in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(ValueError, match="step 4"):
+            batch_at(4)

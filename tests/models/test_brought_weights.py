@@ -98,7 +98,9 @@ def test_a_base_with_a_value_that_is_not_finite_is_refused(plain, tmp_path):
     pipelines.save(plain, tmp_path)
     file = next((tmp_path / "vae").glob("*.safetensors"))
     of_first(lambda value: value * float("nan"))(file)
-    with pytest.raises(pipelines.BaseError, match=r"of its \w+ holds a value that is not finite; get the base anew"):
+    with pytest.raises(
+        pipelines.BaseError, match=r"of its \w+ holds a value that is not finite; download or copy the base again"
+    ):
         pipelines.load(tmp_path)
 
 

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from p2d_lib.files import sha256
 from p2d_lib.images import read
 from p2d_lib.prep import phantom
-from p2d_lib.prep.phantom import lesions
+from p2d_lib.prep.phantom import dataset, lesions
 from p2d_lib.vocabulary import DX, FEATURES, HAM10000_LESIONS, SITES
 
 SMALL = (64, 48)
@@ -53,6 +53,14 @@ def test_image_k_does_not_depend_on_how_many_images_there_are(tmp_path):
     for image_id in few["image_id"]:
         one, other = (next((tmp_path / n).glob(f"HAM*/{image_id}.jpg")).read_bytes() for n in ("9", "16"))
         assert one == other
+
+
+def test_processes_that_share_the_work_write_the_same_files(tmp_path, monkeypatch):
+    for name, processes, lesions_at_once in (("alone", "1", 100), ("shared", "2", 3)):
+        monkeypatch.setenv("P2D_THREADS", processes)
+        monkeypatch.setattr(dataset, "JOB", lesions_at_once)
+        phantom.write(tmp_path / name, 9, seed=0, tail=0.5, camera="both", size=SMALL, progress=False)
+    assert sha256(tmp_path / "alone") == sha256(tmp_path / "shared")
 
 
 def test_the_layout_is_that_of_ham10000(balanced):

@@ -51,7 +51,10 @@ def test_lesions_that_differ_in_the_letters_case_alone_may_be_one_and_are_refuse
 @pytest.mark.parametrize(
     ("image_id", "expected"),
     [
-        ("isic_0000001", "each image once, in whatever letters"),  # two files would be one where letters' case is none
+        (
+            "isic_0000001",
+            "each image once, and no two that differ in upper and lower case alone",
+        ),  # two files would be one where letters' case is none
         ("é" * 76, "at most 150 bytes, no line break"),
         ("ISIC\n3", "at most 150 bytes, no line break"),
     ],
