@@ -94,7 +94,7 @@ class Finetune(Notebook):
     lora_dropout: ShareBelow1 = Field(0.0, description="Dropout on the input of the LoRA matrices.")
     lora_text_encoder: bool = Field(False, description="Also fit LoRA matrices in the text encoders.")
     lora_steps: PositiveInt = Field(350, description="Training steps of the adapter.")
-    learning_rate: LearningRate = Field(0.002, description="Learning rate of the adapter.")
+    learning_rate: LearningRate = Field(0.0007, description="Learning rate of the adapter.")
 
     batch_size: PositiveInt = Field(32, description="Images per optimiser step.")
     accumulate: PositiveInt = Field(1, description="Gradient accumulation steps that a batch is split into.")
