@@ -8,7 +8,7 @@ from pathlib import Path
 from p2d_lib.files import atomic, read_record
 
 EXPECTED = {  # seconds a stage on two CPU cores, until a run of the profile has been timed
-    "smoke": (33, 70, 188, 107, 66, 120, 54, 9),
+    "smoke": (30, 75, 205, 116, 64, 115, 57, 8),
     "mini": (122, 260, 2600, 500, 150, 1500, 400, 20),
 }
 
