@@ -110,6 +110,7 @@ READS = {
         "scout",
         "alignment",
         "network_readings",
+        "external_images",
         "external_cases",
         "external_readings",
     ),

@@ -96,11 +96,12 @@ def base(
 
 def _write(made: Vlm, base: str, folder: Path) -> None:
     """LoRA layers in PEFT's layout, of equal layers equal files: the base by its name instead of its place on this
-    machine, the adapted layers in order.
+    machine, the adapted layers in order, and without PEFT's card, an empty form that names the place again.
     """
     (settings,) = made.model.peft_config.values()
     settings.base_model_name_or_path, settings.target_modules = base, sorted(settings.target_modules)
     made.model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def adapted(p: Readers, model: Vlm, name: str, train: pd.DataFrame, load: Load, scratch: Path) -> Vlm:
