@@ -31,7 +31,7 @@ from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.render import render
 
-FAIR, DARK, RATIO = 2, (5, 6), 10
+FAIR, RATIO = 2, 10
 ARMS = ("real", "real+replay", "words", "perfect")
 
 
@@ -42,7 +42,7 @@ def render_set(name: str, n: int, n_dark_melanomas: int) -> tuple[pd.DataFrame, 
         n_dark = n_dark_melanomas if dx == "mel" else n // 2
         for k in range(n // 2 + n_dark):
             rng = np.random.default_rng(derive(8, name, dx, k))
-            lesion = phantom.make_lesion(rng, dx, FAIR if k < n // 2 else DARK[k % 2])
+            lesion = phantom.make_lesion(rng, dx, FAIR if k < n // 2 else phantom.DARK[k % 2])
             picture, _ = phantom.render(lesion, phantom.make_view(rng, "clinic"))
             pictures.append(np.asarray(square(Image.fromarray(picture), 64)))
             rows.append({"image_id": f"{name}_{dx}_{k}", "lesion_id": f"{name}_{dx}_{k}", "dx": dx, **lesion.truth})
@@ -56,7 +56,7 @@ def of_words(melanomas: pd.DataFrame, n: int) -> np.ndarray:
     for k in range(n):
         truth = melanomas.iloc[k % len(melanomas)]
         scores = {name: float(truth[f"true_{name}"]) for name in FEATURES}
-        scores["background_skin_tone"] = (DARK[k % 2] - 0.5) / 6
+        scores["background_skin_tone"] = (phantom.DARK[k % 2] - 0.5) / 6
         prompts.append(render(Lesion(dx="mel", **scores), max_tokens=62))
     settings = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}
     return sampling.sample(pipelines.load("tiny"), prompts, [derive(8, "words", k) for k in range(n)], **settings)
@@ -74,9 +74,9 @@ def main() -> None:
     missing = options.per_class // 2 - n_dark
     train, images = render_set("train", options.per_class, n_dark)
     test, test_images = render_set("test", options.test, options.test // 2)
-    is_dark = (train["dx"] == "mel") & train["true_fitzpatrick"].isin(DARK)
+    is_dark = (train["dx"] == "mel") & train["true_fitzpatrick"].isin(phantom.DARK)
     more, more_images = render_set("more", 2 * missing, missing)
-    dark_ones = ((more["dx"] == "mel") & more["true_fitzpatrick"].isin(DARK)).to_numpy()
+    dark_ones = ((more["dx"] == "mel") & more["true_fitzpatrick"].isin(phantom.DARK)).to_numpy()
     words = of_words(train[(train["dx"] == "mel") & ~is_dark], missing)
     added = {
         "real": images[:0],
@@ -106,7 +106,7 @@ def main() -> None:
         for row in table[table["attribute"] == "skin type"].itertuples():
             print(f"{row.arm:12} gap {row.gap:+.3f} [{row.low:+.3f}, {row.high:+.3f}] worst {row.worst} "
                   f"detectable {row.detectable:.3f} p {row.p:.4f}")  # fmt: skip
-    dark = melanomas.set_index("image_id")["true_fitzpatrick"].isin(DARK)
+    dark = melanomas.set_index("image_id")["true_fitzpatrick"].isin(phantom.DARK)
     of_melanomas = of_melanomas.assign(dark=of_melanomas["image_id"].map(dark), right=of_melanomas["dx_read"] == "mel")
     print(of_melanomas.groupby(["arm", "dark"], sort=False)["right"].mean().unstack().round(3).to_string())
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from p2d_lib.finetune.latents import Encoded, digest
 from p2d_lib.seeds import derive
 
 Batch = dict[str, torch.Tensor]
+Made = TypeVar("Made")  # a batch, or the batches of a step
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,14 @@ class TrainingBatches:
 
 
 @contextmanager
-def ahead(make: Callable[..., Batch], steps: int, threads: int = 3) -> Iterator[Callable[..., Batch]]:
+def ahead(make: Callable[..., Made], steps: int, threads: int = 3) -> Iterator[Callable[..., Made]]:
     """make(step, ...) of the coming steps, made by threads while a GPU computes, which would wait for it otherwise.
 
     Gives a function that is called as `make` is, with the same other arguments at every step, and returns the same.
     """
     pool, waiting = ThreadPoolExecutor(threads), {}
 
-    def made(step: int, *more) -> Batch:
+    def made(step: int, *more) -> Made:
         for later in range(step, min(step + 2 * threads, steps)):
             if (later, *more) not in waiting:
                 waiting[later, *more] = pool.submit(make, later, *more)

@@ -22,7 +22,7 @@ from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.models.class_batches import epochs
 from p2d_lib.models.classifier_backbones import backbone as backbone_of
 from p2d_lib.models.early_stopping import EarlyStopping
-from p2d_lib.models.weights import WeightsError, not_finite
+from p2d_lib.models.weights import WeightsError, not_finite, reason
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
@@ -242,8 +242,7 @@ def load(folder: Path, device: torch.device) -> Classifier:
         tensors = load_file(folder / WEIGHTS)
         model.load_state_dict(tensors)
     except Exception as error:  # what json, torch and safetensors meet in damaged files
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{folder}: no readable classifier ({reason}); {ANEW}") from None
+        raise WeightsError(f"{folder}: no readable classifier ({reason(error)}); {ANEW}") from None
     if tuple(classes) != DX:
         raise WeightsError(
             f"{folder}: its classes are {', '.join(classes)}, expected {', '.join(DX)} in this order; {ANEW}"

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.models.pipelines import encoders
-from p2d_lib.models.weights import WeightsError, not_finite
+from p2d_lib.models.weights import WeightsError, not_finite, reason
 
 ANEW = "run 03_finetune again, or put the adapter's own file back"
 
@@ -26,14 +26,14 @@ def load(pipe: DiffusionPipeline, folder: Path) -> None:
     try:
         tensors = load_file(path)
     except Exception as error:  # safetensors has errors of its own for bytes, and Python's for what is read
-        raise WeightsError(f"{path}: not a readable safetensors file ({_reason(error)}); {ANEW}") from None
+        raise WeightsError(f"{path}: not a readable safetensors file ({reason(error)}); {ANEW}") from None
     if name := not_finite(tensors):
         raise WeightsError(f"{path}: {name} holds a value that is not finite; {ANEW}")
     try:
         pipe.load_lora_weights(folder, weight_name=ADAPTER_WEIGHTS)
     except Exception as error:  # of diffusers, peft and torch: KeyError, ValueError, RuntimeError, TypeError, …
         raise WeightsError(
-            f"{path}: does not fit the base ({_reason(error)}): it was made for another base, or is no adapter in "
+            f"{path}: does not fit the base ({reason(error)}): it was made for another base, or is no adapter in "
             f"the diffusers layout; {ANEW}"
         ) from None
     loaded = sum("lora_" in name for part in (pipe.unet, *encoders(pipe)) for name in part.state_dict())
@@ -43,10 +43,6 @@ def load(pipe: DiffusionPipeline, folder: Path) -> None:
             f"{path}: holds {held} tensors, and the base takes {loaded} of such an adapter: it was made for another "
             f"base, or is incomplete; {ANEW}"
         )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def merge(pipe: DiffusionPipeline, adapter: bool = True, compiled: bool = False) -> DiffusionPipeline:

@@ -70,6 +70,11 @@ def download(name: str | Path) -> Path:
         raise WeightsError(f"{source} cannot be downloaded: {str(error).strip().splitlines()[0]}") from None
 
 
+def reason(error: Exception) -> str:
+    """What a library says of damaged or unfit files, in one line of at most 200 letters; without words its type."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
     """The name of the first tensor that holds NaN or an infinite value, from which no image and no reading can come; ""
     where there is none."""

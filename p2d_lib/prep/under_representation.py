@@ -4,10 +4,9 @@ melanomas."""
 import numpy as np
 import pandas as pd
 
+from p2d_lib.prep.phantom import DARK
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.seeds import derive
-
-DARK = (5, 6)  # Fitzpatrick skin types
 
 
 def move_to_test(metadata: pd.DataFrame, split: pd.Series, share: float, seed: int) -> pd.Series:

@@ -6,11 +6,11 @@ and class counts as HAM10000 has (patients.py, dataset.py).
 """
 
 from p2d_lib.prep.phantom.camera import CAMERAS, View, make_view, render
-from p2d_lib.prep.phantom.dataset import write
+from p2d_lib.prep.phantom.dataset import DARK, write
 from p2d_lib.prep.phantom.lesions import STRUCTURES, TRUTH, Lesion, make_lesion
 from p2d_lib.prep.phantom.patients import VIEWS, class_shares, make_patient
 
 __all__ = [
-    "CAMERAS", "STRUCTURES", "TRUTH", "VIEWS", "Lesion", "View", "class_shares", "make_lesion", "make_patient",
+    "CAMERAS", "DARK", "STRUCTURES", "TRUTH", "VIEWS", "Lesion", "View", "class_shares", "make_lesion", "make_patient",
     "make_view", "render", "write",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from p2d_lib.seeds import derive
 
 BOTH = "both"  # cameras take turns
 PARTS, MASKS = ("HAM10000_images_part_1", "HAM10000_images_part_2"), "HAM10000_segmentations_lesion_tschandl"
+DARK = (5, 6)  # Fitzpatrick skin types
 JOB = 100  # lesions that a process renders at once
 
 
@@ -108,7 +109,7 @@ class _Lesions:
         """A dark skin type for the share of the lesions that have one, None (as types are spread) for the others."""
         rng = np.random.default_rng(derive(self.seed, "tone", lesion_index))
         share = max(self.dark_skin, self.tone_effect if dx == "mel" else 0.0)
-        return int(rng.integers(5, 7)) if rng.random() < share else None
+        return int(rng.integers(DARK[0], DARK[-1] + 1)) if rng.random() < share else None
 
     def _write(self, k: int, image: np.ndarray, mask: np.ndarray) -> str:
         """Writes the k-th image of the set and its mask; returns its id."""
