@@ -33,12 +33,17 @@ def fit_base(
     recipe: Recipe,
     checkpoints: Checkpoints | None = None,
     monitoring: Monitoring = NO_MONITORING,
+    weights: np.ndarray | None = None,
+    times: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """Fits the whole denoiser and the text encoder; returns the log. prompts: one per image of `encoded`."""
+    """Fits the whole denoiser and the text encoder; returns the log.
+
+    prompts: one per image of `encoded`. weights, times: as of `TrainingBatches`.
+    """
     modules = [pipe.unet, *pipelines.encoders(pipe)]
     parameters = [p for module in modules for p in module.requires_grad_(True).parameters()]
     encoded = replace(encoded, ids=encoding.tokens(pipe, [*prompts, ""]).int())
-    batches = [(TrainingBatches(pipe, encoded, recipe.seed, "base", recipe.caption_dropout), 1.0)]
+    batches = [(TrainingBatches(pipe, encoded, recipe.seed, "base", recipe.caption_dropout, weights, times), 1.0)]
     key = digest(*parameters)
     log = fit_denoiser(pipe, modules, parameters, batches, recipe, "base", checkpoints, key, monitoring)
     for module in modules:

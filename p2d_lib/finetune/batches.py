@@ -27,7 +27,8 @@ class TrainingBatches:
 
     pipe: gives the noise schedule. name: addresses the random numbers beside `seed`. caption_dropout: the share of
     images whose prompt is replaced by "" (0..1). weights: float (n,), how often an image enters a batch relative to the
-    others; default equally often.
+    others; default equally often. times: mean and spread of the logit of the noise times, which are then most frequent
+    where an image takes shape (Esser et al., arXiv:2403.03206, eq. 19); default evenly from 0 to the last.
     """
 
     pipe: object
@@ -36,10 +37,11 @@ class TrainingBatches:
     name: str
     caption_dropout: float = 0.0
     weights: np.ndarray | None = None
+    times: tuple[float, float] | None = None
 
     @property
     def key(self) -> str:
-        return digest(self.encoded.key, None if self.weights is None else np.asarray(self.weights))
+        return digest(self.encoded.key, None if self.weights is None else np.asarray(self.weights), repr(self.times))
 
     def at(self, step: int, places: range, size: int) -> Batch:
         """The `places` of the batch of `size` images at a step, on the CPU.
@@ -58,6 +60,9 @@ class TrainingBatches:
         mirrored = torch.randint(2, (size,), generator=source)
         without_words = torch.rand(size, generator=source) < self.caption_dropout
         fractions = (torch.rand(1, generator=source) + torch.arange(size) / size) % 1
+        if self.times:
+            mean, spread = self.times
+            fractions = torch.sigmoid(mean + spread * torch.special.ndtri(fractions))
         part = slice(places.start, places.stop)
         noise = torch.randn((size, *self._noise_shape), generator=source)
         return self._batch(rows[part], mirrored[part], without_words[part], fractions[part], noise[part])

@@ -52,6 +52,8 @@ class Stages:
     def __post_init__(self):
         self.train, self.val = read(self.run, self.p.reviewed_only)
         self.size = self.train.pixels.shape[1]  # px
+        self.emphasis = self.train.emphasis(self.p.emphasis)
+        self.weights = self.train.weights * self.emphasis  # of what is trained on batches of one class mix
         self.epoch = math.ceil(len(self.train) / self.p.batch_size)  # steps
         self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)
         examples = self.train.examples
@@ -90,8 +92,9 @@ class Stages:
             self.curve = self._curve(pipe, recipe) if p.curve_images and self.val else None
             monitoring = Monitoring(p.evaluate_every * self.epoch, held_out, self.curve)
             self.logs["base"] = fit_base(
-                pipe, encoded, self.train.prompts, recipe, self.checkpoints, monitoring=monitoring
-            )
+                pipe, encoded, self.train.prompts, recipe, self.checkpoints, monitoring, self.emphasis,
+                tuple(p.base_times),
+            )  # fmt: skip
             parts = (pipe.unet, *pipelines.encoders(pipe))
             self.parameters["base"] = sum(w.numel() for part in parts for w in part.parameters())
         if p.decoder_steps:
@@ -110,7 +113,7 @@ class Stages:
             p.evaluate_every * self.epoch, held_out, previews, trackers=p.trackers, folder=self.run.folder / "logs"
         )
         self.logs["adapter"] = fit_adapter(
-            pipe, encoded, self.recipe(p.lora_steps, p.learning_rate), p.lora_rank, self.train.weights,
+            pipe, encoded, self.recipe(p.lora_steps, p.learning_rate), p.lora_rank, self.weights,
             self.checkpoints, alpha=p.lora_alpha or None, targets=p.lora_targets, dropout=p.lora_dropout, prior=prior,
             prior_weight=p.prior_weight, monitoring=monitoring,
         )  # fmt: skip
@@ -122,7 +125,7 @@ class Stages:
     def baselines(self, names: Sequence[str]) -> Iterator[tuple[str, baselines.Baseline | LearnedToken]]:
         """Fits these baselines, one after the other, after the adapter; yields each with its name."""
         p, pixels, prompts = self.p, self.train.pixels, self.train.prompts
-        fitting = {"weights": self.train.weights, "checkpoints": self.checkpoints}
+        fitting = {"weights": self.weights, "checkpoints": self.checkpoints}
         for name in names:
             fitting["recipe"] = self.baseline_recipe(name)
             if name == baselines.INVERSION:

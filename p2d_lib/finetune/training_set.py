@@ -1,5 +1,7 @@
 """What 03 trains on: images of the train split with their descriptions, and those of val beside them."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +45,21 @@ class Split:
         So rare classes are learnt, but their few images are not memorised.
         """
         return self.cases["dx"].map(self.cases["dx"].value_counts() ** -0.5).to_numpy()
+
+    def emphasis(self, words: Mapping[str, float]) -> np.ndarray:
+        """float (n,): how many times as often each image shall be trained on, by the words of its prompt.
+
+        A denoiser that reads the prompt still learns what images of this prompt look like, only sooner: what is rare,
+        fine and named, such as hair, is else the last thing that a small one learns. Raises ArtefactError for a word
+        that no prompt holds.
+        """
+        factors = np.ones(len(self))
+        for word, factor in words.items():
+            named = self.cases["prompt"].str.contains(rf"\b{re.escape(word)}\b").to_numpy()
+            if not named.any():
+                raise ArtefactError(f"03_finetune.emphasis names {word!r}, which no prompt of the train split holds")
+            factors[named] *= factor
+        return factors
 
     @property
     def examples(self) -> pd.DataFrame:

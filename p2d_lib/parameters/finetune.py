@@ -31,6 +31,12 @@ def _caption_variant(name: str) -> str:
     return name
 
 
+def _mean_and_spread(values: list[float]) -> list[float]:
+    if values and (len(values) != 2 or values[1] <= 0):
+        raise ValueError(f"{values}: write [mean, spread] with a spread above 0, such as [0.0, 1.0], or []")
+    return values
+
+
 class Finetune(Notebook):
     HEADINGS: ClassVar = {
         "reviewed_only": "The training data",
@@ -80,6 +86,9 @@ class Finetune(Notebook):
     )
     base_steps: NonNegativeInt = Field(0, description="Training steps of the base's denoiser and text encoder.")
     base_learning_rate: LearningRate = Field(0.001, description="Learning rate of the base.")
+    base_times: Annotated[list[float], AfterValidator(_mean_and_spread)] = Field(
+        [], description="Mean and spread of the logit of the base's noise times; empty: times are spread evenly."
+    )
     decoder_steps: NonNegativeInt = Field(
         0, description="Training steps of a tiny base's decoder, after its denoiser; 0: it stays as it is."
     )
@@ -110,6 +119,9 @@ class Finetune(Notebook):
         0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."
     )
     ema: ShareBelow1 = Field(0.999, description="Decay of the moving average of the weights, which is saved.")
+    emphasis: dict[str, PositiveFloat] = Field(
+        {}, description="Words whose images are trained on more often, each with how many times as often."
+    )
 
     prior_per_class: NonNegativeInt = Field(
         0, description="Images per class that the base samples, to train on beside the real ones; 0: none."

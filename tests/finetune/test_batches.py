@@ -69,6 +69,18 @@ def test_images_enter_batches_as_often_as_their_weights_say(pipe, numbered):
     assert (values < 10).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_noise_times_have_the_mean_and_spread_asked_for_and_else_are_even(pipe, numbered):
+    def times(**asked) -> torch.Tensor:
+        batches = TrainingBatches(pipe, numbered, seed=0, name="base", **asked)
+        return torch.cat([batches.at(step, range(64), 64)["times"] for step in range(40)]).double()
+
+    logits = torch.logit((times(times=(-0.5, 0.8)) + 0.5) / 1000)
+    assert logits.mean().item() == pytest.approx(-0.5, abs=0.02)
+    assert logits.std().item() == pytest.approx(0.8, abs=0.02)
+    even = times()
+    assert torch.histc(even, 10, 0, 1000).sub(256).abs().max() <= 10  # of 2,560 times, a tenth in each tenth
+
+
 RECIPE = Recipe(steps=2, batch_size=4, learning_rate=1e-3, seed=0, caption_dropout=0.0)
 ONLY_RED = np.where(np.arange(16) % 2 == 0, 1.0, 1e-12)  # every second of the blots is red
 
