@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-from places import HOME, REPOSITORY
+from places import HOME
 
 from p2d_lib.parameters import naming_weights
 from p2d_lib.parameters.classify import external_parts
@@ -38,16 +37,36 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
+def misfit(name: str, path: str) -> str:
+    """What is wrong with a file of TABLES whatever the run holds, as the stage that reads it says; "" for nothing."""
+    from p2d_lib.describe import description_files, edits  # pandas takes a while to import
+    from p2d_lib.readers import isic2018_people
+    from p2d_lib.sample import audit_table
+
+    read, refusal = {
+        "edits_file": (edits.cells, edits.EditError),
+        "descriptions_file": (description_files.records, description_files.DescriptionFileError),
+        "memorisation_table": (audit_table.read, audit_table.AuditError),
+        "published": (isic2018_people.read, isic2018_people.PublishedError),
+    }[name]
+    try:
+        read(Path(path))
+    except refusal as error:
+        return str(error)
+    return ""
+
+
 def as_list(value: str | list[str]) -> list[str]:
     """The values of a parameter that holds one or several."""
     return value if isinstance(value, list) else [value]
 
 
 def _raw_tables(prep: dict) -> list[Path]:
+    from p2d_lib.prep import layouts  # numpy takes a while to import
+
     is_path = prep["source"].endswith((".yaml", ".yml"))
-    layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
-    described = yaml.safe_load(layout.read_text(encoding="utf-8"))
-    names = [*described["metadata"], *described.get("joined", ())]
+    described = layouts.load(prep["source"])
+    names = [*described.metadata, *described.joined]
     names += [f"{Path(name).stem}.xlsx" for name in names]  # a workbook may stand for each
     tables = [Path(prep["data"]) / name for name in names]
-    return [*tables, *([layout] if is_path else ())]
+    return [*tables, *([Path(prep["source"])] if is_path else ())]

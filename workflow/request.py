@@ -37,6 +37,8 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
             values[notebook][name] = str(Path(table).expanduser().resolve())
             if not Path(values[notebook][name]).is_file():
                 problems.append(f"there is no file {table} ({notebook}.{name})")
+            elif problem := outside.misfit(name, values[notebook][name]):
+                problems.append(f"{notebook}.{name}: {problem}")
     if sheets := values.get("07_readers", {}).get("sheets"):
         values["07_readers"]["sheets"] = str(HOME / Path(sheets).expanduser())
         if not Path(values["07_readers"]["sheets"]).is_dir():

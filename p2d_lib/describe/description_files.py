@@ -35,13 +35,10 @@ def read(path: Path, cases: pd.DataFrame) -> pd.DataFrame:
     """
     dx_of = cases.set_index("image_id")["dx"]
     parsed, elsewhere = {}, []
-    for where, record in _records(Path(path)):
-        image_id = _image_id(record, where)
+    for image_id, (where, record) in records(Path(path)).items():
         if image_id not in dx_of.index:
             elsewhere.append(image_id)
             continue
-        if image_id in parsed:
-            raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
         label = CLASSES.get(str(record.get("class")), record.get("class"))
         if label in DX and label != dx_of[image_id]:
             raise DescriptionFileError(
@@ -93,8 +90,23 @@ def _foreign(folder: Path, known: set[str]) -> Path | None:
     return next((path for path in files if path.relative_to(folder).as_posix() not in known), None)
 
 
+def records(path: Path) -> dict[str, tuple[str, dict]]:
+    """image_id -> the place where its record stands, and the record.
+
+    Raises DescriptionFileError for everything that is wrong whatever the run's cases are.
+    """
+    of_images = {}
+    for where, record in _records(path):
+        image_id = _image_id(record, where)
+        if image_id in of_images:
+            raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
+        of_images[image_id] = where, record
+    if not of_images:
+        raise DescriptionFileError(f"{path}: holds no description; expected one JSON object a line, or a list")
+    return of_images
+
+
 def _records(path: Path) -> list[tuple[str, dict]]:
-    """Each record with the place where it stands."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -62,7 +62,8 @@ def test_a_score_that_is_missing_or_impossible_is_unknown_and_counted(tmp_path):
         (lines(record("nv/i1.jpg", "nv")), "line 1: class is 'nv', and the case i1 is 'mel'"),
         (lines(record("nev/i1.jpg", "nev")), "line 1: class is 'nv', and the case i1 is 'mel'"),
         (lines(record("mel/i11.jpg")), "none of its 1 images, such as 'i11'.* is a case of this run"),
-        ("", "none of its 0 images is a case"),
+        ("", "holds no description"),
+        ("[]", "holds no description"),
     ],
 )
 def test_what_is_in_doubt_is_refused_with_its_place(tmp_path, content, message):

@@ -39,6 +39,14 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
     assert (edit["text"], edit["red"], edit["black"]) == ("a red spot", 0.7, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("word", "is_valid"), [("", True), ("no", True), ("FALSCH", True), ("0", True), ("yes", False), ("blurred", False)]
+)
+def test_no_is_no_reason_to_reject(machine, tmp_path, word, is_valid):
+    path = written(tmp_path, f"image_id,reviewer,rejected\na,Dr A,{word}\n")
+    assert edits.read_edits(path, machine)["valid"].tolist() == [is_valid]
+
+
 def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hold(machine, tmp_path):
     path = written(tmp_path, 'image_id,reviewer,text\na,Dr A,"a brown\nspot\x07"\n')
     assert edits.read_edits(path, machine)["text"].tolist() == ["a brown spot"]
@@ -53,6 +61,8 @@ def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hol
         ("image_id,reviewer\na,\n", "line 2: reviewer is empty"),
         ("image_id,reviewer,red\nb,Dr,0.1\na,Dr,1.5\n", "line 3: red is '1.5'; write a score from 0 to 1"),
         ("image_id,reviewer,red\na,Dr,much\n", "red is 'much'"),
+        ("image_id,reviewer,rejected\na,Dr,#REF!\n", "line 2: rejected is '#REF!', which Excel shows"),
+        ("image_id,reviewer\n,Dr\n", "line 2: image_id is empty; name the image"),
         ("image_id,reviewer,red\na,Dr,0.1\na,Dr,0.2\n", "line 3: Dr has edited a twice"),
         ("image_id,reviewer,red\na,Dr,0.1\na,dr,0.2\n", "line 3: dr has edited a twice"),
         (
