@@ -7,6 +7,7 @@ nothing behind that looks finished, and two processes that write one path leave 
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from hashlib import file_digest
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 _cleaned: set[Path] = set()  # folders that this process has cleared of the temporary folders of dead processes
 
 
@@ -68,6 +70,11 @@ def read_record(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text; str.splitlines also ends one at U+2028 and the like, which JSON holds within a text."""
+    return LINE_END.split(text)
 
 
 def named_path(text: str) -> Path:

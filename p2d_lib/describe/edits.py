@@ -11,6 +11,7 @@ from p2d_lib.describe.table import rows
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import FEATURES
 
+LONGEST_NAME = 60  # letters of a reviewer's name, as of a reader's
 COLUMNS = ("image_id", "reviewer", "text", "rejected", *FEATURES)
 
 
@@ -49,7 +50,7 @@ def cells(path: Path) -> pd.DataFrame:
     if foreign := [name for name in table if name not in COLUMNS]:
         raise EditError(
             f"{path}: {foreign[0]!r} is no column of edits{did_you_mean(foreign[0], COLUMNS)}; write text, rejected or "
-            "a feature of the vocabulary"
+            "a feature of the vocabulary, and remove all other columns, also those without a name"
         )
     table = table.mask(table.apply(table_files.missing), "")
     for line, row in table.iterrows():
@@ -67,6 +68,10 @@ def _check(row: pd.Series, where: str) -> None:
         raise EditError(f"{where}: image_id is empty; name the image, or remove the row")
     if not row["reviewer"]:
         raise EditError(f"{where}: reviewer is empty: say who edited {row['image_id']}")
+    if (name := row["reviewer"]) != one_line(name) or len(name) > LONGEST_NAME:
+        raise EditError(
+            f"{where}: reviewer is {name[:LONGEST_NAME]!r}; write a name of one line, {LONGEST_NAME} letters at most"
+        )
     for name in set(row.index) & set(FEATURES):
         _score(row[name], name, where) if row[name] else None
     for name in ("text", "rejected"):
