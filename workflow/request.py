@@ -48,6 +48,12 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
     if "06_classify" in values:
         external = values["06_classify"]["external"]
         values["06_classify"]["external"] = [_external(entry, problems) for entry in external]
+        folders = [external_parts(entry)[1] for entry in values["06_classify"]["external"]]
+        if values.get("01_prep", {}).get("data") in folders:
+            problems.append(
+                f"06_classify.external: {values['01_prep']['data']} is the set that 01_prep reads, so that nothing "
+                "would be left of it; name another set"
+            )
     if not problems:
         problems += guidance_check.problems(values)
     if not problems and not options.dry_run:
@@ -131,8 +137,8 @@ def _own_layout(path: str, problems: list[str]) -> str:
 
 
 def _external(entry: str, problems: list[str]) -> str:
-    """An entry of 06_classify.external with absolute paths; adds to problems a folder that holds no such set, which 06
-    would notice hours later."""
+    """An entry of 06_classify.external with absolute paths; adds to problems what is wrong with the set's table and
+    files, which 06 would notice hours later. No picture is opened."""
     layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
@@ -142,11 +148,10 @@ def _external(entry: str, problems: list[str]) -> str:
     if not path.is_dir():
         problems.append(f"there is no folder {path} (06_classify.external)")
     elif not problems:
-        from p2d_lib.prep import layouts, metadata, pixels
+        from p2d_lib.prep import pixels, raw
 
-        described = layouts.load(layout or "ham10000")
         try:
-            metadata.first(path, described.metadata, described)
+            raw.read(path, layout or "ham10000")
         except pixels.DataError as error:
             problems.append(f"06_classify.external: {error}")
     return f"{layout}={path}" if layout else str(path)

@@ -1,6 +1,7 @@
 """The parameters of 06_classify."""
 
 import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
@@ -111,6 +112,16 @@ def _external(entry: str) -> str:
     return entry
 
 
+def _named_apart(entries: list[str]) -> list[str]:
+    """Refuses two external sets that tables would show under one name, the last part of the folder."""
+    shown = {}
+    for entry in entries:
+        first = shown.setdefault(Path(entry).name, entry)
+        if first != entry:
+            raise ValueError(f"{first} and {entry} would have one name in tables: rename a folder, or leave one out")
+    return entries
+
+
 class Classify(Notebook):
     HEADINGS: ClassVar = {
         "arms": "Which arms are compared",
@@ -135,9 +146,11 @@ class Classify(Notebook):
         3, description="Parts of a training of the arm curriculum; after each, new images follow the errors on val."
     )
 
-    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
-        ["phantom=atlas"],
-        description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
+    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct, AfterValidator(_named_apart)] = (
+        Field(
+            ["phantom=atlas"],
+            description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
+        )
     )
     external_images: PositiveInt = Field(150, description="Images of a phantom external set.")
     planted_overlap: NonNegativeInt = Field(

@@ -1,5 +1,6 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,6 +75,13 @@ class Layout(_Model):
         described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
         if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
+        columns = [*self.columns, *self.constants, *(["dx"] if self.one_hot else [])]
+        if twice := [column for column in described if columns.count(column) > 1]:
+            raise ValueError(f"{twice[0]} is described twice, among columns, constants and one_hot; keep one of them")
+        if broken := [name for name in self.columns.values() if set("{}") & set(re.sub(r"{[^{}]+}", "", name))]:
+            raise ValueError(f"columns: {broken[0]!r} has a brace without its other half; write {{this}}_{{that}}")
+        if self.separator.isalnum():
+            raise ValueError(f"separator: {self.separator!r} is a word; write the sign itself, such as ';'")
         return self
 
 
