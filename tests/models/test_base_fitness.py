@@ -80,7 +80,7 @@ MISFITS = {
     ),
     "no index": (lambda f: (f / "model_index.json").unlink(), r"model_index\.json cannot be read .*diffusers layout"),
     "text in place of weights": (lambda f: unet_weights(f).write_text("my weights"), "is no whole file of weights"),
-    "cut weights": (lambda f: unet_weights(f).write_bytes(unet_weights(f).read_bytes()[:9]), "is no whole file of weig"),
+    "cut weights": (lambda f: unet_weights(f).write_bytes(unet_weights(f).read_bytes()[:9]), "is no whole file of w"),
     "link to nothing": (lambda f: linked(unet_weights(f), "../blobs/abc"), r"whole file of weights \(No such file"),
     "link to itself": (lambda f: linked(unet_weights(f), unet_weights(f).name), r"weights \(Too many levels of sym"),
     "half an entry": (lambda f: change(f / "model_index.json", unet=["diffusers"]), "it has no unet; a text-to-image"),
