@@ -10,7 +10,12 @@ TINY = REPOSITORY / "p2d_lib" / "models" / "tiny"
 
 
 def problems(values: dict[str, dict]) -> list[str]:
-    """Which numbers of steps leave guidance without effect. Of a base on the hub nothing is known here."""
+    """Which numbers of steps leave guidance without effect. Of a base on the hub nothing is known here.
+
+    values: {notebook: parameters}; of the notebooks whose own are all right.
+    """
+    if not values.keys() >= {"03_finetune", "04_sample"}:
+        return []
     base = values["03_finetune"]["base"]
     folder = TINY if base in ("tiny", "random") else Path(base)
     try:

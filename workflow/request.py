@@ -54,9 +54,8 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
                 f"06_classify.external: {values['01_prep']['data']} is the set that 01_prep reads, so that nothing "
                 "would be left of it; name another set"
             )
-    if not problems:
-        problems += guidance_check.problems(values)
-    if not problems and not options.dry_run:
+    problems += guidance_check.problems(values)
+    if not options.dry_run:
         problems += weights_check.problems(values)
     if problems:
         raise Refused(_listed(problems))

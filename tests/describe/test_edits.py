@@ -56,6 +56,15 @@ def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hol
     ("text", "message"),
     [
         ("image_id,text\na,x\n", "has no column 'reviewer'"),
+        (
+            f"image_id,reviewer\na,{'R' * 61}\n",
+            "line 2: reviewer is 'R+'; write a name of one line, 60 letters at most",
+        ),
+        ("image_id,reviewer\na,Dr\x07A\n", r"line 2: reviewer is 'Dr.x07A'; write a name of one line"),
+        (
+            ",image_id,reviewer\n0,a,Dr\n",
+            "'' is no column of edits; .* remove all other columns, also those without a n",
+        ),
         ("image_id,reviewer,halo\na,Dr,1\n", "'halo' is no column of edits"),
         ("image_id,reviewer\nz,Dr\n", "line 2: no description of an image 'z'"),
         ("image_id,reviewer\na,\n", "line 2: reviewer is empty"),
@@ -112,6 +121,12 @@ def test_edits_are_read_as_spreadsheets_and_r_save_them(machine, tmp_path, conte
     (edit,) = edits.read_edits(tmp_path / "edits.csv", machine).to_dict("records")
     assert (edit["reviewer"], edit["text"], edit["red"]) == ("Dr Müller", "a red spot", 0.2)
     assert math.isnan(edit["black"])
+
+
+def test_a_formula_whose_value_was_not_saved_is_no_empty_cell(machine, tmp_path):
+    pd.DataFrame({"image_id": ["a"], "reviewer": ["Dr A"], "red": ["=1/2"]}).to_excel(tmp_path / "e.xlsx", index=False)
+    with pytest.raises(edits.EditError, match=r"e\.xlsx, line 2: red is '#UNSAVED!'; write a score"):
+        edits.read_edits(tmp_path / "e.xlsx", machine)
 
 
 def test_edits_may_be_an_excel_file(machine, tmp_path):

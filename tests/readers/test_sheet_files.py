@@ -139,7 +139,7 @@ def test_a_broken_sheet_is_one_sentence_that_names_it(folder, key, change):
         answers.read(folder / "Ada.xlsx", key)
 
 
-@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER"])
+@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER", "truth"])
 def test_a_person_is_never_taken_for_a_network(folder, key, name):
     named(folder / "Ada.xlsx", name)
     with pytest.raises(SheetError, match=r"Ada\.xlsx, sheet Instructions, cell B3: .* is the name of a network"):
@@ -187,6 +187,22 @@ def test_a_key_that_a_spreadsheet_saved_is_read_and_a_spoilt_one_is_named_with_i
     pd.testing.assert_frame_equal(answers.read_key(tmp_path / "key.csv"), key)
     (tmp_path / "key.csv").write_text(text.replace("\n2,", "\ntwo,"))
     with pytest.raises(SheetError, match=r"key\.csv, line 3: number is 'two'; take the key as it was written"):
+        answers.read_key(tmp_path / "key.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("number", value) for value in ("0", "2", "1.5")),
+        *(("study", value) for value in ("", "another")),
+        *(("block", "-1"), ("showing", "3"), ("image_id", "")),
+    ],
+)
+def test_a_key_that_was_changed_by_hand_is_refused_by_its_line(built, tmp_path, column, value):
+    table = pd.read_csv(built / "key" / "key.csv", dtype=str)
+    table.loc[2, column] = value
+    table.to_csv(tmp_path / "key.csv", index=False)
+    with pytest.raises(SheetError, match=rf"key\.csv, line 4: {column} is '{value}'; take the key as it was written"):
         answers.read_key(tmp_path / "key.csv")
 
 

@@ -267,7 +267,7 @@ def test_whatever_names_a_hub_id_or_a_folder_of_weights_is_known_to_the_driver()
         ("extends: smoke\n06_classify:\n  seeds: 2024-99-99\n", "'2024-99-99': input should be a valid integer"),
         ("extends: smoke\n06_classify:\n  steps: " + "9" * 30 + "\n", "is too large a number; write less than 9,223"),
         ("extends: smoke\n06_classify:\n  steps: " + "9" * 5000 + "\n", "a value that YAML cannot read: Exceeds the"),
-        ("extends: smoke\n06_classify:\n  arms: " + "[" * 3000 + "\n", "its brackets are nested too deeply"),
+        ("extends: smoke\n06_classify:\n  arms: " + "[" * 500 + "\n", "its brackets are nested too deeply"),
         ("extends: no\n", "params/own.yaml: extends: False is no profile; name one, or take the line out"),
         ("extends: smoke\n# M\xfcller\n", "params/own.yaml: is no UTF-8 text"),
     ],
@@ -304,7 +304,13 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     assert len(problems) == 1 and problems[0].startswith(
         f"06_classify.external: {tmp_path}/test set: there is no HAM10"
     )
-    (tmp_path / "test set" / "ham10000_metadata.csv").write_text("")
+    (tmp_path / "test set" / "HAM10000_images_part_1").mkdir()
+    (tmp_path / "test set" / "HAM10000_images_part_1" / "a.jpg").write_text("not opened")
+    header = "image_id,lesion_id,dx,dx_type,age,sex,localization\n"
+    (tmp_path / "test set" / "ham10000_metadata.csv").write_text(f"{header}a,b,mel,histo,old,male,back\n")
+    request._external("test set", found := [])
+    assert len(found) == 1 and "line 2 (a): age is 'old', expected years from 0 to 120" in found[0]
+    (tmp_path / "test set" / "ham10000_metadata.csv").write_text(f"{header}a,b,mel,histo,5,male,back\n")
     assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
     assert request._external("phantom=atlas", found) == "phantom=atlas"
     (tmp_path / "year=2020").symlink_to("test set")

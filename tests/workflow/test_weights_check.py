@@ -16,7 +16,10 @@ def weights_check(monkeypatch):
 
 def test_no_process_is_started_for_what_ships(weights_check, monkeypatch):
     monkeypatch.setattr(weights_check.subprocess, "run", None)
-    assert weights_check.problems(profile("smoke")) == []
+    values = profile("smoke")
+    assert weights_check.problems(values) == []
+    values["03_finetune"]["base"] = "/no/such/folder"  # which request.py names
+    assert weights_check.problems({name: values[name] for name in ("02_describe", "03_finetune")}) == []
 
 
 def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_check, tmp_path, monkeypatch):
