@@ -202,7 +202,7 @@ class Classify(Notebook):
 
     prompt_sources: Annotated[list[Literal[*PROMPT_SOURCES]], Distinct] = Field(
         ["class-name", "random", "captioner", "measured", "truth", "sentence", "rewritten"],
-        description="Whose words are compared.",
+        description="Whose words are tried.",
     )
     prompts_per_class: PositiveInt = Field(8, description="Train cases of each class that each of them words.")
 
