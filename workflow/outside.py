@@ -38,15 +38,17 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
 
 
 def misfit(name: str, path: str) -> str:
-    """What is wrong with a file of TABLES whatever the run holds, as the stage that reads it says; "" for nothing."""
+    """What is wrong with a file of TABLES, or a folder of sheets, whatever the run holds, as the stage that reads it
+    says; "" for nothing."""
     from p2d_lib.describe import description_files, edits  # pandas takes a while to import
-    from p2d_lib.readers import isic2018_people
+    from p2d_lib.readers import isic2018_people, sheet_files
     from p2d_lib.sample import audit_table
 
     read, refusal = {
         "edits_file": (edits.cells, edits.EditError),
         "descriptions_file": (description_files.records, description_files.DescriptionFileError),
         "memorisation_table": (audit_table.read, audit_table.AuditError),
+        "sheets": (sheet_files.filled, sheet_files.SheetError),
         "published": (isic2018_people.read, isic2018_people.PublishedError),
     }[name]
     try:

@@ -43,6 +43,8 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
         values["07_readers"]["sheets"] = str(HOME / Path(sheets).expanduser())
         if not Path(values["07_readers"]["sheets"]).is_dir():
             problems.append(f"there is no folder {values['07_readers']['sheets']} (07_readers.sheets)")
+        elif problem := outside.misfit("sheets", values["07_readers"]["sheets"]):
+            problems.append(f"07_readers.sheets: {problem}")
     if "01_prep" in values:
         _find_images(values["01_prep"], options, problems)
     if "06_classify" in values:

@@ -129,9 +129,8 @@ def _load(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, dict[str, V
         raise ParameterError(
             f"params/{name}.yaml: extends itself ({' -> '.join((*extended_by, name))}); cut the circle"
         )
-    path = PROFILES / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    path, known = PROFILES / f"{name}.yaml", sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name not in known:
         raise ParameterError(f"no profile {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
     place = f"params/{name}.yaml"
     content = _sections(path, place)

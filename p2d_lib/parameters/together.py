@@ -19,7 +19,13 @@ def problems(values: Values, given: Callable[[str, str], str]) -> list[str]:
         ("01_prep", "02_describe"): _no_truth,
         ("01_prep", "02_describe", "03_finetune", "06_classify"): _no_such_images,
     }
+    names = {notebook: parameters["run"] for notebook, parameters in values.items()}
+    run = next(iter(names.values()), "")
     return [
+        f"{given(notebook, 'run')}: all notebooks of a run have its name; give it with --run"
+        for notebook, name in names.items()
+        if name != run
+    ] + [
         f"{given(*where)}: {problem}"
         for notebooks, rule in rules.items()
         if values.keys() >= {*notebooks}

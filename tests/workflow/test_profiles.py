@@ -12,6 +12,7 @@ from p2d_lib import parameters
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.parameters import generate, profiles
 from p2d_lib.parameters.prep import SOURCES
+from p2d_lib.suggest import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
 FILES = {path.stem: path for path in FOLDER.glob("*.yaml")}
@@ -84,6 +85,11 @@ def test_text_that_only_resembles_a_number_stays_text():
     ("run", "overrides", "sentence"),
     [
         (None, ("06_classify.seeds=1",), "--set 06_classify.seeds=1: 06_classify.seeds: 1: input should be"),
+        (
+            None,
+            ("06_classify.run=other",),
+            "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks of a r",
+        ),
         (None, ("06_classify.arms=[real",), "--set 06_classify.arms=[real: a value that YAML cannot read"),
         (None, ("04_sample.shard=[2, 2]",), "--set 04_sample.shard=[2, 2]: 04_sample.shard: [2, 2]: write [i, n]"),
         (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
@@ -216,6 +222,20 @@ def test_a_table_that_no_run_could_use_is_refused_before_anything_runs(tmp_path,
         assert outside.misfit(name, tmp_path / "t.csv") == ""
 
 
+def test_a_folder_without_a_filled_sheet_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    assert outside.misfit("sheets", tmp_path).endswith("there is no filled sheet (*.xlsx, *.csv) here")
+    (tmp_path / "ada.csv").write_text("not opened")
+    assert outside.misfit("sheets", tmp_path) == ""
+    (tmp_path / "bob.ods").write_text("")
+    assert "bob.ods: may hold a reader's answers and is no .xlsx or .csv" in outside.misfit("sheets", tmp_path)
+
+
+def test_a_short_name_is_that_of_the_one_that_begins_so():
+    assert did_you_mean("03", NOTEBOOKS) == ": did you mean '03_finetune'?"
+    assert did_you_mean("", NOTEBOOKS) == did_you_mean("9", NOTEBOOKS) == ""
+
+
 def test_rules_rewrite_phrases_alone():
     rewritten = ("02_describe.caption_mode=rewritten", "02_describe.worded_as=json")
     with pytest.raises(parameters.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
@@ -253,6 +273,7 @@ def test_whatever_names_a_hub_id_or_a_folder_of_weights_is_known_to_the_driver()
         ("extends: smoke\n06_classify: {seeds: 2, seeds: 5}\n", "'seeds' comes twice; remove one of them"),
         ("extends: smoke\n06_classify: {seeds: 2\n", "params/own.yaml: a value that YAML cannot read"),
         ("extends: own\n", r"params/own\.yaml: extends itself \(own -> own\); cut the circle"),
+        ("extends: ../params/smoke\n", r"no profile '\.\./params/smoke': did you mean 'smoke'"),
         ("extends: smok\n", r"no profile 'smok': did you mean 'smoke'\?"),
         (
             "extends: smoke\n06_classify:\n\tseeds: 2\n",
