@@ -67,7 +67,7 @@ def read_record(path: Path) -> dict:
     """The JSON object in a file; {} where there is none that can be read, as a power cut leaves it empty or half."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

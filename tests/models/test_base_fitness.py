@@ -105,6 +105,13 @@ def test_what_is_no_base_is_refused_before_weights_are_loaded(folder, kind):
     assert str(folder) in str(error.value)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"base": 3}', "[" * 100_000])
+def test_a_pointer_that_names_no_base_is_named(tmp_path, content):
+    (tmp_path / base_fitness.POINTER).write_text(content)
+    with pytest.raises(pipelines.BaseError, match=r"pointer\.json: is no pointer to a base; remove it, or run 03_fine"):
+        pipelines.load(tmp_path)
+
+
 def test_the_base_that_ships_and_its_copy_are_fit(folder):
     assert base_fitness.misfit_of_folder(folder) == base_fitness.misfit_of_folder(TINY) == ""
 
