@@ -143,12 +143,13 @@ def _external(entry: str, problems: list[str]) -> str:
     layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
+    others = len(problems)
     if layout.endswith(LAYOUT_FILES):
         layout = _own_layout(layout, problems)
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
         problems.append(f"there is no folder {path} (06_classify.external)")
-    elif not problems:
+    elif len(problems) == others:
         from p2d_lib.prep import pixels, raw
 
         try:

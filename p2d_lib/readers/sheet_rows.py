@@ -58,12 +58,15 @@ def _of_workbook(path: Path) -> Answers:
         book = values(path)
     except WorkbookError as error:
         raise SheetError(str(error)) from None
+    sheets = {}
     for name in ("Instructions", "Readings"):
-        if name not in book.sheetnames:
+        named = [title for title in book.sheetnames if title.partition(" - ")[0] == name]  # Numbers adds " - Table 1"
+        if not named:
             raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
-    headers = REALISM_HEADERS if book["Readings"]["D1"].value == REALISM else HEADERS
+        sheets[name] = book[named[0]]
+    headers = REALISM_HEADERS if sheets["Readings"]["D1"].value == REALISM else HEADERS
     rows = []
-    for line, cells in enumerate(book["Readings"].iter_rows(max_col=len(headers)), 1):
+    for line, cells in enumerate(sheets["Readings"].iter_rows(max_col=len(headers)), 1):
         entries = [Entry(cell.value, f"{path.name}, sheet Readings, cell {cell.coordinate}") for cell in cells]
         if line > 1:
             rows.append(dict(zip(headers, entries, strict=False)))
@@ -71,7 +74,7 @@ def _of_workbook(path: Path) -> Answers:
             if str(entry.value).strip() != header:
                 raise SheetError(f"{entry.where}: header {entry.value!r}; expected {header!r}")
     at = {cell: f"{path.name}, sheet Instructions, cell {cell}" for cell in (NAME_CELL, STUDY_CELL)}
-    reader, study = (Entry(book["Instructions"][cell].value, where) for cell, where in at.items())
+    reader, study = (Entry(sheets["Instructions"][cell].value, where) for cell, where in at.items())
     return Answers(reader, study, rows)
 
 

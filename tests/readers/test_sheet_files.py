@@ -181,6 +181,16 @@ def test_an_identifier_that_a_program_took_for_a_number_is_still_the_studys(fold
         answers.read(folder / "Ada.xlsx", key.assign(study="87654321"))
 
 
+def test_sheets_that_numbers_has_renamed_are_read(folder, key):
+    before = answers.read(folder / "Ada.xlsx", key)
+    book = load_workbook(folder / "Ada.xlsx")
+    for name in ("Instructions", "Readings"):
+        book[name].title = f"{name} - Table 1"
+    book.create_sheet("Export Summary", 0)
+    book.save(folder / "Ada.xlsx")
+    pd.testing.assert_frame_equal(answers.read(folder / "Ada.xlsx", key).readings, before.readings)
+
+
 def test_a_key_that_a_spreadsheet_saved_is_read_and_a_spoilt_one_is_named_with_its_line(built, key, tmp_path):
     text = (built / "key" / "key.csv").read_text()
     (tmp_path / "key.csv").write_text("\ufeff" + text.replace(",", ";"))
