@@ -15,7 +15,7 @@ from p2d_lib.readers.sheet import (
     STUDY,
     STUDY_CELL,
 )
-from p2d_lib.readers.sheet_files import SheetError
+from p2d_lib.readers.sheet_files import TEXTS, SheetError
 from p2d_lib.workbooks import WorkbookError, values
 
 READER, SECONDS = "Reader", "Seconds"  # further columns of the form's file
@@ -50,7 +50,7 @@ def read(path: Path) -> Answers:
     """Raises SheetError for a file that is no sheet, and one without its columns."""
     if not path.exists():
         raise SheetError(f"{path}: no such sheet; give a filled one (.xlsx or .csv)")
-    return _of_csv(path) if path.suffix.lower() == ".csv" else _of_workbook(path)
+    return _of_csv(path) if path.suffix.lower() in TEXTS else _of_workbook(path)
 
 
 def _of_workbook(path: Path) -> Answers:

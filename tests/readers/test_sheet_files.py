@@ -224,6 +224,20 @@ def as_csv(path, separator=","):
     return path.with_suffix(".csv")
 
 
+@pytest.mark.parametrize("name", ["Ada.txt", "Ada.TSV", "Ada.csv.txt"])
+def test_a_sheet_that_was_saved_as_text_is_no_note(folder, key, name):
+    expected = answers.read(folder / "Ada.xlsx", key).readings.drop(columns="reader")
+    text = as_csv(folder / "Ada.xlsx", "\t").read_text(encoding="utf-8-sig")
+    (folder / name).write_bytes(text.encode("utf-16"))  # Excel's "Unicode Text"
+    for other in ("Ada.xlsx", "Ada.csv"):
+        (folder / other).unlink()
+    (folder / "notes.txt").write_text("No. 7 is a doubtful diagnosis.")
+    (folder / "older").mkdir()
+    (folder / "older" / "notes.txt").write_text("seen in May")
+    (read,), _ = answers.read_all(folder, key)
+    pd.testing.assert_frame_equal(read.readings.drop(columns="reader"), expected)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_sheet_that_was_saved_as_csv_reads_the_same(folder, key, separator):
     expected = answers.read(folder / "Ada.xlsx", key)
