@@ -45,7 +45,7 @@ def misfit(classes: Mapping[str, str], configs: Mapping[str, Mapping]) -> str:
     if (prediction := scheduler.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
         return f"its denoiser predicts {prediction!r}; expected {' or '.join(PREDICTIONS)}"
     for name in ("num_train_timesteps", "beta_start", "beta_end"):
-        if not isinstance(value := scheduler.get(name, 1), int | float) or not value > 0:
+        if (value := scheduler.get(name)) is not None and not (isinstance(value, int | float) and value > 0):
             return f"its scheduler has {name} {value!r}; expected a number above 0"
     widths = [configs[part].get("hidden_size") for part in ("text_encoder", "text_encoder_2") if part in configs]
     if not all(isinstance(width, int) for width in widths):
