@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -155,6 +156,12 @@ DESCRIBED = [
     for k, dx in ((1, "mel"), (2, "nv"))
 ]
 QUESTIONS = [asdict(record) for record in vqa_records.records(CASES)]
+CONVERSATIONS = [
+    {"id": one["id"], "image": one["image"], "conversations": [
+        {"from": "human", "value": f"<image>\n{one['question']}"}, {"from": "gpt", "value": one["answer"]},
+    ]}
+    for one in QUESTIONS
+]  # fmt: skip
 
 
 def read_descriptions(path: Path) -> None:
@@ -165,6 +172,10 @@ def read_descriptions(path: Path) -> None:
 
 def read_questions(path: Path) -> None:
     assert all(record.answer in DX for record in vqa_records.read(path))
+
+
+def read_conversations(path: Path) -> None:
+    assert all(record.answer in DX for record in vqa_records.read_conversations(path))
 
 
 def read_layout(path: Path) -> None:
@@ -192,6 +203,7 @@ TABLES = {
         description_files.DescriptionFileError,
     ),
     "questions": ("".join(json.dumps(one) + "\n" for one in QUESTIONS), read_questions, vqa_records.VqaError),
+    "conversations": (json.dumps(CONVERSATIONS, indent=1), read_conversations, vqa_records.VqaError),
     "dotenv": ("# a server\nP2D_API_BASE_URL=http://h/v1\nP2D_API_KEY='k'\nOTHER=1\n", names, ApiError),
 }
 
@@ -235,6 +247,31 @@ def test_a_broken_setting_is_taken_or_refused_in_our_words():
 
     outcomes = fuzz(attempt, st.sampled_from(SETTINGS), ACCIDENTS, share=1 if MANY else 3)
     assert outcomes["refused"] and outcomes["taken"]
+
+
+def test_a_broken_reference_file_is_read_or_refused_in_our_words(tmp_path):
+    from p2d_lib.fidelity.references import Reference, SourceError, load  # brings torch
+
+    path, sizes, distances = tmp_path / "real.npz", np.array([10, 20]), np.array([1.0, 0.5])
+    Reference(50, np.zeros(3), np.eye(3), "efficientnet_lite0", "e@1", "ab" * 32, sizes, distances).save(path)
+    whole = path.read_bytes()
+
+    def attempt(flips, cut):
+        data = bytearray(whole[: round(cut * len(whole))])
+        for place, value in flips if data else ():
+            data[min(int(place * len(data)), len(data) - 1)] = value
+        path.write_bytes(data)
+        try:
+            reference = load(path)
+        except SourceError as error:
+            assert "real.npz" in str(error)
+            return "refused"
+        assert reference.n >= 2 and (reference.floor >= 0).all() and reference.moments.n == reference.n
+        return "read"
+
+    flips = st.lists(st.tuples(PLACE, st.integers(0, 255)), max_size=3)
+    outcomes = fuzz(attempt, flips, st.just(1.0) | st.just(1.0) | PLACE, share=1 if MANY else 2)
+    assert outcomes["refused"] and outcomes["read"]
 
 
 @pytest.mark.parametrize("part", ["model_index", "unet/config", "scheduler/scheduler_config", "text_encoder/config"])
