@@ -49,13 +49,8 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
         _find_images(values["01_prep"], options, problems)
     if "06_classify" in values:
         external = values["06_classify"]["external"]
-        values["06_classify"]["external"] = [_external(entry, problems) for entry in external]
-        folders = [external_parts(entry)[1] for entry in values["06_classify"]["external"]]
-        if values.get("01_prep", {}).get("data") in folders:
-            problems.append(
-                f"06_classify.external: {values['01_prep']['data']} is the set that 01_prep reads, so that nothing "
-                "would be left of it; name another set"
-            )
+        data = values.get("01_prep", {}).get("data", "")
+        values["06_classify"]["external"] = [_external(entry, problems, data) for entry in external]
     problems += guidance_check.problems(values)
     if not options.dry_run:
         problems += weights_check.problems(values)
@@ -137,9 +132,9 @@ def _own_layout(path: str, problems: list[str]) -> str:
     return absolute
 
 
-def _external(entry: str, problems: list[str]) -> str:
+def _external(entry: str, problems: list[str], data: str = "") -> str:
     """An entry of 06_classify.external with absolute paths; adds to problems what is wrong with the set's table and
-    files, which 06 would notice hours later. No picture is opened."""
+    files, which 06 would notice hours later. No picture is opened. data: the folder of 01_prep's own set."""
     layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
@@ -149,6 +144,10 @@ def _external(entry: str, problems: list[str]) -> str:
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
         problems.append(f"there is no folder {path} (06_classify.external)")
+    elif str(path) == data:
+        problems.append(
+            f"06_classify.external: {path} is the set of 01_prep, of which nothing would be left; take it out"
+        )
     elif len(problems) == others:
         from p2d_lib.prep import pixels, raw
 

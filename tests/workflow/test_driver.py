@@ -354,14 +354,6 @@ def test_all_that_cannot_be_is_refused_in_one_list(clone):
         assert what in output
 
 
-def test_the_set_of_01_is_no_external_set(clone, tmp_path):
-    source, external = f"01_prep.data={tmp_path}", f"06_classify.external=[{tmp_path}]"
-    code, output = clone.run("--profile", "mini", "--dry-run", "--set", source, "--set", external)
-    assert (
-        code == 2 and f"06_classify.external: {tmp_path} is the set that 01_prep reads, so that nothing would" in output
-    )
-
-
 def test_sheets_are_read_from_the_folder_that_is_named_wherever_it_lies(clone, tmp_path):
     (tmp_path / "s1").mkdir()
     (tmp_path / "s1" / "reader.xlsx").write_text("filled")

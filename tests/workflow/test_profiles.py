@@ -333,6 +333,10 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     assert len(found) == 1 and "line 2 (a): age is 'old', expected years from 0 to 120" in found[0]
     (tmp_path / "test set" / "ham10000_metadata.csv").write_text(f"{header}a,b,mel,histo,5,male,back\n")
     assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
+    request._external("test set", of_01 := [], str(tmp_path / "test set"))
+    assert of_01 == [
+        f"06_classify.external: {tmp_path}/test set is the set of 01_prep, of which nothing would be left; take it out"
+    ]
     assert request._external("phantom=atlas", found) == "phantom=atlas"
     (tmp_path / "year=2020").symlink_to("test set")
     assert request._external("ham10000=year=2020", found) == f"ham10000={tmp_path}/test set"
