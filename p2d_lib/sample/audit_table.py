@@ -8,7 +8,7 @@ import pandas as pd
 from p2d_lib import table_files
 from p2d_lib.suggest import did_you_mean
 
-AS_FILE = re.compile(r"[/\\]|\.(png|jpe?g)$", re.IGNORECASE)
+AS_FILE = re.compile(r"[/\\]|\.(?:png|jpe?g)$", re.IGNORECASE)
 NEEDED = ("image_id", "memorised")
 
 

@@ -171,8 +171,8 @@ def finished(tmp_path_factory) -> Clone:
         (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
         (folder / "p2d_lib" / notebook[3:]).mkdir()
         (folder / "p2d_lib" / notebook[3:] / "planted.py").write_text("VALUE = 1\n")
-    for reader in ("sample/audit_table.py", "readers/sheet_files.py"):  # by which the driver reads what people bring
-        shutil.copy(REPOSITORY / "p2d_lib" / reader, folder / "p2d_lib" / reader)
+    sheets = Path("p2d_lib", "readers", "sheet_files.py")  # by which the driver looks at a folder of sheets
+    shutil.copy(REPOSITORY / sheets, folder / sheets)
     layouts = Path("p2d_lib", "prep", "layouts")
     shutil.copytree(REPOSITORY / layouts, folder / layouts, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)
