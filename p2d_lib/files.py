@@ -7,6 +7,7 @@ nothing behind that looks finished, and two processes that write one path leave 
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from hashlib import file_digest
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 _cleaned: set[Path] = set()  # folders that this process has cleared of the temporary folders of dead processes
 
 
@@ -65,9 +67,14 @@ def read_record(path: Path) -> dict:
     """The JSON object in a file; {} where there is none that can be read, as a power cut leaves it empty or half."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text; str.splitlines also ends one at U+2028 and the like, which JSON holds within a text."""
+    return LINE_END.split(text)
 
 
 def named_path(text: str) -> Path:

@@ -29,6 +29,8 @@ def read(path: Path, size: int | None = None) -> np.ndarray:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such image; put the file back, or run again what makes it") from None
+    except OSError as error:  # a link to itself, a folder, a disk that fails
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); replace the file") from None
     image = decode(data, path)
     return np.asarray(square(image, size) if size else image)
 

@@ -173,7 +173,8 @@ class Run:
             table = pd.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             again = f"delete it and run notebooks/{ARTEFACTS[artefact].made_by}.ipynb again"
-            raise ArtefactError(f"{path} is not a readable table ({error}): {again}") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ArtefactError(f"{path} is not a readable table ({reason}): {again}") from None
         try:
             return _checked(table, artefact)
         except ArtefactError as error:

@@ -4,6 +4,7 @@ Tables are checked on every write and every read: a missing or unknown column, a
 is an error that names artefact, column and value.
 """
 
+import numpy as np
 import pandera.pandas as pa
 
 from p2d_lib.generators import GENERATORS
@@ -34,7 +35,10 @@ def _table(columns: dict, *, strict: bool = True) -> pa.DataFrameSchema:
 
 _FEATURES = {name: _number(0, 1, nullable=True) for name in FEATURES}  # NaN: the describer does not know
 _FRACTION = _number(0, 1, nullable=True)
-_SKIN_TYPE = pa.Column(None, pa.Check.isin((1, 2, 3, 4, 5, 6)), nullable=True, required=False)  # Fitzpatrick's
+_NUMBERS = pa.Check(
+    lambda value: not isinstance(value, bool | np.bool_), element_wise=True, name="numbers"
+)  # True is 1
+_SKIN_TYPE = pa.Column(None, [_NUMBERS, pa.Check.isin((1, 2, 3, 4, 5, 6))], nullable=True, required=False)
 
 CASES = _table(
     {
@@ -45,7 +49,7 @@ CASES = _table(
         "age": _number(0, 120, nullable=True),  # years
         "sex": _text(isin=SEXES),
         "localization": _text(isin=SITES),
-        "fitzpatrick": _SKIN_TYPE,  # as people judged it
+        "fitzpatrick": _SKIN_TYPE,  # Fitzpatrick's, as people judged it
         "true_fitzpatrick": _SKIN_TYPE,
         "dataset": _text(),  # "phantom" on phantom rows
         "split": _text(isin=SPLITS),

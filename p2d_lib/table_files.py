@@ -6,12 +6,15 @@ of the file in which it begins, for messages that can be looked up.
 
 import codecs
 import csv
+import math
 import re
 from collections.abc import Collection
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+
+from p2d_lib.files import lines
 
 SEPARATORS = ",;\t|"
 MISSING = {  # what R, Excel, pandas, databases and people write where they know nothing; in lower case
@@ -28,6 +31,13 @@ FOREIGN = {  # how files of other kinds begin
     b"\x1f\x8b": "packed by gzip",
     b"%PDF": "a PDF",
     b"PAR1": "a Parquet file",
+    b"ARROW1": "a Feather file",
+    b"FEA1": "a Feather file",
+    b"$FL2": "an SPSS file",
+    b"{\\rtf": "a text with formats (.rtf)",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"7z\xbc\xaf": "packed by 7-Zip",
     b"SQLite format 3": "a database",
     b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file)",
     b"<<<<<<<": "an unfinished merge of git",
@@ -35,7 +45,6 @@ FOREIGN = {  # how files of other kinds begin
     b"{": "JSON",
 }
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"))  # no name differs by these
-LINE_END = re.compile(r"\r\n|\r|\n")
 EXCELS_FIRST_LINE = re.compile(r'"?sep=(.)"?(\r\n|\r|\n)', re.IGNORECASE)
 Row = tuple[int, list[str]]  # the line in which it begins, its cells
 ZIP = b"PK\x03\x04"  # of an .xlsx too
@@ -86,12 +95,13 @@ def missing(cells: pd.Series) -> pd.Series:
 
 
 def number(text: str) -> float | None:
-    """The number that a text writes, with a decimal point or comma; None for no number, and for 1,000, which may be one
-    or a thousand."""
+    """The number that a text writes, with a decimal point or comma; None for no number, for 1,000, which may be one or
+    a thousand, and for 1e999, which is too large to be kept."""
     text = text.strip()
     if not NUMBER.fullmatch(text) or THOUSANDS.fullmatch(text):
         return None
-    return float(text.replace(",", "."))
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else None
 
 
 def truth(text: str) -> bool | None:
@@ -126,8 +136,7 @@ def _decoded(path: Path, data: bytes) -> str:
 
 
 def _split(text: str, separator: str) -> list[Row]:
-    lines = enumerate(LINE_END.split(text), 1)
-    return [(line, content.split(separator)) for line, content in lines if separator in content]
+    return [(line, content.split(separator)) for line, content in enumerate(lines(text), 1) if separator in content]
 
 
 def _csv_rows(path: Path, text: str, separator: str) -> list[Row]:
@@ -135,7 +144,7 @@ def _csv_rows(path: Path, text: str, separator: str) -> list[Row]:
     skipped = EXCELS_FIRST_LINE.match(text)
     if skipped:
         separator, text = separator or skipped[1], text[skipped.end() :]
-    header = next((line for line in LINE_END.split(text) if line.strip()), "")
+    header = next((line for line in lines(text) if line.strip()), "")
     names = re.sub(r'"[^"]*"', "", header)
     separator = separator or max(SEPARATORS, key=names.count)
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)

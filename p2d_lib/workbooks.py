@@ -23,6 +23,11 @@ STRICT = (  # names of the strict dialect, and the usual ones
 
 BEHIND_CELLS = re.compile(rb"(</(?:\w+:)?sheetData>).*(</(?:\w+:)?worksheet>)", re.DOTALL)  # filters, rules, links
 DIMENSION = re.compile(rb"<(?:\w+:)?dimension\b[^>]*>")  # of the cells; some programs write a wrong one
+UNSAVED = re.compile(  # a formula without its value, in a cell whose value is no text, since "" is a text's value
+    rb'<((?:\w+:)?)c\b(?![^>]*\bt="str")[^>]*?(\br="\w+")[^>]*>\s*<\1f\b(?:[^>]*/>|[^>]*>[^<]*</\1f>)\s*'
+    rb"(?:<\1v\s*/>|<\1v>\s*</\1v>)?\s*</\1c>"
+)
+AS_ERROR = rb'<\1c \2 t="e"><\1v>#UNSAVED!</\1v></\1c>'  # as Excel shows what it cannot compute
 NAMES = re.compile(rb"<(?:\w+:)?definedNames>.*</(?:\w+:)?definedNames>", re.DOTALL)
 
 
@@ -31,7 +36,8 @@ class WorkbookError(Exception):
 
 
 def values(path: Path) -> Workbook:
-    """The sheets of an .xlsx or .xlsm with the values of their cells, of formulas the value that was saved with them.
+    """The sheets of an .xlsx or .xlsm with the values of their cells; of formulas the value that was saved with them,
+    or #UNSAVED! where there is none.
 
     Without styles a date is the number that Excel keeps for it. Raises WorkbookError.
     """
@@ -67,6 +73,8 @@ def _plain(path: Path) -> BytesIO:
             content = source.read(entry)
             for strict, usual in STRICT:
                 content = content.replace(strict, usual)
+            if entry.filename.startswith("xl/worksheets/"):
+                content = UNSAVED.sub(AS_ERROR, content)
             content = NAMES.sub(b"", DIMENSION.sub(b"", BEHIND_CELLS.sub(rb"\1\2", content)))
             target.writestr(entry.filename, content)
     plain.seek(0)

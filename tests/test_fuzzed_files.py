@@ -6,31 +6,37 @@ P2D_FUZZ=10000 ./run_tests.sh tests/test_fuzzed_files.py tries 10,000 new ones o
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2d_lib import table_files
-from p2d_lib.describe import edits
+from p2d_lib.describe import description_files, edits
 from p2d_lib.describe.llm import replies
 from p2d_lib.describe.table import rows
 from p2d_lib.llm import completion
 from p2d_lib.llm.dotenv_file import names
 from p2d_lib.llm.errors import ApiError
+from p2d_lib.models.base_fitness import misfit_of_folder
 from p2d_lib.parameters import ParameterError, profile
 from p2d_lib.prep import layouts, metadata
 from p2d_lib.prep.pixels import DataError
-from p2d_lib.readers import answers, isic2018_people, simulate
+from p2d_lib.readers import answers, isic2018_people, simulate, vqa_records
 from p2d_lib.readers.sheet import HEADERS
 from p2d_lib.sample import audit_table
 from p2d_lib.vocabulary import DX, FEATURES
 
+TINY = Path(layouts.__file__).parents[2] / "models" / "tiny"
 MANY = int(os.environ.get("P2D_FUZZ", "0"))
 EXAMPLES = MANY or 120
 WORDS = (
@@ -139,6 +145,39 @@ def read_key(path: Path) -> None:
     assert answers.read_key(path)["dx"].isin(DX).all()
 
 
+def read_text_table(path: Path) -> None:
+    table, _ = metadata.read(path, layouts.load("ph2"), lambda *_, **__: None)
+    assert table["dx"].isin(DX).all() and table["image_id"].is_unique
+
+
+CASES = pd.DataFrame({"image_id": ["i1", "i2"], "dx": ["mel", "nv"], "split": "train"})
+DESCRIBED = [
+    {"image": f"{dx}/i{k}.jpg", "class": dx, "description": "A dark macule.", "features": {"red": 0.5, "Asymmetry": 1}}
+    for k, dx in ((1, "mel"), (2, "nv"))
+]
+QUESTIONS = [asdict(record) for record in vqa_records.records(CASES)]
+CONVERSATIONS = [
+    {"id": one["id"], "image": one["image"], "conversations": [
+        {"from": "human", "value": f"<image>\n{one['question']}"}, {"from": "gpt", "value": one["answer"]},
+    ]}
+    for one in QUESTIONS
+]  # fmt: skip
+
+
+def read_descriptions(path: Path) -> None:
+    read = description_files.read(path, CASES)
+    assert read["image_id"].is_unique and read["image_id"].isin(CASES["image_id"]).all()
+    assert read[list(FEATURES)].apply(lambda scores: scores.isna() | scores.between(0, 1)).to_numpy().all()
+
+
+def read_questions(path: Path) -> None:
+    assert all(record.answer in DX for record in vqa_records.read(path))
+
+
+def read_conversations(path: Path) -> None:
+    assert all(record.answer in DX for record in vqa_records.read_conversations(path))
+
+
 def read_layout(path: Path) -> None:
     layouts.load(path.rename(path.with_suffix(".yaml")))
 
@@ -152,6 +191,19 @@ TABLES = {
     "answers": (ANSWERS, read_answers, answers.SheetError),
     "key": ((simulate.EXAMPLE / "key.csv").read_text(), read_key, answers.SheetError),
     "layout": (yaml.safe_dump(layouts.load("ph2").model_dump(), allow_unicode=True), read_layout, DataError),
+    "text table": (
+        "|| Name || Histological Diagnosis || Clinical Diagnosis ||\n"
+        + "".join(f"|| IMD{k} ||  || {2 * (k % 2)} ||\n" for k in range(4)),
+        read_text_table,
+        DataError,
+    ),
+    "descriptions": (
+        "".join(json.dumps(one) + "\n" for one in DESCRIBED),
+        read_descriptions,
+        description_files.DescriptionFileError,
+    ),
+    "questions": ("".join(json.dumps(one) + "\n" for one in QUESTIONS), read_questions, vqa_records.VqaError),
+    "conversations": (json.dumps(CONVERSATIONS, indent=1), read_conversations, vqa_records.VqaError),
     "dotenv": ("# a server\nP2D_API_BASE_URL=http://h/v1\nP2D_API_KEY='k'\nOTHER=1\n", names, ApiError),
 }
 
@@ -172,6 +224,69 @@ def test_a_broken_text_file_is_read_or_refused_in_our_words(tmp_path, kind):
 
     outcomes = fuzz(attempt, ACCIDENTS, st.sampled_from(ENCODINGS), FLIPS)
     assert outcomes["refused"] and outcomes["read"], "some are refused, some are read"
+
+
+SETTINGS = (
+    ("06_classify.arms", "[real, mixed:sentence@2x, synthetic]"),
+    ("06_classify.external", "[isic2019=/data/isic, phantom=atlas]"),
+    ("01_prep.plants", "{blurred: 3, empty: 1}"),
+    ("04_sample.guidance_interval", "[1.4, 3.0]"),
+    ("03_finetune.learning_rate", "5e-4"),
+)
+
+
+def test_a_broken_setting_is_taken_or_refused_in_our_words():
+    def attempt(setting, accidents):
+        name, value = setting
+        try:
+            profile("smoke", overrides=(f"{name}={broken(value, accidents)}",))
+        except ParameterError as error:
+            assert "--set" in str(error) or name in str(error)
+            return "refused"
+        return "taken"
+
+    outcomes = fuzz(attempt, st.sampled_from(SETTINGS), ACCIDENTS, share=1 if MANY else 3)
+    assert outcomes["refused"] and outcomes["taken"]
+
+
+def test_a_broken_reference_file_is_read_or_refused_in_our_words(tmp_path):
+    from p2d_lib.fidelity.references import Reference, SourceError, load  # brings torch
+
+    path, sizes, distances = tmp_path / "real.npz", np.array([10, 20]), np.array([1.0, 0.5])
+    Reference(50, np.zeros(3), np.eye(3), "efficientnet_lite0", "e@1", "ab" * 32, sizes, distances).save(path)
+    whole = path.read_bytes()
+
+    def attempt(flips, cut):
+        data = bytearray(whole[: round(cut * len(whole))])
+        for place, value in flips if data else ():
+            data[min(int(place * len(data)), len(data) - 1)] = value
+        path.write_bytes(data)
+        try:
+            reference = load(path)
+        except SourceError as error:
+            assert "real.npz" in str(error)
+            return "refused"
+        assert reference.n >= 2 and (reference.floor >= 0).all() and reference.moments.n == reference.n
+        return "read"
+
+    flips = st.lists(st.tuples(PLACE, st.integers(0, 255)), max_size=3)
+    outcomes = fuzz(attempt, flips, st.just(1.0) | st.just(1.0) | PLACE, share=1 if MANY else 2)
+    assert outcomes["refused"] and outcomes["read"]
+
+
+@pytest.mark.parametrize("part", ["model_index", "unet/config", "scheduler/scheduler_config", "text_encoder/config"])
+def test_a_broken_configuration_of_a_base_never_raises(tmp_path, part):
+    shutil.copytree(TINY, tmp_path / "base")
+    path = tmp_path / "base" / f"{part}.json"
+    text = path.read_text()
+
+    def attempt(accidents, encoding, flips):
+        path.write_bytes(as_bytes(broken(text, accidents), encoding, flips))
+        problem = misfit_of_folder(tmp_path / "base")
+        return "fit" if not problem else "refused"
+
+    outcomes = fuzz(attempt, ACCIDENTS, st.sampled_from(ENCODINGS), FLIPS, share=1 if MANY else 4)
+    assert outcomes["refused"]
 
 
 def test_a_broken_profile_is_read_or_refused_in_our_words(tmp_path, monkeypatch):

@@ -125,6 +125,9 @@ def test_a_text_named_like_an_image_and_a_missing_one_are_named(tmp_path):
         images.read(tmp_path / "fake.png")
     with pytest.raises(images.ImageError, match=r"gone\.png: no such image"):
         images.read(tmp_path / "gone.png")
+    (tmp_path / "itself.png").symlink_to("itself.png")
+    with pytest.raises(images.ImageError, match=r"itself\.png: cannot be read \(Too many levels of symbolic links\)"):
+        images.read(tmp_path / "itself.png")
 
 
 def test_images_of_two_sizes_are_refused_by_name(tmp_path):

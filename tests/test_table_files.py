@@ -1,6 +1,8 @@
 """Tables in the ways in which R, Excel, pandas and people write them, and what is none of them."""
 
 import math
+import re
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -53,6 +55,24 @@ def test_an_excel_file_is_read_as_its_csv_is_whatever_its_name(tmp_path):
     table.to_excel(tmp_path / "t.xlsx", index=False)
     (tmp_path / "t.xlsx").rename(tmp_path / "t.csv")
     assert read(tmp_path / "t.csv").to_numpy().tolist() == [["a", "3", "True"], ["b", "0.25", ""]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ('<c r="B2"><f>1+1</f><v>2</v></c>', "2"),
+        ('<c r="B2" t="str"><f>IF(1,"","")</f><v></v></c>', ""),
+        ('<c r="B2"><f>1+1</f><v></v></c>', "#UNSAVED!"),
+        ('<c r="B2" s="1" t="n"><f t="shared" si="0"/></c>', "#UNSAVED!"),
+        ('<c r="B2"><v>3</v></c>', "3"),
+    ],
+)
+def test_a_formula_without_its_value_is_no_empty_cell(tmp_path, cell, value):
+    pd.DataFrame({"x": ["a"], "y": [7]}).to_excel(tmp_path / "whole.xlsx", index=False)
+    with ZipFile(tmp_path / "whole.xlsx") as source, ZipFile(tmp_path / "t.xlsx", "w") as target:
+        for name in source.namelist():
+            target.writestr(name, re.sub(rb'<c r="B2".*?</c>', cell.encode(), source.read(name)))
+    assert read(tmp_path / "t.xlsx").to_numpy().tolist() == [["a", value]]
 
 
 def workbook(tmp_path, hidden: str = "", **sheets: str):
@@ -124,6 +144,9 @@ def test_a_rows_line_is_its_line_in_the_file(tmp_path):
         (b"\x1f\x8b\x08", "packed by gzip"),
         (b"PK\x03\x04 half a zip", "not a readable xlsx file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("{\\rtf1 x,y}", r"is a text with formats \(\.rtf\), not a table"),
+        (b"$FL2@(#) SPSS DATA FILE", "is an SPSS file, not a table"),
+        (b"\x89PNG\r\n\x1a\n", "is a picture, not a table"),
     ],
 )
 def test_what_is_no_table_is_refused_by_name_with_what_to_do(tmp_path, content, sentence):
@@ -140,7 +163,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "value"),
     [("0.5", 0.5), ("0,5", 0.5), (" 45,0 ", 45), ("-1", -1), (".5", 0.5), ("5e-1", 0.5), ("0,125", 0.125)]
-    + [(text, None) for text in ("1,000", "12,345,678", "", "nan", "inf", "1_0", "5%", "old", "0.5.1", "٣")],
+    + [(text, None) for text in ("1,000", "12,345,678", "", "nan", "inf", "1_0", "5%", "old", "0.5.1", "٣", "1e999")],
 )
 def test_a_number_has_a_point_or_a_comma_and_what_may_be_a_thousand_is_none(text, value):
     assert number(text) == value

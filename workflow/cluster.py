@@ -6,9 +6,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import yaml
 from cli import LOCAL, Refused
 from places import REPOSITORY
+
+from p2d_lib import yaml_text
 
 PROFILES = REPOSITORY / "workflow" / "profiles"
 SLURM = "slurm"
@@ -32,9 +33,9 @@ def executor(folder: Path) -> str:
     """Snakemake's name of the executor that a profile asks for. Raises Refused for a config.yaml that is no mapping."""
     path = folder / "config.yaml"
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+        settings = yaml_text.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml_text.YamlError) as error:
+        raise Refused(f"{path} is not readable YAML: {error}") from None
     if not isinstance(settings, dict):
         raise Refused(f"{path} holds no settings: write lines such as `executor: slurm`")
     return settings.get("executor", LOCAL)

@@ -10,13 +10,19 @@ TINY = REPOSITORY / "p2d_lib" / "models" / "tiny"
 
 
 def problems(values: dict[str, dict]) -> list[str]:
-    """Which numbers of steps leave guidance without effect. Of a base on the hub nothing is known here."""
+    """Which numbers of steps leave guidance without effect. Of a base on the hub nothing is known here.
+
+    values: {notebook: parameters}; of the notebooks whose own are all right.
+    """
+    if not values.keys() >= {"03_finetune", "04_sample"}:
+        return []
     base = values["03_finetune"]["base"]
     folder = TINY if base in ("tiny", "random") else Path(base)
     try:
         schedule = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
+        noise_levels(schedule, 1)
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, LookupError):
+        return []  # weights_check.py says what is wrong with such a base
     found = []
     for notebook, scales, steps in (("03_finetune", "guidance_scale", "num_inference_steps"),
                                     ("04_sample", "guidance_scale", "num_inference_steps"),

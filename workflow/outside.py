@@ -1,10 +1,12 @@
 """What a stage reads that no notebook makes: tables of the raw set, people's edits and sheets, folders of weights."""
 
+from importlib import import_module
 from pathlib import Path
 
 import yaml
 from places import HOME, REPOSITORY
 
+from p2d_lib import yaml_text
 from p2d_lib.parameters import naming_weights
 from p2d_lib.parameters.classify import external_parts
 
@@ -14,6 +16,13 @@ TABLES = (  # parameters that are a file
     ("04_sample", "memorisation_table"),
     ("07_readers", "published"),
 )
+READERS = {  # of a parameter: the module that reads what it names, its function, and how it refuses
+    "edits_file": ("describe.edits", "cells", "EditError"),
+    "descriptions_file": ("describe.description_files", "records", "DescriptionFileError"),
+    "memorisation_table": ("sample.audit_table", "read", "AuditError"),
+    "sheets": ("readers.sheet_files", "filled", "SheetError"),
+    "published": ("readers.isic2018_people", "read", "PublishedError"),
+}
 
 
 def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
@@ -38,6 +47,18 @@ def files(notebook: str, parameters: dict, folder: Path) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
+def misfit(name: str, path: str) -> str:
+    """What is wrong with a file of TABLES, or a folder of sheets, whatever the run holds, as the stage that reads it
+    says; "" for nothing."""
+    module, function, refusal = READERS[name]
+    reader = import_module(f"p2d_lib.{module}")  # here, since pandas takes a while to import
+    try:
+        getattr(reader, function)(Path(path))
+    except getattr(reader, refusal) as error:
+        return str(error)
+    return ""
+
+
 def as_list(value: str | list[str]) -> list[str]:
     """The values of a parameter that holds one or several."""
     return value if isinstance(value, list) else [value]
@@ -46,7 +67,7 @@ def as_list(value: str | list[str]) -> list[str]:
 def _raw_tables(prep: dict) -> list[Path]:
     is_path = prep["source"].endswith((".yaml", ".yml"))
     layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
-    described = yaml.safe_load(layout.read_text(encoding="utf-8"))
+    described = yaml_text.load(layout.read_text(encoding="utf-8-sig"), yaml.BaseLoader)  # all words are text
     names = [*described["metadata"], *described.get("joined", ())]
     names += [f"{Path(name).stem}.xlsx" for name in names]  # a workbook may stand for each
     tables = [Path(prep["data"]) / name for name in names]

@@ -37,18 +37,22 @@ def parameters(options: argparse.Namespace) -> dict[str, dict]:
             values[notebook][name] = str(Path(table).expanduser().resolve())
             if not Path(values[notebook][name]).is_file():
                 problems.append(f"there is no file {table} ({notebook}.{name})")
+            elif problem := outside.misfit(name, values[notebook][name]):
+                problems.append(f"{notebook}.{name}: {problem}")
     if sheets := values.get("07_readers", {}).get("sheets"):
         values["07_readers"]["sheets"] = str(HOME / Path(sheets).expanduser())
         if not Path(values["07_readers"]["sheets"]).is_dir():
             problems.append(f"there is no folder {values['07_readers']['sheets']} (07_readers.sheets)")
+        elif problem := outside.misfit("sheets", values["07_readers"]["sheets"]):
+            problems.append(f"07_readers.sheets: {problem}")
     if "01_prep" in values:
         _find_images(values["01_prep"], options, problems)
     if "06_classify" in values:
         external = values["06_classify"]["external"]
-        values["06_classify"]["external"] = [_external(entry, problems) for entry in external]
-    if not problems:
-        problems += guidance_check.problems(values)
-    if not problems and not options.dry_run:
+        data = values.get("01_prep", {}).get("data", "")
+        values["06_classify"]["external"] = [_external(entry, problems, data) for entry in external]
+    problems += guidance_check.problems(values)
+    if not options.dry_run:
         problems += weights_check.problems(values)
     if problems:
         raise Refused(_listed(problems))
@@ -128,23 +132,27 @@ def _own_layout(path: str, problems: list[str]) -> str:
     return absolute
 
 
-def _external(entry: str, problems: list[str]) -> str:
-    """An entry of 06_classify.external with absolute paths; adds to problems a folder that holds no such set, which 06
-    would notice hours later."""
+def _external(entry: str, problems: list[str], data: str = "") -> str:
+    """An entry of 06_classify.external with absolute paths; adds to problems what is wrong with the set's table and
+    files, which 06 would notice hours later. No picture is opened. data: the folder of 01_prep's own set."""
     layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
+    others = len(problems)
     if layout.endswith(LAYOUT_FILES):
         layout = _own_layout(layout, problems)
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
         problems.append(f"there is no folder {path} (06_classify.external)")
-    elif not problems:
-        from p2d_lib.prep import layouts, metadata, pixels
+    elif str(path) == data:
+        problems.append(
+            f"06_classify.external: {path} is the set of 01_prep, of which nothing would be left; take it out"
+        )
+    elif len(problems) == others:
+        from p2d_lib.prep import pixels, raw
 
-        described = layouts.load(layout or "ham10000")
         try:
-            metadata.first(path, described.metadata, described)
+            raw.read(path, layout or "ham10000")
         except pixels.DataError as error:
             problems.append(f"06_classify.external: {error}")
     return f"{layout}={path}" if layout else str(path)

@@ -15,14 +15,17 @@ import outside
 
 from p2d_lib.parameters import naming_weights
 
-SHIPPED = ("", "tiny", "random", "scout", "tiny_resnet", "alignment", "efficientnet_lite0", "efficientnet_lite1")
+SHIPPED = (
+    *("", "tiny", "random", "scout", "tiny_resnet", "three_conv", "alignment"),
+    *("efficientnet_lite0", "efficientnet_lite1"),
+)
 HUB = "hf-hub:"  # before a hub id in the names of open_clip
-BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"))
+BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"), ("06_classify", "study_backbone"))
 
 
 def problems(values: dict[str, dict]) -> list[str]:
-    """What is wrong with the weights that the parameters of all notebooks name; [] where none but shipped ones are."""
-    if not named(values) and all(values[notebook][name] in SHIPPED for notebook, name in BACKBONES):
+    """What is wrong with the weights that parameters of these notebooks name; [] where none but shipped ones are."""
+    if not named(values) and not backbones(values):
         return []
     look = subprocess.run(
         [sys.executable, "-X", "utf8", __file__],
@@ -40,9 +43,21 @@ def named(values: dict[str, dict]) -> list[tuple[str, str, str]]:
     return [
         (notebook, name, value)
         for notebook, name in naming_weights()
+        if notebook in values
         for value in outside.as_list(values[notebook][name])
-        if value not in SHIPPED
+        if value not in SHIPPED and not _is_no_folder(value)
     ]
+
+
+def backbones(values: dict[str, dict]) -> list[tuple[str, str, str]]:
+    """(notebook, parameter, value) of all networks of classifiers that do not ship."""
+    named = [(notebook, name, values[notebook][name]) for notebook, name in BACKBONES if notebook in values]
+    return [(notebook, name, value) for notebook, name, value in named if value not in SHIPPED]
+
+
+def _is_no_folder(value: str) -> bool:
+    """Whether a path leads to no folder, which request.py has said."""
+    return value.startswith(("/", "./", "../", "~")) and not Path(value).is_dir()
 
 
 def listed(values: dict[str, dict]) -> dict[str, list[tuple[str, str]]]:
@@ -51,9 +66,8 @@ def listed(values: dict[str, dict]) -> dict[str, list[tuple[str, str]]]:
     for notebook, name, value in named(values):
         use = marks[notebook, name].use
         found.setdefault(notebook, []).append((name, f"{value} ({use})" if use else value))
-    for notebook, name in BACKBONES:
-        if (value := values[notebook][name]) not in SHIPPED:
-            found.setdefault(notebook, []).append((name, value))
+    for notebook, name, value in backbones(values):
+        found.setdefault(notebook, []).append((name, value))
     return found
 
 
@@ -77,8 +91,8 @@ def _look(values: dict[str, dict]) -> list[str]:
                 continue
             if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
                 found.append(f"{parameter}: {value}: {problem}")
-    for notebook, name in BACKBONES:
-        if (value := values[notebook][name]) not in SHIPPED and (problem := _unfit_backbone(value)):
+    for notebook, name, value in backbones(values):
+        if problem := _unfit_backbone(value):
             found.append(f"{notebook}.{name}: {value!r}: {problem}")
     return found
 

@@ -15,7 +15,7 @@ from p2d_lib.files import read_record
 from p2d_lib.home import home
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
-from p2d_lib.table_files import MISSING
+from p2d_lib.table_files import MISSING, truth
 from p2d_lib.vocabulary import DX_NAMES, FEATURES
 from p2d_lib.words.wording import Wording, lesions
 
@@ -192,7 +192,7 @@ def _decision(case: pd.Series, verdict: object, words: object, scores: object, r
     scores, words, spent = _checked(scores), text(words, "Description", TEXT), seconds(spent)
     if verdict == "reject":
         reason = text(reason, "Reason", REASON)
-        if reason.lower() in MISSING:  # "", and what 02 reads as nothing
+        if reason.lower() in MISSING or truth(reason) is False:  # what 02 reads as no reason
             raise Refused("Say why you reject the description.")
         return {"verdict": verdict, "text": case["text"], "scores": _scores(case), "reason": reason, "seconds": spent}
     if verdict != "keep":

@@ -58,7 +58,7 @@ def records(path: Path) -> list[dict]:
             continue
         try:
             record = json.loads(line)
-        except ValueError:  # also of bytes that are no UTF-8
+        except (ValueError, RecursionError):  # also of bytes that are no UTF-8
             record = None
         if isinstance(record, dict):
             whole.append(record)

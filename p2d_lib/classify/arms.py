@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2d_lib.models.class_batches import epochs, images_of_classes
-from p2d_lib.parameters.classify import arm_parts
+from p2d_lib.parameters.classify import arm_parts, second_part, share_of
 from p2d_lib.seeds import derive
 
 PUBLISHED_TEST = 0.2  # share of the pooled images that are tested on
@@ -30,7 +30,7 @@ PUBLISHED_TEST = 0.2  # share of the pooled images that are tested on
 @dataclass(frozen=True)
 class Arm:
     """kind: of parameters.classify.ARMS. selection: which synthetic images, by a name that `image_sets` knows; "": the
-    adapter's. share: of a batch, its second part."""
+    adapter's. share: of a batch, its second part; 1 of `synthetic`."""
 
     kind: str
     selection: str
@@ -38,12 +38,9 @@ class Arm:
 
 
 def parse(name: str, share: float) -> Arm:
-    """The arm of a name. share: where the name has no ratio r of synthetic to real images; with one it is r / (1 + r).
-
-    Raises ValueError as `parameters.classify.arm_parts` does.
-    """
-    kind, selection, ratio = arm_parts(name)
-    return Arm(kind, selection, share if ratio is None else ratio / (1 + ratio))
+    """The arm of a name. share: as `parameters.classify.share_of`. Raises ValueError as `arm_parts` there does."""
+    kind, selection, _ = arm_parts(name)
+    return Arm(kind, selection, share_of(name, share))
 
 
 def batches(
@@ -67,12 +64,7 @@ def batches(
     parsed = parse(arm, share)
     if parsed.kind == "published":
         return epochs(len(real) + len(synthetic), steps, batch_size, derive(seed, "pooled"))
-    n_extra = batch_size if parsed.kind == "synthetic" else round(parsed.share * batch_size)
-    if parsed.kind != "synthetic" and not 0 < n_extra < batch_size:
-        raise ValueError(
-            f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {parsed.share:.3f}; "
-            "raise batch_size, or take the arm out"
-        )
+    n_extra = second_part(arm, share, batch_size)
     order = epochs(len(real), 1, steps * batch_size, derive(seed, "real"))[0]
     first = order[: steps * (batch_size - n_extra)].reshape(steps, batch_size - n_extra)
     if parsed.kind in ("real", "real+classical"):

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
-from p2d_lib.classify.variants import REWRITTEN, Count, by_describer
+from p2d_lib.classify.variants import Count, by_describer
 from p2d_lib.instruments import readout
-from p2d_lib.parameters.classify import PROMPT_DESCRIBERS
+from p2d_lib.parameters.classify import PROMPT_DESCRIBERS, REWRITTEN
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import at_random

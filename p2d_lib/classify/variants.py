@@ -13,14 +13,21 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
-from p2d_lib.parameters.classify import PROMPT_DESCRIBERS, arm_parts
+from p2d_lib.parameters.classify import (
+    GUIDANCE,
+    PROMPT_DESCRIBERS,
+    REWRITTEN,
+    SKIN_TONES,
+    arm_parts,
+    guidance_scale,
+)
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import at_random
 from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
 from p2d_lib.words.wording import Wording, lesions
 
-REWRITTEN, GUIDANCE, SKIN_TONES, TRUTH = "rewritten", "guidance-", "skin-tones", "truth"
+TRUTH = "truth"  # the describer that only phantoms have
 Count = Callable[[str], int]  # tokens of a text
 
 
@@ -81,7 +88,7 @@ def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, 
     """The images of one variant to sample: 04's rows with another guidance or prompt."""
     rows = rows.assign(variant=name, image_id=name + "_" + rows["image_id"])
     if name.startswith(GUIDANCE):
-        return rows.assign(guidance=_scale(name))
+        return rows.assign(guidance=guidance_scale(name))
     if name == SKIN_TONES:  # the images of a class in turn
         if at_random.TONE not in wording.concepts:
             raise ValueError(
@@ -118,13 +125,3 @@ def _described(
     rows = pd.concat(parts)
     asked = scores.loc[rows["prompted_by"]].set_axis(rows.index)
     return rows.assign(**asked.assign(**dict.fromkeys(set(FEATURES) - set(wording.concepts), np.nan)))
-
-
-def _scale(name: str) -> float:
-    try:
-        scale = float(name.removeprefix(GUIDANCE))
-    except ValueError:
-        scale = -1.0
-    if not 0 <= scale <= 30:
-        raise ValueError(f"{name!r}: write {GUIDANCE}2 or {GUIDANCE}3.5, with a guidance scale from 0 to 30")
-    return scale

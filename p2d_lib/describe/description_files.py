@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from p2d_lib.describe.llm import replies
-from p2d_lib.files import atomic
+from p2d_lib.files import atomic, lines
 from p2d_lib.suggest import did_you_mean
-from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES
 
 DESCRIBER = "file"
+DX_OF = {name: dx for dx, name in DX_NAMES.items()}
 CLASSES = {"nev": "nv"}  # folders of the original that are named otherwise than HAM10000's diagnoses
 DESCRIPTIONS, IMAGES = "descriptions.json", "real_images"  # in the folder that `write` fills
 
@@ -35,14 +36,12 @@ def read(path: Path, cases: pd.DataFrame) -> pd.DataFrame:
     """
     dx_of = cases.set_index("image_id")["dx"]
     parsed, elsewhere = {}, []
-    for where, record in _records(Path(path)):
-        image_id = _image_id(record, where)
+    for image_id, (where, record) in records(Path(path)).items():
         if image_id not in dx_of.index:
             elsewhere.append(image_id)
             continue
-        if image_id in parsed:
-            raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
-        label = CLASSES.get(str(record.get("class")), record.get("class"))
+        name = str(record.get("class")).strip().lower()
+        label = CLASSES.get(name, DX_OF.get(name, name))
         if label in DX and label != dx_of[image_id]:
             raise DescriptionFileError(
                 f"{where}: class is {label!r}, and the case {image_id} is {dx_of[image_id]!r}; correct one of them"
@@ -74,17 +73,17 @@ def write(descriptions: pd.DataFrame, cases: pd.DataFrame, images: Path, folder:
         raise DescriptionFileError(
             f"{foreign} is none of the images described here; remove {folder / IMAGES}, or name another folder"
         )
-    lines = []
+    records = []
     for row, case, name in zip(descriptions.to_dict("records"), described.itertuples(), names, strict=True):
         copied = folder / IMAGES / name
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(images / case.path, copied)
         scores = {f.field: round(float(row[f.name]), 4) for f in FEATURES.values() if row[f.name] == row[f.name]}
         record = {"image": str(name), "class": case.dx, "description": row["text"], "features": scores}
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        records.append(json.dumps(record, ensure_ascii=False) + "\n")
     with atomic(target) as partial:
-        partial.write_text("".join(lines), encoding="utf-8")
-    return len(lines)
+        partial.write_text("".join(records), encoding="utf-8")
+    return len(records)
 
 
 def _foreign(folder: Path, known: set[str]) -> Path | None:
@@ -93,8 +92,23 @@ def _foreign(folder: Path, known: set[str]) -> Path | None:
     return next((path for path in files if path.relative_to(folder).as_posix() not in known), None)
 
 
+def records(path: Path) -> dict[str, tuple[str, dict]]:
+    """image_id -> the place where its record stands, and the record.
+
+    Raises DescriptionFileError for everything that is wrong whatever the run's cases are.
+    """
+    of_images = {}
+    for where, record in _records(path):
+        image_id = _image_id(record, where)
+        if image_id in of_images:
+            raise DescriptionFileError(f"{where}: image {image_id} stands twice; keep one of its descriptions")
+        of_images[image_id] = where, record
+    if not of_images:
+        raise DescriptionFileError(f"{path}: holds no description; expected one JSON object a line, or a list")
+    return of_images
+
+
 def _records(path: Path) -> list[tuple[str, dict]]:
-    """Each record with the place where it stands."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -105,14 +119,14 @@ def _records(path: Path) -> list[tuple[str, dict]]:
         return [
             (f"{path}, item {k}", _object(item, f"{path}, item {k}")) for k, item in enumerate(_json(text, path), 1)
         ]
-    lines = [(f"{path}, line {k}", line) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return [(where, _object(_json(line, where), where)) for where, line in lines]
+    numbered = [(f"{path}, line {k}", line) for k, line in enumerate(lines(text), 1) if line.strip()]
+    return [(where, _object(_json(line, where), where)) for where, line in numbered]
 
 
 def _json(text: str, where: object) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DescriptionFileError(f"{where}: is no JSON ({error}); expected one object a line, or a list") from None
 
 

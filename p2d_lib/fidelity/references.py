@@ -66,7 +66,8 @@ def load(path: Path) -> Reference:
     except FileNotFoundError:
         raise SourceError(f"{path}: no such reference file; make one with python -m p2d_lib.fidelity ref") from None
     except Exception as error:  # what numpy meets in another file: OSError, KeyError, BadZipFile, TypeError, …
-        raise SourceError(f"{path}: is no reference file ({error}); make it again") from None
+        reason = "it is no .npz" if "pickle" in str(error) else error  # what numpy says of any file
+        raise SourceError(f"{path}: is no reference file ({reason}); make it again") from None
     return Reference(**{name: value.item() if not value.ndim else value for name, value in values.items()})
 
 
@@ -81,10 +82,18 @@ def _check_values(values: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} holds {value.dtype} of shape {value.shape}, expected {what} of shape {expected}")
         if not is_text and not np.isfinite(value).all():
             raise ValueError(f"{name} holds a number that is not finite")
-    if values["n"] < 2:
-        raise ValueError(f"n is {values['n']}, expected 2 or more")
-    if (values["covariance"].diagonal() < 0).any():
-        raise ValueError("covariance holds a variance below 0")
+        if not is_text and value.dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds {value.dtype}, expected real numbers")
+    if values["n"] < 2 or values["n"] % 1:
+        raise ValueError(f"n is {values['n']}, expected a whole number, 2 or more")
+    covariance = values["covariance"]
+    if not d or (covariance.diagonal() < 0).any():
+        raise ValueError("covariance holds no variance, or one below 0")
+    bound = np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
+    if not np.allclose(covariance, covariance.T) or (np.abs(covariance) > 1.001 * bound + 1e-6 * bound.max()).any():
+        raise ValueError("covariance is none: it is not symmetric, or larger than its variances allow")
+    if (values["floor_n"] < 1).any() or (np.diff(values["floor_n"]) < 0).any() or (values["floor"] < 0).any():
+        raise ValueError("floor_n falls, or holds a number below 1, or floor holds a distance below 0")
 
 
 def make(path: Path, kind: str, extractor: Extractor, seed: int = 0) -> Reference:

@@ -51,7 +51,7 @@ class Cache:
         for number, line in enumerate(data.split(b"\n"), start=1):
             try:
                 record = json.loads(line)
-            except ValueError:  # truncated, or the empty end
+            except (ValueError, RecursionError):  # truncated, or the empty end
                 continue
             try:
                 self._take(**record)

@@ -9,6 +9,8 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
+from p2d_lib.files import lines
+
 _CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 _FILTERED = ("content_filter", "safety", "refusal", "prohibited_content", "recitation")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
@@ -93,7 +95,7 @@ def _streamed(text: str) -> dict:
     """Server-sent events put together to one completion. Raises ValueError for a stream without its end."""
     whole: dict = {"choices": [{"message": {"content": ""}, "finish_reason": None}]}
     choice, has_begun, has_ended = whole["choices"][0], False, False
-    for line in text.splitlines():
+    for line in lines(text):
         if not line.startswith("data:"):
             continue
         event = line.removeprefix("data:").strip()

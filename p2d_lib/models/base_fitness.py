@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 CLASSES = {  # of each part
     "unet": ("UNet2DConditionModel",),
@@ -42,7 +44,12 @@ def misfit(classes: Mapping[str, str], configs: Mapping[str, Mapping]) -> str:
         return f"its scheduler is {classes['scheduler']}, which has no noise schedule (flow matching?)"
     if (prediction := scheduler.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
         return f"its denoiser predicts {prediction!r}; expected {' or '.join(PREDICTIONS)}"
-    widths = [configs[part]["hidden_size"] for part in ("text_encoder", "text_encoder_2") if part in configs]
+    for name in ("num_train_timesteps", "beta_start", "beta_end"):
+        if (value := scheduler.get(name)) is not None and not (isinstance(value, int | float) and value > 0):
+            return f"its scheduler has {name} {value!r}; expected a number above 0"
+    widths = [configs[part].get("hidden_size") for part in ("text_encoder", "text_encoder_2") if part in configs]
+    if not all(isinstance(width, int) for width in widths):
+        return f"its text encoder has hidden_size {widths[0]!r}; expected a whole number"
     if isinstance(width := denoiser.get("cross_attention_dim"), int) and width != sum(widths):
         return f"its denoiser takes text embeddings of width {width}, and its text encoder makes {sum(widths)}"
     return ""
@@ -57,11 +64,15 @@ def misfit_of_folder(folder: Path) -> str:
         return ""
     index, problem = _json(folder / "model_index.json")
     if problem:
-        return f"{problem}; a folder in the diffusers layout is needed (a single .safetensors file is none)"
+        inside = next((path.parent.name for path in sorted(folder.glob("*/model_index.json"))), "")
+        nested = f" ({inside} in it has one: name that folder)" if inside else ""
+        return f"{problem}{nested}; a folder in the diffusers layout is needed (a single .safetensors file is none)"
     if (pipeline := index.get("_class_name")) not in PIPELINES:
         return f"its pipeline is {pipeline}; expected {' or '.join(PIPELINES)}"
-    classes = {part: entry[1] for part, entry in index.items() if isinstance(entry, list) and entry[1]}
-    configs = {}
+    classes = {part: entry[1] for part, entry in index.items() if isinstance(entry, list) and len(entry) == 2}
+    classes, configs = {part: str(name) for part, name in classes.items() if name}, {}
+    if "tokenizer" in classes and not (folder / "tokenizer").is_dir():
+        return "it has no folder tokenizer; copy the base again, with all its folders"
     for part in (*CLASSES, "scheduler"):
         if part in classes:
             name = "scheduler_config.json" if part == "scheduler" else "config.json"
@@ -75,7 +86,7 @@ def _json(path: Path) -> tuple[dict, str]:
     """The object in a file, or what is wrong with it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is no JSON"
         return {}, f"{path.parent.name}/{path.name} cannot be read ({reason})"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.parent.name}/{path.name} holds no object")
@@ -86,9 +97,16 @@ def _unreadable_weights(folder: Path, part: str) -> str:
         return ""
     files = [path for ending in ("safetensors", "bin") for path in sorted(folder.glob(f"*.{ending}"))]
     for path in files:
-        with path.open("rb") as stream:
-            if stream.read(len(LFS)) == LFS:
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(len(LFS))
+            if start == LFS:
                 return f"{part}/{path.name} is a pointer of Git LFS; fetch the file (git lfs pull)"
+            if path.suffix == ".safetensors":
+                safe_open(path, "np")  # which reads what the file says of its length, and no weights
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            return f"{part}/{path.name} is no whole file of weights ({reason}); download or copy it again"
     whole = [path for path in files if path.name.count(".") == 1]
     if not whole:
         held = f"only {files[0].name}" if files else "no weights"

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from p2d_lib.device import generator
+from p2d_lib.files import read_record
 from p2d_lib.models import weights
 from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.seeds import derive
@@ -124,7 +125,9 @@ def load(name: str | Path, device: torch.device) -> Clip:
     names a tokenizer. Raises ValueError where a folder names a published model whose weights have changed since.
     """
     if (pointer := Path(name) / POINTER).exists():
-        record = json.loads(pointer.read_text())
+        record = read_record(pointer)
+        if not record.keys() >= {"model", "sha256"}:
+            raise ValueError(f"{pointer}: is no pointer to a model; run 03_finetune again")
         clip = load(record["model"], device)
         if (now := weights.sha256(clip.model)) != record["sha256"]:
             raise ValueError(

@@ -10,6 +10,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.utils import logging
 from transformers.utils import logging as transformers_logging
 
+from p2d_lib.files import read_record
 from p2d_lib.models import weights
 from p2d_lib.models.base_fitness import POINTER, misfit, misfit_of_folder
 from p2d_lib.models.tiny_base import TINY, _pipeline, tiny_pipeline
@@ -34,7 +35,9 @@ def load(
     """
     pointer, recorded = Path(base) / POINTER, {}
     if pointer.exists():
-        recorded = json.loads(pointer.read_text())
+        recorded = read_record(pointer)
+        if not isinstance(recorded.get("base"), str):
+            raise BaseError(f"{pointer}: is no pointer to a base; remove it, or run 03_finetune again")
         base = str(weights.Source(recorded["base"], recorded.get("commit")))
     pipe = tiny_pipeline(seed) if str(base) == "random" else _from_source(str(base), dtype)
     if "weights_sha256" in recorded and (now := _sha256(pipe)) != recorded["weights_sha256"]:

@@ -1,18 +1,23 @@
 """The parameters of 06_classify."""
 
 import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from p2d_lib.generators import GENERATORS
 from p2d_lib.parameters.prep import SOURCES
 from p2d_lib.parameters.sample import GuidanceScale
 from p2d_lib.parameters.types import Distinct, Fraction, LearningRate, Notebook, ShareBelow1
 from p2d_lib.suggest import did_you_mean
+from p2d_lib.words.render import TEMPLATES
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
-PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "measured", "truth")  # the last two are the template's
+PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "file", "measured", "truth")  # the last two are the template's
+REWRITTEN, GUIDANCE, SKIN_TONES = "rewritten", "guidance-", "skin-tones"  # see `classify.variants`
+SELECTIONS = (*GENERATORS, *PROMPT_DESCRIBERS, *TEMPLATES, REWRITTEN, SKIN_TONES)  # and guidance-SCALE
 PROMPT_SOURCES = ("class-name", "random", *PROMPT_DESCRIBERS, "sentence", "rewritten")
 LAYOUT_FILES = (".yaml", ".yml")
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
@@ -35,9 +40,52 @@ def arm_parts(name: str) -> tuple[str, str, float | None]:
     return kind, selection, float(ratio) if ratio else None
 
 
+def guidance_scale(selection: str) -> float:
+    """The scale of guidance-2 or guidance-3.5. Raises ValueError for any other text."""
+    try:
+        scale = float(selection.removeprefix(GUIDANCE))
+    except ValueError:
+        scale = -1.0
+    if not 0 <= scale <= 30:
+        raise ValueError(f"{selection!r}: write {GUIDANCE}2 or {GUIDANCE}3.5, with a guidance scale from 0 to 30")
+    return scale
+
+
 def _arm(name: str) -> str:
-    arm_parts(name)
+    """An arm that a user may name: its synthetic images are some that a run can have."""
+    selection = arm_parts(name)[1]
+    if selection.startswith(GUIDANCE):
+        guidance_scale(selection)
+    elif selection and selection not in SELECTIONS:
+        raise ValueError(
+            f"arm {name!r}: no synthetic images are called {selection!r}{did_you_mean(selection, SELECTIONS)}; there "
+            f"are {', '.join(SELECTIONS)} and {GUIDANCE}2 (any scale)"
+        )
     return name
+
+
+def share_of(arm: str, share: float) -> float:
+    """Of a batch, the second part (0..1; see `classify.arms`): r / (1 + r) where the arm's name has a ratio r of
+    synthetic to real images, all of a batch of `synthetic`, else the share that is given."""
+    kind, _, ratio = arm_parts(arm)
+    if kind == "synthetic":
+        return 1.0
+    return share if ratio is None else ratio / (1 + ratio)
+
+
+def second_part(arm: str, share: float, batch_size: int) -> int:
+    """Images in the second part of a batch (see `classify.arms`). Raises ValueError where one of the parts is empty.
+
+    share: of the second part, where the arm's name has no ratio.
+    """
+    share = share_of(arm, share)
+    n = round(share * batch_size)
+    if share < 1 and not 0 < n < batch_size:
+        raise ValueError(
+            f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {share:.3f}; raise batch_size, "
+            "or take the arm out"
+        )
+    return n
 
 
 def external_parts(entry: str) -> tuple[str, str]:
@@ -64,6 +112,16 @@ def _external(entry: str) -> str:
     return entry
 
 
+def _named_apart(entries: list[str]) -> list[str]:
+    """Refuses two external sets that tables would show under one name, the last part of the folder."""
+    shown = {}
+    for entry in entries:
+        first = shown.setdefault(Path(entry).name, entry)
+        if first != entry:
+            raise ValueError(f"{first} and {entry} would have one name in tables: rename a folder, or leave one out")
+    return entries
+
+
 class Classify(Notebook):
     HEADINGS: ClassVar = {
         "arms": "Which arms are compared",
@@ -88,9 +146,11 @@ class Classify(Notebook):
         3, description="Parts of a training of the arm curriculum; after each, new images follow the errors on val."
     )
 
-    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct] = Field(
-        ["phantom=atlas"],
-        description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
+    external: Annotated[list[Annotated[str, AfterValidator(_external)]], Distinct, AfterValidator(_named_apart)] = (
+        Field(
+            ["phantom=atlas"],
+            description="Folders in HAM10000's layout, LAYOUT=FOLDER (isic2019=/data/isic), or phantom=CAMERA.",
+        )
     )
     external_images: PositiveInt = Field(150, description="Images of a phantom external set.")
     planted_overlap: NonNegativeInt = Field(
@@ -142,6 +202,20 @@ class Classify(Notebook):
 
     prompt_sources: Annotated[list[Literal[*PROMPT_SOURCES]], Distinct] = Field(
         ["class-name", "random", "captioner", "measured", "truth", "sentence", "rewritten"],
-        description="Whose words are compared.",
+        description="Whose words are tried.",
     )
     prompts_per_class: PositiveInt = Field(8, description="Train cases of each class that each of them words.")
+
+    @model_validator(mode="after")
+    def _arms_differ_and_have_both_parts(self):
+        contents = {}
+        for arm in self.arms:
+            kind, selection, _ = arm_parts(arm)
+            content = kind, selection or GENERATORS[0], share_of(arm, self.synthetic_share)
+            if (first := contents.setdefault(content, arm)) != arm:
+                raise ValueError(f"arms: {first} and {arm} are the same arm: take one of them out")
+            try:
+                second_part(arm, self.synthetic_share, self.batch_size) if arm != "published" else None
+            except ValueError as error:
+                raise ValueError(f"arms: {error}") from None
+        return self

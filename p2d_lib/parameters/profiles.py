@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
+from p2d_lib import yaml_text
+from p2d_lib.parameters import together
 from p2d_lib.parameters.classify import Classify
 from p2d_lib.parameters.describe import Describe
 from p2d_lib.parameters.fairness import Fairness
@@ -35,8 +36,7 @@ MODELS = {
     "08_fairness": Fairness,
 }
 
-MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, as the text encoder of a base reads it
-CLIP_TOKENS = 75  # of any other base: Stable Diffusion 1, 2 and XL
+COPIED_BLANKS = re.compile(r"(?m)^[ \u00a0]+|(?<=:)\u00a0+")  # those of web pages, which do not break lines
 LONGEST_SHOWN = 200  # letters of a wrong value in a message
 
 Value = tuple[Any, str]  # a value and where it comes from: a profile's file or an option of the command line
@@ -51,23 +51,6 @@ class ParameterError(Exception):
     def __init__(self, message: str, valid: dict[str, dict] | None = None):
         super().__init__(message)
         self.valid = valid or {}
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which 5e-4 is a number, as in YAML 1.2 (PyYAML follows 1.1, where it is text), and no key comes twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for at, (key, _) in enumerate(node.value):
-            if key.value in keys[:at]:
-                problem = f"{key.value!r} comes twice; remove one of them"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) -> dict[str, dict]:
@@ -100,7 +83,12 @@ def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) 
         except ParameterError as error:
             known = {problem.replace(other, notebook) for problem in problems for other in MODELS}
             problems += [problem for problem in str(error).split("\n") if problem not in known]  # --seed: once
-    problems += _unfit_together(checked, values, f"params/{name}.yaml")
+
+    def given(notebook: str, parameter: str) -> str:
+        place = values.get(notebook, {}).get(parameter, (None, f"params/{name}.yaml"))[1]
+        return f"{place}: {notebook}.{parameter}: {checked[notebook][parameter]!r}"
+
+    problems += together.problems(checked, given)
     if problems:
         raise ParameterError("\n".join(dict.fromkeys(problems)), checked)
     return checked
@@ -118,29 +106,6 @@ def naming_weights() -> dict[tuple[str, str], Weights]:
     return marked
 
 
-def _unfit_together(checked: dict[str, dict], values: dict[str, dict[str, Value]], place: str) -> list[str]:
-    """What is wrong with parameters of several notebooks together."""
-
-    def given(notebook: str, name: str) -> str:
-        return f"{values.get(notebook, {}).get(name, (None, place))[1]}: {notebook}.{name}: {checked[notebook][name]!r}"
-
-    problems = []
-    if {"04_sample", "07_readers"} <= checked.keys():
-        sample, shown = checked["04_sample"], checked["07_readers"]["n_images"] // 14
-        if sample["plan_mode"] == "balanced" and sample["per_class"] <= shown:
-            problems.append(
-                f"{given('04_sample', 'per_class')}: 07_readers.n_images shows {shown} images of a class, and some "
-                "must be left for the network that learns to tell real from synthetic"
-            )
-    if {"02_describe", "03_finetune"} <= checked.keys():
-        base = checked["03_finetune"]["base"]
-        most = MOST_TOKENS.get(base, CLIP_TOKENS)
-        if checked["02_describe"]["max_tokens"] > most:
-            where = given("02_describe", "max_tokens")
-            problems.append(f"{where}: the text encoder of base {base!r} reads {most} at most")
-    return problems
-
-
 def _override(override: str) -> tuple[str, str, Any]:
     key, equals, value = override.partition("=")
     notebook, dot, parameter = key.partition(".")
@@ -153,9 +118,9 @@ def _override(override: str) -> tuple[str, str, Any]:
 
 def _parse(text: str, place: str) -> Any:
     try:
-        return yaml.load(text, _Yaml)
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{place}: a value that YAML cannot read: {' '.join(str(error).split())}") from None
+        return yaml_text.load(text)
+    except yaml_text.YamlError as error:
+        raise ParameterError(f"{place}: a value that YAML cannot read: {error}") from None
 
 
 def _load(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, dict[str, Value]]:
@@ -164,26 +129,28 @@ def _load(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, dict[str, V
         raise ParameterError(
             f"params/{name}.yaml: extends itself ({' -> '.join((*extended_by, name))}); cut the circle"
         )
-    path = PROFILES / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    path, known = PROFILES / f"{name}.yaml", sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name not in known:
         raise ParameterError(f"no profile {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
     place = f"params/{name}.yaml"
     content = _sections(path, place)
-    parent = content.pop("extends", None)
+    parent = content.pop("extends", "")
+    if not isinstance(parent, str):
+        raise ParameterError(f"{place}: extends: {parent!r} is no profile; name one, or take the line out")
     if unknown := set(content) - {*MODELS, "common"}:
         raise ParameterError(f"{place}: no notebook {min(unknown)!r}{did_you_mean(min(unknown), MODELS)}")
     values = {
         notebook: {key: (value, place) for key, value in section.items()} for notebook, section in content.items()
     }
-    inherited = _load(str(parent), (*extended_by, name)) if parent else {}
+    inherited = _load(parent, (*extended_by, name)) if parent else {}
     return {key: {**inherited.get(key, {}), **values.get(key, {})} for key in {**inherited, **values}}
 
 
 def _sections(path: Path, place: str) -> dict[str, Any]:
     """What a profile's file holds: a section for each notebook, and "extends"."""
     try:
-        content = _parse(path.read_text(encoding="utf-8-sig"), place)
+        text = path.read_text(encoding="utf-8-sig")
+        content = _parse(COPIED_BLANKS.sub(lambda blanks: " " * len(blanks[0]), text), place)
     except UnicodeDecodeError:
         raise ParameterError(f"{place}: is no UTF-8 text; save it as UTF-8, or take it anew from git") from None
     if not isinstance(content, dict):
@@ -224,8 +191,14 @@ def _problem(notebook: str, model: type[Notebook], values: dict[str, Value], pla
     if error["type"] == "extra_forbidden":
         problem = f"there is no such parameter{did_you_mean(name, model.model_fields)}"
     else:
-        problem = f"{repr(error['input'])[:LONGEST_SHOWN]}: {message[0].lower()}{message[1:]}"
+        problem = f"{repr(error['input'])[:LONGEST_SHOWN]}: {message[0].lower()}{message[1:]}{_quotes(error)}"
     return f"{values[name][1]}: {notebook}.{name}: {problem}"
+
+
+def _quotes(error: dict) -> str:
+    """Advice where YAML has made a number or a truth value of a word."""
+    is_text = error["type"] in ("string_type", "literal_error")
+    return "; write words in quotes" if is_text and isinstance(error["input"], bool | int | float) else ""
 
 
 def of_notebook(notebook: str, namespace: dict) -> Notebook:

@@ -13,12 +13,16 @@ ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
 DenoisingSteps = Annotated[int, Field(ge=1, le=1000)]  # the noise schedules of the bases have 1000
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
+LARGEST = 2**63  # as numpy counts
 LONGEST_TEXT = 1000  # letters: what is longer is no path and no name
 
 
 def _plain(value: object) -> object:
-    """A value whose texts, also those in lists, can be names and paths. Raises ValueError."""
+    """A value whose texts, also those in lists, can be names and paths, and whose numbers can be counted to. Raises
+    ValueError."""
     for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, int) and not text < LARGEST:
+            raise ValueError(f"is too large a number; write less than {LARGEST:,}")
         if isinstance(text, str) and any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text):
             raise ValueError("holds a control character, or a letter that is not in UTF-8; write plain text")
         if isinstance(text, str) and len(text) > LONGEST_TEXT:
@@ -33,12 +37,16 @@ def _distinct(values: list) -> list:
 
 
 LONGEST_NAME = 100  # letters of a run's name: file systems take 255 in all, and names of files are made from it
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
+TAKEN = ("reference", "readme.md")  # what lies in tables/ and figures/ beside the folders of runs
 
 
 def folder_name(name: str) -> str:
     """The name of a run, if a folder can have it on every system. Raises ValueError, which says what is wrong."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("write a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
+    if name.endswith(".") or DEVICES.fullmatch(name) or name.lower() in TAKEN:
+        raise ValueError("cannot be the name of a folder on every system, or is taken; write another name")
     if len(name) > LONGEST_NAME:
         raise ValueError(f"is {len(name)} letters long; write {LONGEST_NAME} at most")
     return name

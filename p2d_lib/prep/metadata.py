@@ -106,13 +106,30 @@ def first(folder: Path, names: list[str], layout: Layout) -> Path:
     for name in (*names, *dict.fromkeys(f"{PurePosixPath(name).stem}.xlsx" for name in names)):
         for path in (folder / name, here.get(name.casefold())):
             if path and path.is_file():
+                _refuse_a_second(path, here)
                 return path
     hint = ""
     if broken := next((path for name in names if (path := here.get(name.casefold())) and path.is_symlink()), None):
         hint = f" ({broken.name} is a link that leads nowhere)"
     elif nested := next((path for name in names for path in sorted(folder.glob(f"*/{name}"))), None):
         hint = f", but {nested.parent} has one: name that folder"
+    elif near := next((path for path in here.values() if path.is_file() and _is_near(path, names)), None):
+        hint = f", but {near.name} is there: unpack or save it as {names[0]}"
     raise DataError(f"{folder}: there is no {' nor '.join(names)}{hint}; take it from {layout.source}")
+
+
+def _refuse_a_second(path: Path, here: dict[str, Path]) -> None:
+    """Raises DataError for a workbook beside the text table of its name: a spreadsheet may hold later corrections."""
+    other = here.get(f"{path.stem}.xlsx".casefold())
+    if other and other.is_file() and other.name.casefold() != path.name.casefold():
+        raise DataError(
+            f"{path.parent}: holds {path.name} and {other.name}, and one of them is read; remove or rename the other"
+        )
+
+
+def _is_near(path: Path, names: list[str]) -> bool:
+    """Whether a file is one of several as browsers and packers rename them: table (1).csv, table.csv.gz, table.txt."""
+    return any(path.name.casefold().startswith(PurePosixPath(name).stem.casefold()) for name in names)
 
 
 def image_ids(pictures: pd.Series) -> pd.Series:

@@ -17,6 +17,7 @@ from p2d_lib.prep.picture_files import Pictures
 from p2d_lib.prep.pixels import DataError, File, within
 
 BAD = ("image_id", "file", "row", "stage", "reason")
+PHANTOM, TRUTH = "phantom", "truth.csv"  # the dataset of rendered images, and the file of what is true of them
 NO_PICTURES = Pictures({}, [], [])
 
 
@@ -83,6 +84,12 @@ def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") ->
     if layout.masks:
         masks = picture_files.find(folder, layout, named, images)
         masks, stray = stray_masks.completed(folder, layout, named, images, masks)
+    truth = _truth(folder)
+    if truth is None and len(alike := table.index[table["dataset"] == PHANTOM]):
+        raise DataError(
+            f"{path}, line {alike[0]}: dataset is {PHANTOM!r}, which means rendered images, and their truth.csv is not "
+            "there; put it there, or give a set of photographs another name"
+        )
     table = _with_pictures(table, names, images, layout, (folder, path), aside)
     for stage, pictures in (("image", images), ("mask", masks)):
         _set_aside_others(stage, pictures, path, aside)
@@ -93,7 +100,9 @@ def read(folder: Path, layout: str | Path = "ham10000", on_bad: str = "fail") ->
     used = set(table["image_id"])
     files = ({name: file for name, file in found.files.items() if name in used} for found in (images, masks))
     bad = pd.DataFrame(rows, columns=BAD).astype({"row": int})
-    return RawSet(table.join(_truth(folder, table["image_id"])), *files, bad, folder)
+    if truth is not None:
+        table = table.join(_of_images(truth, table["image_id"], folder / TRUTH))
+    return RawSet(table, *files, bad, folder)
 
 
 def _writable(text: str) -> str:
@@ -131,18 +140,37 @@ def _set_aside_others(stage: str, pictures: Pictures, path: Path, aside: Callabl
         aside(stage, image_id, file, 0, reason)
 
 
-def _truth(folder: Path, image_id: pd.Series) -> pd.DataFrame:
-    path = folder / "truth.csv"
+def _truth(folder: Path) -> pd.DataFrame | None:
+    """The truth of a phantom beside its metadata, by image_id; None where there is none. Raises DataError."""
+    path = folder / TRUTH
     if not path.is_file():
-        return pd.DataFrame(index=image_id.index)
+        return None
     try:
         truth = pd.read_csv(path)
     except ValueError:  # of pandas and of the decoder
         truth = pd.DataFrame()
-    if "image_id" not in truth or not truth["image_id"].is_unique or not image_id.isin(truth["image_id"]).all():
-        raise DataError(
-            f"{path}: is no truth of a phantom, which has each image of the metadata once; write the phantom again "
-            "or, in a set of your own, give the file another name"
-        )
+    if "image_id" not in truth or not truth["image_id"].is_unique:
+        raise _no_truth(path)
     truth = truth.set_index("image_id").filter(regex="^true_")
+    for name, values in truth.items():
+        low, high = (1, 6) if name == "true_fitzpatrick" else (0, 1)
+        right = pd.to_numeric(values, "coerce").between(low, high)
+        if not right.all():
+            raise DataError(
+                f"{path}: {name} of {right.idxmin()} is {values[right.idxmin()]}, expected a number from {low} to "
+                f"{high}; write the phantom again"
+            )
+    return truth
+
+
+def _of_images(truth: pd.DataFrame, image_id: pd.Series, path: Path) -> pd.DataFrame:
+    if not image_id.isin(truth.index).all():
+        raise _no_truth(path)
     return truth.loc[image_id].set_axis(image_id.index)
+
+
+def _no_truth(path: Path) -> DataError:
+    return DataError(
+        f"{path}: is no truth of a phantom, which has each image of the metadata once; write the phantom again or, in "
+        "a set of your own, give the file another name"
+    )

@@ -19,7 +19,9 @@ from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 NAME_LENGTH = 60  # characters of a reader's name at most
-NETWORKS = re.compile(r"scout|classifier\b.*", re.IGNORECASE)  # readers of 07 that are no people
+NETWORKS = re.compile(
+    r"scout|classifier\b.*|truth", re.IGNORECASE
+)  # readers of 07, and in its exports, who are no people
 NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
 
 
@@ -54,13 +56,20 @@ def read_key(path: Path) -> pd.DataFrame:
         raise SheetError(str(error)) from None
     if lacking := [name for name in KEY if name not in key.columns]:
         raise SheetError(f"{path}: column {lacking[0]!r} is missing; expected {', '.join(KEY)}")
-    for column, words in (("number", None), ("source", SOURCES), ("dx", DX), ("block", None), ("showing", None)):
-        right = key[column].isin(words) if words else key[column].map(_whole).notna()
+    numbers = {column: key[column].map(_whole).astype(float) for column in ("number", "block", "showing")}
+    for column, right in (
+        ("number", (numbers["number"] >= 1) & ~numbers["number"].duplicated()),
+        ("image_id", ~table_files.missing(key["image_id"])),
+        ("source", key["source"].isin(SOURCES)),
+        ("dx", key["dx"].isin(DX)),
+        ("study", ~table_files.missing(key["study"]) & (key["study"] == key["study"].iloc[0])),
+        ("block", numbers["block"] >= 0),
+        ("showing", numbers["showing"].isin((1, 2))),
+    ):
         if not right.all():
             line = right.idxmin()
             raise SheetError(f"{path}, line {line}: {column} is {key[column][line]!r}; take the key as it was written")
-    numbers = {column: key[column].map(_whole).astype(int) for column in ("number", "block", "showing")}
-    return key.assign(**numbers).reset_index(drop=True)
+    return key.assign(**{column: of_rows.astype(int) for column, of_rows in numbers.items()}).reset_index(drop=True)
 
 
 def read(path: Path, key: pd.DataFrame) -> Filled:
@@ -163,7 +172,8 @@ def plain_name(text: str) -> str:
     name = unicodedata.normalize("NFC", text.strip())
     if NETWORKS.fullmatch(name):
         raise ValueError(
-            f"{name!r} is the name of a network in the tables; give the reader another name, such as initials"
+            f"{name!r} is the name of a network, or of the truth, in the tables; give the reader another name, such "
+            "as initials"
         )
     if len(name) > NAME_LENGTH or NOT_IN_NAMES.search(name):
         raise ValueError(
@@ -208,7 +218,8 @@ def _numbered(entry: Entry, known: dict[int, dict], part: pd.DataFrame, key: pd.
     number = _whole(entry.value)
     if number not in set(part["number"]):
         why = "is an image that this reader does not see" if number in set(key["number"]) else "is no image"
-        raise SheetError(f"{entry.where}: {entry.value!r} {why} of this study (1 to {len(key)})")
+        shown = "" if entry.value is None else entry.value
+        raise SheetError(f"{entry.where}: {shown!r} {why} of this study (1 to {len(key)})")
     if number in known:
         raise SheetError(f"{entry.where}: image {number} comes twice; keep one of its rows")
     return number

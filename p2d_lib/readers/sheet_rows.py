@@ -15,7 +15,7 @@ from p2d_lib.readers.sheet import (
     STUDY,
     STUDY_CELL,
 )
-from p2d_lib.readers.sheet_files import SheetError
+from p2d_lib.readers.sheet_files import TEXTS, SheetError
 from p2d_lib.workbooks import WorkbookError, values
 
 READER, SECONDS = "Reader", "Seconds"  # further columns of the form's file
@@ -50,7 +50,7 @@ def read(path: Path) -> Answers:
     """Raises SheetError for a file that is no sheet, and one without its columns."""
     if not path.exists():
         raise SheetError(f"{path}: no such sheet; give a filled one (.xlsx or .csv)")
-    return _of_csv(path) if path.suffix.lower() == ".csv" else _of_workbook(path)
+    return _of_csv(path) if path.suffix.lower() in TEXTS else _of_workbook(path)
 
 
 def _of_workbook(path: Path) -> Answers:
@@ -58,12 +58,15 @@ def _of_workbook(path: Path) -> Answers:
         book = values(path)
     except WorkbookError as error:
         raise SheetError(str(error)) from None
+    sheets = {}
     for name in ("Instructions", "Readings"):
-        if name not in book.sheetnames:
+        named = [title for title in book.sheetnames if title.partition(" - ")[0] == name]  # Numbers adds " - Table 1"
+        if not named:
             raise SheetError(f"{path.name}: sheet {name!r} is missing; it holds {', '.join(book.sheetnames)}")
-    headers = REALISM_HEADERS if book["Readings"]["D1"].value == REALISM else HEADERS
+        sheets[name] = book[named[0]]
+    headers = REALISM_HEADERS if sheets["Readings"]["D1"].value == REALISM else HEADERS
     rows = []
-    for line, cells in enumerate(book["Readings"].iter_rows(max_col=len(headers)), 1):
+    for line, cells in enumerate(sheets["Readings"].iter_rows(max_col=len(headers)), 1):
         entries = [Entry(cell.value, f"{path.name}, sheet Readings, cell {cell.coordinate}") for cell in cells]
         if line > 1:
             rows.append(dict(zip(headers, entries, strict=False)))
@@ -71,7 +74,7 @@ def _of_workbook(path: Path) -> Answers:
             if str(entry.value).strip() != header:
                 raise SheetError(f"{entry.where}: header {entry.value!r}; expected {header!r}")
     at = {cell: f"{path.name}, sheet Instructions, cell {cell}" for cell in (NAME_CELL, STUDY_CELL)}
-    reader, study = (Entry(book["Instructions"][cell].value, where) for cell, where in at.items())
+    reader, study = (Entry(sheets["Instructions"][cell].value, where) for cell, where in at.items())
     return Answers(reader, study, rows)
 
 

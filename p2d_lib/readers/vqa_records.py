@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2d_lib.files import atomic
+from p2d_lib.files import atomic, lines
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 _LABELS = ", ".join(DX)
@@ -63,7 +63,7 @@ def read(path: Path) -> list[Record]:
     Raises VqaError for a line that is no record, an unknown diagnosis, an index of another one, or an id that repeats.
     """
     found = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines(_text(path)), start=1):
         if line.strip():
             where = f"{path}, line {number}"
             fields = _object(line, where)
@@ -93,7 +93,7 @@ def read_conversations(path: Path) -> list[Record]:
     """The records of a file of conversations. Raises VqaError as `read`, and for other than one question and answer."""
     try:
         items = json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VqaError(f"{path}: is no JSON ({error}); give a list of LLaVA's conversations") from None
     templates = {question: template_id for template_id, question in QUESTIONS.items()}
     found = []
@@ -140,7 +140,7 @@ def _check_ids(records: Sequence[Record], path: Path) -> None:
 def _object(line: str, where: str) -> dict:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VqaError(f"{where}: is no JSON ({error})") from None
     if not isinstance(value, dict):
         raise VqaError(f"{where}: is no object; expected one record a line")

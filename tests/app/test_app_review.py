@@ -187,6 +187,7 @@ def test_a_name_is_only_used_with_its_code_and_codes_are_not_kept(desk):
         ({"image_id": ["image_00"]}, "no such image"),
         ({"verdict": "maybe"}, "kept or rejected"),
         ({"verdict": "reject", "reason": "  -"}, "Say why you reject"),
+        ({"verdict": "reject", "reason": "No"}, "Say why you reject"),
         ({"verdict": "reject", "reason": "x" * 301}, "Reason: 301 characters are too many"),
         ({"text": "x" * 10_000}, "Description: 10,000 characters are too many; 2000 at most"),
         ({"text": "a\x00b"}, "cannot be seen"),

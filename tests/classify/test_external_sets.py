@@ -162,12 +162,13 @@ def test_an_entry_names_a_folder_or_a_layout_and_a_folder():
         ("isic2091=/data/isic", "no layout 'isic2091': did you mean 'isic2019'"),
         ("isic2019=", "'isic2019=' names no folder"),
         ("", "'' names no folder"),
+        ("/data/a/test", "/data/b/test and /data/a/test would have one name in tables: rename a folder"),
         ("phantom=attic", "the phantom has no camera 'attic'; there are clinic, atlas, both"),
     ],
 )
 def test_an_entry_that_names_none_is_refused_before_anything_runs(entry, message):
     with pytest.raises(parameters.ParameterError, match=message):
-        parameters.check("06_classify", {"external": [entry]})
+        parameters.check("06_classify", {"external": ["/data/b/test", entry]})
 
 
 def test_a_phantom_from_elsewhere_is_read_but_for_the_train_images_planted_in_it(run, cases):

@@ -44,6 +44,14 @@ def test_descriptions_and_scores_of_the_runs_images_come_in_and_others_are_count
     assert report.file_findings(None, CASES) == []
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85"])
+def test_a_sign_that_ends_a_line_for_python_alone_is_part_of_a_text(tmp_path, sign):
+    path = tmp_path / "descriptions.json"
+    one = record("mel/i1.jpg", description=f"A dark{sign}spot.")
+    path.write_text(json.dumps(one, ensure_ascii=False) + "\r\n" + lines(record("nv/i2.jpg", "nv")), newline="")
+    assert read(path, CASES)["text"].tolist() == ["A dark spot.", "A dark spot."]
+
+
 def test_a_score_that_is_missing_or_impossible_is_unknown_and_counted(tmp_path):
     path = tmp_path / "descriptions.json"
     path.write_text(lines(record("mel/i1.jpg", features=SCORES | {"red": 1.7}), record("nv/i2.jpg", "nv", features={})))
@@ -56,13 +64,19 @@ def test_a_score_that_is_missing_or_impossible_is_unknown_and_counted(tmp_path):
     ("content", "message"),
     [
         ("not json\n", "line 1: is no JSON"),
+        ("[" * 100_000, r"is no JSON \(maximum recursion depth"),
+        (
+            lines(record("mel/i1.jpg", " MEL ")) + lines(record("nv/i2.jpg", "Melanoma")),
+            "line 2: class is 'mel', and the",
+        ),
         ("[1]", "item 1: is no object"),
         (lines({"class": "mel"}), "line 1: image is None; expected a file such as"),
         (lines(record("mel/i1.jpg"), record("i1.png")), "line 2: image i1 stands twice"),
         (lines(record("nv/i1.jpg", "nv")), "line 1: class is 'nv', and the case i1 is 'mel'"),
         (lines(record("nev/i1.jpg", "nev")), "line 1: class is 'nv', and the case i1 is 'mel'"),
         (lines(record("mel/i11.jpg")), "none of its 1 images, such as 'i11'.* is a case of this run"),
-        ("", "none of its 0 images is a case"),
+        ("", "holds no description"),
+        ("[]", "holds no description"),
     ],
 )
 def test_what_is_in_doubt_is_refused_with_its_place(tmp_path, content, message):

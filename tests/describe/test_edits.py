@@ -39,6 +39,14 @@ def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
     assert (edit["text"], edit["red"], edit["black"]) == ("a red spot", 0.7, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("word", "is_valid"), [("", True), ("no", True), ("FALSCH", True), ("0", True), ("yes", False), ("blurred", False)]
+)
+def test_no_is_no_reason_to_reject(machine, tmp_path, word, is_valid):
+    path = written(tmp_path, f"image_id,reviewer,rejected\na,Dr A,{word}\n")
+    assert edits.read_edits(path, machine)["valid"].tolist() == [is_valid]
+
+
 def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hold(machine, tmp_path):
     path = written(tmp_path, 'image_id,reviewer,text\na,Dr A,"a brown\nspot\x07"\n')
     assert edits.read_edits(path, machine)["text"].tolist() == ["a brown spot"]
@@ -48,11 +56,22 @@ def test_a_text_of_several_lines_becomes_one_line_without_what_tables_cannot_hol
     ("text", "message"),
     [
         ("image_id,text\na,x\n", "has no column 'reviewer'"),
+        (
+            f"image_id,reviewer\na,{'R' * 61}\n",
+            "line 2: reviewer is 'R+'; write a name of one line, 60 letters at most",
+        ),
+        ("image_id,reviewer\na,Dr\x07A\n", r"line 2: reviewer is 'Dr.x07A'; write a name of one line"),
+        (
+            ",image_id,reviewer\n0,a,Dr\n",
+            "'' is no column of edits; .* remove all other columns, also those without a n",
+        ),
         ("image_id,reviewer,halo\na,Dr,1\n", "'halo' is no column of edits"),
         ("image_id,reviewer\nz,Dr\n", "line 2: no description of an image 'z'"),
         ("image_id,reviewer\na,\n", "line 2: reviewer is empty"),
         ("image_id,reviewer,red\nb,Dr,0.1\na,Dr,1.5\n", "line 3: red is '1.5'; write a score from 0 to 1"),
         ("image_id,reviewer,red\na,Dr,much\n", "red is 'much'"),
+        ("image_id,reviewer,rejected\na,Dr,#REF!\n", "line 2: rejected is '#REF!', which Excel shows"),
+        ("image_id,reviewer\n,Dr\n", "line 2: image_id is empty; name the image"),
         ("image_id,reviewer,red\na,Dr,0.1\na,Dr,0.2\n", "line 3: Dr has edited a twice"),
         ("image_id,reviewer,red\na,Dr,0.1\na,dr,0.2\n", "line 3: dr has edited a twice"),
         (
@@ -102,6 +121,12 @@ def test_edits_are_read_as_spreadsheets_and_r_save_them(machine, tmp_path, conte
     (edit,) = edits.read_edits(tmp_path / "edits.csv", machine).to_dict("records")
     assert (edit["reviewer"], edit["text"], edit["red"]) == ("Dr Müller", "a red spot", 0.2)
     assert math.isnan(edit["black"])
+
+
+def test_a_formula_whose_value_was_not_saved_is_no_empty_cell(machine, tmp_path):
+    pd.DataFrame({"image_id": ["a"], "reviewer": ["Dr A"], "red": ["=1/2"]}).to_excel(tmp_path / "e.xlsx", index=False)
+    with pytest.raises(edits.EditError, match=r"e\.xlsx, line 2: red is '#UNSAVED!'; write a score"):
+        edits.read_edits(tmp_path / "e.xlsx", machine)
 
 
 def test_edits_may_be_an_excel_file(machine, tmp_path):

@@ -203,6 +203,13 @@ def test_a_body_in_another_form_is_read_at_once(body):
     assert len(server.requests) == 1
 
 
+def test_a_sign_that_ends_a_line_for_python_alone_does_not_part_an_event():
+    text = json.dumps(DESCRIPTION | {"description": "A dark\u2028macule."}, ensure_ascii=False)
+    delta = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
+    with ChatServer(sends(f"data: {json.dumps(delta, ensure_ascii=False)}\n\ndata: [DONE]\n\n")) as server:
+        assert described(server)["text"].tolist() == ["A dark macule."]
+
+
 def test_the_tokens_of_a_stream_are_counted():
     with ChatServer(sends(stream(*HALVES))) as server:
         answer = client(server).ask("Hello")

@@ -43,6 +43,11 @@ def test_a_skin_type_that_is_none_does_not_make_the_attribute_vanish(read, colum
         read(**{column: types})
 
 
+def test_a_truth_value_is_no_skin_type(read):
+    with pytest.raises(ArtefactError, match=r"cases: column 'fitzpatrick', row 0: True fails numbers"):
+        read(fitzpatrick=True)
+
+
 @pytest.mark.parametrize("types", [[3] * N, [3.0] * (N - 1) + [np.nan], pd.array([3] * (N - 1) + [None], "Int64")])
 def test_skin_types_are_read_however_a_program_stores_them(read, types):
     known = groups.attributes(read(fitzpatrick=types))["skin type"]

@@ -1,9 +1,11 @@
 """Pipelines that cannot be a base are refused in one sentence, from their configuration, before weights are loaded."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from p2d_lib.models import base_fitness, pipelines
 from p2d_lib.models.tiny_base import TINY
@@ -13,13 +15,13 @@ WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The small files of the base that ships, and a few bytes in place of its weights."""
+    """The small files of the base that ships, and files of weights without a tensor."""
     for path in TINY.rglob("*.json"):
         target = tmp_path / path.relative_to(TINY)
         target.parent.mkdir(exist_ok=True)
         target.write_text(path.read_text())
     for part, name in WEIGHTS.items():
-        (tmp_path / part / f"{name}.safetensors").write_bytes(b"weights")
+        save_file({}, tmp_path / part / f"{name}.safetensors")
     return tmp_path
 
 
@@ -36,6 +38,20 @@ def variant_only(folder: Path) -> None:
 def flow_matching(folder: Path) -> None:
     change(folder / "model_index.json", scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
     (folder / "scheduler/scheduler_config.json").write_text('{"num_train_timesteps": 1000, "shift": 3.0}')
+
+
+def unet_weights(folder: Path) -> Path:
+    return folder / "unet/diffusion_pytorch_model.safetensors"
+
+
+def linked(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def one_below(folder: Path) -> None:
+    (folder / "inner").mkdir()
+    (folder / "model_index.json").rename(folder / "inner" / "model_index.json")
 
 
 MISFITS = {
@@ -63,6 +79,19 @@ MISFITS = {
         r"unet/diffusion_pytorch_model\.safetensors is a pointer of Git LFS",
     ),
     "no index": (lambda f: (f / "model_index.json").unlink(), r"model_index\.json cannot be read .*diffusers layout"),
+    "text in place of weights": (lambda f: unet_weights(f).write_text("my weights"), "is no whole file of weights"),
+    "cut weights": (lambda f: unet_weights(f).write_bytes(unet_weights(f).read_bytes()[:9]), "is no whole file of w"),
+    "link to nothing": (lambda f: linked(unet_weights(f), "../blobs/abc"), r"whole file of weights \(No such file"),
+    "link to itself": (lambda f: linked(unet_weights(f), unet_weights(f).name), r"weights \(Too many levels of sym"),
+    "half an entry": (lambda f: change(f / "model_index.json", unet=["diffusers"]), "it has no unet; a text-to-image"),
+    "no width": (lambda f: change(f / "text_encoder/config.json", hidden_size=None), "has hidden_size None; expected"),
+    "noise in words": (
+        lambda f: change(f / "scheduler/scheduler_config.json", beta_start="small"),
+        "its scheduler has beta_start 'small'; expected a number above 0",
+    ),
+    "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "it has no folder tokenizer"),
+    "one folder below": (one_below, r"\(inner in it has one: name that folder\)"),
+    "nested too deeply": (lambda f: (f / "unet/config.json").write_text("[" * 100_000), r"unet/config\.json cannot be"),
     "no JSON": (lambda f: (f / "unet/config.json").write_text("<html>"), r"unet/config\.json cannot be read"),
 }  # fmt: skip
 
@@ -74,6 +103,13 @@ def test_what_is_no_base_is_refused_before_weights_are_loaded(folder, kind):
     with pytest.raises(pipelines.BaseError, match=sentence) as error:
         pipelines.load(folder)
     assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"base": 3}', "[" * 100_000])
+def test_a_pointer_that_names_no_base_is_named(tmp_path, content):
+    (tmp_path / base_fitness.POINTER).write_text(content)
+    with pytest.raises(pipelines.BaseError, match=r"pointer\.json: is no pointer to a base; remove it, or run 03_fine"):
+        pipelines.load(tmp_path)
 
 
 def test_the_base_that_ships_and_its_copy_are_fit(folder):

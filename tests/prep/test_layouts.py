@@ -332,10 +332,18 @@ def test_a_layout_of_ones_own_is_read_from_its_yaml(own_layout):
         ("lesion_id: lump or photo, ", "", "neither columns nor constants say what lesion_id is"),
         ("dx: mel, ", "", "neither columns nor constants say what dx is"),
         ("source: ", "values: {dx: {x: melanoma}}\nsource: ", r"layout\.values\.dx\.x: Input should be 'akiec'"),
-        ("source: ", "values: {dx: {x: mel, x: nv}}\nsource: ", r"own\.yaml: not YAML \(key 'x' comes twice, line 1\)"),
+        (
+            "source: ",
+            "values: {dx: {x: mel, x: nv}}\nsource: ",
+            r"own\.yaml: not YAML \(line 1: 'x' comes twice; remove",
+        ),
         ("[photos]", "[]", r"own\.yaml: layout\.images\.places: List should have at least 1 item"),
         ("[list.txt]", "['']", r"own\.yaml: layout\.metadata\.0: String should have at least 1 character"),
         ("metadata: [", "metadata: [[", r"own\.yaml: not YAML"),
+        ("source: ", "licence: " + "[" * 500 + "\nsource: ", "not YAML .its brackets are nested too deeply"),
+        ("dx: mel, ", "dx: mel, age: old, ", "age is described twice, among columns, constants and one_hot; keep one"),
+        ("lump or photo", "'{photo}_{lump'", "columns: '{photo}_{lump' has a brace without its other half"),
+        ('separator: ";"', "separator: semicolon", "separator: 'semicolon' is a word; write the sign itself"),
     ],
 )
 def test_a_layout_that_cannot_be_is_refused_by_key(own_layout, old, new, sentence):

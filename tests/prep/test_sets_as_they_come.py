@@ -1,6 +1,7 @@
 """Sets as they lie on people's disks: other tables, letters, links, zips and paths than their publishers'."""
 
 import os
+import re
 import shutil
 import unicodedata
 from pathlib import Path
@@ -143,6 +144,49 @@ def test_a_table_in_a_workbook_behind_a_sheet_of_notes_is_the_same_table(folder)
         table.drop(columns="dataset").to_excel(book, sheet_name="Table", index=False)  # which has a default
     (folder / CSV).unlink()
     pd.testing.assert_frame_equal(read(folder).metadata, before.assign(dataset="ham10000"))
+
+
+def test_of_a_table_and_a_workbook_of_its_name_none_is_chosen(folder):
+    pd.read_csv(folder / CSV).to_excel(folder / CSV.replace(".csv", ".xlsx"), index=False)
+    with pytest.raises(
+        DataError, match=r"holds HAM10000_metadata\.csv and HAM10000_metadata\.xlsx, and one of them is"
+    ):
+        read(folder)
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata (1).csv", "HAM10000_metadata.csv.gz", "ham10000_metadata.txt"])
+def test_a_table_under_another_name_is_hinted_at(folder, name):
+    (folder / CSV).rename(folder / name)
+    with pytest.raises(DataError, match=f"but {re.escape(name)} is there: unpack or save it as HAM10000_metadata.csv"):
+        read(folder)
+
+
+def test_photographs_are_not_taken_for_phantoms_because_of_the_name_of_their_set(folder):
+    edit(folder, lambda table: table.assign(dataset="phantom"))
+    with pytest.raises(DataError, match=r"line 2: dataset is 'phantom', which means rendered images, and their truth"):
+        read(folder, on_bad="quarantine")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("true_red", "much", "0 to 1"),
+        ("true_red", 7, "0 to 1"),
+        ("true_red", "", "0 to 1"),
+        ("true_fitzpatrick", 0, "1 to 6"),
+    ],
+)
+def test_a_truth_that_cannot_be_is_named_with_its_image(folder, column, value, expected):
+    names = pd.read_csv(folder / CSV)["image_id"]
+    truth = pd.DataFrame({"image_id": names, "true_red": 0.5, "true_fitzpatrick": 2}).astype(object)
+    truth.to_csv(folder / "truth.csv", index=False)
+    assert read(folder).metadata["true_fitzpatrick"].eq(2).all()
+    truth.loc[3, column] = value
+    truth.to_csv(folder / "truth.csv", index=False)
+    with pytest.raises(
+        DataError, match=rf"truth\.csv: {column} of {names[3]} is .*, expected a number from {expected}"
+    ):
+        read(folder)
 
 
 def test_the_copy_without_the_column_dataset_is_read(folder):

@@ -139,7 +139,7 @@ def test_a_broken_sheet_is_one_sentence_that_names_it(folder, key, change):
         answers.read(folder / "Ada.xlsx", key)
 
 
-@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER"])
+@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER", "truth"])
 def test_a_person_is_never_taken_for_a_network(folder, key, name):
     named(folder / "Ada.xlsx", name)
     with pytest.raises(SheetError, match=r"Ada\.xlsx, sheet Instructions, cell B3: .* is the name of a network"):
@@ -181,6 +181,16 @@ def test_an_identifier_that_a_program_took_for_a_number_is_still_the_studys(fold
         answers.read(folder / "Ada.xlsx", key.assign(study="87654321"))
 
 
+def test_sheets_that_numbers_has_renamed_are_read(folder, key):
+    before = answers.read(folder / "Ada.xlsx", key)
+    book = load_workbook(folder / "Ada.xlsx")
+    for name in ("Instructions", "Readings"):
+        book[name].title = f"{name} - Table 1"
+    book.create_sheet("Export Summary", 0)
+    book.save(folder / "Ada.xlsx")
+    pd.testing.assert_frame_equal(answers.read(folder / "Ada.xlsx", key).readings, before.readings)
+
+
 def test_a_key_that_a_spreadsheet_saved_is_read_and_a_spoilt_one_is_named_with_its_line(built, key, tmp_path):
     text = (built / "key" / "key.csv").read_text()
     (tmp_path / "key.csv").write_text("\ufeff" + text.replace(",", ";"))
@@ -190,12 +200,42 @@ def test_a_key_that_a_spreadsheet_saved_is_read_and_a_spoilt_one_is_named_with_i
         answers.read_key(tmp_path / "key.csv")
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("number", value) for value in ("0", "2", "1.5")),
+        *(("study", value) for value in ("", "another")),
+        *(("block", "-1"), ("showing", "3"), ("image_id", "")),
+    ],
+)
+def test_a_key_that_was_changed_by_hand_is_refused_by_its_line(built, tmp_path, column, value):
+    table = pd.read_csv(built / "key" / "key.csv", dtype=str)
+    table.loc[2, column] = value
+    table.to_csv(tmp_path / "key.csv", index=False)
+    with pytest.raises(SheetError, match=rf"key\.csv, line 4: {column} is '{value}'; take the key as it was written"):
+        answers.read_key(tmp_path / "key.csv")
+
+
 def as_csv(path, separator=","):
     """The sheet Readings as a spreadsheet saves it."""
     rows = load_workbook(path)["Readings"].values
     quoted = [[f'"{"" if value is None else value}"' for value in row] for row in rows]
     path.with_suffix(".csv").write_text("\ufeff" + "\r\n".join(separator.join(row) for row in quoted) + "\r\n")
     return path.with_suffix(".csv")
+
+
+@pytest.mark.parametrize("name", ["Ada.txt", "Ada.TSV", "Ada.csv.txt"])
+def test_a_sheet_that_was_saved_as_text_is_no_note(folder, key, name):
+    expected = answers.read(folder / "Ada.xlsx", key).readings.drop(columns="reader")
+    text = as_csv(folder / "Ada.xlsx", "\t").read_text(encoding="utf-8-sig")
+    (folder / name).write_bytes(text.encode("utf-16"))  # Excel's "Unicode Text"
+    for other in ("Ada.xlsx", "Ada.csv"):
+        (folder / other).unlink()
+    (folder / "notes.txt").write_text("No. 7 is a doubtful diagnosis.")
+    (folder / "older").mkdir()
+    (folder / "older" / "notes.txt").write_text("seen in May")
+    (read,), _ = answers.read_all(folder, key)
+    pd.testing.assert_frame_equal(read.readings.drop(columns="reader"), expected)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -86,11 +86,21 @@ def test_a_record_that_cannot_be_one_is_named(tmp_path, change, message):
     assert str(error.value).startswith(str(path))
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"{", "line 1: is no JSON"), (b"[]", "no object"), (b"\xff", "UTF-8")])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"{", "line 1: is no JSON"), (b"[]", "no object"), (b"\xff", "UTF-8"), (b"[" * 100_000, "no JSON")],
+)
 def test_a_file_that_holds_something_else_is_named(tmp_path, data, message):
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(VqaError, match=message):
         vqa_records.read(tmp_path / "file")
+
+
+def test_a_sign_that_ends_a_line_for_python_alone_is_part_of_a_question(tmp_path):
+    (one,) = vqa_records.records(pd.DataFrame({"image_id": ["a"], "dx": ["mel"]}))
+    record = replace(one, question="Which\u2028is it?", template_id="")
+    vqa_records.write([record], tmp_path / "file")
+    assert vqa_records.read(tmp_path / "file") == [record]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def test_verdicts_are_read_in_the_words_of_r_excel_and_people(tmp_path, content)
 
 
 def test_the_digests_of_the_images_are_kept(tmp_path):
-    assert read(written(tmp_path, "image_id,sha256,memorised\nx,ab,yes\n"))["sha256"].tolist() == ["ab"]
+    for digest in ("ab" * 32, "AB" * 32):
+        assert read(written(tmp_path, f"image_id,sha256,memorised\nx,{digest},yes\n"))["sha256"].tolist() == ["ab" * 32]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,10 @@ def test_the_digests_of_the_images_are_kept(tmp_path):
         ("image_id,memorised\nx,NA\n", "line 2: memorised is 'NA', expected true or false"),
         ("image_id,memorised\nx,yes\nx,no\n", "line 3: image_id is 'x', expected each image once"),
         ("image_id,memorised\nNA,yes\n", "line 2: image_id is 'NA', expected the name of an image"),
+        ("image_id,memorised\nx.png,yes\n", r"line 2: image_id is 'x\.png', expected the name of an image, without f"),
+        ("image_id,memorised\nsynthetic/x,yes\n", "line 2: image_id is 'synthetic/x', expected the name of an image"),
+        ("image_id,memorised,sha256\nx,yes,1.2E+70\n", r"line 2: sha256 is '1\.2E\+70', expected 64 hexadecimal digi"),
+        ("image_id,memorised,sha256\nx,yes,\n", "sha256 is '', expected .* leave the column out if unknown"),
         ("image_id,memorized\nx,yes\n", "has no column 'memorised': did you mean 'memorized'"),
         ("image_id\nx\n", "has no column 'memorised'; it needs image_id and memorised"),
         ("", "there are no rows"),

@@ -163,6 +163,7 @@ def finished(tmp_path_factory) -> Clone:
     parameters_package = Path("p2d_lib", "parameters")
     without_caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / parameters_package, folder / parameters_package, ignore=without_caches)
+    shutil.copytree(REPOSITORY / "p2d_lib" / "words", folder / "p2d_lib" / "words", ignore=without_caches)
     for path in (REPOSITORY / "p2d_lib").glob("*.py"):
         shutil.copy(path, folder / "p2d_lib")
     (folder / "notebooks").mkdir()
@@ -170,6 +171,8 @@ def finished(tmp_path_factory) -> Clone:
         (folder / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(_notebook(notebook)))
         (folder / "p2d_lib" / notebook[3:]).mkdir()
         (folder / "p2d_lib" / notebook[3:] / "planted.py").write_text("VALUE = 1\n")
+    sheets = Path("p2d_lib", "readers", "sheet_files.py")  # by which the driver looks at a folder of sheets
+    shutil.copy(REPOSITORY / sheets, folder / sheets)
     layouts = Path("p2d_lib", "prep", "layouts")
     shutil.copytree(REPOSITORY / layouts, folder / layouts, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "workflow" / "execute.py").write_text(FAST_EXECUTE)

@@ -327,15 +327,17 @@ def test_what_cannot_run_is_refused_in_one_sentence_before_anything_runs(clone, 
 
 def test_all_that_cannot_be_is_refused_in_one_list(clone):
     values = ("06_classify.seeds=1", "03_finetune.base=/none", "04_sample.solver=heun", "07_readers.sheets=/nor/this")
+    values += ("06_classify.arms=[real, mixed:sentense]", "06_classify.prompt_sources=[captoner]")
     wrong = [
         argument for value in (*values, "05.x=1", "02_describe.edits_file=gone.csv") for argument in ("--set", value)
     ]
     code, output = clone.run(*wrong, "--run", "a b", P2D_DEVICE="gpu")
     assert code == 2 and clone.ran() == []
     lines = output.strip().splitlines()
-    assert lines[0] == "prompt2derm: 8 things must be corrected before anything runs:", output
-    assert len(lines) == 9 and all(line.startswith("- ") for line in lines[1:])
-    for what in ("P2D_DEVICE=gpu", "'a b'", "seeds: 1", "base)", "'heun'", "sheets)", "'05'", "gone.csv"):
+    assert lines[0] == "prompt2derm: 10 things must be corrected before anything runs:", output
+    assert len(lines) == 11 and all(line.startswith("- ") for line in lines[1:])
+    named = ("P2D_DEVICE=gpu", "'a b'", "seeds: 1", "base)", "'heun'", "sheets)", "'05'", "gone.csv")
+    for what in (*named, "sentense", "captoner"):
         assert what in output
 
 

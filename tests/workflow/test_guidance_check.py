@@ -20,6 +20,15 @@ def with_steps(n: int, **finetune) -> dict[str, dict]:
     return values
 
 
+@pytest.mark.parametrize(
+    "schedule", ['{"beta_start": "small"}', '{"num_train_timesteps": 0}', "[]", "{", "[" * 100_000]
+)
+def test_a_schedule_that_is_none_is_left_to_the_check_of_weights(check, tmp_path, schedule):
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(schedule)
+    assert check.problems(with_steps(3, base=str(tmp_path))) == []
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_steps_that_all_miss_the_interval_of_guidance_are_named(check, n):
     (problem,) = check.problems(with_steps(n))

@@ -1,5 +1,6 @@
 """params/*.yaml: complete, valid, and checked before anything runs."""
 
+import re
 from pathlib import Path
 
 import outside
@@ -11,6 +12,7 @@ from p2d_lib import parameters
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.parameters import generate, profiles
 from p2d_lib.parameters.prep import SOURCES
+from p2d_lib.suggest import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
 FILES = {path.stem: path for path in FOLDER.glob("*.yaml")}
@@ -83,6 +85,11 @@ def test_text_that_only_resembles_a_number_stays_text():
     ("run", "overrides", "sentence"),
     [
         (None, ("06_classify.seeds=1",), "--set 06_classify.seeds=1: 06_classify.seeds: 1: input should be"),
+        (
+            None,
+            ("06_classify.run=other",),
+            "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks of a r",
+        ),
         (None, ("06_classify.arms=[real",), "--set 06_classify.arms=[real: a value that YAML cannot read"),
         (None, ("04_sample.shard=[2, 2]",), "--set 04_sample.shard=[2, 2]: 04_sample.shard: [2, 2]: write [i, n]"),
         (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
@@ -169,6 +176,66 @@ def test_a_describer_without_what_it_needs_is_refused(override, message):
         parameters.profile("smoke", overrides=(override,))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("06_classify.arms=[real, mixed:sentense]",), r"06_classify\.arms: .*'sentense': did you mean 'sentence'"),
+        (("06_classify.arms=[real, mixed:guidance-31]",), "'guidance-31': write guidance-2 .* from 0 to 30"),
+        (("06_classify.arms=[real, mixed@0.01x]",), r"arms: arm 'mixed@0\.01x': a batch of 32 images is too small"),
+        (("06_classify.arms=[real, mixed, mixed:adapter@1x]",), "mixed and mixed:adapter@1x are the same arm"),
+        (("06_classify.arms=[real, mixed:vlm]",), r"mixed:vlm: vlm describes nothing in this run \(captioner, meas"),
+        (
+            ("06_classify.arms=[real, mixed:cascade]", "03_finetune.baselines=[]"),
+            r"mixed:cascade: add cascade to 03_finetune\.baselines, or take this arm out",
+        ),
+        (("06_classify.prompt_sources=[captoner]",), "'captoner': input should be 'class-name', 'random', 'captioner'"),
+        (("01_prep.source=ph2", "02_describe.template_source=truth"), "'truth': only phantoms know their truth"),
+        (("01_prep.source=ph2", "06_classify.arms=[real, mixed:truth]"), "mixed:truth: truth describes nothing"),
+    ],
+)
+def test_an_arm_or_a_source_of_words_that_no_run_has_is_refused_before_anything_is_sampled(overrides, message):
+    with pytest.raises(parameters.ParameterError, match=message):
+        parameters.profile("smoke", overrides=overrides)
+
+
+def test_every_kind_of_arm_that_06_knows_is_accepted():
+    arms = "real, mixed:base, synthetic:captioner, mixed:sentence@2x, pretrain:guidance-3.5, mixed:truth, mixed:cascade"
+    profile = parameters.profile("smoke", overrides=(f"06_classify.arms=[{arms}]",))
+    assert profile["06_classify"]["arms"] == arms.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("edits_file", "image_id,reviewer,red\na,Dr,5\n", "line 2: red is '5'"),
+        ("descriptions_file", "{}\n", "line 1: image is None"),
+        ("memorisation_table", "image_id,memorised\na,0.5\n", "line 2: memorised is '0.5'"),
+        ("published", "image_id\na\n", "column 'user_dx_without_interaction_akiec' is missing"),
+    ],
+)
+def test_a_table_that_no_run_could_use_is_refused_before_anything_runs(tmp_path, name, content, problem):
+    (tmp_path / "t.csv").write_text(content)
+    assert problem in outside.misfit(name, tmp_path / "t.csv")
+    right = {"edits_file": "image_id,reviewer\na,Dr\n", "memorisation_table": "image_id,memorised\na,no\n"}
+    if name in right:
+        (tmp_path / "t.csv").write_text(right[name])
+        assert outside.misfit(name, tmp_path / "t.csv") == ""
+
+
+def test_a_folder_without_a_filled_sheet_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    assert outside.misfit("sheets", tmp_path).endswith("there is no filled sheet (*.xlsx, *.csv) here")
+    (tmp_path / "ada.csv").write_text("not opened")
+    assert outside.misfit("sheets", tmp_path) == ""
+    (tmp_path / "bob.ods").write_text("")
+    assert "bob.ods: may hold a reader's answers and is no .xlsx or .csv" in outside.misfit("sheets", tmp_path)
+
+
+def test_a_short_name_is_that_of_the_one_that_begins_so():
+    assert did_you_mean("03", NOTEBOOKS) == ": did you mean '03_finetune'?"
+    assert did_you_mean("", NOTEBOOKS) == did_you_mean("9", NOTEBOOKS) == ""
+
+
 def test_rules_rewrite_phrases_alone():
     rewritten = ("02_describe.caption_mode=rewritten", "02_describe.worded_as=json")
     with pytest.raises(parameters.ParameterError, match="worded_as: 'json': the rules rewrite phrases alone"):
@@ -199,14 +266,30 @@ def test_whatever_names_a_hub_id_or_a_folder_of_weights_is_known_to_the_driver()
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "params/own.yaml: is empty; write NOTEBOOK: and its parameters below"),
+        ("", r"params/own\.yaml: is empty; write NOTEBOOK: and its parameters below"),
         ("- 01_prep", "params/own.yaml: holds list in place of sections"),
         ("extends: smoke\n06_classify:\n", "params/own.yaml: 06_classify: holds None in place of parameters"),
         ("extends: smoke\n06_classify: 5\n", "params/own.yaml: 06_classify: holds 5 in place of parameters"),
         ("extends: smoke\n06_classify: {seeds: 2, seeds: 5}\n", "'seeds' comes twice; remove one of them"),
         ("extends: smoke\n06_classify: {seeds: 2\n", "params/own.yaml: a value that YAML cannot read"),
-        ("extends: own\n", "params/own.yaml: extends itself (own -> own); cut the circle"),
-        ("extends: smok\n", "no profile 'smok': did you mean 'smoke'?"),
+        ("extends: own\n", r"params/own\.yaml: extends itself \(own -> own\); cut the circle"),
+        ("extends: ../params/smoke\n", r"no profile '\.\./params/smoke': did you mean 'smoke'"),
+        ("extends: smok\n", r"no profile 'smok': did you mean 'smoke'\?"),
+        (
+            "extends: smoke\n06_classify:\n\tseeds: 2\n",
+            "line 3: found character .* start any token; write blanks in place of tabs",
+        ),
+        (
+            "extends: smoke\n06_classify:\n  class_weights: no\n",
+            "False: input should be 'none'.*; write words in quotes",
+        ),
+        ("extends: smoke\n06_classify:\n  seeds: 010\n", "06_classify.seeds: '010': input should be a valid integer"),
+        ("extends: smoke\n06_classify:\n  seeds: 1:30\n", "'1:30': input should be a valid integer"),
+        ("extends: smoke\n06_classify:\n  seeds: 2024-99-99\n", "'2024-99-99': input should be a valid integer"),
+        ("extends: smoke\n06_classify:\n  steps: " + "9" * 30 + "\n", "is too large a number; write less than 9,223"),
+        ("extends: smoke\n06_classify:\n  steps: " + "9" * 5000 + "\n", "a value that YAML cannot read: Exceeds the"),
+        ("extends: smoke\n06_classify:\n  arms: " + "[" * 500 + "\n", "its brackets are nested too deeply"),
+        ("extends: no\n", "params/own.yaml: extends: False is no profile; name one, or take the line out"),
         ("extends: smoke\n# M\xfcller\n", "params/own.yaml: is no UTF-8 text"),
     ],
 )
@@ -216,7 +299,22 @@ def test_a_profile_that_is_damaged_or_of_another_form_is_refused_by_its_file(tmp
     (tmp_path / "own.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(parameters.ParameterError) as refused:
         parameters.profile("own")
-    assert sentence in str(refused.value) and "\n" not in str(refused.value)
+    assert re.search(sentence, str(refused.value)) and "\n" not in str(refused.value)
+
+
+def test_a_profile_that_was_copied_from_a_web_page_or_holds_a_date_is_read_as_it_is_meant(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    (tmp_path / "smoke.yaml").write_bytes(FILES["smoke"].read_bytes())
+    text = "\ufeffextends: smoke\ncommon:\n  run: 2024-01-01\n06_classify:\n\u00a0 seeds:\u00a04\n"
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    values = parameters.profile("own")["06_classify"]
+    assert (values["run"], values["seeds"]) == ("2024-01-01", 4)
+
+
+@pytest.mark.parametrize("name", ["CON", "nul.txt", "com1", "a.", "reference", "README.md", "..", "a/b", "a b", "é"])
+def test_a_run_has_a_name_that_is_free_and_that_a_folder_can_have_on_every_system(name):
+    with pytest.raises(parameters.ParameterError, match=f"--run {name!r}: 01_prep.run: {name!r}: "):
+        parameters.profile("smoke", name)
 
 
 def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_becomes_absolute(tmp_path, monkeypatch):
@@ -227,8 +325,18 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     assert len(problems) == 1 and problems[0].startswith(
         f"06_classify.external: {tmp_path}/test set: there is no HAM10"
     )
-    (tmp_path / "test set" / "ham10000_metadata.csv").write_text("")
+    (tmp_path / "test set" / "HAM10000_images_part_1").mkdir()
+    (tmp_path / "test set" / "HAM10000_images_part_1" / "a.jpg").write_text("not opened")
+    header = "image_id,lesion_id,dx,dx_type,age,sex,localization\n"
+    (tmp_path / "test set" / "ham10000_metadata.csv").write_text(f"{header}a,b,mel,histo,old,male,back\n")
+    request._external("test set", found := [])
+    assert len(found) == 1 and "line 2 (a): age is 'old', expected years from 0 to 120" in found[0]
+    (tmp_path / "test set" / "ham10000_metadata.csv").write_text(f"{header}a,b,mel,histo,5,male,back\n")
     assert request._external("test set", found := []) == str(tmp_path / "test set") and found == []
+    request._external("test set", of_01 := [], str(tmp_path / "test set"))
+    assert of_01 == [
+        f"06_classify.external: {tmp_path}/test set is the set of 01_prep, of which nothing would be left; take it out"
+    ]
     assert request._external("phantom=atlas", found) == "phantom=atlas"
     (tmp_path / "year=2020").symlink_to("test set")
     assert request._external("ham10000=year=2020", found) == f"ham10000={tmp_path}/test set"

@@ -16,7 +16,10 @@ def weights_check(monkeypatch):
 
 def test_no_process_is_started_for_what_ships(weights_check, monkeypatch):
     monkeypatch.setattr(weights_check.subprocess, "run", None)
-    assert weights_check.problems(profile("smoke")) == []
+    values = profile("smoke")
+    assert weights_check.problems(values) == []
+    values["03_finetune"]["base"] = "/no/such/folder"  # which request.py names
+    assert weights_check.problems({name: values[name] for name in ("02_describe", "03_finetune")}) == []
 
 
 def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_check, tmp_path, monkeypatch):
@@ -24,12 +27,12 @@ def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_
     values = profile("smoke")
     values["02_describe"]["captioner_model"] = "gpt2"
     values["03_finetune"] |= {"base": str(tmp_path), "scout_backbone": "resnet999"}
-    values["06_classify"]["backbone"] = "resnet18:IMAGENET1K_V9"
+    values["06_classify"] |= {"backbone": "resnet18:IMAGENET1K_V9", "study_backbone": "resnet999"}
     values["04_sample"]["sweep_extractor"] = "clip:" + str(tmp_path)
     values["05_fidelity"]["extractors"] = ["dinov2_vitl14", "efficientnet_lite0"]
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     values["07_readers"]["clip_models"] = ["ViT-B-32", "hf-hub:nobody/nothing"]
-    first, second, judge, eye, clip, third, fourth = weights_check.problems(values)
+    first, second, judge, eye, clip, third, fourth, fifth = weights_check.problems(values)
     assert eye.startswith(
         "05_fidelity.extractors: dinov2_vitl14: 'timm/vit_large_patch14_dinov2.lvd142m' cannot be loa"
     )
@@ -41,6 +44,7 @@ def test_ids_backbones_and_folders_that_cannot_be_are_named_all_at_once(weights_
         "StableDiffusionPipeline or StableDiffusionXLPipeline"
     )
     assert third.startswith("03_finetune.scout_backbone: 'resnet999': no backbone 'resnet999': did you mean 'resn")
+    assert fifth.startswith("06_classify.study_backbone: 'resnet999': no backbone")
     assert fourth.endswith(
         "'resnet18:IMAGENET1K_V9': resnet18 has no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1, DEFAULT"
     )

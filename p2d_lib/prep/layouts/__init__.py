@@ -1,11 +1,13 @@
 """How published sets lie on disk: each .yaml here describes one, with its source, licence and an example."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from p2d_lib import yaml_text
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_TYPES, SEXES, SITES
@@ -73,17 +75,21 @@ class Layout(_Model):
         described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
         if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
+        columns = [*self.columns, *self.constants, *(["dx"] if self.one_hot else [])]
+        if twice := [column for column in described if columns.count(column) > 1]:
+            raise ValueError(f"{twice[0]} is described twice, among columns, constants and one_hot; keep one of them")
+        if broken := [name for name in self.columns.values() if set("{}") & set(re.sub(r"{[^{}]+}", "", name))]:
+            raise ValueError(f"columns: {broken[0]!r} has a brace without its other half; write {{this}}_{{that}}")
+        if self.separator.isalnum():
+            raise ValueError(f"separator: {self.separator!r} is a word; write the sign itself, such as ';'")
         return self
 
 
-class _Texts(yaml.BaseLoader):
+class _Texts(yaml_text.OneKey, yaml.BaseLoader):
     """YAML in which every word is text, also 1, Yes and 2024-01-01: a layout holds names and words only. A value may be
-    null, and no key comes twice."""
+    null."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for at, key in enumerate(keys) if key in keys[:at]]:
-            raise yaml.YAMLError(f"key {twice[0]!r} comes twice, line {node.start_mark.line + 1}")
         values = super().construct_mapping(node, deep=True)
         nulls = {key.value for key, value in node.value if _is_null(value)}
         return {key: None if key in nulls else value for key, value in values.items()}
@@ -102,11 +108,11 @@ def load(layout: str | Path) -> Layout:
         hint = f"there are {', '.join(shipped)}, or name the .yaml file of your own"
         raise DataError(f"no layout {str(layout)!r}{did_you_mean(str(layout), shipped)}; {hint}")
     try:
-        return Layout.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), _Texts))
+        return Layout.model_validate(yaml_text.load(path.read_text(encoding="utf-8-sig"), _Texts))
     except ValidationError as error:
         first = error.errors()[0]
         keys = ["layout", *map(str, first["loc"])]
         near = did_you_mean(keys[-1], [*Layout.model_fields, *Files.model_fields]) if "extra" in first["type"] else ""
         raise DataError(f"{path}: {'.'.join(keys)}: {first['msg'].removeprefix('Value error, ')}{near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}); save it as YAML in UTF-8") from None
+    except (yaml_text.YamlError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not YAML ({error}); save it as YAML in UTF-8") from None
