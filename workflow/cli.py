@@ -17,6 +17,14 @@ class Refused(Exception):
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
+    options = _parser().parse_args(argv)
+    _refuse_contradictions(options)
+    if options.cores is None:
+        options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./run_all.sh",
         description="Regenerates every table and figure of the paper. Run it again after a change or an "
@@ -58,11 +66,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--crate", metavar="DIR", help="only export the finished run as an RO-Crate")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
-    options = parser.parse_args(argv)
-    _refuse_contradictions(options)
-    if options.cores is None:
-        options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
-    return options
+    return parser
 
 
 def _refuse_contradictions(options: argparse.Namespace) -> None:
