@@ -78,10 +78,8 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, (name, log) in zip(axes.flat, logs.items(), strict=False):
         figures.losses(axis, log)
         axis.set_title(name)
-    for axis in axes.flat[len(logs) :]:
-        axis.set_axis_off()
-    plt.setp(axes[-1], xlabel="step")
-    plt.setp(axes[:, 0], ylabel="loss")
+    plt.setp(axes.flat, xlabel="step", ylabel="loss")
+    figures.outer_labels(axes, len(logs))
     return figure
 
 
