@@ -113,8 +113,7 @@ class Create:
         steps = self.form.strip(self._lesion(dx, site, tone, scores), name)
         first = self._request(steps[0][1], *sampler[1:])
         requests = [first.model_copy(update={"prompt": prompt}) for _, prompt in steps]
-        title = "skin tone" if name == TONE else FEATURES[name].phrase
-        return self.queue.submit(Job(requests, strip=title, labels=[label for label, _ in steps])).id
+        return self.queue.submit(Job(requests, strip=FEATURES[name].title, labels=[label for label, _ in steps])).id
 
     def _request(self, prompt, seed, generator, guidance, low, high, steps, solver) -> Request:
         if not (isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdigit() and len(seed) < 25):

@@ -70,7 +70,7 @@ def strips_figure(strips: pd.DataFrame, images: np.ndarray) -> Figure:
         levels = len(scores_of(name))
         words = "I · II · III · IV · V · VI" if levels == 6 else " · ".join(("absent", "present", "marked")[:levels])
         rows.append(images[places])
-        labels.append(f"{'skin tone' if name == 'background_skin_tone' else FEATURES[name].phrase}\n{words}")
+        labels.append(f"{FEATURES[name].title}\n{words}")
         blocks.append(COLUMNS_OF_STRIP // levels)
     return figures.grid(rows, labels, blocks=blocks)
 
