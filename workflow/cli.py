@@ -74,13 +74,13 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
     for option in ("copy_to", "against", "crate"):
         if getattr(options, option) == "":
             raise Refused(f"--{option.replace('_', '-')} is followed by nothing: name a place, or leave it out")
-    given = {
+    alone = {
         "--verify": options.verify or options.against is not None,
         "--make-reference": options.make_reference is not None,
         "--crate": options.crate is not None,
         "--dry-run": options.dry_run,
     }
-    together = [option for option, is_given in given.items() if is_given]
+    together = [option for option, is_set in alone.items() if is_set]
     if len(together) > 1:
         raise Refused(f"{together[0]} and {together[1]} do not go together: give one at a time")
     if options.rerun_on and options.make_reference is None:

@@ -53,11 +53,11 @@ class Create:
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
         shown = [ui.progress, ui.results, ui.gallery]
-        for part, answer, given, changed in [
+        for part, answer, inputs, changed in [
             (ui.dx, self.preset, ui.dx, [ui.site, ui.tone, *sliders]),
             *((part, self.prompt, lesion, []) for part in (ui.site, ui.tone, *sliders)),
         ]:
-            worded = part.input(guarded(answer), given, [*changed, ui.worded], trigger_mode="always_last", **AS_SENT)
+            worded = part.input(guarded(answer), inputs, [*changed, ui.worded], trigger_mode="always_last", **AS_SENT)
             worded.success(None, [ui.worded, ui.prompt], ui.prompt, js=UNLESS_TYPED, **QUIET)
         ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **AS_SENT).success(
             self.watch, ui.job, shown, concurrency_limit=None, **QUIET

@@ -91,11 +91,11 @@ def previews_figure(rows: Mapping[int, np.ndarray], classes: Sequence[str], epoc
 def curve_table(stages: Stages) -> pd.DataFrame:
     """The Fréchet distance of the base's samples, one row per evaluation."""
     curve = stages.curve.table()
-    seen = curve["steps"] * stages.p.batch_size
+    n_images = curve["steps"] * stages.p.batch_size
     return pd.DataFrame(
         {
-            "images seen": seen,
-            "epochs": seen / len(stages.train),
+            "images seen": n_images,
+            "epochs": n_images / len(stages.train),
             "decoder": curve["decoder_fitted"].map({False: "not fitted", True: "fitted"}),
             "Fréchet distance": curve["frechet"],
             "times the floor": curve["frechet"] / curve["floor"],
