@@ -111,6 +111,8 @@ def grid(
     axis.set_yticks(tops[: len(labels)] + height / 2, labels)
     axis.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
+    for _ in range(2):  # how much room long labels take on a tall page is known after the first pass only
+        figure.get_layout_engine().execute(figure)
     return figure
 
 

@@ -127,6 +127,13 @@ def test_a_grid_is_as_wide_as_the_text_and_nothing_is_clipped(run):
     assert box.width > 0.93 * figure.bbox.width
 
 
+def test_long_labels_of_a_tall_grid_are_whole_at_the_first_drawing():
+    figure = figures.grid([np.zeros((6, 8, 8, 3), np.uint8)] * 21, ["irregular dots and globules"] * 21)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_tightbbox().x0 >= 0
+    plt.close(figure)
+
+
 def test_a_forest_shows_the_first_label_on_top_and_each_interval_where_it_is():
     figure, axis = plt.subplots()
     figures.forest(axis, ["first", "second"], {"x": [[1, 0, 3], [np.nan] * 3]})
