@@ -97,7 +97,7 @@ def class_counts(cases: pd.DataFrame) -> Figure:
     y, colours = np.arange(len(counts)), ("0.4", *OKABE_ITO)
     for k, part in enumerate(counts):
         bars = axis.barh(y + 0.21 * (1.5 - k), counts[part], 0.19, label=part, color=colours[k])
-        axis.bar_label(bars, [f"{n:,}" for n in counts[part]], padding=2, fontsize=5.5)
+        axis.bar_label(bars, [f"{n:,}" for n in counts[part]], padding=2, fontsize=6)
     names = [f"{DX_NAMES[dx]} ({n:,} lesions)" for dx, n in lesions.items()]
     axis.set_yticks(y, names)
     axis.set(xscale="log", xlim=(1, 2.2 * counts.max(axis=None)), xlabel="images")
