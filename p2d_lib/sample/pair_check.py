@@ -78,7 +78,7 @@ def structure(pixels: np.ndarray) -> np.ndarray:
     """Where an image, uint8 (n, h, w, 3), is darker or lighter than its surroundings: (n, h * w), each of length 1.
 
     The logarithm of the luminance less its mean around, over its deviation around: light, skin tone and contrast are
-    gone, and what is drawn stays.
+    gone, and the structure stays.
     """
     light = np.log(colour.linear(pixels) @ colour.LUMINANCE + 0.01)
     around = (0, light.shape[1] / AROUND, light.shape[2] / AROUND)

@@ -38,11 +38,11 @@ def _start(home: Path) -> subprocess.Popen:
 
 
 def _finish(process: subprocess.Popen, home: Path) -> None:
-    assert process.wait(timeout=300) == 0, (home / "papermill.log").read_text()[-3000:]
+    assert process.wait(timeout=600) == 0, (home / "papermill.log").read_text()[-3000:]
 
 
 def _kill_once_there_is(file: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not file.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{file} was not written"
         time.sleep(0.05)
