@@ -67,14 +67,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--child", type=int, metavar="STEPS", help="only train and print the seconds a step")
-    given = parser.parse_args()
-    if given.child:
-        print(train(given.child))
+    options = parser.parse_args()
+    if options.child:
+        print(train(options.child))
         return
     readings = {(name, busy): [] for name in SETTINGS for busy in (False, True)}
-    for _ in range(given.rounds):
+    for _ in range(options.rounds):
         for name, busy in readings:
-            readings[name, busy].append(measured(SETTINGS[name], busy, given.steps))
+            readings[name, busy].append(measured(SETTINGS[name], busy, options.steps))
     medians = {key: statistics.median(seconds) for key, seconds in readings.items()}
     for (name, busy), seconds in medians.items():
         print(f"{name:<10}  {'busy' if busy else 'quiet'}  {1000 * seconds:6.0f} ms a step")

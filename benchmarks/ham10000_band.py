@@ -1,7 +1,7 @@
 """How well HAM10000 can be read by a network with ImageNet weights, beside the published macro-F1 of 0.69 to 0.77.
 
     python benchmarks/ham10000_band.py HAM10000 --cache FOLDER [--size 112] [--epochs 3] [--settings square-root]
-    python benchmarks/ham10000_band.py HAM10000 [--external FOLDER ...] --pack FOLDER [--size 224]
+    python benchmarks/ham10000_band.py HAM10000 [--external FOLDER ...] --pack FOLDER [--size 224] [--quality 60]
     python benchmarks/ham10000_band.py FOLDER --cache FOLDER --device cuda --size 224 --epochs 30 --batch 64
 
 The published split by lesion (7,130 train, 890 val and 1,995 test images). efficientnet_lite0 is fine-tuned at --size
@@ -51,7 +51,6 @@ SETTINGS = (*class_batches.CLASS_WEIGHTS, "square-root")
 SPLITS = ("train", "val", "test")
 PENALTIES = (1e-3, 1e-2, 1e-1)  # LogisticRegression's C
 DROPOUT = 0.2
-QUALITY = 60  # of the WebP files
 
 
 def read_set(folder: Path) -> pd.DataFrame:
@@ -90,12 +89,12 @@ def decoded(table: pd.DataFrame, size: int) -> Iterator[np.ndarray]:
         yield from tqdm(read, "images", len(table), mininterval=5)
 
 
-def pack(table: pd.DataFrame, folder: Path, size: int) -> None:
-    """Writes the squares as WebP files and metadata.csv with the split."""
+def pack(table: pd.DataFrame, folder: Path, size: int, quality: int) -> None:
+    """Writes the squares as WebP files of that quality (0..100) and metadata.csv with the split."""
     folder.mkdir(parents=True, exist_ok=True)
     table.drop(columns="path").to_csv(folder / "metadata.csv", index=False)
     for name, pixels in zip(table["image_id"], decoded(table, size), strict=True):
-        Image.fromarray(pixels).save(folder / f"{name}.webp", quality=QUALITY)
+        Image.fromarray(pixels).save(folder / f"{name}.webp", quality=quality)
     total = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{len(table)} images of {size} px: {total / 1e6:.0f} MB in {folder}")
 
@@ -202,6 +201,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(), help="folder for what is computed; default: this one")
     parser.add_argument("--external", type=Path, nargs="+", default=[], help="other sets that are only read")
     parser.add_argument("--pack", type=Path, help="only write the squares to this folder")
+    parser.add_argument("--quality", type=int, default=60, help="of the files of --pack, 0 to 100")
     parser.add_argument("--size", type=int, default=112, help="px of the squares")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--patience", type=int, default=99, help="epochs without a better val macro-F1, then it stops")
@@ -214,7 +214,7 @@ def main() -> None:
     options = parser.parse_args()
     table = read_table(options.folder, options.external, options.lesions)
     if options.pack:
-        return pack(table, options.pack, options.size)
+        return pack(table, options.pack, options.size, options.quality)
     options.cache.mkdir(parents=True, exist_ok=True)
     torch.backends.cudnn.benchmark = True
     study, read, reached = Study(table, options), {}, {}

@@ -44,6 +44,11 @@ class Feature:
     kind: str  # structure | colour | shape | skin | artefact
     phrase: str  # the words of a prompt for it, where it is present
 
+    @property
+    def title(self) -> str:
+        """Its name for people: the phrase; of the skin tone that is only one of six."""
+        return "skin tone" if self.name == "background_skin_tone" else self.phrase
+
 
 _FEATURES = (
     Feature("atypical_pigment_network", "atypical_pigment_network", "structure", "atypical pigment network"),
@@ -70,6 +75,12 @@ _FEATURES = (
     Feature("ink_markings", "ink_markings", "artefact", "ink markings"),
 )
 FEATURES = {feature.name: feature for feature in _FEATURES}
+FEATURE_GROUPS = {  # the headings of a form, and the kinds of features below each
+    "Structures": ("structure",),
+    "Shape": ("shape",),
+    "Colors": ("colour",),
+    "Skin and what lies on it": ("skin", "artefact"),
+}
 
 
 class _About(BaseModel):

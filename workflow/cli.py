@@ -17,6 +17,14 @@ class Refused(Exception):
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
+    options = _parser().parse_args(argv)
+    _refuse_contradictions(options)
+    if options.cores is None:
+        options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./run_all.sh",
         description="Regenerates every table and figure of the paper. Run it again after a change or an "
@@ -58,11 +66,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--crate", metavar="DIR", help="only export the finished run as an RO-Crate")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run and why")
-    options = parser.parse_args(argv)
-    _refuse_contradictions(options)
-    if options.cores is None:
-        options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
-    return options
+    return parser
 
 
 def _refuse_contradictions(options: argparse.Namespace) -> None:
@@ -70,13 +74,13 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
     for option in ("copy_to", "against", "crate"):
         if getattr(options, option) == "":
             raise Refused(f"--{option.replace('_', '-')} is followed by nothing: name a place, or leave it out")
-    given = {
+    alone = {
         "--verify": options.verify or options.against is not None,
         "--make-reference": options.make_reference is not None,
         "--crate": options.crate is not None,
         "--dry-run": options.dry_run,
     }
-    together = [option for option, is_given in given.items() if is_given]
+    together = [option for option, is_set in alone.items() if is_set]
     if len(together) > 1:
         raise Refused(f"{together[0]} and {together[1]} do not go together: give one at a time")
     if options.rerun_on and options.make_reference is None:

@@ -23,7 +23,7 @@ def problems(values: dict[str, dict]) -> list[str]:
         noise_levels(schedule, 1)
     except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, LookupError):
         return []  # weights_check.py says what is wrong with such a base
-    found = []
+    sentences = []
     for notebook, scales, steps in (("03_finetune", "guidance_scale", "num_inference_steps"),
                                     ("04_sample", "guidance_scale", "num_inference_steps"),
                                     ("04_sample", "sweep_guidance", "sweep_steps")):  # fmt: skip
@@ -32,11 +32,11 @@ def problems(values: dict[str, dict]) -> list[str]:
         low, high = p["guidance_interval"]
         for n in p[steps] if isinstance(p[steps], list) else [p[steps]]:
             if strongest > 1 and not any(low < sigma <= high for sigma in noise_levels(schedule, n)):
-                found.append(
+                sentences.append(
                     f"{notebook}.{steps}: {n}: no step has a noise level in guidance_interval [{low}, {high}], so that "
                     f"{scales} would do nothing; take more steps, or a wider interval"
                 )
-    return found
+    return sentences
 
 
 def noise_levels(schedule: dict, n: int) -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from places import HOME, REPOSITORY
 
-from p2d_lib import yaml_text
+from p2d_lib import table_places, yaml_text
 from p2d_lib.parameters import naming_weights
 from p2d_lib.parameters.classify import external_parts
 
@@ -68,7 +68,6 @@ def _raw_tables(prep: dict) -> list[Path]:
     is_path = prep["source"].endswith((".yaml", ".yml"))
     layout = Path(prep["source"]) if is_path else REPOSITORY / f"p2d_lib/prep/layouts/{prep['source']}.yaml"
     described = yaml_text.load(layout.read_text(encoding="utf-8-sig"), yaml.BaseLoader)  # all words are text
-    names = [*described["metadata"], *described.get("joined", ())]
-    names += [f"{Path(name).stem}.xlsx" for name in names]  # a workbook may stand for each
-    tables = [Path(prep["data"]) / name for name in names]
-    return [*tables, *([layout] if is_path else ())]
+    tables = [*table_places.existing(Path(prep["data"]), described["metadata"])]
+    joined = table_places.existing(tables[0].parent, described.get("joined", ())) if tables else ()
+    return [*tables, *joined, *([layout] if is_path else ())]

@@ -27,15 +27,15 @@ def problems(values: dict[str, dict]) -> list[str]:
     """What is wrong with the weights that parameters of these notebooks name; [] where none but shipped ones are."""
     if not named(values) and not backbones(values):
         return []
-    look = subprocess.run(
+    check = subprocess.run(
         [sys.executable, "-X", "utf8", __file__],
         input=json.dumps(values),
         capture_output=True,
         encoding="utf-8",
     )
-    if look.returncode:  # what hinders the look hinders the notebooks, and they say so
+    if check.returncode:  # what hinders the look hinders the notebooks, and they say so
         return []
-    return json.loads(look.stdout.splitlines()[-1])
+    return json.loads(check.stdout.splitlines()[-1])
 
 
 def named(values: dict[str, dict]) -> list[tuple[str, str, str]]:
@@ -62,39 +62,39 @@ def _is_no_folder(value: str) -> bool:
 
 def listed(values: dict[str, dict]) -> dict[str, list[tuple[str, str]]]:
     """Of each notebook: (parameter, weights and what is done with them) of all that do not ship; nothing is loaded."""
-    found, marks = {}, naming_weights()
+    by_notebook, marks = {}, naming_weights()
     for notebook, name, value in named(values):
         use = marks[notebook, name].use
-        found.setdefault(notebook, []).append((name, f"{value} ({use})" if use else value))
+        by_notebook.setdefault(notebook, []).append((name, f"{value} ({use})" if use else value))
     for notebook, name, value in backbones(values):
-        found.setdefault(notebook, []).append((name, value))
-    return found
+        by_notebook.setdefault(notebook, []).append((name, value))
+    return by_notebook
 
 
-def _look(values: dict[str, dict]) -> list[str]:
+def _check(values: dict[str, dict]) -> list[str]:
     from p2d_lib.models import extractors, weights
     from p2d_lib.models.base_fitness import misfit_of_folder
 
-    found, marks = [], naming_weights()
+    sentences, marks = [], naming_weights()
     for notebook, name, value in named(values):
         parameter, mark = f"{notebook}.{name}", marks[notebook, name]
         if mark.before:  # an extractor
             try:
                 extractors.find(value)  # downloads what this machine lacks, so that 05 does not wait for a network
             except (weights.WeightsError, OSError, LookupError, ValueError) as error:
-                found.append(f"{parameter}: {value}: {error}")
+                sentences.append(f"{parameter}: {value}: {error}")
         elif not mark.of_open_clip or value.startswith(HUB):
             try:
                 source = weights.resolve(value.removeprefix(HUB))
             except weights.WeightsError as error:
-                found.append(f"{parameter}: {error}")
+                sentences.append(f"{parameter}: {error}")
                 continue
             if name == "base" and not source.commit and (problem := misfit_of_folder(Path(source.name))):
-                found.append(f"{parameter}: {value}: {problem}")
+                sentences.append(f"{parameter}: {value}: {problem}")
     for notebook, name, value in backbones(values):
         if problem := _unfit_backbone(value):
-            found.append(f"{notebook}.{name}: {value!r}: {problem}")
-    return found
+            sentences.append(f"{notebook}.{name}: {value!r}: {problem}")
+    return sentences
 
 
 def _unfit_backbone(backbone: str) -> str:
@@ -108,4 +108,4 @@ def _unfit_backbone(backbone: str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_look(json.load(sys.stdin))))
+    print(json.dumps(_check(json.load(sys.stdin))))

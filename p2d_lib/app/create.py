@@ -53,11 +53,11 @@ class Create:
         sampler = [ui.prompt, ui.seed, ui.generator, ui.guidance, ui.low, ui.high, ui.steps, ui.solver]
         restored = [*sampler, *lesion, ui.notice]
         shown = [ui.progress, ui.results, ui.gallery]
-        for part, answer, given, changed in [
+        for part, answer, inputs, changed in [
             (ui.dx, self.preset, ui.dx, [ui.site, ui.tone, *sliders]),
             *((part, self.prompt, lesion, []) for part in (ui.site, ui.tone, *sliders)),
         ]:
-            worded = part.input(guarded(answer), given, [*changed, ui.worded], trigger_mode="always_last", **AS_SENT)
+            worded = part.input(guarded(answer), inputs, [*changed, ui.worded], trigger_mode="always_last", **AS_SENT)
             worded.success(None, [ui.worded, ui.prompt], ui.prompt, js=UNLESS_TYPED, **QUIET)
         ui.create.click(guarded(self.begin), [*sampler, ui.count], ui.job, **AS_SENT).success(
             self.watch, ui.job, shown, concurrency_limit=None, **QUIET
@@ -113,8 +113,7 @@ class Create:
         steps = self.form.strip(self._lesion(dx, site, tone, scores), name)
         first = self._request(steps[0][1], *sampler[1:])
         requests = [first.model_copy(update={"prompt": prompt}) for _, prompt in steps]
-        title = "skin tone" if name == TONE else FEATURES[name].phrase
-        return self.queue.submit(Job(requests, strip=title, labels=[label for label, _ in steps])).id
+        return self.queue.submit(Job(requests, strip=FEATURES[name].title, labels=[label for label, _ in steps])).id
 
     def _request(self, prompt, seed, generator, guidance, low, high, steps, solver) -> Request:
         if not (isinstance(seed, str) and seed.strip().isascii() and seed.strip().isdigit() and len(seed) < 25):

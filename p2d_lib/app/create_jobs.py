@@ -70,12 +70,12 @@ class Job:
     def states(self, every: float = 0.5) -> Iterator[State]:
         """The state now, and again after each change (or `every` seconds) until the job has ended."""
         while True:
-            seen, state = self._version, self.state
+            version, state = self._version, self.state
             yield state
             if state.phase in ENDED:
                 return
             with self._changed:
-                self._changed.wait_for(lambda seen=seen: self._version != seen, every)
+                self._changed.wait_for(lambda version=version: self._version != version, every)
 
 
 class Queue:

@@ -7,18 +7,12 @@ import gradio as gr
 from p2d_lib.app.create_form import Form
 from p2d_lib.app.create_request import Solver
 from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_IMAGES, MOST_STEPS
-from p2d_lib.vocabulary import DX_NAMES, FEATURES, SITES
+from p2d_lib.vocabulary import DX_NAMES, FEATURE_GROUPS, FEATURES, SITES
 from p2d_lib.words.at_random import TONE
 from p2d_lib.words.render import SKIN_WORDS
 
 NOT_NAMED = ""  # the skin tone that a form starts with: a dropdown shows no entry whose value is None
 FITZPATRICK = ("I", "II", "III", "IV", "V", "VI")
-GROUPS = {
-    "Structures": ("structure",),
-    "Shape": ("shape",),
-    "Colors": ("colour",),
-    "Skin and what lies on it": ("skin", "artefact"),
-}
 DROP = """
 <label class="p2d-drop" id="p2d-drop">To restore the settings of a PNG
 that was made here, drop it on the page or choose it:
@@ -138,13 +132,13 @@ def _words(form: Form, site: str, tone: str, scores: dict[str, float]) -> dict:
         site_part = gr.Dropdown(list(SITES), value=site, label="Site", min_width=180, elem_id="p2d-site")
         tone_part = gr.Dropdown(tones, value=tone, label="Skin tone", min_width=180, elem_id="p2d-tone")
     sliders = {}
-    for title, kinds in GROUPS.items():
+    for title, kinds in FEATURE_GROUPS.items():
         names = [name for name in form.sliders if FEATURES[name].kind in kinds]
         if not names:
             continue
         with gr.Accordion(title, open=title == "Structures"), gr.Row():
             for name in names:
-                label = FEATURES[name].phrase.capitalize()
+                label = FEATURES[name].title.capitalize()
                 sliders[name] = gr.Slider(
                     0, 1, scores[name], step=0.05, label=label, min_width=180, elem_id=f"p2d-{name}"
                 )
@@ -192,8 +186,7 @@ def _prompt(prompt: str) -> dict:
 
 def _strip(form: Form) -> dict:
     """Which feature a strip varies."""
-    choices = [("skin tone", TONE)] * (TONE in form.wording.concepts)
-    choices += [(FEATURES[name].phrase, name) for name in form.sliders]
+    choices = [(FEATURES[name].title, name) for name in (TONE, *form.sliders) if name in form.wording.concepts]
     first = "asymmetry" if "asymmetry" in form.sliders else choices[0][1]
     info = "The form's lesion at one seed, one word changed"
     with gr.Row(elem_classes="p2d-vary"):

@@ -121,8 +121,7 @@ class Models:
             asked, read = (obedience.levels(name, np.array([score]))[0] for score in both)
             near = abs(asked - read) <= 1 if name == TONE else (read >= 1) == (asked >= 1)
             words = [level_in_words(name, score) for score in both]
-            what = "skin tone" if name == TONE else FEATURES[name].phrase
-            rows.append(Asked(what, *words, scores[name], bool(near)))
+            rows.append(Asked(FEATURES[name].title, *words, scores[name], bool(near)))
         return rows
 
     def free(self) -> None:

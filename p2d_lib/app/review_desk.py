@@ -16,11 +16,10 @@ from p2d_lib.home import home
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.table_files import MISSING, truth
-from p2d_lib.vocabulary import DX_NAMES, FEATURES
+from p2d_lib.vocabulary import DX_NAMES, FEATURE_GROUPS, FEATURES
 from p2d_lib.words.wording import Wording, lesions
 
 TEXT, REASON = 2000, 300  # characters at most
-KINDS = {"structure": "Structures", "shape": "Shape", "colour": "Colors", "skin": "Skin", "artefact": "Artefacts"}
 SPLITS = ("train", "val", "test")  # in this order images are reviewed: 03 learns from train
 
 
@@ -59,7 +58,10 @@ class Desk:
             ],
             "decided": {image_id: decision["verdict"] for image_id, decision in own.items()},
             "features": [
-                [one.name, title] for kind, title in KINDS.items() for one in FEATURES.values() if one.kind == kind
+                [feature.name, feature.title, group]
+                for group, kinds in FEATURE_GROUPS.items()
+                for feature in FEATURES.values()
+                if feature.kind in kinds
             ],
         }
 
@@ -184,7 +186,7 @@ def _checked(scores: object) -> dict[str, float | None]:
     for name, score in scores.items():
         is_number = isinstance(score, int | float) and not isinstance(score, bool)
         if score is not None and not (is_number and 0 <= score <= 1):
-            raise Refused(f"{name.replace('_', ' ')}: a score is a number from 0 to 1, or unknown.")
+            raise Refused(f"{FEATURES[name].title}: a score is a number from 0 to 1, or unknown.")
     return {name: None if scores[name] is None else float(scores[name]) for name in FEATURES}
 
 

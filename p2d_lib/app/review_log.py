@@ -27,18 +27,18 @@ class Reviews(NamedTuple):
 
 def replay(records: Iterable[dict]) -> Reviews:
     """What a log's records, oldest first, amount to."""
-    made, seen = {}, {}
+    made, before = {}, {}
     for record in records:
-        own = made.setdefault(record["name"], [])
+        decisions = made.setdefault(record["name"], [])
         if record["verdict"] in DECISIONS:
-            own.append(record)
+            decisions.append(record)
         elif record["verdict"] == "undo":
-            del own[-1:]
+            del decisions[-1:]
         else:
-            standing = {decision["image_id"]: decision for decision in own}
+            standing = {decision["image_id"]: decision for decision in decisions}
             for image_id in record["images"]:
                 if image_id in standing:
-                    seen.setdefault(record["name"], {}).setdefault(image_id, standing[image_id])
-    standing = {name: {decision["image_id"]: decision for decision in own} for name, own in made.items()}
-    blind = {name: decided | seen.get(name, {}) for name, decided in standing.items()}
+                    before.setdefault(record["name"], {}).setdefault(image_id, standing[image_id])
+    standing = {name: {decision["image_id"]: decision for decision in decisions} for name, decisions in made.items()}
+    blind = {name: decided | before.get(name, {}) for name, decided in standing.items()}
     return Reviews(standing, blind, made)

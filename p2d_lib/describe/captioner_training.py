@@ -65,11 +65,7 @@ def fit(
     rows = {split: (cases["split"] == split).to_numpy() for split in ("train", "val")}
     texts = {style: np.array(captions(lesions, style), object) for style in styles}
     train = rows["train"]
-    if vision == "tiny":
-        pixels, paired = run.images(cases[train]), texts[styles[-1]][train]
-        encoder, _ = clip.fit(pixels, paired, steps=clip_steps, batch_size=64, seed=seed, device=device)
-    else:
-        encoder = clip.load(vision, device)
+    encoder = _encoder(run, cases[train], texts[styles[-1]][train], vision, clip_steps, seed, device)
     model = build(
         encoder, [text for of_style in texts.values() for text in of_style[train]], gpt2=gpt2,
         clip_name=vision.removeprefix("tiny"), prefix_tokens=prefix_tokens, instruction=INSTRUCTIONS[instruction],
@@ -88,3 +84,10 @@ def fit(
         written.append(StageCaptions(stage.name, style, of_val.tolist(), pairs["val"][1]))
         published.save(model, folder / "stage_A" if stage.name == "A" else folder)
     return model, pd.concat(logs, ignore_index=True), written
+
+
+def _encoder(run: Run, cases: pd.DataFrame, texts: np.ndarray, vision: str, steps: int, seed: int, device) -> clip.Clip:
+    """The vision encoder: `fit`'s vision, or "tiny", fitted to the images of cases and their texts."""
+    if vision != "tiny":
+        return clip.load(vision, device)
+    return clip.fit(run.images(cases), texts, steps=steps, batch_size=64, seed=seed, device=device)[0]

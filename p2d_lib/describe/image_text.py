@@ -68,5 +68,5 @@ def prefers_own(encoder: clip.Clip, images: np.ndarray, texts: Sequence[str], ca
     """
     exchanged = exchange(cases["dx"], cases["lesion_id"], seed)
     other_texts = np.asarray(texts, object)[exchanged].tolist()
-    own, others = (clip.alignment(encoder, images, part) for part in (list(texts), other_texts))
-    return float((own > others).mean() + (own == others).mean() / 2)
+    own_text, other_text = (clip.alignment(encoder, images, part) for part in (list(texts), other_texts))
+    return float((own_text > other_text).mean() + (own_text == other_text).mean() / 2)

@@ -68,6 +68,7 @@ def correlations_figure(correlations: pd.DataFrame) -> Figure:
     shown = correlations.set_axis(names).set_axis(names, axis=1).round(1) + 0.0  # no -0.0
     figures.heat_map(axis, shown, -1, 1, "rank correlation", ".1f")
     axis.tick_params(axis="x", rotation=90)
+    axis.tick_params(axis="y", rotation=0)
     return figure
 
 
@@ -80,6 +81,7 @@ def captioned(images: np.ndarray, texts: pd.DataFrame) -> Figure:
     for (left, right), image, row in zip(axes, images, texts.to_dict("records"), strict=True):
         left.imshow(image)
         left.set_axis_off()
+        left.set_anchor("N")  # beside the first text
         for k, (name, text) in enumerate(row.items()):
             top = 1 - k / len(row)
             right.text(0, top, name, va="top", fontsize=6, color="0.4")

@@ -82,26 +82,10 @@ def encode(
     of_images = digest(*_state(pipe.vae))
     of_words = digest(*(p for part in pipelines.encoders(pipe) for p in _state(part)))
     distinct, index = distinct_prompts(prompts)
-
-    def moments(part: slice) -> dict[str, torch.Tensor]:
-        stored = {kind: [] for kind in kinds}
-        for start in range(part.start, part.stop, BATCH):
-            pixels = images[start : min(start + BATCH, part.stop)]
-            views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
-            of_both = zip(*views, strict=True)  # means and deviations; the latter are left out without a spread
-            for kind, pair in zip(kinds, of_both, strict=False):
-                halves = torch.stack(pair, dim=1).half()  # at once: a shard in float32 is four times as much
-                stored[kind].append(halves)
-        return {kind: torch.cat(batches) for kind, batches in stored.items()}
-
     paths = shards(
-        pipe.device,
-        "images",
-        len(prompts),
-        lambda part: digest(of_images, ", ".join(kinds), images[part]),
-        moments,
-        cache,
-    )
+        pipe.device, "images", len(prompts), lambda part: digest(of_images, ", ".join(kinds), images[part]),
+        lambda part: _moments(pipe, images[part], kinds), cache,
+    )  # fmt: skip
     stored = {kind: Stored(paths, kind) for kind in kinds}
     if words == "tokens":
         return Encoded(**stored, embeddings=None, index=None, ids=encoding.tokens(pipe, [*prompts, ""]).int())
@@ -111,6 +95,17 @@ def encode(
     )  # fmt: skip
     of_prompts = ("embeddings", "pooled") if pipelines.is_xl(pipe) else ("embeddings",)
     return Encoded(**stored, **{kind: Stored(paths, kind) for kind in of_prompts}, index=index)
+
+
+def _moments(pipe, images: np.ndarray, kinds: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Means and, where kinds has them, deviations of images and of their mirror images, float16 (n, 2, c, h, w)."""
+    stored = {kind: [] for kind in kinds}
+    for start in range(0, len(images), BATCH):
+        pixels = images[start : start + BATCH]
+        views = [encoding.encode_moments(pipe, view) for view in (pixels, pixels[:, :, ::-1])]
+        for kind, pair in zip(kinds, zip(*views, strict=True), strict=False):
+            stored[kind].append(torch.stack(pair, dim=1).half())  # at once: a shard in float32 is four times as much
+    return {kind: torch.cat(batches) for kind, batches in stored.items()}
 
 
 def distinct_prompts(prompts: Sequence[str]) -> tuple[list[str], torch.Tensor]:

@@ -78,10 +78,8 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, (name, log) in zip(axes.flat, logs.items(), strict=False):
         figures.losses(axis, log)
         axis.set_title(name)
-    for axis in axes.flat[len(logs) :]:
-        axis.set_axis_off()
-    plt.setp(axes[-1], xlabel="step")
-    plt.setp(axes[:, 0], ylabel="loss")
+    plt.setp(axes.flat, xlabel="step", ylabel="loss")
+    figures.outer_labels(axes, len(logs))
     return figure
 
 
@@ -93,11 +91,11 @@ def previews_figure(rows: Mapping[int, np.ndarray], classes: Sequence[str], epoc
 def curve_table(stages: Stages) -> pd.DataFrame:
     """The Fréchet distance of the base's samples, one row per evaluation."""
     curve = stages.curve.table()
-    seen = curve["steps"] * stages.p.batch_size
+    n_images = curve["steps"] * stages.p.batch_size
     return pd.DataFrame(
         {
-            "images seen": seen,
-            "epochs": seen / len(stages.train),
+            "images seen": n_images,
+            "epochs": n_images / len(stages.train),
             "decoder": curve["decoder_fitted"].map({False: "not fitted", True: "fitted"}),
             "Fréchet distance": curve["frechet"],
             "times the floor": curve["frechet"] / curve["floor"],

@@ -87,19 +87,19 @@ class Originals:
     def _search(self, pictures: np.ndarray) -> np.ndarray:
         """Row, distance and score of the nearest original of each picture: (3, n)."""
         candidates, distances = self._candidates(self._queries(pictures))
-        found = []
+        of_sides = []
         for of_side in distances:
             nearest = of_side.argmin(axis=1)[:, None]
             row, distance = (np.take_along_axis(values, nearest, axis=1)[:, 0] for values in (candidates, of_side))
             score = self._score(distance, self.lesions[row], candidates, of_side)
-            found.append(np.stack([row, distance, np.maximum(score, 0)]))
-        return np.where(found[0][2] >= found[1][2], *found)
+            of_sides.append(np.stack([row, distance, np.maximum(score, 0)]))
+        return np.where(of_sides[0][2] >= of_sides[1][2], *of_sides)
 
     def _suspicion(self, pictures: np.ndarray, suspects: np.ndarray, lesions: np.ndarray) -> np.ndarray:
         queries = self._queries(pictures)
         candidates, distances = self._candidates(queries)
-        own = self._distances(queries, suspects, np.arange(len(candidates))[:, None])[..., 0]
-        sides = zip(own, distances, strict=True)
+        to_suspects = self._distances(queries, suspects, np.arange(len(candidates))[:, None])[..., 0]
+        sides = zip(to_suspects, distances, strict=True)
         return np.max([self._score(side, lesions[0], candidates, others) for side, others in sides], axis=0)
 
     def _sides(self, values: np.ndarray) -> Sides:
@@ -139,12 +139,14 @@ class Originals:
                     np.minimum(distances[side], 1 - fit, out=distances[side])
         return distances
 
-    def _score(self, own: np.ndarray, lesions: np.ndarray, candidates: np.ndarray, distances: np.ndarray) -> np.ndarray:
-        """How many times nearer `own` (n,) is than the NEXT candidates of other lesions, its logarithm (n,)."""
+    def _score(
+        self, distance: np.ndarray, lesions: np.ndarray, candidates: np.ndarray, distances: np.ndarray
+    ) -> np.ndarray:
+        """How many times nearer `distance` (n,) is than the NEXT candidates of other lesions, its logarithm (n,)."""
         others = np.sort(np.where(self.lesions[candidates] == lesions[:, None], np.nan, distances), axis=1)[:, :NEXT]
         n = np.isfinite(others).sum(axis=1)
-        mean = np.where(n > 0, np.nansum(others, axis=1) / np.maximum(n, 1), own)
-        return np.log(np.maximum(mean, NEAREST) / np.maximum(own, NEAREST))
+        mean = np.where(n > 0, np.nansum(others, axis=1) / np.maximum(n, 1), distance)
+        return np.log(np.maximum(mean, NEAREST) / np.maximum(distance, NEAREST))
 
 
 def _in_blocks(function: Callable, progress: str, *arrays: np.ndarray) -> list[np.ndarray]:

@@ -74,21 +74,21 @@ class Settings(BaseSettings):
     def _address(self) -> tuple[str, str]:
         """The name of the setting and the address. A setting that is empty is a mistake, not a wish for another."""
         addresses = {name.upper(): getattr(self, name) for name in _ADDRESSES}
-        given = {name: _clean(address) for name, address in addresses.items() if address is not None}
-        if "P2D_API_BASE_URL" not in given and self.p2d_api_key.get_secret_value().strip():
+        named = {name: _clean(address) for name, address in addresses.items() if address is not None}
+        if "P2D_API_BASE_URL" not in named and self.p2d_api_key.get_secret_value().strip():
             raise ApiError(f"P2D_API_KEY is set and P2D_API_BASE_URL is not: give both (OpenAI's address is {OPENAI})")
-        if not given and self.openai_api_key.get_secret_value().strip():
+        if not named and self.openai_api_key.get_secret_value().strip():
             return "OPENAI_BASE_URL", OPENAI
-        if not given:
+        if not named:
             raise ApiError(
                 "no server is named: set P2D_API_BASE_URL, such as http://localhost:8000/v1, or OPENAI_API_KEY alone"
             )
-        name = next(iter(given))
-        if not given[name]:
+        name = next(iter(named))
+        if not named[name]:
             raise ApiError(f"{name} is set and empty: give the server's address, or remove it to use another setting")
-        if name == "OPENAI_BASE_URL" and given.get("OPENAI_API_BASE", given[name]) != given[name]:
+        if name == "OPENAI_BASE_URL" and named.get("OPENAI_API_BASE", named[name]) != named[name]:
             raise ApiError("OPENAI_BASE_URL and OPENAI_API_BASE name two servers: give the one you mean")
-        return name, given[name]
+        return name, named[name]
 
 
 def _clean(text: str) -> str:

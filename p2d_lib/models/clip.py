@@ -93,17 +93,21 @@ def fit(
         pixels = _turned(_pixels(clip, images[rows]), derive(seed, "turn", step))
         image, text, scale = model(pixels, tokens[rows].to(device))[:3]
         loss = _loss(scale * image @ text.T, torch.from_numpy(same[rows]).to(device))
-        optimizer.zero_grad()
-        loss.backward()
         log.append({"step": step, "loss": loss.item(), "learning_rate": schedule.get_last_lr()[0]})
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, np.log(100))  # Radford et al. 2021, sec. 2.5
+        _update(model, loss, optimizer, schedule)
         if checkpoint and (checkpoint.due() or step + 1 == steps):
             checkpoint.store(parts, log)
     model.eval()
     return clip, pd.DataFrame(log)
+
+
+def _update(model: open_clip.CLIP, loss: torch.Tensor, optimizer, schedule) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, np.log(100))  # Radford et al. 2021, sec. 2.5
 
 
 def save(clip: Clip, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from p2d_lib import table_files
+from p2d_lib import table_files, table_places
 from p2d_lib.prep.layouts import COLUMNS, WORDS, Layout
 from p2d_lib.prep.pixels import DataError
 from p2d_lib.suggest import did_you_mean
@@ -102,13 +102,10 @@ def read(path: Path, layout: Layout, aside: Callable) -> tuple[pd.DataFrame, pd.
 def first(folder: Path, names: list[str], layout: Layout) -> Path:
     """The first of several files that is there, in whatever letters, or as a workbook. Raises DataError, which says
     where one lies."""
-    here = {path.name.casefold(): path for path in sorted(folder.iterdir())}
-    for name in (*names, *dict.fromkeys(f"{PurePosixPath(name).stem}.xlsx" for name in names)):
-        for path in (folder / name, here.get(name.casefold())):
-            if path and path.is_file():
-                _refuse_a_second(path, here)
-                return path
-    hint = ""
+    here, hint = {path.name.casefold(): path for path in sorted(folder.iterdir())}, ""
+    if path := next(table_places.existing(folder, names), None):
+        _refuse_a_second(path, here)
+        return path
     if broken := next((path for name in names if (path := here.get(name.casefold())) and path.is_symlink()), None):
         hint = f" ({broken.name} is a link that leads nowhere)"
     elif nested := next((path for name in names for path in sorted(folder.glob(f"*/{name}"))), None):

@@ -1,6 +1,7 @@
 """Faults of known number, planted into a raw set on disk: an audit is trusted only when it finds them."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,30 +37,21 @@ def plant(
     each kind has exactly the requested number of lesion_ids. Deterministic in seed. Raises ValueError when the lesions
     do not suffice, or when the set has plants already.
     """
-    folder, counts = Path(folder), (duplicated_lesions, near_duplicates, mislabelled, blurred, empty)
+    folder = Path(folder)
+    counts = (duplicated_lesions, near_duplicates, mislabelled, blurred, empty)  # in the order of KINDS
     if (folder / "plants.csv").exists():
         raise ValueError(f"{folder / 'plants.csv'}: this set has plants already; write the set again")
     metadata = pd.read_csv(folder / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
     rng = np.random.default_rng(derive(seed, "plants"))
-    lesions, remaining = rng.permutation(metadata["lesion_id"].unique()), metadata["lesion_id"].nunique()
-    kind_of = {}
-    for kind, count in zip(KINDS, counts, strict=True):
-        if not 0 <= count <= remaining:
-            raise ValueError(f"{kind} is {count}, but {remaining} of {len(lesions)} lesions are left; plant fewer")
-        kind_of |= dict.fromkeys(lesions[len(lesions) - remaining :][:count], kind)
-        remaining -= count
-    rows = metadata.assign(plant=metadata["lesion_id"].map(kind_of)).dropna(subset="plant")
+    kinds = _kinds(rng.permutation(metadata["lesion_id"].unique()), dict(zip(KINDS, counts, strict=True)))
+    rows = metadata.assign(plant=metadata["lesion_id"].map(kinds)).dropna(subset="plant")
     once = rows.sample(frac=1, random_state=rng).drop_duplicates("lesion_id").sort_index()  # one image of each lesion
     copied = once[once["plant"].isin(KINDS[:2])]
     new = copied.assign(source=copied["image_id"])
     for column in ("image_id", "lesion_id"):
         new[column] = _next(metadata[column], len(new))
     wrong = rows[rows["plant"] == "mislabelled"].assign(source=lambda table: table["dx"])
-    classes = sorted(set(metadata["dx"]))
-    new_labels = {
-        row.lesion_id: str(rng.choice([dx for dx in classes if dx != row.dx]))
-        for row in wrong.drop_duplicates("lesion_id").itertuples()
-    }
+    new_labels = _other_labels(wrong, sorted(set(metadata["dx"])), rng)
     spoilt = once[once["plant"].isin(("blurred", "empty"))].assign(source="")
     planted = pd.concat([new, wrong, spoilt])[["image_id", "lesion_id", "plant", "source"]].reset_index(drop=True)
     with atomic(folder) as partial:
@@ -70,13 +62,34 @@ def plant(
         table = pd.concat([metadata, new[list(metadata)]])
         table.to_csv(partial / "HAM10000_metadata.csv", index=False)
         if (partial / "truth.csv").exists():
-            truth = pd.read_csv(partial / "truth.csv", dtype=str).set_index("image_id")
-            bare = spoilt.loc[spoilt["plant"] == "empty", "image_id"]
-            truth.loc[bare, truth.columns.drop("true_fitzpatrick", errors="ignore")] = "0.0000"
-            copies = truth.loc[new["source"]].set_axis(pd.Index(new["image_id"], name="image_id"))
-            pd.concat([truth, copies]).to_csv(partial / "truth.csv")
+            _edit_truth(partial / "truth.csv", new, spoilt.loc[spoilt["plant"] == "empty", "image_id"])
         planted.to_csv(partial / "plants.csv", index=False)
     return planted
+
+
+def _kinds(lesions: Sequence[str], counts: Mapping[str, int]) -> dict[str, str]:
+    """The kind of plant of each of the first lesions, counts[kind] of a kind."""
+    kinds = {}
+    for kind, count in counts.items():
+        remaining = len(lesions) - len(kinds)
+        if not 0 <= count <= remaining:
+            raise ValueError(f"{kind} is {count}, but {remaining} of {len(lesions)} lesions are left; plant fewer")
+        kinds |= dict.fromkeys(lesions[len(kinds) :][:count], kind)
+    return kinds
+
+
+def _other_labels(rows: pd.DataFrame, classes: Sequence[str], rng: np.random.Generator) -> dict[str, str]:
+    """A dx for each lesion of the rows that is not its own."""
+    lesions = rows.drop_duplicates("lesion_id")
+    return {row.lesion_id: str(rng.choice([dx for dx in classes if dx != row.dx])) for row in lesions.itertuples()}
+
+
+def _edit_truth(path: Path, copies: pd.DataFrame, empty: pd.Series) -> None:
+    """Adds the truth of the copied images, and takes all features from the empty ones."""
+    truth = pd.read_csv(path, dtype=str).set_index("image_id")
+    truth.loc[empty, truth.columns.drop("true_fitzpatrick", errors="ignore")] = "0.0000"
+    of_copies = truth.loc[copies["source"]].set_axis(pd.Index(copies["image_id"], name="image_id"))
+    pd.concat([truth, of_copies]).to_csv(path)
 
 
 def _next(names: pd.Series, n: int) -> list[str]:

@@ -93,7 +93,7 @@ def class_counts(cases: pd.DataFrame) -> Figure:
     counts = counts.loc[counts.sum(axis=1).sort_values().index]
     lesions = cases.groupby("dx")["lesion_id"].nunique()[counts.index]
     counts.insert(0, "all", counts.sum(axis=1))
-    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.9))
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 3.6))
     y, colours = np.arange(len(counts)), ("0.4", *OKABE_ITO)
     for k, part in enumerate(counts):
         bars = axis.barh(y + 0.21 * (1.5 - k), counts[part], 0.19, label=part, color=colours[k])

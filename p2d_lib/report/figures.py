@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from p2d_lib.files import atomic
 from p2d_lib.run import Run
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe, Ito 2008
+# Okabe, Ito 2008; the wine of Tol 2021 stands in the place of their yellow, which nobody sees as a line on white
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#000000")
+EVEN = 0.179  # the luminance on which black and white have the same contrast
 TEXT_WIDTH = 4.8  # inches: the text width of Springer's LNCS
 
 sns.set_theme(
@@ -77,29 +80,39 @@ def save(run: Run, name: str, figure: Figure, caption: str = "") -> Figure:
     return figure
 
 
-def grid(rows: Sequence[np.ndarray], labels: Sequence[str] = (), titles: Sequence[str] = (), blocks: int = 1) -> Figure:
+def grid(
+    rows: Sequence[np.ndarray],
+    labels: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    blocks: int | Sequence[int] = 1,
+) -> Figure:
     """Images in rows: each row uint8 (n, h, w, 3), one h and w in all; a short row ends in white.
 
-    labels: one beside each row. blocks: equal groups of columns, set apart. titles: one above each column or block.
+    labels: one beside each row. blocks: equal groups of columns, set apart; in all rows alike, or a number for each
+    row. titles: one above each column, or above each block of the first row.
     """
     height, width = rows[0].shape[1:3]
-    columns = max(len(row) for row in rows)
+    columns = np.arange(max(len(row) for row in rows))
     gap = max(1, width // 32)
     tops = np.arange(len(rows)) * (height + gap)
-    lefts = np.arange(columns) * (width + gap) + np.arange(columns) * blocks // columns * 4 * gap
-    page = np.full((tops[-1] + height, lefts[-1] + width, 3), 255, np.uint8)
-    for top, row in zip(tops, rows, strict=True):
+    apart = columns * np.broadcast_to(blocks, len(rows))[:, None] // len(columns) * 4 * gap
+    places = columns * (width + gap) + apart  # of each column in each row
+    page = np.full((tops[-1] + height, places.max() + width, 3), 255, np.uint8)
+    for top, lefts, row in zip(tops, places, rows, strict=True):
         for left, image in zip(lefts, row, strict=False):
             page[top : top + height, left : left + width] = image
-    across = TEXT_WIDTH - 0.055 * max(map(len, labels), default=0)  # inches, beside the labels
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    across = TEXT_WIDTH - 0.055 * longest  # inches, beside the labels
     tall = across * page.shape[0] / page.shape[1] + 0.15 + 0.17 * bool(len(titles))  # a strip for the note
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, tall))
     axis.imshow(page)
-    centres = [part.mean() + width / 2 for part in np.array_split(lefts, len(titles))] if len(titles) else []
+    centres = [part.mean() + width / 2 for part in np.array_split(places[0], len(titles))] if len(titles) else []
     axis.set_xticks(centres, titles)
     axis.set_yticks(tops[: len(labels)] + height / 2, labels)
     axis.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
+    for _ in range(2):  # how much room long labels take on a tall page is known after the first pass only
+        figure.get_layout_engine().execute(figure)
     return figure
 
 
@@ -170,6 +183,29 @@ def heat_map(
     )  # fmt: skip
     axis.tick_params(length=0)
     axis.set(xlabel="", ylabel="")
+    shades = axis.collections[0].get_facecolors()[table.notna().to_numpy().ravel()] if numbers else ()
+    for number, shade in zip(axis.texts, shades, strict=True):
+        number.set(color="black" if luminance(shade) > EVEN else "white", text=number.get_text().replace("-", "−"))
+
+
+def luminance(colour: object) -> float:
+    """The relative luminance of a colour of matplotlib, 0 (black) to 1 (white); WCAG 2.1."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def outer_labels(axes: np.ndarray, used: int) -> None:
+    """Leaves the label of x to the lowest panel of each column, that of y to the first column. Panels that share their
+    x have its numbers there too. axes: (rows, columns), of which the `used` first panels stay visible."""
+    for place, axis in enumerate(axes.flat):
+        axis.set_visible(place < used)
+        if place + axes.shape[1] >= used:
+            axis.tick_params(labelbottom=True)
+        else:
+            axis.set_xlabel("")
+        if place % axes.shape[1]:
+            axis.set_ylabel("")
 
 
 def confusion(axis: Axes, counts: np.ndarray, labels: Sequence[str]) -> None:
@@ -190,9 +226,7 @@ def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figur
     for axis, (title, counts) in zip(axes.flat, panels.items(), strict=False):
         confusion(axis, counts, labels)
         axis.set_title(f"{title} (n = {counts.sum():,})")
-        axis.label_outer()
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
+    outer_labels(axes, len(panels))
     return figure
 
 

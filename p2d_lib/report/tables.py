@@ -39,8 +39,8 @@ def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
     if estimate != estimate:
         return NOTHING
     if low != low:
-        return f"{estimate:.{digits}f}"
-    return f"{estimate:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{estimate:z.{digits}f}"
+    return f"{estimate:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: zero has no sign
 
 
 def p_value(p: float, equals: str = "") -> str:

@@ -78,7 +78,7 @@ def structure(pixels: np.ndarray) -> np.ndarray:
     """Where an image, uint8 (n, h, w, 3), is darker or lighter than its surroundings: (n, h * w), each of length 1.
 
     The logarithm of the luminance less its mean around, over its deviation around: light, skin tone and contrast are
-    gone, and what is drawn stays.
+    gone, and the structure stays.
     """
     light = np.log(colour.linear(pixels) @ colour.LUMINANCE + 0.01)
     around = (0, light.shape[1] / AROUND, light.shape[2] / AROUND)
@@ -103,17 +103,17 @@ def of_plan(
     if pairs.empty:
         return pairs.assign(**dict.fromkeys(CHANGES, 0.0), accepted=False, reason="")
     control = repeated[repeated.groupby("prompt").cumcount() < SEEDS]
-    seen = appearance(images.load(files(plan, folder)), read)
+    sampled = appearance(images.load(files(plan, folder)), read)
     seeds = lesions(images.load(files(control, folder)), read)
-    return check(pairs, seen, seeds, control["prompt"], readable)
+    return check(pairs, sampled, seeds, control["prompt"], readable)
 
 
 def check(
-    pairs: pd.DataFrame, seen: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]
+    pairs: pd.DataFrame, sampled: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]
 ) -> pd.DataFrame:
     """Each pair with what has changed, `accepted`, and `reason` ("" or the first question that it fails).
 
-    pairs: of `counterfactual.pairs`, places in `seen`. seeds: the control, images of which several have one of the
+    pairs: of `counterfactual.pairs`, places in `sampled`. seeds: the control, images of which several have one of the
     prompts (n,). readable: the features that the readout can read on real images. Adds the columns attribute_change (of
     the readout, or of the pixels where it cannot read the attribute), attribute_limit, pixel_change, distance,
     distance_limit, lesion_change, lesion_limit. Raises ValueError without two images of one prompt.
@@ -127,12 +127,12 @@ def check(
     differences = seeds.read[second] - seeds.read[first]
     scale = np.sqrt((differences**2).mean(axis=0))
     judged = pairs.assign(
-        distance=_distance(seen.lesions, a, b),
+        distance=_distance(sampled.lesions, a, b),
         distance_limit=_lower(_distance(seeds, first, second)),
-        lesion_change=_lesion_change(seen.lesions.read[b] - seen.lesions.read[a], scale),
+        lesion_change=_lesion_change(sampled.lesions.read[b] - sampled.lesions.read[a], scale),
         lesion_limit=float(np.median(_lesion_change(differences, scale))),
     )
-    judged = _attribute_changes(judged, seen, readable)
+    judged = _attribute_changes(judged, sampled, readable)
     unchanged = ~(judged["attribute_change"] > judged["attribute_limit"]) | (judged["pixel_change"] < 0)
     reasons = {
         UNCHANGED: unchanged,
@@ -143,18 +143,19 @@ def check(
     return judged.assign(accepted=reason == "", reason=reason)
 
 
-def _attribute_changes(judged: pd.DataFrame, seen: Appearance, readable: Sequence[str]) -> pd.DataFrame:
+def _attribute_changes(judged: pd.DataFrame, sampled: Appearance, readable: Sequence[str]) -> pd.DataFrame:
     """Adds attribute_change, attribute_limit (from the pairs that change another attribute) and pixel_change."""
     columns = dict.fromkeys(("attribute_change", "attribute_limit", "pixel_change"), np.nan)
     judged, a, b = judged.assign(**columns), judged["a"].to_numpy(int), judged["b"].to_numpy(int)
     for name, feature in FEATURE.items():
-        own = (judged["attribute"] == name).to_numpy()
-        measured = seen.pixels[name].to_numpy()
+        of_attribute = (judged["attribute"] == name).to_numpy()
+        measured = sampled.pixels[name].to_numpy()
         in_pixels = measured[b] - measured[a]
-        read = seen.read[:, len(DX) + list(FEATURES).index(feature)]
+        read = sampled.read[:, len(DX) + list(FEATURES).index(feature)]
         change = read[b] - read[a] if feature in readable else in_pixels
-        judged.loc[own, "attribute_change"], judged.loc[own, "pixel_change"] = change[own], in_pixels[own]
-        judged.loc[own, "attribute_limit"] = _upper(change[~own])
+        judged.loc[of_attribute, "attribute_change"] = change[of_attribute]
+        judged.loc[of_attribute, "pixel_change"] = in_pixels[of_attribute]
+        judged.loc[of_attribute, "attribute_limit"] = _upper(change[~of_attribute])
     return judged
 
 
@@ -165,9 +166,9 @@ def _lesion_change(differences: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.sqrt(((differences[:, used] / scale[used]) ** 2).mean(axis=1))
 
 
-def _distance(seen: Lesions, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _distance(sampled: Lesions, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """1 - correlation (n,) of the structure of images a and b (n,); noise is shared, so no turn is tried."""
-    return 1 - (seen.structure[a] * seen.structure[b]).sum(axis=1)
+    return 1 - (sampled.structure[a] * sampled.structure[b]).sum(axis=1)
 
 
 def _upper(control: np.ndarray) -> float:

@@ -45,28 +45,32 @@ def make(
     the first rows of "adapter", so that they pair. Row i of a class is the same whatever the numbers. Raises ValueError
     for a class without train descriptions.
     """
-    described = chosen(descriptions)[["image_id", "prompt", *FEATURES]]
-    train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]].merge(described)
-    parts = []
+    train = cases.loc[cases["split"] == "train", ["image_id", "dx", "localization", "age", "sex"]]
+    train, parts = train.merge(chosen(descriptions)[["image_id", "prompt", *FEATURES]]), []
     for dx, n in numbers(train["dx"], per_class, seed, mode, errors).items():
-        of_class = train[train["dx"] == dx]
-        if of_class.empty:
-            raise ValueError(
-                f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with; name another "
-                "describer in 02_describe.describers, or look there why its descriptions are not valid"
-            )
+        of_class = _described(train, dx)
         its_errors = errors[errors["dx"] == dx] if mode == "curriculum" else None
         rows = _rows(of_class, max(n, others_per_class), sampling, derive(seed, "plan", dx), its_errors)
         if sampling == "jitter":
             rows["prompt"] = wording.prompts(lesions(rows, rows), count, seed, [f"{dx}{i}" for i in range(len(rows))])
         rows["seed"] = [derive(seed, "sample", dx, i) for i in range(len(rows))]
-        for generator, m in (("adapter", n), *((other, others_per_class) for other in others)):
+        rows = rows.rename(columns={"image_id": "prompted_by"})
+        for generator, m in {"adapter": n, **dict.fromkeys(others, others_per_class)}.items():
             names = [f"{generator}_{dx}_{i:05d}" for i in range(m)]
-            part = rows[:m].rename(columns={"image_id": "prompted_by"})
-            parts.append(part.assign(image_id=names, generator=generator)[list(COLUMNS)])
+            parts.append(rows[:m].assign(image_id=names, generator=generator)[list(COLUMNS)])
     plan = pd.concat(parts, ignore_index=True)
     unnamed = set(FEATURES) - set(wording.concepts if wording else FEATURES)
     return plan.assign(**dict.fromkeys(unnamed, np.nan)).astype(dict.fromkeys(FEATURES, float))
+
+
+def _described(train: pd.DataFrame, dx: str) -> pd.DataFrame:
+    of_class = train[train["dx"] == dx]
+    if of_class.empty:
+        raise ValueError(
+            f"no valid description of a {dx} image in the train split: nothing to prompt {dx} with; name another "
+            "describer in 02_describe.describers, or look there why its descriptions are not valid"
+        )
+    return of_class
 
 
 def numbers(

@@ -40,8 +40,8 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
     if np.isfinite(floor["kid_high"]):
         axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0)
         axes[0, 0].annotate(
-            "real images", (1, floor["kid_high"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize=6, color="0.4",
+            "real images", (1, floor["kid_low"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            fontsize=6, color="0.25",
         )  # fmt: skip
     axes[1, 1].set_ylim(0, 1.1 * swept["seconds"].max())
     _trade_off(axes[1, 2], swept)

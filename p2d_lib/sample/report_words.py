@@ -9,6 +9,7 @@ from p2d_lib.report import figures, tables
 from p2d_lib.sample.probes import COLUMNS_OF_STRIP
 from p2d_lib.sample.word_readings import FOLLOWS, UNREADABLE
 from p2d_lib.vocabulary import DX_NAMES, FEATURES
+from p2d_lib.words.at_random import scores_of
 
 COMPOSED = {True: "rarest in train", False: "most frequent"}
 
@@ -64,9 +65,14 @@ def attributes_finding(responses: pd.DataFrame, extractor: str) -> str:
 
 def strips_figure(strips: pd.DataFrame, images: np.ndarray) -> Figure:
     """A row a feature of `probes.strips`; images: uint8 (n, h, w, 3), one for each place."""
-    rows = [images[places] for places in strips.groupby("feature", sort=False).indices.values()]
-    labels = [FEATURES[name].phrase if name != "background_skin_tone" else "skin tone" for name in strips["feature"]]
-    return figures.grid(rows, list(dict.fromkeys(labels)))
+    rows, labels, blocks = [], [], []
+    for name, places in strips.groupby("feature", sort=False).indices.items():
+        levels = len(scores_of(name))
+        words = "I · II · III · IV · V · VI" if levels == 6 else " · ".join(("absent", "present", "marked")[:levels])
+        rows.append(images[places])
+        labels.append(f"{FEATURES[name].title}\n{words}")
+        blocks.append(COLUMNS_OF_STRIP // levels)
+    return figures.grid(rows, labels, blocks=blocks)
 
 
 def strips_caption(strips: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from p2d_lib.app import read_desk, review_desk, review_log, store
 from p2d_lib.app.widget import widget
 from p2d_lib.describe import edits
 from p2d_lib.readers import answers
+from p2d_lib.vocabulary import FEATURES
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,8 @@ def test_a_prompt_is_edited_accepted_undone_and_rejected_by_keys_and_02_reads_it
     ada.begun("Ada")
     assert "<script>" in ada.page.run(f"{ada.part('text')}.value") and ada.page.run("document.title") != "hacked"
     first, prompt = ada.text("source").split(" · ")[0], ada.text("prompt")
+    shown = ada.page.run("[...document.querySelectorAll('#p2d-review .feature .name')].map(one => one.textContent)")
+    assert sorted(shown) == sorted(feature.title for feature in FEATURES.values()), "the names that Create shows"
     ada.press("5")
     ada.until(f"{ada.part('prompt')}.textContent.includes('atypical pigment network')")
     assert ada.text("accept-word") == "Save edit" and ada.text("prompt") != prompt

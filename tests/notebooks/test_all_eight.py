@@ -159,9 +159,9 @@ def test_again_nothing_runs_a_parameter_reruns_what_depends_on_it_and_set_back_i
     before, contents = paper.times(), paper.contents()
     assert "unchanged" in paper.run()
     assert paper.times() == before
-    paper.run("--set", "07_readers.seed=1")
+    paper.run("--set", "08_fairness.seed=1")
     after = paper.times()
-    assert [name for name in NOTEBOOKS if after[name] != before[name]] == ["07_readers"]
+    assert [name for name in NOTEBOOKS if after[name] != before[name]] == ["08_fairness"]
     assert paper.contents() != contents
     paper.run()
     assert paper.contents() == contents

@@ -86,6 +86,11 @@ def test_colours_stay_apart_for_colour_blind_readers():
         assert min(deltaE_ciede2000(a, b) for a, b in combinations(as_seen, 2)) > 9
 
 
+def test_each_colour_is_seen_as_a_line_on_white():
+    assert min(1.05 / (figures.luminance(colour) + 0.05) for colour in figures.OKABE_ITO) > 2.2
+    assert 1.05 / (figures.luminance("#F0E442") + 0.05) < 1.4  # the yellow that was left out
+
+
 def test_a_grid_puts_each_image_in_its_row_and_block():
     colours = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
     red, green, blue = (np.tile(colour, (4, 32, 32, 1)) for colour in colours)
@@ -102,6 +107,15 @@ def test_a_grid_puts_each_image_in_its_row_and_block():
     plt.close(figure)
 
 
+def test_rows_of_a_grid_may_have_blocks_of_their_own():
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    page = figures.grid([images] * 3, blocks=[1, 2, 4]).axes[0].images[0].get_array()
+    white = [np.flatnonzero((page[top] == 255).all(1)) for top in (0, 33, 66)]
+    gaps = [[len(gap) for gap in np.split(row, np.flatnonzero(np.diff(row) > 1) + 1)] for row in white]
+    assert gaps == [[1, 1, 1, 12], [1, 5, 1, 8], [5, 5, 5]], "the last one is what the longest row has more"
+    plt.close("all")
+
+
 def test_a_grid_is_as_wide_as_the_text_and_nothing_is_clipped(run):
     images = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), np.uint8)
     figure = figures.grid([images] * 7, ["melanocytic nevus"] * 7, ["real", "synthetic"], blocks=2)
@@ -111,6 +125,13 @@ def test_a_grid_is_as_wide_as_the_text_and_nothing_is_clipped(run):
     assert figure.get_figwidth() == figures.TEXT_WIDTH
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
     assert box.width > 0.93 * figure.bbox.width
+
+
+def test_long_labels_of_a_tall_grid_are_whole_at_the_first_drawing():
+    figure = figures.grid([np.zeros((6, 8, 8, 3), np.uint8)] * 21, ["irregular dots and globules"] * 21)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_tightbbox().x0 >= 0
+    plt.close(figure)
 
 
 def test_a_forest_shows_the_first_label_on_top_and_each_interval_where_it_is():
@@ -185,6 +206,30 @@ def test_a_confusion_is_in_percent_of_the_true_class_rows_true_columns_read():
     shown = np.array([text.get_text() for text in axis.texts]).reshape(3, 3).tolist()
     assert shown == [["75", "25", "0"], ["0", "0", "0"], ["0", "50", "50"]]
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("read as", "true class")
+    plt.close(figure)
+
+
+def test_numbers_on_a_heat_map_can_be_read_on_every_shade():
+    for low, high in ((0, 1), (-1, 1)):
+        figure, axis = plt.subplots()
+        values = np.append(np.linspace(low, high, 11), np.nan).reshape(1, -1)
+        figures.heat_map(axis, pd.DataFrame(values), low, high, numbers=".1f")
+        shades = axis.collections[0].get_facecolors()
+        assert len(axis.texts) == 11
+        for text, shade in zip(axis.texts, shades, strict=False):
+            lighter, darker = sorted(map(figures.luminance, (text.get_color(), shade)), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) > 4.5, text.get_text()  # AA of WCAG 2.1
+        assert axis.texts[0].get_text() == ("−1.0" if low < 0 else "0.0")
+        plt.close(figure)
+
+
+def test_the_lowest_panel_of_each_column_has_labels_and_unused_ones_are_hidden():
+    figure = figures.confusions(dict.fromkeys("abc", np.eye(2, dtype=int)), ["x", "y"])
+    figure.draw_without_rendering()
+    assert [axis.xaxis.get_tick_params()["labelbottom"] for axis in figure.axes[:3]] == [False, True, True]
+    assert [axis.get_xlabel() for axis in figure.axes[:3]] == ["", "read as", "read as"]
+    assert [axis.get_ylabel() for axis in figure.axes[:3]] == ["true class", "", "true class"]
+    assert [axis.get_visible() for axis in figure.axes] == [True, True, True, False]
     plt.close(figure)
 
 

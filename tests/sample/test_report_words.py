@@ -77,8 +77,8 @@ def test_a_strip_is_a_row_of_the_figure_with_its_own_name():
     strips = pd.DataFrame({"feature": np.repeat(names, 6), "dx": "mel", "prompt": "p"})
     figure = report_words.strips_figure(strips, np.zeros((12, 8, 8, 3), np.uint8))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        FEATURES["hair_amount"].phrase,
-        "skin tone",
+        f"{FEATURES['hair_amount'].phrase}\nabsent · present",
+        "skin tone\nI · II · III · IV · V · VI",
     ]
     caption = report_words.strips_caption(strips)
     assert "'p'" in caption and f"{probes.COLUMNS_OF_STRIP} images a row" in caption

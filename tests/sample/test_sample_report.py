@@ -1,6 +1,7 @@
 """Claims about the tables, figures and sentences of 04."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -26,18 +27,23 @@ def synthetic(rng, adapter_copies=0, base_copies=0, gain=0.2):
     return accept.accept(pd.concat(parts, ignore_index=True))
 
 
+@cache
+def agreed():
+    """How far some images follow their prompts: nothing that the tests below vary."""
+    rng = np.random.default_rng(9)
+    requested = pd.DataFrame(rng.random((N, 22)), columns=list(FEATURES))
+    p, features = np.eye(7)[rng.integers(0, 7, N)], rng.random((N, 22))
+    return obedience.agreement([str(k) for k in range(N)], np.resize(DX, N), requested, p, features)
+
+
 def findings(rng, table, val_copies=0, planted=(), base_trained_here=False, apart=0.4):
     """apart: by how much a real image's own prompt fits better than others."""
     ratio = pd.DataFrame({"ratio": np.where(np.arange(N) < val_copies, 0.01, 0.6)})
     altered = pd.DataFrame({"ratio": np.where(np.arange(N) < 80, 0.01, 0.6)})
     rates = accept.copy_rates(table, {accept.REAL: ratio, accept.ALTERED: altered})
-    p, features = np.eye(7)[rng.integers(0, 7, N)], rng.random((N, 22))
-    requested = pd.DataFrame(rng.random((N, 22)), columns=list(FEATURES))
-    dx = np.resize(DX, N)
-    agreed = obedience.agreement([str(k) for k in range(N)], dx, requested, p, features)
     alignment = rng.normal(0.5, 0.1, N)
     val = measure.Measurements(*[np.zeros(N)] * 6, alignment)
-    agreements = {accept.REAL: agreed, "adapter": agreed, "base": agreed}
+    agreements = dict.fromkeys((accept.REAL, "adapter", "base"), agreed())
     shares, controls = accept.prompted_shares(table), accept.negative_controls(base_trained_here)
     return " ".join(
         report.findings(table, rates, shares, agreements, val, rng.permutation(alignment - apart), controls, planted)

@@ -343,3 +343,12 @@ def test_an_external_set_is_looked_at_before_anything_runs_and_its_folder_become
     assert found == []
     assert request._external("ph2=~/no such", found) == f"ph2={Path.home()}/no such"
     assert found == [f"there is no folder {Path.home()}/no such (06_classify.external)"]
+
+
+@pytest.mark.parametrize("name", ["ham10000_METADATA.csv", "HAM10000_metadata.xlsx", "HAM10000_Metadata.XLSX"])
+def test_the_table_that_01_reads_counts_as_read_in_whatever_letters_and_as_a_workbook(tmp_path, name):
+    prep = parameters.profile("smoke")["01_prep"] | {"source": "ham10000", "data": str(tmp_path)}
+    assert outside.files("01_prep", prep, tmp_path) == []
+    (tmp_path / name).write_text("a table")
+    (tmp_path / "notes.xlsx").write_text("another")
+    assert outside.files("01_prep", prep, tmp_path) == [tmp_path / name]

@@ -1,9 +1,9 @@
 const LEVELS = [null, 0, 0.25, 0.5, 0.75, 1], SIGNS = ["?", "0", "¼", "½", "¾", "1"];
 const LEVEL_NAMES = ["unknown", "absent", "a quarter", "half", "three quarters", "marked"];
 const REASONS = ["The image cannot be judged", "The description is wrong", "The diagnosis is doubtful", "It shows more than one lesion"];
-let images = [], decided = {}, cases = new Map(), at = 0, feature = 0, names = [], machine = null, scores = {}, asked = 0;
+let images = [], decided = {}, cases = new Map(), at = 0, feature = 0, names = [], machine = null, scores = {}, asked = 0, titles = {};
 
-const words = (name) => name.replace(/_/g, " ");
+const words = (name) => titles[name] || name;
 const shown = (score) => score === null ? "unknown" : String(Math.round(score * 100) / 100);
 const draftKey = () => "prompt2derm-draft-" + props.run + "-" + person.name + "-" + images[at][0];
 
@@ -67,11 +67,12 @@ function writeDraft(draft) { try { draft ? localStorage.setItem(draftKey(), JSON
 
 function build(features) {
   const place = by("features");
-  let kind = "";
+  let group = "";
   place.replaceChildren();
-  names = features.map((one) => one[0]);
+  names = features.map(([name]) => name);
+  titles = Object.fromEntries(features);
   names.forEach((name, index) => {
-    if (features[index][1] !== kind) place.append(make("h4", kind = features[index][1]));
+    if (features[index][2] !== group) place.append(make("h4", group = features[index][2]));
     const row = make("div", undefined, { class: "feature", "data-id": "feature-" + index });
     const label = make("span"), levels = make("span", undefined, { class: "levels", role: "radiogroup", "aria-label": words(name) });
     label.append(make("span", words(name), { class: "name" }), make("span", "", { class: "score" }));

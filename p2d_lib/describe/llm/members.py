@@ -41,11 +41,13 @@ def members(value: dict) -> tuple[dict[str, list], list[str]]:
     Where a name stands at several depths, the outermost counts: deeper ones belong to confidences, examples and the
     like. A JSON schema has no values, unless they were filled into it.
     """
-    found = list(_walk(value, 0, in_schema=False))
-    outermost = {member.name: min(m.depth for m in found if m.name == member.name) for member in found if member.name}
+    candidates = list(_walk(value, 0, in_schema=False))
+    outermost: dict[str, int] = {}
+    for member in candidates:
+        outermost[member.name] = min(member.depth, outermost.get(member.name, member.depth))
     values: dict[str, list] = {}
     repairs = []
-    for member in found:
+    for member in candidates:
         if not member.name or member.depth > outermost[member.name]:
             repairs.append("extra field")
             continue
