@@ -55,19 +55,19 @@ def gaps_figure(gaps: pd.DataFrame, arms: Sequence[str]) -> Figure:
     figure, axes = plt.subplots(
         cells.ngroups, 3, squeeze=False, figsize=(figures.TEXT_WIDTH, 0.4 + cells.ngroups * (0.6 + 0.22 * len(changes)))
     )
-    for row, ((dx, _, group), part) in zip(axes, cells, strict=True):
+    for row, ((dx, attribute, group), part) in zip(axes, cells, strict=True):
         of = part.set_index("arm")
-        recalls = {"others": "of_others", group: "recall"}
+        recalls = {"others of their class": "of_others", "the group": "recall"}
         figures.forest(
             row[0], list(arms), {name: _points(of.loc[list(arms), column]) for name, column in recalls.items()}
         )
         for axis, names in ((row[1], list(arms)), (row[2], changes)):
             figures.forest(axis, names, {"": of.loc[names, ["gap", "low", "high"]].to_numpy(float)})
             axis.axvline(0, color="0.6", linewidth=0.6, zorder=0)
-        row[0].set(xlabel=f"recall of {dx}", xlim=(-0.02, 1.02))
-        row[0].legend()
+        row[0].set(xlabel=f"recall, {dx} of\n{attribute} {group}", xlim=(-0.02, 1.02))
         row[1].set(xlabel="gap", yticklabels=[])
         row[2].set(xlabel="change of the gap")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
