@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
+from scipy.stats.contingency import odds_ratio
 
 from p2d_lib.fairness.gaps import permutation_p
 from p2d_lib.fairness.groups import LESION_TYPE, align, attributes, group_replicates, resample
@@ -18,7 +19,7 @@ from p2d_lib.vocabulary import DX
 SHARES = ("dx", "attribute", "group", "train_of_group", "train", "test_of_group", "test", "p", "p_holm")
 GAPS = ("dx", "attribute", "group", "arm", "recall", "of_others", "gap", "low", "high", "detectable", "p", "p_holm")
 OTHERS = "others"
-CHANGE = "change to "  # and an arm: how much wider the gap is there than in the first arm
+REPLAY = "real+replay"  # the arm that balances without synthetic images
 
 
 def shares(cases: pd.DataFrame, min_n: int) -> pd.DataFrame:
@@ -50,6 +51,35 @@ def under_represented(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["p_holm"] <= multiplicity.LEVEL].reset_index(drop=True)
 
 
+def times_rarer(row: pd.Series) -> tuple[float, float, float]:
+    """How many times rarer a group is in train than in test: the odds ratio, and its 95 % interval.
+
+    row: of `shares`. The conditional estimate, and the exact interval that belongs to Fisher's test (scipy's
+    `odds_ratio`); infinite where train has no lesion of the group.
+    """
+    inside, outside = row[["test_of_group", "train_of_group"]], row[["test", "train"]]
+    counts = [inside.astype(int).tolist(), (outside.to_numpy(int) - inside.to_numpy(int)).tolist()]
+    result = odds_ratio(counts)
+    return float(result.statistic), *map(float, result.confidence_interval())
+
+
+def change(first: str, second: str) -> str:
+    """What stands for an arm in a row that holds the gap of arm `second` minus that of arm `first`."""
+    return f"{second} − {first}"
+
+
+def contrasts(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of arms whose gaps are compared: the first arm with each other one, and REPLAY, where it is an arm,
+    with each one that shows synthetic images.
+
+    Against `real` an arm differs in balancing and in pixels; against REPLAY in the pixels alone.
+    """
+    pairs = [(arms[0], arm) for arm in arms[1:]]
+    if REPLAY in arms[1:]:
+        pairs += [(REPLAY, arm) for arm in arms[1:] if not arm.startswith("real")]
+    return pairs
+
+
 def gaps(
     readings: pd.DataFrame,
     cases: pd.DataFrame,
@@ -61,10 +91,10 @@ def gaps(
 ) -> pd.DataFrame:
     """How much less often groups are read right than other lesions of their class: recall of the others minus theirs.
 
-    readings, cases: as in `gaps.gaps`. found: rows of `shares`. A row for each of the arms, and for each but the first
-    one of the CHANGE: how much wider the gap is than in the first arm. Columns GAPS: recall, of_others (0..1; NaN for a
-    change), gap, low, high and detectable (-1..1). Intervals resample lesions and seeds. p of an arm:
-    `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm: over all rows.
+    readings, cases: as in `gaps.gaps`. found: rows of `shares`. A row for each of the arms, and one for each of the
+    `contrasts`: how much wider the gap is in its second arm, under the name of `change`. Columns GAPS: recall,
+    of_others (0..1; NaN for a change), gap, low, high and detectable (-1..1). Intervals resample lesions and seeds. p
+    of an arm: `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm: over all rows.
     """
     dx_read, rows = align(readings[readings["arm"].isin(arms)], cases)
     weights, of_images, parts = resample(rows, n_resamples, seed), attributes(rows).reset_index(drop=True), []
@@ -94,11 +124,10 @@ def _compared(others: dict, inside: dict, arms: Sequence[str], p: dict[str, floa
         rows.append(
             {"arm": arm, **recalls, "gap": gap, "low": low, "high": high, "detectable": detectable, "p": p[arm]}
         )
-    first = others[arms[0]] - inside[arms[0]]
-    for arm in arms[1:]:
-        second = others[arm] - inside[arm]
-        gap, low, high, p_change = intervals.compare(second, first)
+    wide = {arm: others[arm] - inside[arm] for arm in arms}
+    for first, second in contrasts(arms):
+        gap, low, high, p_change = intervals.compare(wide[second], wide[first])
         low, high = np.clip((low, high), -2, 2)
-        change = {"arm": CHANGE + arm, "gap": gap, "low": low, "high": high, "p": p_change}
-        rows.append(change | {"detectable": intervals.minimal_detectable(second, first)})
+        about = {"arm": change(first, second), "gap": gap, "low": low, "high": high, "p": p_change}
+        rows.append(about | {"detectable": intervals.minimal_detectable(wide[second], wide[first])})
     return rows

@@ -1,12 +1,15 @@
-"""Under-represented groups as the paper shows them: tables and findings."""
+"""Under-represented groups as the paper shows them: tables, figure and findings."""
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from p2d_lib.fairness.represented import CHANGE, under_represented
+from p2d_lib.fairness.represented import change, contrasts, times_rarer, under_represented
 from p2d_lib.instruments.multiplicity import LEVEL
-from p2d_lib.report import tables
+from p2d_lib.report import figures, tables
 
 SHOWN = 5  # rows of the table of shares, those with the smallest p
 
@@ -21,6 +24,7 @@ def shares_table(shares: pd.DataFrame) -> pd.DataFrame:
             "group": rows["group"],
             "train": [_share(row.train_of_group, row.train) for row in rows.itertuples()],
             "test": [_share(row.test_of_group, row.test) for row in rows.itertuples()],
+            "times rarer in train": [tables.interval(*times_rarer(row), 1) for _, row in rows.iterrows()],
             "p (Holm)": rows["p_holm"],
         }
     ).reset_index(drop=True)
@@ -28,19 +32,48 @@ def shares_table(shares: pd.DataFrame) -> pd.DataFrame:
 
 def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:
     """`represented.gaps` as it is printed: a row for each arm and for each change, by group."""
-    change = gaps["arm"].str.startswith(CHANGE)
+    of_change = gaps["recall"].isna()
     return pd.DataFrame(
         {
             "class": gaps["dx"],
             "group": gaps["attribute"] + " " + gaps["group"],
             "arm": gaps["arm"],
-            "recall": gaps["recall"].map("{:.2f}".format).mask(change, tables.NOTHING),
-            "recall of others": gaps["of_others"].map("{:.2f}".format).mask(change, tables.NOTHING),
+            "recall": gaps["recall"].map("{:.2f}".format).mask(of_change, tables.NOTHING),
+            "recall of others": gaps["of_others"].map("{:.2f}".format).mask(of_change, tables.NOTHING),
             "gap": [tables.interval(row.gap, row.low, row.high, 2) for row in gaps.itertuples()],
             "detectable": gaps["detectable"].map("{:.2f}".format),
             "p (Holm)": gaps["p_holm"],
         }
     )
+
+
+def gaps_figure(gaps: pd.DataFrame, arms: Sequence[str]) -> Figure:
+    """By group: the recall in each arm, of its lesions and of the others of their class, and the gap with its interval,
+    beside it the changes of the gap with theirs."""
+    cells = gaps.groupby(["dx", "attribute", "group"], sort=False)
+    changes = [change(*pair) for pair in contrasts(arms)]
+    figure, axes = plt.subplots(
+        cells.ngroups, 3, squeeze=False, figsize=(figures.TEXT_WIDTH, 0.4 + cells.ngroups * (0.6 + 0.22 * len(changes)))
+    )
+    for row, ((dx, attribute, group), part) in zip(axes, cells, strict=True):
+        of = part.set_index("arm")
+        recalls = {"others of their class": "of_others", "the group": "recall"}
+        figures.forest(
+            row[0], list(arms), {name: _points(of.loc[list(arms), column]) for name, column in recalls.items()}
+        )
+        for axis, names in ((row[1], list(arms)), (row[2], changes)):
+            figures.forest(axis, names, {"": of.loc[names, ["gap", "low", "high"]].to_numpy(float)})
+            axis.axvline(0, color="0.6", linewidth=0.6, zorder=0)
+        row[0].set(xlabel=f"recall, {dx} of\n{attribute} {group}", xlim=(-0.02, 1.02))
+        row[1].set(xlabel="gap", yticklabels=[])
+        row[2].set(xlabel="change of the gap")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def _points(values: pd.Series) -> np.ndarray:
+    """Estimates without an interval, as `figures.forest` takes them: (n, 3)."""
+    return np.column_stack([values.to_numpy(float), np.full((len(values), 2), np.nan)])
 
 
 def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> list[str]:
@@ -63,11 +96,18 @@ def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> l
             f"{_share(cell.train_of_group, cell.train)} of its {cell.dx} lesions, "
             f"{_share(cell.test_of_group, cell.test)} in test, p {tables.p_value(cell.p_holm, '= ')}. "
             + " ".join(_gap(by_arm[arm]) for arm in arms)
-            + f" Against {arms[0]}, "
-            + "; ".join(f"{arm}: {_change(by_arm[CHANGE + arm])}" for arm in arms[1:])
-            + "."
+            + "".join(f" Against {first}, {_changes(by_arm, first, arms)}." for first in _references(arms))
         )
     return lines
+
+
+def _references(arms: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(first for first, _ in contrasts(arms)))
+
+
+def _changes(by_arm: dict, first: str, arms: Sequence[str]) -> str:
+    others = [second for reference, second in contrasts(arms) if reference == first]
+    return "; ".join(f"{second}: {_change(by_arm[change(first, second)])}" for second in others)
 
 
 def _share(part: int, whole: int) -> str:

@@ -121,8 +121,8 @@ class _Residual(nn.Module):
         self.skip = nn.Identity() if inner == outer and stride == 1 else nn.Conv2d(inner, outer, 1, stride, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        inside = F.relu(self.norms[0](self.first(x)))
-        return F.relu(self.norms[1](self.second(inside)) + self.skip(x))
+        inside = F.relu_(self.norms[0](self.first(x)))  # in place: a new array costs more than the arithmetic
+        return F.relu_(self.norms[1](self.second(inside)).add_(self.skip(x)))
 
 
 def _tiny_resnet() -> Backbone:
@@ -130,7 +130,7 @@ def _tiny_resnet() -> Backbone:
     body = nn.Sequential(
         nn.Conv2d(3, 32, 7, 4, 3, bias=False),
         nn.BatchNorm2d(32),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         _Residual(32, 64, 2),
         _Residual(64, 128, 2),
         nn.AdaptiveAvgPool2d(1),

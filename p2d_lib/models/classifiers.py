@@ -13,21 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from p2d_lib.device import half
-from p2d_lib.models.augmentation import BASIC, augment
+from p2d_lib.models.augmentation import BASIC
 from p2d_lib.models.checkpoints import Checkpoint
 from p2d_lib.models.class_batches import epochs
 from p2d_lib.models.classifier_backbones import backbone as backbone_of
+from p2d_lib.models.classifier_training import StepLoss, Training, floats
 from p2d_lib.models.early_stopping import EarlyStopping
 from p2d_lib.models.weights import WeightsError, not_finite, reason
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
-OPTIMIZERS = ("adamw", "adam")
-WEIGHT_DECAY = 0.05
 MAX_PIXELS = 2**22  # classified at once: 256 images of 128 px, 16 of 512 px
 WEIGHTS = "model.safetensors"
 ANEW = "run the notebook that made it again"
@@ -113,89 +110,34 @@ def fit(
     if batches.shape != (steps, batch_size):
         raise ValueError(f"batches has shape {batches.shape}; expected {steps} steps of {batch_size} images")
     model.to(device, memory_format=torch.channels_last).train()
-    parts = {"model": model, **_optimizer(model, optimizer, learning_rate, steps)}
-    parts |= {"stopping": stopping} if stopping else {}
-    parts |= {"average": _average(model, averaging)} if averaging else {}
-    result = parts["average"].module if averaging else model
-    log = checkpoint.restore(parts, device) if checkpoint else []
-    class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32, device=device)
+    weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32, device=device)
+    loss_of = StepLoss(model, images, labels, features, batches, weights, augmentation, precision, seed, device)
+    training = Training(model, optimizer, learning_rate, steps, averaging, stopping)
+    log = checkpoint.restore(training.parts, device) if checkpoint else []
     bar = tqdm(
-        range(len(log), steps), desc="classifier", unit="step", mininterval=1, initial=len(log), total=steps,
-        disable=not progress,
-    )  # fmt: skip
+        range(len(log), steps), "classifier", steps, initial=len(log), unit="step", mininterval=1, disable=not progress
+    )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for step in bar:
             if stopping and stopping.stopped:
                 break
-            rows = batches[step]
-            torch.manual_seed(derive(seed, "dropout", step))
-            pixels = augment(_pixels(images[rows], device), derive(seed, "augment", step), augmentation)
-            of_rows = None if features is None else features[rows]
-            with half(device, precision):
-                loss = _loss(model, pixels, labels[rows], of_rows, class_weights)
-            log.append({"step": step, "loss": loss.item(), "learning_rate": _update(parts, loss)})
+            loss = loss_of(step)
+            log.append({"step": step, "loss": loss.item(), "learning_rate": training.update(loss)})
             if stopping and stopping.due(step, steps):
-                log[-1] |= _evaluate(result, stopping, device)
+                log[-1] |= _evaluate(training.result, stopping, device)
                 model.train()
             if on_step:
                 on_step(step, log[-1])
             if checkpoint and (checkpoint.due() or step + 1 == steps):
-                checkpoint.store(parts, log)
-    if stopping:
-        stopping.restore(model)
-    elif averaging:
-        model.load_state_dict(result.state_dict())
+                checkpoint.store(training.parts, log)
+    training.end()
     return pd.DataFrame(log)
-
-
-def _optimizer(model: Classifier, name: str, learning_rate: float, steps: int) -> dict:
-    if name == "adamw":
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
-    elif name == "adam":
-        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    else:
-        raise ValueError(f"no optimizer {name!r}; there are {', '.join(OPTIMIZERS)}")
-    return {"optimizer": optimizer, "schedule": schedule}
-
-
-def _average(model: Classifier, decay: float) -> AveragedModel:
-    """Weights and statistics of the batches: average = decay * average + (1 - decay) * model, after each step."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-
-
-def _loss(
-    model: Classifier,
-    pixels: torch.Tensor,
-    labels: np.ndarray,
-    features: np.ndarray | None,
-    class_weights: torch.Tensor | None,
-) -> torch.Tensor:
-    """Cross-entropy of dx, plus that of the known features where there are any."""
-    dx, feature_logits, _ = model(pixels)
-    loss = F.cross_entropy(dx, torch.as_tensor(labels, dtype=torch.long, device=dx.device), class_weights)
-    if features is None:
-        return loss
-    return loss + _masked_bce(feature_logits, torch.as_tensor(features, dtype=dx.dtype, device=dx.device))
 
 
 def _evaluate(model: Classifier, stopping: EarlyStopping, device: torch.device) -> dict[str, float]:
     p = predict(model, stopping.images, device)["p"]
     of_truth = p[np.arange(len(p)), stopping.labels].clip(1e-12)
     return {"val_loss": float(-np.log(of_truth).mean()), "val_macro_f1": stopping.note(p.argmax(1), model)}
-
-
-def _update(parts: dict, loss: torch.Tensor) -> float:
-    """One step of the optimizer, of its schedule and of the average; gives the learning rate of the step."""
-    rate = parts["schedule"].get_last_lr()[0]
-    parts["optimizer"].zero_grad()
-    loss.backward()
-    parts["optimizer"].step()
-    parts["schedule"].step()
-    if "average" in parts:
-        parts["average"].update_parameters(parts["model"])
-    return rate
 
 
 @torch.inference_mode()
@@ -210,7 +152,7 @@ def predict(
     model.to(device, memory_format=torch.channels_last).eval()
     batch_size, parts = min(batch_size, max(1, MAX_PIXELS // (model.side or images.shape[1]) ** 2)), []
     for start in range(0, len(images), batch_size):
-        pixels = _pixels(images[start : start + batch_size], device)
+        pixels = floats(images[start : start + batch_size], device)
         of_flips = []
         for axes in FLIPS if flips else FLIPS[:1]:
             dx, features, embedding = model(pixels.flip(axes))
@@ -250,13 +192,3 @@ def load(folder: Path, device: torch.device) -> Classifier:
     if name := not_finite(tensors):
         raise WeightsError(f"{folder / WEIGHTS}: {name} holds a value that is not finite; {ANEW}")
     return model.to(device).eval()
-
-
-def _pixels(images: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float().div_(255)
-
-
-def _masked_bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    known = targets.isfinite()
-    loss = F.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)

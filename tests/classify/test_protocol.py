@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from p2d_lib import images
-from p2d_lib.classify import image_sets, protocol
+from p2d_lib.classify import comparison, image_sets, protocol, report, variants
 from p2d_lib.models import classifiers
 from p2d_lib.run import Run
-from p2d_lib.vocabulary import DX
+from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.wording import Wording
 
 HUES = np.random.default_rng(5).integers(40, 216, (7, 3))
 TRAIN = {"nv": 60, "mel": 30, "bkl": 30, "vasc": 6}  # and no df
@@ -222,6 +223,36 @@ def test_an_arm_of_one_describer_is_trained_on_the_images_of_its_prompts(compare
         match="no accepted synthetic image is by 'vlm'; there are images by adapter, captioner, template: take",
     ):
         compare(arms=["real", "mixed:vlm"], steps=1, others=(None, descriptions))
+
+
+def test_networks_of_arms_by_prompt_kind_learn_what_their_own_prompts_have_made(compare):
+    """Only prompts that name a ruler, as the captioner's do, make images of df; prompts by skin tone make noise."""
+    run, cases, _ = compare(steps=1)
+    cases = pd.concat([cases, write(run, "one", {"df": 1}, noise, split="train")], ignore_index=True)
+    cases = cases.assign(localization="back", age=50.0, sex="female")
+    cases.to_pickle(run.folder / "cases.pkl")
+    made = pd.read_pickle(run.folder / "made.pkl")
+    first = cases[cases["split"] == "train"].drop_duplicates("dx").set_index("dx")["image_id"]
+    made = made.assign(prompted_by=made["dx"].map(first), **dict.fromkeys(FEATURES, 0.0))
+    of_captioner = dict.fromkeys(FEATURES, 0.0) | {"ruler_presence": 0.9}
+    descriptions = cases[["image_id"]].assign(describer="captioner", valid=True, reviewer="", **of_captioner)
+
+    def sampler(rows):
+        rng, asked = np.random.default_rng(1), rows["prompt"].str.contains("ruler")
+        for image_id, dx, ruler in zip(rows["image_id"], rows["dx"], asked, strict=True):
+            images.save(run.folder / f"{image_id}.png", (disc if ruler else noise)(rng, dx))
+        return rows.assign(path=rows["image_id"] + ".png", accepted=True)
+
+    arms = ["real", "mixed:captioner", "mixed:skin-tones"]
+    sampled = variants.sampled(
+        ["captioner", "skin-tones"], made.groupby("dx").head(4), cases, sampler, Wording("phrases", 8, 62),
+        lambda text: len(text.split()), descriptions,
+    )  # fmt: skip
+    _, cases, readings = compare(arms=arms, seeds=1, others=(None, None, sampled, arms))
+    recall = recall_of_df(cases, readings)
+    assert recall["mixed:captioner"] > 0.8 and recall[["real", "mixed:skin-tones"]].max() < 0.3
+    printed = report.arms_table(comparison.replicates(readings, cases.assign(lesion_id=cases["image_id"]), 0))
+    assert list(printed.index) == arms
 
 
 def test_early_stopping_reads_val_and_never_test(compare, monkeypatch):
