@@ -76,4 +76,4 @@ def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp
 def test_every_kernel_runs_at_a_small_size(tmp_path):
     for name, kernel in growth.KERNELS.items():
         (tmp_path / name).mkdir()
-        kernel.build(70, tmp_path / name)()
+        kernel.build(300, tmp_path / name)()
