@@ -12,9 +12,9 @@ from p2d_lib import images
 from p2d_lib.vocabulary import DX, FEATURES
 
 SHARES = (0.04, 0.05, 0.11, 0.03, 0.11, 0.62, 0.04)  # of the classes, about as uneven as HAM10000's
-SIDE, WIDTH = 64, 512  # px; features
+SIDE, WIDTH = 64, 128  # px; features
 DISTINCT = 500  # image files; others are hard links to them, which cost as much to read
-RESAMPLES, QUERIES = 200, 100
+RESAMPLES, QUERIES = 100, 100
 ORIGINALS = 1000  # train images, where n images of another kind are compared with them
 
 
