@@ -24,7 +24,7 @@ class Progress:
     """Shows on the terminal which stage begins and ends. seconds: what each is expected to take."""
 
     def __init__(self, folder: Path, notebooks: list[str], scheduled: list[str], seconds: dict[str, float]):
-        self._path, self._read = folder / "events.jsonl", 0
+        self._path, self._read = folder / "events.jsonl", 0  # bytes
         self._notebooks, self._scheduled, self._seconds = notebooks, scheduled, seconds
         self.current, self._begun = "", 0.0
         self.events: dict[str, str] = {}  # the last of each stage
@@ -34,10 +34,11 @@ class Progress:
         """Shows the events since the last call."""
         if not self._path.exists():
             return
-        lines = self._path.read_text().splitlines(keepends=True)
-        whole = [line for line in lines[self._read :] if line.endswith("\n")]
-        self._read += len(whole)
-        for event in filter(None, map(_event, whole)):
+        with self._path.open("rb") as stream:
+            stream.seek(self._read)
+            whole = stream.read().rpartition(b"\n")[0]  # a line may be half written
+        self._read += len(whole) + 1 if whole else 0
+        for event in filter(None, map(_event, whole.decode("utf-8", "replace").splitlines())):
             self._show(event)
 
     def _show(self, event: dict) -> None:

@@ -19,6 +19,7 @@ from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.words.choose import chosen as description_of_each
 
+AT_ONCE = 500  # images whose cosines with all prompts are in memory
 MEASURES = ("own_prompt", "other_prompts", "wins", "r_precision", "r_same_class", "r_shuffled")
 
 
@@ -73,27 +74,37 @@ def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
     """
     if len(set(dx)) < 2:
         raise ValueError(f"prompts of another class need two classes, there is only {str(dx[0])!r}")
-    cosines = images.astype(np.float64) @ prompts.astype(np.float64).T
-    wins_with, other = np.empty_like(cosines), np.empty(len(dx))
-    for name in set(dx):
-        same = dx == name
-        others = np.sort(cosines[:, ~same], axis=1)
-        for i in range(len(dx)):  # ties count half
-            below, up_to = (np.searchsorted(others[i], cosines[i, same], side=side) for side in ("left", "right"))
-            wins_with[i, same] = (below + up_to) / 2 / (~same).sum()
-        other[same] = cosines[np.ix_(same, ~same)].mean(axis=1)
-    best_with, n_others = retrieval.best_of(cosines, np.unique(prompts, axis=0, return_inverse=True)[1])
-    others = ~np.eye(len(dx), dtype=bool)
-    same_class = others & (dx[:, None] == dx)
-    return Alignment(
-        np.diag(cosines), other, np.diag(wins_with), wins_with,
-        r_precision=np.diag(best_with), r_same_class=_mean(best_with, same_class),
-        r_shuffled=_mean(best_with, others), n_others=n_others,
-    )  # fmt: skip
+    names, prompt_of = np.unique(dx), np.unique(prompts, axis=0, return_inverse=True)[1]
+    prompts, values, wins_with = prompts.astype(np.float64), np.empty((5, len(dx))), np.empty((len(dx), len(dx)))
+    for start in range(0, len(dx), AT_ONCE):
+        rows = np.arange(start, min(start + AT_ONCE, len(dx)))
+        cosines, own = images[rows].astype(np.float64) @ prompts.T, (np.arange(len(rows)), rows)
+        for name in names:
+            same, others = np.flatnonzero(dx == name), np.flatnonzero(dx != name)
+            of_class = np.flatnonzero(dx[rows] == name)
+            wins_with[np.ix_(rows, same)] = _wins(cosines[:, same], cosines[:, others])
+            values[1, rows[of_class]] = cosines[np.ix_(of_class, others)].mean(axis=1)
+        best_with, n_others = retrieval.best_of(cosines, prompt_of)
+        another = np.arange(len(dx)) != rows[:, None]
+        same_class = another & (dx[rows, None] == dx)
+        values[0, rows], values[2, rows] = cosines[own], best_with[own]
+        values[3, rows], values[4, rows] = _mean(best_with, same_class), _mean(best_with, another)
+    own_prompt, other_prompts, *r = values
+    return Alignment(own_prompt, other_prompts, np.diag(wins_with), wins_with, *r, n_others=n_others)
+
+
+def _wins(cosines: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The share of the prompts of other classes that fit an image less well than each prompt of one class; ties count
+    half. cosines (k, n), others (k, m): of k images with both. (k, n)."""
+    wins = np.empty(cosines.shape)
+    for i, (row, ordered) in enumerate(zip(cosines, np.sort(others, axis=1), strict=True)):
+        below, up_to = (np.searchsorted(ordered, row, side=side) for side in ("left", "right"))
+        wins[i] = (below + up_to) / 2 / len(ordered)
+    return wins
 
 
 def _mean(values: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Mean of values (n, n) over the members (n, n) of each row; NaN for a row without any."""
+    """Mean of values (k, n) over the members (k, n) of each row; NaN for a row without any."""
     counts = members.sum(axis=1)
     return np.divide((values * members).sum(axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0)
 

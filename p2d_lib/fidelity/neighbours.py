@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.report import figures
@@ -49,13 +49,13 @@ def nearest(
     real = {split: cases[cases["split"] == split] for split in (FLOOR, REFERENCE)}
     features = {split: run.in_parts(table, lambda images, _: extractor(images)) for split, table in real.items()}
     of_shown = run.in_parts(shown, lambda images, _: extractor(images))
-    unit = np.median(cdist(features[REFERENCE], features[FLOOR]).min(axis=1))
+    unit = np.median(pairwise_distances_argmin_min(features[REFERENCE], features[FLOOR])[1])
     result = shown.assign(check_path=cases.set_index("image_id")["path"].reindex(shown["nearest_case"]).to_numpy())
     for split, table in real.items():
-        apart = cdist(of_shown, features[split])
-        chosen = table.iloc[apart.argmin(axis=1)]
+        places, apart = pairwise_distances_argmin_min(of_shown, features[split])
+        chosen = table.iloc[places]
         result[split], result[f"{split}_path"] = chosen["image_id"].to_numpy(), chosen["path"].to_numpy()
-        result[f"{split}_distance"] = apart.min(axis=1) / unit
+        result[f"{split}_distance"] = apart / unit
     return result
 
 

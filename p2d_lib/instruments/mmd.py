@@ -12,6 +12,7 @@ import numpy as np
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Classes = tuple[np.ndarray, np.ndarray]  # the class of each row of the first set (n,) and of the second (m,)
 AT_ONCE = 2000  # rows of a kernel's matrix in memory
+PAIRED = 2000  # rows that are compared each with each
 BANDWIDTH, SCALE = 10.0, 1000.0  # sigma of the kernel and the factor of the published values
 
 
@@ -19,25 +20,49 @@ def squared_mmd(kernel: Kernel, a: np.ndarray, b: np.ndarray, classes: Classes |
     """The unbiased squared discrepancy (Gretton et al., JMLR 13, 2012, eq. 3): 0 on average for equal laws.
 
     a (n, d), b (m, d). kernel: gives the matrix (i, j) of i rows and j rows; memory grows with n + m, not with their
-    product. classes: to be given where classes were chosen in fixed numbers. In such a set two images are of one class
-    too rarely, so equal laws would come out below 0, the further the more the features part the classes. Then images of
-    two classes (or of one) are compared with the weight that the law of the first set gives the two. NaN where a class
-    has fewer than two rows in a set: no unbiased estimate exists.
+    product. Rows of a set of more than PAIRED are compared within disjoint parts of at most as many, so that time grows
+    with n + m too, and the mean over parts stays unbiased (the B-test of Zaremba et al., NeurIPS 2013; the random
+    subsets of KID serve the same end). classes: to be given where classes were chosen in fixed numbers. In such a set
+    two images are of one class too rarely, so equal laws would come out below 0, the further the more the features part
+    the classes. Then images of two classes (or of one) are compared with the weight that the law of the first set gives
+    the two. NaN where a class has fewer than two rows in a set: no unbiased estimate exists.
     """
     first, second = classes or (np.zeros(len(a)), np.zeros(len(b)))
     names = np.union1d(first, second)
-    one_hot = [(np.asarray(each)[:, None] == names).astype(float) for each in (first, second)]
-    counts = [part.sum(axis=0) for part in one_hot]
-    if min(each.min() for each in counts) < 2:
+    of_a, of_b = ((np.asarray(each)[:, None] == names).astype(float) for each in (first, second))
+    if min(of_a.sum(axis=0).min(), of_b.sum(axis=0).min()) < 2:
         return np.nan
-    share, within = counts[0] / counts[0].sum(), 0.0
-    for rows, part, n in zip((a, b), one_hot, counts, strict=True):
-        sums, of_themselves = _sums(kernel, rows, rows, part, part)
-        means = sums / np.outer(n, n)
-        np.fill_diagonal(means, (np.diag(sums) - of_themselves) / (n * (n - 1)))  # of different images
-        within += share @ means @ share
-    between = _sums(kernel, a, b, *one_hot)[0] / np.outer(*counts)
-    return float(within - 2 * share @ between @ share)
+    n_parts = -(-max(len(a), len(b)) // PAIRED)
+    share, parts = of_a.mean(axis=0), (_parts(of_a, n_parts), _parts(of_b, n_parts))
+    means = sum(
+        np.mean([_within(kernel, rows[part], of_set[part]) for part in in_parts], axis=0)
+        for rows, of_set, in_parts in ((a, of_a, parts[0]), (b, of_b, parts[1]))
+    )
+    pairs = [(parts[0][k % len(parts[0])], parts[1][k % len(parts[1])]) for k in range(max(map(len, parts)))]
+    between = np.mean([_between(kernel, a[i], b[j], of_a[i], of_b[j]) for i, j in pairs], axis=0)
+    return float(share @ (means - 2 * between) @ share)
+
+
+def _parts(of_class: np.ndarray, n: int) -> list[np.ndarray]:
+    """Rows (k,) of n disjoint parts, each with its share of every class; of fewer parts where one would have less than
+    two rows of a class, of one where all rows are at most PAIRED. of_class (rows, classes): the class of each row."""
+    n = 1 if len(of_class) <= PAIRED else min(n, int(of_class.sum(axis=0).min()) // 2)
+    by_class = of_class.argmax(axis=1).argsort(kind="stable")
+    return [np.sort(by_class[first::n]) for first in range(n)]
+
+
+def _within(kernel: Kernel, rows: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+    """The mean kernel of two different rows of two classes: (i, i)."""
+    n = of_class.sum(axis=0)
+    sums, of_themselves = _sums(kernel, rows, rows, of_class, of_class)
+    means = sums / np.outer(n, n)
+    np.fill_diagonal(means, (np.diag(sums) - of_themselves) / (n * (n - 1)))
+    return means
+
+
+def _between(kernel: Kernel, a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray) -> np.ndarray:
+    """The mean kernel of a row of a and one of b, of two classes: (i, i)."""
+    return _sums(kernel, a, b, of_a, of_b)[0] / np.outer(of_a.sum(axis=0), of_b.sum(axis=0))
 
 
 def _sums(

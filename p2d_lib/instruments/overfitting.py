@@ -12,7 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from p2d_lib.instruments.mmd import AT_ONCE
 from p2d_lib.instruments.paired_tests import PERMUTATIONS
+
+NEAREST = 32  # real images among which the nearest train and the nearest unseen image are sought first
 
 
 class Overfitting(NamedTuple):
@@ -52,10 +55,12 @@ def overfitting(
         if not len(of_train) or not len(of_unseen):
             continue
         is_train = _exchanged(len(of_train), len(of_unseen), n_permutations, rng)
-        apart = cdist(of_set, np.vstack([of_train, of_unseen]))
-        totals = totals + sum(_relative(distances, is_train) for distances in apart)
-        n_train, n = len(of_train), len(of_set)
-        nearest += (apart.argmin(axis=1) < n_train).sum(), n * n_train / (n_train + len(of_unseen))
+        real, n_train, n = np.vstack([of_train, of_unseen]), len(of_train), len(of_set)
+        for start in range(0, n, AT_ONCE):
+            apart = cdist(of_set[start : start + AT_ONCE], real)
+            totals = totals + sum(_relative(distances, is_train) for distances in apart)
+            nearest[0] += (apart.argmin(axis=1) < n_train).sum()
+        nearest[1] += n * n_train / len(real)
         count += n
     if not count:
         raise ValueError("no class has train, unseen and synthetic images: choose sets that share a class")
@@ -73,8 +78,19 @@ def _exchanged(n_train: int, n_unseen: int, n_permutations: int, rng: np.random.
 
 def _relative(distances: np.ndarray, is_train: np.ndarray) -> np.ndarray:
     """(t - u) / (t + u) of one synthetic image with distances (n,) to real images, for each line of is_train (b, n)."""
-    order = np.argsort(distances)
-    labels, ordered = is_train[:, order], distances[order]
-    to_train, to_unseen = ordered[labels.argmax(axis=1)], ordered[labels.argmin(axis=1)]
+    nearest = _nearest_of_both(distances, is_train, min(NEAREST, len(distances)))
+    far = np.flatnonzero(np.isnan(nearest).any(axis=0))  # lines whose NEAREST images all have one label
+    nearest[:, far] = _nearest_of_both(distances, is_train[far], len(distances))
+    to_train, to_unseen = nearest
     total = to_train + to_unseen
     return np.divide(to_train - to_unseen, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _nearest_of_both(distances: np.ndarray, is_train: np.ndarray, k: int) -> np.ndarray:
+    """The distances to the nearest train and the nearest unseen image among the k nearest, NaN where all of these have
+    one label: (2, b)."""
+    order = np.argpartition(distances, k - 1)[:k]
+    order = order[np.argsort(distances[order])]
+    labels, ordered = is_train[:, order], distances[order]
+    found = np.stack([ordered[labels.argmax(axis=1)], ordered[labels.argmin(axis=1)]])
+    return np.where(labels.all(axis=1) | ~labels.any(axis=1), np.nan, found)

@@ -28,6 +28,7 @@ _KEYS.sort(key=lambda key: (key[1] % 2, key[2] % 2))  # by parity, so that a par
 _WEIGHT = np.array([np.hypot(u, v) ** 0.5 * (COLOUR if plane else 1) for plane, u, v in _KEYS], np.float32)
 _ENDS = np.searchsorted([2 * (u % 2) + v % 2 for _, u, v in _KEYS], range(5))
 _PARITIES = [slice(*ends) for ends in pairwise(_ENDS)]
+_LIGHT_PARITIES = [slice(part.start, part.start + sum(plane == 0 for plane, _, _ in _KEYS[part])) for part in _PARITIES]
 _PLACES = [[k for k, key in enumerate(_KEYS) if key[0] == plane] for plane in range(3)]
 _TRANSPOSED = np.array([_KEYS.index((plane, v, u)) for plane, u, v in _KEYS])
 LIGHTNESS = np.array([plane == 0 for plane, _, _ in _KEYS], np.float32)  # 1: this value of a vector is of lightness
@@ -159,24 +160,31 @@ def unit(values: np.ndarray, floor: float) -> np.ndarray:
     return np.where(length >= floor, values / np.maximum(length, floor), 0).astype(np.float32)
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def correlation(a: np.ndarray, b: np.ndarray, lightness: bool = False) -> np.ndarray:
     """Largest correlation of unit vectors a (n, d) and b (m, d) over the quarter turns and mirrorings: (n, m), -1..1.
 
     Mirroring changes the sign of the odd waves, so all eight orientations follow from two products, split by parity.
+    lightness: all other values of the vectors are 0, which saves half of the work.
     """
+    parities = _LIGHT_PARITIES if lightness else _PARITIES
     return _best_orientation(
-        [[turned[:, waves] @ b[:, waves].T for waves in _PARITIES] for turned in (a, a[:, _TRANSPOSED])]
+        [[turned[:, waves] @ b[:, waves].T for waves in parities] for turned in (a, a[:, _TRANSPOSED])]
     )
 
 
-def paired_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`correlation` of each of the vectors a (n, d) with k vectors of its own, b (n, k, d): (n, k)."""
-    return _best_orientation(
+def paired_correlation(a: np.ndarray, b: np.ndarray, lightness: bool = False) -> np.ndarray:
+    """`correlation` of each picture, in the best of q poses, with k vectors of its own: (n, k).
+
+    a (n, q, d): the picture's vectors by pose; b (n, k, d).
+    """
+    parities = _LIGHT_PARITIES if lightness else _PARITIES
+    of_poses = _best_orientation(
         [
-            [(b[:, :, waves] @ turned[:, waves, None])[..., 0] for waves in _PARITIES]
-            for turned in (a, a[:, _TRANSPOSED])
+            [b[..., waves] @ turned[..., waves].swapaxes(1, 2) for waves in parities]
+            for turned in (a, a[..., _TRANSPOSED])
         ]
     )
+    return of_poses.max(axis=2)
 
 
 def _best_orientation(products: list[list[np.ndarray]]) -> np.ndarray:

@@ -14,6 +14,7 @@ in several ways at once.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ CANDIDATES = (12, 16)  # originals that are compared in fine poses: the nearest 
 REFINED = 3  # of these by either comparison that are compared in all poses of both pictures
 NEXT = 3  # candidates of other lesions that the nearest is compared with
 NEAREST = 0.005  # smallest distance that counts: what recompression alone changes
-BLOCK = 256  # pictures that are searched for together
+BLOCK = 1024  # pictures that are searched for together: they share many candidates, which are brought into poses once
+AT_ONCE = 256  # of these, that are compared with all originals at a time
 
 Sides = tuple[np.ndarray, np.ndarray]  # vectors by colour and lightness, and by lightness alone (where colour was lost)
 
@@ -115,28 +117,30 @@ class Originals:
         place, planes = place.reshape(candidates.shape), self._planes[:, rows]
         distances = self._distances(queries[:1], planes, place)
         best = np.concatenate([np.argsort(of_side, axis=1)[:, :REFINED] for of_side in distances], axis=1)
-        refined = self._distances(queries, planes, np.take_along_axis(place, best, axis=1))
+        rows, place = np.unique(np.take_along_axis(place, best, axis=1), return_inverse=True)
+        refined = self._distances(queries, planes[:, rows], place.reshape(best.shape))
         for of_side, finer in zip(distances, refined, strict=True):
             np.put_along_axis(of_side, best, finer, axis=1)
         return candidates, distances
 
     def _nearest(self, query: Sides, side: int, k: int) -> np.ndarray:
         """Rows of the k originals that resemble each picture most in a coarse pose: (n, k)."""
-        best = poses.correlation(query[side], self._coarse[0][side])
-        for originals in self._coarse[1:]:
-            np.maximum(best, poses.correlation(query[side], originals[side]), out=best)
         k = min(k, len(self.lesions))
-        return np.argpartition(-best, k - 1, axis=1)[:, :k]
+        rows = [np.zeros((0, k), int)]
+        for start in range(0, len(query[side]), AT_ONCE):
+            pictures = query[side][start : start + AT_ONCE]
+            fits = (poses.correlation(pictures, originals[side], lightness=bool(side)) for originals in self._coarse)
+            rows.append(np.argpartition(-reduce(np.maximum, fits), k - 1, axis=1)[:, :k])
+        return np.concatenate(rows)
 
     def _distances(self, queries: Sequence[Sides], planes: np.ndarray, place: np.ndarray) -> np.ndarray:
         """1 - the correlation in the best pose of each picture with originals planes[:, place], by side: (2, n, k)."""
         distances = np.ones((2, *place.shape), np.float32)
+        pictures = [np.stack(of_poses, axis=1) for of_poses in zip(*queries, strict=True)]
         for pose in poses.FINE:
             for side, originals in enumerate(self._sides(poses.vectors(planes, pose))):
-                of_picture = originals[place]
-                for query in queries:
-                    fit = poses.paired_correlation(query[side], of_picture)
-                    np.minimum(distances[side], 1 - fit, out=distances[side])
+                fit = poses.paired_correlation(pictures[side], originals[place], lightness=bool(side))
+                np.minimum(distances[side], 1 - fit, out=distances[side])
         return distances
 
     def _score(

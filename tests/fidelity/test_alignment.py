@@ -32,6 +32,13 @@ def test_each_image_is_compared_with_its_own_prompt_and_those_of_other_classes_a
         assert aligned.wins_with[i, 3] == pytest.approx((cosines[i, 3] > cosines[i, CLASSES != "mel"]).mean())
 
 
+def test_images_taken_a_few_at_a_time_are_compared_with_all_prompts_alike(monkeypatch):
+    whole = alignment.align(*vectors(0, 0.3), CLASSES)
+    monkeypatch.setattr(alignment, "AT_ONCE", 7)
+    for part, of_all in zip(alignment.align(*vectors(0, 0.3), CLASSES), whole, strict=True):
+        assert part == pytest.approx(of_all, abs=1e-12)
+
+
 def test_images_without_any_relation_to_their_prompts_are_announced_at_the_nominal_rate():
     tests = [alignment.follows_prompts(alignment.align(*vectors(seed, 0.0), CLASSES), seed) for seed in range(100)]
     assert np.mean([test.observed for test in tests]) == pytest.approx(0.5, abs=0.02)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from p2d_lib.instruments.overfitting import overfitting
+from p2d_lib.instruments.overfitting import _relative, overfitting
 
 SHARES = (0.5, 0.3, 0.2)  # of three classes
 
@@ -122,3 +122,14 @@ def test_one_flat_colour_is_no_copy_and_equal_arguments_give_equal_answers():
     assert first == second and first.p > 0.05
     same = [(np.ones((60, 16)), np.zeros(60))] * 3
     assert overfitting(*same, 99)[::3] == (0, 1)  # all images equal: no difference, and nothing called
+
+
+def test_the_nearest_of_both_labels_are_found_beyond_the_first_few():
+    """Among the nearest 32 images all may be train images: then the others are looked at too."""
+    rng = np.random.default_rng(0)
+    distances = rng.random(200)
+    is_train = rng.random((300, 200)) < 0.97  # in a third of the lines the nearest 32 images have one label
+    is_train[:, :2] = True, False
+    expected = [(t - u) / (t + u) for t, u in ((distances[line].min(), distances[~line].min()) for line in is_train)]
+    assert (is_train[:, np.argsort(distances)[:32]].all(axis=1)).mean() > 0.2
+    assert _relative(distances, is_train) == pytest.approx(expected, abs=1e-12)

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 SPEC = importlib.util.spec_from_file_location("growth", Path(__file__).parents[2] / "benchmarks" / "growth.py")
 growth = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(growth)
+growth_kernels = sys.modules["growth_kernels"]
 
 PLANTED = {
     "linear": lambda n, _: lambda: sum(range(2000 * n)),
@@ -19,13 +21,14 @@ PLANTED = {
     "all pairs": lambda n, _: lambda: np.ones((n, n)).sum(),
     "fails": lambda n, _: lambda: 1 / 0,
 }
+PLANTED = {name: growth_kernels.Kernel("00", name, build) for name, build in PLANTED.items()}
 
 
 def in_a_process_of_its_own(expression):
     """Its value there: what a child may reuse of the memory of this large process is no measure of growth."""
     code = (
-        f"import test_growth; from test_growth import PLANTED, growth; growth.KERNELS = "
-        f"{{name: ('00', build) for name, build in PLANTED.items()}}; print(__import__('json').dumps({expression}))"
+        f"from test_growth import PLANTED, growth; growth.KERNELS = PLANTED; "
+        f"print(__import__('json').dumps({expression}))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -34,7 +37,7 @@ def in_a_process_of_its_own(expression):
 
 @pytest.fixture
 def planted(monkeypatch):
-    monkeypatch.setattr(growth, "KERNELS", {name: ("00", build) for name, build in PLANTED.items()})
+    monkeypatch.setattr(growth, "KERNELS", PLANTED)
 
 
 def test_a_linear_and_a_quadratic_kernel_are_told_apart_and_a_matrix_of_all_pairs_is_seen(planted):
@@ -46,6 +49,36 @@ def test_a_linear_and_a_quadratic_kernel_are_told_apart_and_a_matrix_of_all_pair
 
 
 def test_what_takes_too_long_or_fails_has_no_reading(planted, capfd):
-    assert growth.measured("quadratic", 100_000, 0.5) is None
+    assert growth.measured("quadratic", 100_000, 1) is None
     assert growth.measured("fails", 10, 60) is None
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp_path):
+    table = pd.DataFrame(
+        [("quadratic", n, 2e-6 * n**2, 0.01 * n) for n in (1000, 10_000)] + [("linear", 1000, 0.5, 0.1)],
+        columns=["kernel", "n", "seconds", "mb"],
+    )
+    results = tmp_path / "RESULTS.md"
+    results.write_text(f"before\n{growth.BEGIN}\nan old table\n{growth.END}\nafter\n")
+    growth.write(growth.printed(table), results)
+    lines = results.read_text().splitlines()
+    assert "| 00 quadratic | 2.00 s, 10 MB | 200.00 s, 100 MB | 2.0 | 1.0 |" in lines
+    assert "| 00 linear | 0.50 s, 0 MB |  |  |  |" in lines, "no exponent of one size"
+    assert (lines[0], lines[-1]) == ("before", "after") and "an old table" not in lines
+    growth.figure(table, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+    results.write_text("no place")
+    with pytest.raises(ValueError, match="put them where the table belongs"):
+        growth.write("", results)
+
+
+def test_kernels_do_their_work_on_all_images(tmp_path):
+    kernels = growth.KERNELS
+    for name in ("batches", "form", "events", "known", "copying", "auc"):
+        (tmp_path / name).mkdir()
+        result = kernels[name].build(50, tmp_path / name)()
+        assert name != "known" or len(result) == 64, "the digest of the folder"
+    assert (tmp_path / "form" / "form.html").read_text().count("data:image/png") == 50
+    assert len((tmp_path / "events" / "events.jsonl").read_text().splitlines()) == 50
+    assert len({kernel.title for kernel in kernels.values()}) == len(kernels)
