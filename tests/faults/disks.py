@@ -12,18 +12,16 @@ once more, and at last ends; all that the stage made is then compared with FOLDE
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import one_process
-from contents import contents, differing
+from contents import contents, copy_before, differing
 from kill_points import TRIES, Campaign, smallest
 
-from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
-from p2d_lib.files import remove
+from p2d_lib.artefacts import NOTEBOOKS
 
 ROOM = 64 << 20  # bytes of the small file system beside the copy of the run
 OBEYS = "-dac_override,-dac_read_search"  # capabilities without which root, too, is refused by a folder's mode
@@ -53,19 +51,6 @@ def mend(home: Path) -> None:
 
 
 HARMS: dict[str, Callable[[Path], None]] = {"full": fill, "read-only": lambda home: set_writable(home, False)}
-
-
-def copy_before(through: Path, home: Path, stage: str) -> None:
-    """Copies the undisturbed run as it was before a stage."""
-    for part in ("data", "tables", "figures"):
-        shutil.copytree(through / part, home / part)
-    folder = home / "data" / "runs" / "micro"
-    for notebook in NOTEBOOKS[NOTEBOOKS.index(stage) :]:
-        (folder / "stages" / f"{notebook}.json").unlink()
-        for artefact in ARTEFACTS.values():
-            if artefact.made_by == notebook:
-                remove(folder / artefact.path)
-                remove(folder / f"{artefact.path}.provenance.json")
 
 
 def mount(home: Path, through: Path) -> None:
