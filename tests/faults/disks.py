@@ -3,10 +3,11 @@
     .venv/bin/python tests/faults/disks.py --home FOLDER [--stages 03_finetune 06_classify 08_fairness] [--harms 4]
 
 FOLDER is that of kill_points.py: FOLDER/through holds, or gets, the undisturbed run. A copy of it without the stage and
-all later ones lies on a small file system of its own, FOLDER/disturbed. Before a write of the stage, chosen as there,
-the file system is filled to its last byte, or all folders lose the right to be written to; the run must end with return
-code 1 or 2 and one sentence that names the fault. Then there is room again, the same command continues, is disturbed
-once more, and at last ends; all that the stage made is then compared with FOLDER/through. Linux and root only.
+all later ones lies on a small file system of its own, FOLDER/disturbed. Before one of the writes, each with the same
+chance, the file system is filled to its last byte, or all folders lose the right to be written to; the run must end
+with return code 1 or 2 and one sentence that names the fault. Then there is room again, the same command continues, is
+disturbed once more, and at last ends; all that the stage made is then compared with FOLDER/through. Only root of a Linux
+may do all this.
 """
 
 import argparse
@@ -23,9 +24,9 @@ from kill_points import TRIES, Campaign, smallest
 
 from p2d_lib.artefacts import NOTEBOOKS
 
-ROOM = 64 << 20  # bytes of the small file system beside the copy of the run
+ROOM = 512 << 20  # bytes of the small file system beside the copy of the run: checkpoints, other scratch files
 OBEYS = "-dac_override,-dac_read_search"  # capabilities without which root, too, is refused by a folder's mode
-WORDS = {"full": "No space left on device", "read-only": "Permission denied"}
+WORDS = {"full": ("No space left on device", "as on a full disk"), "read-only": ("Permission denied",)}
 
 
 def fill(home: Path) -> None:
@@ -73,24 +74,28 @@ def fault_of(code: int, printed: str, harm: str) -> str:
         return f"return code {code}"
     if "Traceback" in printed:
         return "a traceback"
-    return "" if WORDS[harm] in sentence(printed, harm) else f"no word of {harm}"
+    return "" if _names(sentence(printed, harm), harm) else f"no word of {harm}"
 
 
 def sentence(printed: str, harm: str) -> str:
     """The line that names the fault, else the last one."""
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
-    return next((line for line in lines if WORDS[harm] in line), lines[-1] if lines else "")
+    return next((line for line in lines if _names(line, harm)), lines[-1] if lines else "")
+
+
+def _names(line: str, harm: str) -> bool:
+    return any(words in line for words in WORDS[harm])
 
 
 def disturb(campaign: Campaign, home: Path, stage: str, harms: int) -> int:
     """Harms a stage so many times in turn, lets it end and compares; the number of things that were wrong."""
     log = home.with_suffix(".log")
-    counts, wrong = one_process.counted(campaign.logs / f"{stage}.txt"), 0
+    written, wrong = (campaign.logs / f"{stage}.txt").read_text().splitlines(), 0
     for number in range(harms):
         harm = list(HARMS)[number % len(HARMS)]
         for _ in range(TRIES):
-            kind = campaign.rng.choice(sorted(counts))
-            at = (kind, campaign.rng.randint(1, counts[kind]))
+            moment = campaign.rng.randrange(len(written))  # most of these are the notebook's own
+            at = (written[moment], written[: moment + 1].count(written[moment]))
             writes = one_process.Writes(home, at, harm=lambda harm=harm: HARMS[harm](home))
             code, printed = run(home, log, stage, writes)
             mend(home)
@@ -99,7 +104,7 @@ def disturb(campaign: Campaign, home: Path, stage: str, harms: int) -> int:
         fault = fault_of(code, printed, harm)
         wrong += bool(fault)
         said = sentence(printed, harm)
-        campaign.note(stage=stage, harm=harm, at=f"{kind} ({at[1]} of {counts[kind]})", fault=fault, said=said)
+        campaign.note(stage=stage, harm=harm, at="{} ({})".format(*at), fault=fault, said=said)
     code, printed = run(home, log, stage)
     if code:
         raise RuntimeError(f"{stage} failed: {printed[-3000:]}")
