@@ -6,8 +6,8 @@ FOLDER is that of kill_points.py: FOLDER/through holds, or gets, the undisturbed
 all later ones lies on a small file system of its own, FOLDER/disturbed. Before one of the writes, each with the same
 chance, the file system is filled to its last byte, or all folders lose the right to be written to; the run must end
 with return code 1 or 2 and one sentence that names the fault. Then there is room again, the same command continues, is
-disturbed once more, and at last ends; all that the stage made is then compared with FOLDER/through. Only root of a Linux
-may do all this.
+disturbed once more, and at last ends; all that the stage made is then compared with FOLDER/through. It needs root on
+Linux.
 """
 
 import argparse
