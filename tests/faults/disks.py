@@ -61,11 +61,16 @@ def mount(home: Path, through: Path) -> None:
 
 
 def run(home: Path, log: Path, stage: str, writes: one_process.Writes | None = None) -> tuple[int, str]:
-    """Starts the stage and waits; its return code and what it printed."""
+    """Starts the stage, anew where it has ended, and waits; its return code and what it printed."""
     before = log.stat().st_size if log.exists() else 0
-    process = one_process.start(home, smallest(stage), writes, log=log)
+    ended = writes and (home / "data" / "runs" / "micro" / "stages" / f"{stage}.json").exists()
+    process = one_process.start(home, [*smallest(stage), *(["--from", stage] if ended else [])], writes, log=log)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    return code, log.read_text()[before:]
+    return code, log.read_bytes()[before:].decode()
+
+
+def is_harmed(home: Path) -> bool:
+    return (home / "filler").exists() or not os.access(home, os.W_OK)
 
 
 def fault_of(code: int, printed: str, harm: str) -> str:
@@ -98,13 +103,14 @@ def disturb(campaign: Campaign, home: Path, stage: str, harms: int) -> int:
             at = (written[moment], written[: moment + 1].count(written[moment]))
             writes = one_process.Writes(home, at, harm=lambda harm=harm: HARMS[harm](home))
             code, printed = run(home, log, stage, writes)
+            hit = is_harmed(home)
             mend(home)
-            if code:
+            if hit:
                 break
-        fault = fault_of(code, printed, harm)
+        fault = fault_of(code, printed, harm) if hit and code else ""  # code 0: all had been written by then
         wrong += bool(fault)
         said = sentence(printed, harm)
-        campaign.note(stage=stage, harm=harm, at="{} ({})".format(*at), fault=fault, said=said)
+        campaign.note(stage=stage, harm=harm, at="{} ({})".format(*at), hit=hit, code=code, fault=fault, said=said)
     code, printed = run(home, log, stage)
     if code:
         raise RuntimeError(f"{stage} failed: {printed[-3000:]}")
