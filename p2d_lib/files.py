@@ -142,10 +142,12 @@ def _clean(folder: Path) -> None:
 
 
 def _alive(process: int) -> bool:
+    """Whether a process can still write: one that has ended, and that nobody has waited for, cannot."""
+    import psutil
+
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # another user's
+    except psutil.AccessDenied:  # another user's
         return True
-    return True

@@ -89,6 +89,7 @@ class Run:
         self.tables, self.figures = home() / "tables" / name, home() / "figures" / name
         self.execution = os.environ.get("P2D_EXECUTION") or uuid.uuid4().hex  # of the notebook, from first to last cell
         self._inputs: dict[str, str] = {}
+        self._earlier: dict[str, str] = {}  # what a later notebook left on an earlier pass, where results follow it
         self._written = 0  # files and folders
         self._started = time.monotonic()
         self.driven = os.environ.get("P2D_RUN_MARK") == str(self.folder)  # the driver holds the run for this process
@@ -156,7 +157,8 @@ class Run:
     def read_earlier(self, artefact: str) -> pd.DataFrame | None:
         """A table that a later notebook left on an earlier pass over the run; None where there is none.
 
-        It is not noted as an input. Raises ArtefactError as `read` does, and for a table that was changed since.
+        It is not noted as an input: `note_earlier` notes it where it counts. Raises ArtefactError as `read` does, and
+        for a table that was changed since.
         """
         path, made_by = self.folder / ARTEFACTS[artefact].path, ARTEFACTS[artefact].made_by
         if not path.exists():
@@ -167,6 +169,10 @@ class Run:
                 "without it"
             )
         return self._table(path, artefact)
+
+    def note_earlier(self, artefact: str) -> None:
+        """Notes that results follow a table of `read_earlier`: those of a run from nothing are other ones."""
+        self._earlier[artefact] = sha256(self.folder / ARTEFACTS[artefact].path)
 
     def _table(self, path: Path, artefact: str) -> pd.DataFrame:
         try:
@@ -216,6 +222,7 @@ class Run:
             "notebook": self.notebook,
             "parameters": self.parameters,
             "inputs": self._inputs,
+            "earlier": self._earlier,
             "commit": _commit(),
             "lock": _pins(),
             "packages": {package: version(package) for package in PACKAGES},

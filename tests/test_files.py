@@ -51,18 +51,19 @@ with atomic(Path(sys.argv[1])) as partial:
 """
 
 
-def test_a_kill_while_writing_leaves_the_old_file_and_the_next_write_succeeds(tmp_path):
+@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "a zombie, as in a container whose init reaps none"])
+def test_a_kill_while_writing_leaves_the_old_file_and_the_next_write_succeeds_and_clears_up(tmp_path, reaped):
     path = tmp_path / "table.csv"
     path.write_text("old")
     writer = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True)
     assert writer.stdout.readline() == "writing\n"
     writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
+    os.waitid(os.P_PID, writer.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
     assert path.read_text() == "old"
     with atomic(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+    writer.communicate()
 
 
 def test_a_folders_digest_follows_names_and_contents(tmp_path):

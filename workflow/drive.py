@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # where PYTHONSAFEPATH is set, it is not there
 
-from advice import MAKE_ROOM
+from advice import MAKE_ROOM, OWN_PLACE
 from cli import Refused, arguments
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,17 +33,10 @@ def main(argv: list[str]) -> int:
         print(f"prompt2derm: {refusal}", file=sys.stderr, flush=True)
         return 2
     except OSError as error:
-        if error.errno in CLOSED:
-            print(
-                f"prompt2derm: {error.filename}: {error.strerror}: work where all files are yours (P2D_HOME=DIR)",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-            return 1
-        if error.errno not in FULL:
+        if error.errno not in (*FULL, *CLOSED):
             raise
-        print(
-            f"prompt2derm: {error.filename or 'the disk'}: {error.strerror}: {MAKE_ROOM}", file=sys.stderr, flush=True
-        )
+        advice, place = MAKE_ROOM if error.errno in FULL else OWN_PLACE, error.filename or "the disk"
+        print(f"prompt2derm: {place}: {error.strerror}: {advice}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt as interrupt:
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import finished
+import request
 import verify_figures
 from cli import Refused
 from places import HOME, REPOSITORY, RUNS
 from progress import say
-from verify_origin import SHORT, changed, edited_tables, origin
+from stages import StageError, Stages
+from verify_origin import NOTHING, SHORT, changed, edited_tables, origin
 from verify_tables import Reference, Table, read_folder
 
-from p2d_lib.artefacts import NOTEBOOKS
-from p2d_lib.files import atomic, file_sha256, read_record
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
+from p2d_lib.files import atomic, file_sha256, read_record, remove
 
 FOLDER = REPOSITORY / "tables" / "reference"
 AGAIN = "run ./run_all.sh --make-reference again, or take the folder anew from git"
@@ -84,16 +86,38 @@ def make(options: argparse.Namespace, argv: list[str]) -> int:
         _checked(name)
     if run in names:
         raise Refused(f"--make-reference {run}: a run is no rerun of itself: name other runs, or --rerun-on N")
+    if reruns and (why := next(filter(None, _outdated(options, run).values()), "")):
+        raise Refused(
+            f"run {run} would come out otherwise today ({why}), and so would its reruns: give the options that it was "
+            f"made with, or make it anew first: ./run_all.sh --run {run}"
+        )
     for name, cores in reruns.items():
         from paper import run_paper
 
         say(f"Run {name}: {run} once more, on {cores} {'core' if cores == 1 else 'cores'}")
+        _forget_audit(options, name)
         if code := run_paper(argparse.Namespace(**{**vars(options), "run": name, "cores": cores}), argv):
             return code
     folder = write(FOLDER / options.profile, run, names)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1024
     say(f"{folder}: {len(list(folder.glob('*.csv')))} tables, {len(names)} reruns, {size:.0f} kB")
     return 0
+
+
+def _outdated(options: argparse.Namespace, run: str) -> dict[str, str]:
+    """Why each notebook of a run has to run with these options; "" for one that is up to date. Raises Refused."""
+    stages = Stages(RUNS / run, request.parameters(argparse.Namespace(**{**vars(options), "run": run})))
+    try:
+        return {notebook: stages.why(notebook) for notebook in NOTEBOOKS}
+    except StageError as error:
+        raise Refused(str(error)) from None
+
+
+def _forget_audit(options: argparse.Namespace, run: str) -> None:
+    """Removes what 05 found in an earlier pass over a rerun whose 04 is made anew, which would refuse images by it."""
+    why = _outdated(options, run)
+    if any(why[notebook] for notebook in NOTEBOOKS[: NOTEBOOKS.index("04_sample") + 1]):
+        remove(RUNS / run / ARTEFACTS["memorisation"].path)
 
 
 def write(folder: Path, run: str, reruns: list[str]) -> Path:
@@ -114,11 +138,19 @@ def write(folder: Path, run: str, reruns: list[str]) -> Path:
 
 
 def _checked(run: str) -> dict:
-    """The origin of a finished run whose tables nobody has changed. Raises Refused."""
+    """The origin of a finished run from nothing whose tables nobody has changed. Raises Refused."""
     finished.check_run(RUNS, run)
     if edited := edited_tables(RUNS / run, HOME / "tables" / run):
         raise Refused(f"table {edited[0]} of run {run} was changed since it was made: ./run_all.sh --run {run}")
-    return origin(RUNS / run)
+    record = origin(RUNS / run)
+    for notebook, facts in record["notebooks"].items():
+        if facts["earlier"] not in ("", NOTHING):
+            raise Refused(
+                f"{notebook} of run {run} obeyed {facts['earlier']}, which an earlier pass over the run had left, so "
+                f"its tables are not those of a run from nothing: delete this file in {RUNS / run}, then "
+                f"./run_all.sh --run {run} --from {notebook}, with the options of this run"
+            )
+    return record
 
 
 def _compared(record: dict, run: str, name: str) -> dict:

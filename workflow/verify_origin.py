@@ -10,8 +10,10 @@ from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, result_parameters
 from p2d_lib.files import file_sha256, read_record, sha256
 
 SHORT = 16  # hex digits of a digest that are kept
+NOTHING = "nothing"
 ASPECTS = {  # of a notebook's origin, from the nearest cause to the farthest, and how each is called
     "data": "data",
+    "earlier": "from an earlier pass over the run",
     "parameters": "parameter",
     "code": "code",
     "lock": "requirements.lock",
@@ -75,6 +77,7 @@ def _facts(folder: Path, notebook: str, records: list[dict]) -> dict:
     return {
         "commit": _known(last["commit"]),
         "data": {Path(name).name: digest[:SHORT] for name, digest in stage.get("outside", {}).items()},
+        "earlier": _left_earlier(last["earlier"]) if "earlier" in last else "",
         "parameters": portable(result_parameters(last["parameters"])),
         "code": new_sha256(json.dumps(stage.get("code"), sort_keys=True).encode()).hexdigest()[:SHORT]
         if stage.get("code")
@@ -84,6 +87,11 @@ def _facts(folder: Path, notebook: str, records: list[dict]) -> dict:
         "device": last["device"],
         "threads": last["threads"],
     }
+
+
+def _left_earlier(digests: Mapping[str, str]) -> str:
+    left = [f"{ARTEFACTS[name].path} ({digest[:SHORT]})" for name, digest in digests.items()]
+    return " and ".join(left) or NOTHING
 
 
 def _known(value: str) -> str:

@@ -34,13 +34,15 @@ def memorised(run: Run, table: pd.DataFrame, other: pd.DataFrame | None = None) 
 
     The audit of 05 may lie in the run, from an earlier pass over it; each of its verdicts holds for the image with that
     image_id and sha256 and for no other, so an image that was sampled anew is not judged by an old verdict. It is no
-    input of 04 (05 comes later and reads what 04 writes), so it is not noted in the provenance. other: an audit that
-    the user names, with image_id, memorised (bool) and, where known, sha256; it judges beside that of the run. Raises
-    ValueError when `other` does not know one of the images, run.ArtefactError where the run's audit is broken or was
-    changed by hand.
+    input of 04 (05 comes later and reads what 04 writes); where it refuses an image, the provenance notes it as of an
+    earlier pass. other: an audit that the user names, with image_id, memorised (bool) and, where known, sha256; it
+    judges beside that of the run. Raises ValueError when `other` does not know one of the images, run.ArtefactError
+    where the run's audit is broken or was changed by hand.
     """
     audit = run.read_earlier("memorisation")
     verdicts = [] if audit is None else [_verdicts(table, audit)]
+    if verdicts and verdicts[0].eq(1).any():
+        run.note_earlier("memorisation")
     if other is not None:
         of_other = _verdicts(table, other)
         if of_other.isna().any():

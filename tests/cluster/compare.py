@@ -1,5 +1,9 @@
-"""Runs the paper at a micro size here and as jobs of Slurm, and compares what both make; slurm.sh calls it."""
+"""Runs the paper at a micro size here and as jobs of Slurm, and compares what both make; slurm.sh calls it.
 
+--jobs-from NOTEBOOK: the jobs begin with it, from a copy of what the run here made before; without it with the first.
+"""
+
+import argparse
 import csv
 import os
 import subprocess
@@ -11,7 +15,10 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "faults")]
 
+from contents import copy_before  # noqa: E402
 from kill_points import SMALLEST  # noqa: E402
+
+from p2d_lib.artefacts import NOTEBOOKS  # noqa: E402
 
 TIMED = "seconds"  # in the names of columns that say how fast this machine was
 
@@ -43,11 +50,12 @@ def _cells(home: Path, name: str) -> list[dict[str, str]]:
     return [{column: cell for column, cell in row.items() if TIMED not in column} for row in rows]
 
 
-def main(place: Path, *options: str) -> int:
+def main(place: Path, jobs_from: str, shards: str, options: list[str]) -> int:
     here, there = place / "local", place / "slurm"
-    both = [word for k, word in enumerate(options) if "--shards" not in (word, options[k - 1] if k else "")]
-    run(here, *both)
-    run(there, "--executor", str(place / "profile"), *options)
+    run(here, *options)
+    if jobs_from and not (there / "data").exists():
+        copy_before(here, there, jobs_from)
+    run(there, "--executor", str(place / "profile"), "--shards", shards, *options)
     same = images(here).equals(images(there))
     different = differing(here, there)
     n = len(list((here / "tables" / "micro").glob("*.csv")))
@@ -57,4 +65,9 @@ def main(place: Path, *options: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("place", type=Path, help="a folder for both runs, with the profile in profile/")
+    parser.add_argument("--jobs-from", choices=NOTEBOOKS, default="")
+    parser.add_argument("--shards", default="1", help="jobs that sample the images of 04")
+    known, others = parser.parse_known_args()
+    sys.exit(main(known.place, known.jobs_from, known.shards, others))

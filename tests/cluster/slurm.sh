@@ -2,6 +2,7 @@
 # A real Slurm of one node on the loopback interface runs a small paper, whose tables must equal those of a local run.
 #
 #   tests/cluster/slurm.sh [--to 04_sample] [--shards 2]      # options of run_all.sh, for both runs
+#   tests/cluster/slurm.sh --jobs-from 05_fidelity            # what comes before is copied from the local run
 #
 # Needs root and Debian's packages (apt-get install slurmctld slurmd munge); PYTHON names a Python that has the project's
 # packages. It writes /etc/slurm/slurm.conf, since nested jobs look for it nowhere else, and refuses to start where there

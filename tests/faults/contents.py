@@ -1,12 +1,14 @@
-"""What a stage has made, as digests by which two runs are compared."""
+"""What a stage has made, as digests by which two runs are compared; and a run as it was before a stage."""
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 
-from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS
+from p2d_lib.files import read_record, remove
 
 MEASURED = "second"  # columns with it in their name hold measured times, as do the figures below
 SHOW_TIMES = ("f4_sweep", "f2_describers")
@@ -38,6 +40,23 @@ def _shows_times(file: Path) -> bool:
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """The names of files that only one of two stages has, or that differ."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def copy_before(through: Path, home: Path, stage: str) -> None:
+    """Copies the run micro of one home into another, without what the stage and all later ones have made."""
+    for part in ("data", "tables", "figures"):
+        shutil.copytree(through / part, home / part)
+    folder = home / "data" / "runs" / "micro"
+    for notebook in NOTEBOOKS[NOTEBOOKS.index(stage) :]:
+        record = folder / "stages" / f"{notebook}.json"
+        for kind in ("tables", "figures"):
+            for name in read_record(record).get(kind, ()):
+                (home / kind / "micro" / name).unlink()
+        record.unlink(missing_ok=True)
+        for artefact in ARTEFACTS.values():
+            if artefact.made_by == notebook:
+                remove(folder / artefact.path)
+                remove(folder / f"{artefact.path}.provenance.json")
 
 
 def _digest(file: Path) -> str:

@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -40,15 +40,22 @@ def import_everything() -> None:
 
 
 class Writes:
-    """Counts what a run is about to write, and kills it before one of these writes.
+    """Counts what a run is about to write, and kills it, or does it another harm, before one of these writes.
 
     A write is a file opened to be written to, or a file or folder that is made, renamed or removed, below `home`. Its
-    kind is the operation with the path, digits left out: all checkpoints of a fit are one kind. at: (kind, n) kills the
-    whole process group before the n-th write of that kind, from 1. log: takes the kind of each write, one a line.
+    kind is the operation with the path, digits left out: all checkpoints of a fit are one kind. at: (kind, n), the n-th
+    write of that kind, from 1. harm: what happens before it; by default the whole process group is killed. log: takes
+    the kind of each write, one a line.
     """
 
-    def __init__(self, home: Path, at: tuple[str, int] | None = None, log: Path | None = None):
-        self._home, self._at = str(home), at
+    def __init__(
+        self,
+        home: Path,
+        at: tuple[str, int] | None = None,
+        log: Path | None = None,
+        harm: Callable[[], None] = lambda: os.killpg(0, signal.SIGKILL),
+    ):
+        self._home, self._at, self._harm = str(home), at, harm
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC) if log else None
         self._met = mmap.mmap(-1, 8)  # shared by all processes of the run
 
@@ -66,7 +73,7 @@ class Writes:
             met = int.from_bytes(self._met[:], "little") + 1
             self._met[:] = met.to_bytes(8, "little")
             if met == self._at[1]:
-                os.killpg(0, signal.SIGKILL)
+                self._harm()
 
     @staticmethod
     def _opens_to_write(arguments: tuple) -> bool:
@@ -90,17 +97,21 @@ def counted(log: Path) -> Counter[str]:
     return Counter(log.read_text().splitlines())
 
 
-def start(home: Path, arguments: Sequence[str], writes: Writes | None = None, run: str = "micro") -> int:
-    """Starts ./run_all.sh --run RUN with P2D_HOME=home in a process group of its own; returns its process number."""
+def start(
+    home: Path, arguments: Sequence[str], writes: Writes | None = None, run: str = "micro", log: Path | None = None
+) -> int:
+    """Starts ./run_all.sh --run RUN with P2D_HOME=home in a process group of its own; returns its process number.
+
+    log: takes what it prints (default: <run>.log in the home)."""
     home.mkdir(parents=True, exist_ok=True)
     if process := os.fork():
         return process
     code = 70
     try:
         os.setsid()
-        log = os.open(home / f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        printed = os.open(log or home / f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
         os.environ.update(P2D_HOME=str(home), P2D_THREADS="1", P2D_RUN_MARK=str(home / "data" / "runs" / run))
         if writes:
             sys.addaudithook(writes)

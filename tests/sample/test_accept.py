@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from p2d_lib.artefacts import ARTEFACTS
+from p2d_lib.files import read_record, sha256
 from p2d_lib.instruments import alterations, copies
 from p2d_lib.run import ArtefactError, Run
 from p2d_lib.sample import accept, measure
@@ -67,6 +68,19 @@ def test_the_audit_of_05_holds_for_the_very_image_that_it_judged(run):
     other = table[["image_id"]].assign(memorised=[False] * 99 + [True])
     assert np.flatnonzero(accept.memorised(run, table, other)).tolist() == [0, 2, 5, 99]
     assert "memorisation" not in run._inputs  # a verdict is no input: to write it does not make 04 out of date
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_the_provenance_of_04_tells_an_audit_of_an_earlier_pass_where_it_refused_an_image(run, refuses):
+    table = measured().assign(sha256="now")
+    Run("t", "05_fidelity").write("memorisation", verdicts_of(table, [refuses] + [False] * 99))
+    accept.memorised(run, table)
+    with run.writing("synthetic_images") as folder:
+        folder.mkdir()
+    audit = run.folder / ARTEFACTS["memorisation"].path
+    record = read_record(run.folder / "synthetic.provenance.json")
+    assert record["earlier"] == ({"memorisation": sha256(audit)} if refuses else {})
+    assert "memorisation" not in record["inputs"]
 
 
 def test_an_audit_of_05_that_is_broken_or_was_changed_is_named_and_no_image_passes_by_it(run):

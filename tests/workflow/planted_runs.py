@@ -16,8 +16,12 @@ from PIL import Image
 from p2d_lib import parameters as all_parameters
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS
 
+EARLIER = "04_sample"  # obeys what a later notebook has left
 PACKAGES = {"numpy": "2.4.6", "torch": "2.15.0"}
-FACTS = {"device": "cpu", "threads": 2, "lock": "a" * 64, "commit": "abc1234", "data": "", "code": {}, "tables": {}}
+FACTS = {
+    "device": "cpu", "threads": 2, "lock": "a" * 64, "commit": "abc1234", "data": "", "code": {}, "tables": {},
+    "earlier": {},
+}  # fmt: skip
 FIGURES = {"04_sample": "f4_samples", "06_classify": "f6_effects"}
 SOURCE = {"01_prep": {"source": "ham10000", "data": "/somebody/ham10000"}}
 
@@ -25,8 +29,8 @@ SOURCE = {"01_prep": {"source": "ham10000", "data": "/somebody/ham10000"}}
 def make(home: Path, run: str = "smoke", parameters: Mapping[str, dict] | None = None, **facts: object) -> Path:
     """Writes a run into a home; returns its folder. facts: others than FACTS; parameters: others than smoke's.
 
-    code: {notebook: version}. tables: {name: table}, as the notebook of its number writes them, in the place of those
-    that the facts lead to.
+    code: {notebook: version}. earlier: {artefact: digest}, what 04 obeyed of an earlier pass. tables: {name: table}, as
+    the notebook of its number writes them, in the place of those that the facts lead to.
     """
     facts, folder = {**FACTS, **facts}, home / "data" / "runs" / run
     values = all_parameters.profile("smoke", run)
@@ -53,6 +57,7 @@ def _state(notebook: str, values: dict, facts: dict, digests: dict[str, str]) ->
     """What the notebook's results depend on, as a digest."""
     counted = {name: value for name, value in values.items() if name not in ("run", "data")}
     basis = [counted, facts["code"].get(notebook, "1"), facts["lock"], [digests[name] for name in READS[notebook]]]
+    basis += [facts["earlier"]] if notebook == EARLIER and facts["earlier"] else []
     basis += [facts["data"]] if notebook == "01_prep" else [facts["device"], facts["threads"]]
     return hashlib.sha256(json.dumps(basis, sort_keys=True, default=list).encode()).hexdigest()
 
@@ -127,6 +132,7 @@ class _Writer:
             **facts,
         }
         record |= {"parameters": self.values, "inputs": self.inputs, "packages": PACKAGES, "execution": "e"}
+        record |= {"earlier": self.facts["earlier"] if self.notebook == EARLIER else {}}
         record |= {"position": self.position, "seconds": 2.0, "written": "2026-11-26T11:07:57+00:00"}
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.with_name(f"{beside.name}.provenance.json").write_text(json.dumps(record, default=list))

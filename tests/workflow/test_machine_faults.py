@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from advice import with_advice
 
 from p2d_lib.artefacts import NOTEBOOKS
 
@@ -70,6 +71,24 @@ class TestDisks:
             code, output = clone.run("--from", "08_fairness", TMPDIR=str(temporary))
         assert code == 0 or "No space left on device" in output, output
         assert "Traceback" not in output
+
+    def test_weights_that_a_full_disk_cut_short_are_said_to_be_so(self, tmp_path):
+        import torch
+
+        small = mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+        with small as home, pytest.raises(RuntimeError) as failure:
+            torch.save(torch.zeros(2**19), home / "adapter.pt")
+        said = with_advice(f"RuntimeError: {failure.value}")
+        assert "as on a full disk: make room" in said and "P2D_HOME=DIR" in said, said
+
+
+def test_a_file_that_may_not_be_written_is_a_failure_with_what_to_do_and_another_failure_has_no_advice():
+    for problem in (
+        "PermissionError: [Errno 13] Permission denied: '/a/x.png'",
+        "OSError: [Errno 30] Read-only file system",
+    ):
+        assert with_advice(problem).startswith(f"{problem}: make it yours to read and to write")
+    assert with_advice("ValueError: row 3 of planted.csv is 7") == "ValueError: row 3 of planted.csv is 7"
 
 
 def test_dates_in_the_future_outdate_nothing(clone):

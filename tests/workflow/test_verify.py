@@ -19,6 +19,7 @@ from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.locks import lock_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+AUDITED = {"memorisation": "d" * 64}
 RERUNS = {"on-1": 1, "on-3": 3, "on-4": 4}  # threads
 
 
@@ -101,8 +102,10 @@ def _as_table(rows: list[list[str]]) -> verify_tables.Table:
          "code: commit abc1234-dirty, was abc1234"),
         ({}, {"commit": "fff9999", "code": {"03_finetune": "2"}}, "base of 03_finetune",
          "code: commit fff9999, was abc1234"),
+        ({}, {"earlier": AUDITED}, "plan.parquet of 04_sample",
+         "from an earlier pass over the run: memorisation.parquet (dddddddddddddddd), was nothing"),
     ],
-    ids=["seed", "guidance", "threads", "lock", "device", "data", "dirty commit", "other commit"],
+    ids=["seed", "guidance", "threads", "lock", "device", "data", "dirty commit", "other commit", "second pass"],
 )  # fmt: skip
 def test_the_first_that_differs_and_what_differs_there_are_named(
     reference, tmp_path, parameters, facts, first, culprit
@@ -266,12 +269,24 @@ def test_a_run_that_is_no_rerun_is_refused(at_home, tmp_path):
         references.write(tmp_path / "reference", "edited", [])
 
 
+def test_a_run_whose_04_obeyed_an_audit_of_05_is_no_reference_and_no_rerun_of_one(at_home, tmp_path):
+    planted_runs.make(at_home, "second-pass", earlier=AUDITED)
+    words = r"04_sample of run second-pass obeyed memorisation.parquet \(dddddddddddddddd\), which an earlier pass .*: "
+    words += "delete this file in .*/second-pass, then ./run_all.sh --run second-pass --from 04_sample"
+    with pytest.raises(references.Refused, match=words):
+        references.write(tmp_path / "reference", "second-pass", [])
+    with pytest.raises(references.Refused, match=words):
+        references.write(tmp_path / "reference", "smoke", ["second-pass"])
+    assert not (tmp_path / "reference").exists()
+
+
 def test_one_command_makes_the_rerun_and_then_the_reference(at_home, tmp_path, monkeypatch):
     def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
         planted_runs.make(at_home, options.run, threads=options.cores)
         return 0
 
     monkeypatch.setattr("paper.run_paper", run_paper)
+    monkeypatch.setattr(references, "_outdated", lambda options, run: dict.fromkeys(NOTEBOOKS, ""))
     monkeypatch.setattr(references, "FOLDER", tmp_path)
     options = argparse.Namespace(profile="smoke", run=None, cores=2, make_reference=["on-3"], rerun_on=[1])
     assert references.make(options, []) == 0
@@ -283,6 +298,29 @@ def test_one_command_makes_the_rerun_and_then_the_reference(at_home, tmp_path, m
     monkeypatch.setattr("paper.run_paper", lambda options, argv: 130)  # stopped: the reference stays as it was
     assert references.make(argparse.Namespace(**{**vars(options), "rerun_on": [4]}), []) == 130
     assert json.loads((tmp_path / "smoke" / "origin.json").read_text()) == record
+
+
+@pytest.mark.parametrize("changed", [None, *NOTEBOOKS])
+def test_a_rerun_begun_anew_does_not_obey_its_own_audit_of_before_and_one_that_goes_on_keeps_it(
+    at_home, monkeypatch, changed
+):
+    audit = planted_runs.make(at_home, "again") / "memorisation.parquet"
+    why = {notebook: "it has changed" if notebook == changed else "" for notebook in NOTEBOOKS}
+    monkeypatch.setattr(references, "_outdated", lambda options, run: why)
+    references._forget_audit(_options("again"), "again")
+    assert audit.exists() == (changed is None or changed > "04_sample")
+
+
+def test_reruns_of_a_run_that_would_come_out_otherwise_today_are_not_begun(at_home, monkeypatch):
+    def run_paper(options: argparse.Namespace, argv: list[str]) -> int:
+        raise AssertionError("half an hour of work whose result is refused")
+
+    monkeypatch.setattr("paper.run_paper", run_paper)
+    options = {"profile": "smoke", "run": None, "cores": 2, "make_reference": [], "rerun_on": [1], "data": ""}
+    options |= {"seed": 3, "set": [], "dry_run": False}
+    words = r"smoke would come out otherwise today \(parameter data is .*give the options that it was made with"
+    with pytest.raises(references.Refused, match=words):
+        references.make(argparse.Namespace(**options), [])
 
 
 def test_a_rerun_with_another_seed_widens_numbers_and_leaves_counts_exact(at_home, tmp_path):
