@@ -9,8 +9,9 @@ import pytest
 import torch
 from tiny_run import make_run, tiny_parameters
 
-from p2d_lib.finetune import caption_claims, captions, report_captions
+from p2d_lib.finetune import caption_claims, captions, pixel_baselines, report_captions
 from p2d_lib.finetune.stages import Stages
+from p2d_lib.finetune.training_set import Split
 from p2d_lib.instruments import distances
 from p2d_lib.models.pixel_baselines import TextEncoder
 from p2d_lib.parameters import ParameterError
@@ -57,7 +58,13 @@ def test_each_option_changes_the_captions_or_the_images_and_nothing_else(study):
 
 
 def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monkeypatch):
+    read, fit_stage = [], pixel_baselines.fit_stage
+    monkeypatch.setattr(captions, "EVALUATED", 3)
+    monkeypatch.setattr(
+        pixel_baselines, "fit_stage", lambda *args: read.append(len(args[-1].held_out.latents)) or fit_stage(*args)
+    )
     trained = study.train()
+    assert read == [3, 3], "of 7 val images, so many are read at each evaluation"
     assert [one.variant for one in trained] == VARIANTS and [one.n_train for one in trained] == [14, 10]
     assert trained[0].changed == 0 < trained[1].changed
     monkeypatch.setattr(captions.CaptionStudy, "_fit", None)  # a finished training is not fitted again
@@ -73,6 +80,17 @@ def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monke
     lines = report_captions.findings(trained, caption_claims.claims(trained, study.real))
     assert len(lines) == 1 and "of 2 trainings have flattened" in lines[0]
     assert json.dumps(asdict(study.wording))
+
+
+def test_lesions_are_chosen_at_random_and_give_one_image_each():
+    lesion = np.repeat(["a", "b", "c", "d"], [5, 1, 1, 1])
+    split = Split(pd.DataFrame({"lesion_id": lesion}), np.zeros((8, 1, 1, 3), np.uint8))
+    chosen = [split.one_of_a_lesion(3, np.random.default_rng(seed)) for seed in range(20)]
+    assert (
+        all(len({*lesion[rows]}) == 3 for rows in chosen)
+        and len(split.one_of_a_lesion(9, np.random.default_rng(0))) == 4
+    )
+    assert {row for rows in chosen for row in rows.tolist()} == set(range(8))
 
 
 def test_variants_that_differ_in_one_thing_are_compared():
