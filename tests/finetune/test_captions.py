@@ -85,7 +85,7 @@ def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monke
 def test_lesions_are_chosen_at_random_and_give_one_image_each():
     lesion = np.repeat(["a", "b", "c", "d"], [5, 1, 1, 1])
     split = Split(pd.DataFrame({"lesion_id": lesion}), np.zeros((8, 1, 1, 3), np.uint8))
-    chosen = [split.one_of_a_lesion(3, np.random.default_rng(seed)) for seed in range(20)]
+    chosen = [split.one_of_a_lesion(3, np.random.default_rng(seed)) for seed in range(60)]
     assert (
         all(len({*lesion[rows]}) == 3 for rows in chosen)
         and len(split.one_of_a_lesion(9, np.random.default_rng(0))) == 4
