@@ -38,7 +38,8 @@ def captions_table(trained: Sequence[Trained], study: CaptionStudy) -> pd.DataFr
         rows.append(row | _distances(study.real, {name: [one.features[name] for one in of_seeds] for name in PROMPTS}))
     known = study.known[: len(study.real)]
     floor = _distances(study.real[: len(known)], {name: [known] for name in PROMPTS})
-    return pd.DataFrame([*rows, {"network": "real train images"} | floor])
+    table = pd.DataFrame([*rows, {"network": "real train images"} | floor])
+    return table.astype(dict.fromkeys(("train images", "steps", "images seen"), "Int64"))  # also beside an empty cell
 
 
 def _distances(real: np.ndarray, of_prompts: Mapping[str, Sequence[np.ndarray]]) -> dict[str, str]:

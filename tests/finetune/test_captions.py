@@ -74,7 +74,7 @@ def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monke
     table = report_captions.captions_table(trained, study)
     assert table["images seen"].tolist()[:2] == [8, 8] and table["train images"].tolist()[:2] == [14, 10]
     kids, frechets = (table[f"{name}, plain prompts"].astype(float) for name in ("KID", "Fréchet distance"))
-    assert table["network"].iloc[2] == "real train images"
+    assert table["network"].iloc[2] == "real train images" and str(table["steps"].dtype) == "Int64"
     assert kids[2] < kids[:2].min() and frechets[2] < frechets[:2].min(), "noise after two steps is further away"
     assert len(study.real) == 7 and caption_claims.contrasts(VARIANTS) == []
     lines = report_captions.findings(trained, caption_claims.claims(trained, study.real))
