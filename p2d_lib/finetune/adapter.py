@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
+from p2d_lib.artefacts import result_parameters
 from p2d_lib.finetune.batches import TrainingBatches
 from p2d_lib.finetune.denoiser import fit_denoiser
 from p2d_lib.finetune.latents import Encoded, digest
@@ -78,7 +79,7 @@ def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict, trigge
 
     trigger: the words that every training prompt begins with. data: the digest of the training set (`Encoded.key`).
     Both stand, with rank and alpha, in the file's metadata. The log is written without its seconds: the same training
-    leaves the same bytes.
+    leaves the same bytes, in a run of whatever name.
     """
     from peft.utils import get_peft_model_state_dict
 
@@ -96,7 +97,7 @@ def save_adapter(pipe, folder: Path, log: pd.DataFrame, parameters: dict, trigge
     layers = {f"{n}_lora_layers": get_peft_model_state_dict(getattr(pipe, n)) for n in names}
     pipe.save_lora_weights(folder, **layers, save_function=partial(_write_safetensors, metadata=metadata))
     log.drop(columns="seconds").to_parquet(folder / "log.parquet", index=False)
-    (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
+    (folder / "parameters.json").write_text(json.dumps(result_parameters(parameters), indent=2) + "\n")
 
 
 def _write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """What captions change: distances of variants, and paired differences between variants that differ in one thing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,8 @@ from p2d_lib.finetune.captions import Trained
 from p2d_lib.instruments import distances, multiplicity
 from p2d_lib.instruments.intervals import Difference, Interval
 from p2d_lib.instruments.jackknife import GROUPS, jackknife
+
+Measure = Callable[[np.ndarray, np.ndarray], float]  # a distance of two sets of features, (n, d) each
 
 VGG16, UNET = "scratch-vgg16-unet", "scratch-unet"
 CLAIMS = {  # what a variant has more than its counterpart, as the finding names it
@@ -32,9 +34,10 @@ def contrasts(variants: Sequence[str]) -> list[tuple[str, str, str]]:
     return pairs
 
 
-def distance(real: np.ndarray, of_seeds: Sequence[np.ndarray]) -> Interval:
-    """KID to real images (n, d), mean over trainings; of_seeds: features (n, d) of each. 95 % interval as `compare`."""
-    estimate, low, high, _ = _over_trainings(real, [(features,) for features in of_seeds])
+def distance(real: np.ndarray, of_seeds: Sequence[np.ndarray], measure: Measure = distances.kid) -> Interval:
+    """A distance to real images (n, d), mean over trainings; of_seeds: features (n, d) of each. 95 % interval as
+    `compare`; NaN with one training."""
+    estimate, low, high, _ = _over_trainings(real, [(features,) for features in of_seeds], measure)
     return Interval(estimate, low, high)
 
 
@@ -46,7 +49,7 @@ def compare(real: np.ndarray, first: Sequence[np.ndarray], second: Sequence[np.n
     variants are equal, one of two comparisons is announced in 6 % of the studies with three trainings, in 9 % with two
     (simulated, trainings that differ much). NaN with one training.
     """
-    return _over_trainings(real, list(zip(first, second, strict=True)))
+    return _over_trainings(real, list(zip(first, second, strict=True)), distances.kid)
 
 
 def claims(trained: Sequence[Trained], real: np.ndarray) -> pd.DataFrame:
@@ -69,12 +72,12 @@ def by_variant(trained: Sequence[Trained]) -> Mapping[str, list[Trained]]:
     return {variant: [one for one in trained if one.variant == variant] for variant in variants}
 
 
-def _over_trainings(real: np.ndarray, sides: Sequence[tuple[np.ndarray, ...]]) -> Difference:
-    """The mean over trainings of KID, or of a difference of two, with the interval that `compare` says."""
+def _over_trainings(real: np.ndarray, sides: Sequence[tuple[np.ndarray, ...]], measure: Measure) -> Difference:
+    """The mean over trainings of a distance, or of a difference of two, with the interval that `compare` says."""
 
     def of_each(rows: np.ndarray) -> np.ndarray:
-        kids = [[distances.kid(real[rows], side[rows]) for side in training] for training in sides]
-        return np.array([kid[0] - sum(kid[1:]) for kid in kids])
+        measured = [[measure(real[rows], side[rows]) for side in training] for training in sides]
+        return np.array([first - sum(others) for first, *others in measured])
 
     values, n = of_each(np.arange(len(real))), len(sides)
     _, low, high, _ = jackknife(lambda rows: of_each(rows).mean(keepdims=True), len(real))

@@ -18,6 +18,7 @@ from p2d_lib.finetune import pixel_baselines
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring
 from p2d_lib.finetune.stages import Stages
+from p2d_lib.finetune.training_set import Split
 from p2d_lib.models import clip
 from p2d_lib.models import pixel_baselines as baselines
 from p2d_lib.models.checkpoints import Checkpoints
@@ -28,7 +29,7 @@ from p2d_lib.words.render import PRESENT
 from p2d_lib.words.wording import Wording, lesions
 
 EXTRACTOR = "efficientnet_lite0"  # which no training uses
-EVALUATIONS = 8  # of the loss on val in a training
+EVALUATIONS, EVALUATED = 8, 320  # of the loss on val in a training; images of val that each reads: a tenth of the time
 REWRITTEN, CONCEPTS, ENTROPY, ENCODER = "rewritten", "concepts", "entropy", "encoder"
 
 
@@ -60,15 +61,17 @@ class CaptionStudy:
     @cached_property
     def held_out(self) -> np.ndarray:
         """Rows of val, one of a lesion and in random order, whose prompts are sampled: int (n,)."""
-        p, val = self.stages.p, self.stages.val
-        order = np.random.default_rng(derive(p.seed, "captions")).permutation(len(val))
-        first = ~val.cases["lesion_id"].iloc[order].duplicated().to_numpy()
-        return order[first][: p.caption_images]
+        return self._lesions(self.stages.val, "captions")
 
     @cached_property
     def real(self) -> np.ndarray:
         """Features (n, d) of the real val images of `held_out`."""
-        return self.extractor(self.stages.val.pixels[np.sort(self.held_out)])[np.argsort(np.argsort(self.held_out))]
+        return self._features(self.stages.val, self.held_out)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Features (n, d) of as many real train images, one of a lesion: how near to `real` images can come."""
+        return self._features(self.stages.train, self._lesions(self.stages.train, "captions", "floor"))
 
     def train(self) -> list[Trained]:
         """All variants with all seeds; finished trainings are kept, so that an interrupted call goes on.
@@ -100,6 +103,14 @@ class CaptionStudy:
         """The caption_concepts features that most train images show."""
         shown = (self.stages.train.cases[list(FEATURES)] >= PRESENT).mean().sort_values(ascending=False, kind="stable")
         return tuple(shown.index[: self.stages.p.caption_concepts])
+
+    def _lesions(self, split: Split, *address: str) -> np.ndarray:
+        p = self.stages.p
+        return split.one_of_a_lesion(p.caption_images, np.random.default_rng(derive(p.seed, *address)))
+
+    def _features(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        """Of images read in the order of the file, which is fast, in the order of `rows`."""
+        return self.extractor(split.pixels[np.sort(rows)])[np.argsort(np.argsort(rows))]
 
     def _worded(self, options: Sequence[str]) -> Wording:
         concepts = self.concepts if CONCEPTS in options else self.wording.concepts
@@ -141,7 +152,8 @@ class CaptionStudy:
         cache, train, val = stages.run.scratch("latents"), stages.train, stages.val
         captions = np.array(self.captions(options, model.text), object)[rows].tolist()
         encoded = pixel_baselines.encode(model, train.pixels[rows], captions, cache)
-        held_out = pixel_baselines.encode(model, val.pixels, val.prompts, cache)
+        few = np.sort(np.random.default_rng(derive(p.seed, "captions", "val")).permutation(len(val))[:EVALUATED])
+        held_out = pixel_baselines.encode(model, val.pixels[few], [val.prompts[row] for row in few], cache)
         recipe = replace(stages.recipe(p.caption_steps, p.baseline_learning_rate), seed=seed)
         log = pixel_baselines.fit_stage(
             model, "base", encoded, recipe, train.weights[rows], Checkpoints(folder, p.checkpoint_minutes),

@@ -30,7 +30,7 @@ class Curve:
         self.pipe, self.train, self.val, self.folder, self.settings = pipe, train, val, folder, settings
         rng = np.random.default_rng(derive(seed, "curve"))
         self.n = min(n, *(split.cases["lesion_id"].nunique() for split in (train, val)))
-        self.known, self.held_out = (_one_of_a_lesion(split, self.n, rng) for split in (train, val))
+        self.known, self.held_out = (np.sort(split.one_of_a_lesion(self.n, rng)) for split in (train, val))
         cases = val.cases.iloc[self.held_out]
         self.prompts = cases["prompt"].tolist()
         self.seeds = [derive(seed, "curve", image_id) for image_id in cases["image_id"]]
@@ -56,10 +56,3 @@ class Curve:
     @cached_property
     def _floor(self) -> float:
         return frechet(self.extractor(self.train.pixels[self.known]), self._real)
-
-
-def _one_of_a_lesion(split: Split, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of an image of each of n lesions, int (n,), ascending."""
-    order = rng.permutation(len(split))
-    first = ~split.cases["lesion_id"].iloc[order].duplicated().to_numpy()
-    return np.sort(order[first][:n])

@@ -1,6 +1,7 @@
 """Tables, figure and findings of 03 on caption augmentation and caption filters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,14 +11,18 @@ from matplotlib.figure import Figure
 from p2d_lib.finetune import caption_claims
 from p2d_lib.finetune.caption_claims import CLAIMS
 from p2d_lib.finetune.captions import CaptionStudy, Trained
+from p2d_lib.instruments import distances
 from p2d_lib.report import figures
 from p2d_lib.report.tables import interval, p_value
 
+DISTANCES = {"KID": (distances.kid, 3), "Fréchet distance": (distances.frechet, 1)}  # and the digits that are printed
+PROMPTS = ("plain", "rewritten")  # how the val prompts are worded that are sampled
 FLAT = 0.02  # a loss has flattened where it falls by less than this share in the last quarter of the steps
 
 
 def captions_table(trained: Sequence[Trained], study: CaptionStudy) -> pd.DataFrame:
-    """A row for each variant: what it was trained on, how long, its loss on val, its distance to real val images."""
+    """A row for each variant: what it was trained on, how long, its loss on val, its distances to real val images; and
+    a last one for real train images, with the distances that as many of them have."""
     p, rows = study.stages.p, []
     for variant, of_seeds in caption_claims.by_variant(trained).items():
         network, *options = variant.split("+")
@@ -30,11 +35,20 @@ def captions_table(trained: Sequence[Trained], study: CaptionStudy) -> pd.DataFr
         row |= {"images seen": p.caption_steps * p.batch_size, "seconds": np.mean([one.seconds for one in of_seeds])}
         row |= {"val loss": np.mean([one.log["val_loss"].iloc[-1] for one in of_seeds])}
         row |= {"change in the last quarter (%)": 100 * np.mean([last_quarter(one) for one in of_seeds])}
-        for prompts in ("plain", "rewritten"):
-            kid = caption_claims.distance(study.real, [one.features[prompts] for one in of_seeds])
-            row[f"KID, {prompts} prompts"] = interval(*kid)
-        rows.append(row)
-    return pd.DataFrame(rows)
+        rows.append(row | _distances(study.real, {name: [one.features[name] for one in of_seeds] for name in PROMPTS}))
+    known = study.known[: len(study.real)]
+    floor = _distances(study.real[: len(known)], {name: [known] for name in PROMPTS})
+    table = pd.DataFrame([*rows, {"network": "real train images"} | floor])
+    return table.astype(dict.fromkeys(("train images", "steps", "images seen"), "Int64"))  # also beside an empty cell
+
+
+def _distances(real: np.ndarray, of_prompts: Mapping[str, Sequence[np.ndarray]]) -> dict[str, str]:
+    """Cells of `captions_table`; of_prompts: features (n, d) of each training, by how the prompts are worded."""
+    cells = {}
+    for (name, (measure, digits)), prompts in product(DISTANCES.items(), of_prompts):
+        distance = caption_claims.distance(real, of_prompts[prompts], measure)
+        cells[f"{name}, {prompts} prompts"] = interval(*distance, digits=digits)
+    return cells
 
 
 def claims_table(claims: pd.DataFrame) -> pd.DataFrame:

@@ -67,6 +67,12 @@ class Split:
         firsts = self.cases.drop_duplicates("dx").set_index("dx", drop=False)
         return firsts.loc[[dx for dx in DX if dx in firsts.index]]
 
+    def one_of_a_lesion(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows of an image of each of n lesions (of all, where there are fewer), int (n,), in random order."""
+        order = rng.permutation(len(self))
+        first = ~self.cases["lesion_id"].iloc[order].duplicated().to_numpy()
+        return order[first][:n]
+
     @property
     def key(self) -> str:
         """A digest of images, classes, prompts and scores."""

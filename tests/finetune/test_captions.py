@@ -9,8 +9,10 @@ import pytest
 import torch
 from tiny_run import make_run, tiny_parameters
 
-from p2d_lib.finetune import caption_claims, captions, report_captions
+from p2d_lib.finetune import caption_claims, captions, pixel_baselines, report_captions
 from p2d_lib.finetune.stages import Stages
+from p2d_lib.finetune.training_set import Split
+from p2d_lib.instruments import distances
 from p2d_lib.models.pixel_baselines import TextEncoder
 from p2d_lib.parameters import ParameterError
 from p2d_lib.run import Run
@@ -56,7 +58,13 @@ def test_each_option_changes_the_captions_or_the_images_and_nothing_else(study):
 
 
 def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monkeypatch):
+    read, fit_stage = [], pixel_baselines.fit_stage
+    monkeypatch.setattr(captions, "EVALUATED", 3)
+    monkeypatch.setattr(
+        pixel_baselines, "fit_stage", lambda *args: read.append(len(args[-1].held_out.latents)) or fit_stage(*args)
+    )
     trained = study.train()
+    assert read == [3, 3], "of 7 val images, so many are read at each evaluation"
     assert [one.variant for one in trained] == VARIANTS and [one.n_train for one in trained] == [14, 10]
     assert trained[0].changed == 0 < trained[1].changed
     monkeypatch.setattr(captions.CaptionStudy, "_fit", None)  # a finished training is not fitted again
@@ -64,11 +72,25 @@ def test_a_study_is_trained_once_and_its_tables_say_at_which_budget(study, monke
     for one, other in zip(trained, again, strict=True):
         assert one.seconds == other.seconds and (one.features["plain"] == other.features["plain"]).all()
     table = report_captions.captions_table(trained, study)
-    assert table["images seen"].tolist() == [8, 8] and table["train images"].tolist() == [14, 10]
+    assert table["images seen"].tolist()[:2] == [8, 8] and table["train images"].tolist()[:2] == [14, 10]
+    kids, frechets = (table[f"{name}, plain prompts"].astype(float) for name in ("KID", "Fréchet distance"))
+    assert table["network"].iloc[2] == "real train images" and str(table["steps"].dtype) == "Int64"
+    assert kids[2] < kids[:2].min() and frechets[2] < frechets[:2].min(), "noise after two steps is further away"
     assert len(study.real) == 7 and caption_claims.contrasts(VARIANTS) == []
     lines = report_captions.findings(trained, caption_claims.claims(trained, study.real))
     assert len(lines) == 1 and "of 2 trainings have flattened" in lines[0]
     assert json.dumps(asdict(study.wording))
+
+
+def test_lesions_are_chosen_at_random_and_give_one_image_each():
+    lesion = np.repeat(["a", "b", "c", "d"], [5, 1, 1, 1])
+    split = Split(pd.DataFrame({"lesion_id": lesion}), np.zeros((8, 1, 1, 3), np.uint8))
+    chosen = [split.one_of_a_lesion(3, np.random.default_rng(seed)) for seed in range(60)]
+    assert (
+        all(len({*lesion[rows]}) == 3 for rows in chosen)
+        and len(split.one_of_a_lesion(9, np.random.default_rng(0))) == 4
+    )
+    assert {row for rows in chosen for row in rows.tolist()} == set(range(8))
 
 
 def test_variants_that_differ_in_one_thing_are_compared():
@@ -101,6 +123,19 @@ def simulated(rng, shift=0.0, skill=0.1, n_seeds=3):
             log = pd.DataFrame({"steps": [10, 20, 30, 40], "val_loss": [4.0, 2.0, 1.01, 1.0]})
             trained.append(captions.Trained(variant, k, 100, 0.0, log, 1.0, features))
     return trained, real
+
+
+def test_the_frechet_distance_of_trainings_is_that_of_their_shift_and_its_interval_is_wider_with_their_luck():
+    rng, widths = np.random.default_rng(3), []
+    real = rng.normal(size=(400, 16))
+    floor = caption_claims.distance(real, [rng.normal(size=(400, 16)) for _ in range(3)], distances.frechet)
+    assert floor.estimate < 1 and floor.low < 0.6
+    for luck in (0.0, 0.2):
+        of_seeds = [rng.normal(1 + luck * (k - 1), size=(400, 16)) for k in range(3)]
+        low, high = caption_claims.distance(real, of_seeds, distances.frechet)[1:]
+        assert low < 16 * (1 + luck**2 * 2 / 3) + floor.estimate < high
+        widths.append(high - low)
+    assert widths[1] > 2 * widths[0]
 
 
 def test_a_planted_gain_of_rewritten_captions_is_found_and_no_gain_in_few_studies():
