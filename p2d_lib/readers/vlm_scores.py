@@ -71,7 +71,7 @@ def pairs(models: Sequence[str], of_models: pd.DataFrame, of_networks: pd.DataFr
     network = f"network, {'real' if 'real' in arms else arms[0]}"
     fitted = list(zip(models[1::2], models[::2], strict=False))
     with_majority = [(name, MAJORITY) for name in (*models, *clips)]
-    return [*fitted, *with_majority, *((network, name) for name in models[1::2])]
+    return [*fitted, *with_majority, *((network, name) for name in (*models[1::2], *clips))]
 
 
 def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]], score: str = "auc") -> pd.DataFrame:
