@@ -156,4 +156,4 @@ def test_readers_are_told_of_photographs_unless_the_images_are_a_phantoms(tmp_pa
             rows = load_workbook(folder / "reader_01.xlsx")["Instructions"].iter_rows(values_only=True)
             instructions = " ".join(str(cell) for row in rows for cell in row)
             for told in (held["about"], asked, instructions):
-                assert ("hotograph" in told, "rendered" in told) == (not phantom, phantom), told
+                assert ("hotograph" in told, "endered" in told) == (not phantom, phantom), told
