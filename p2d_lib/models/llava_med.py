@@ -14,7 +14,8 @@ embeddings are never read: the first is replaced by the image's, the second is m
 convert_llava_weights_to_hf.py samples them). The words around a question are those of `mistral_instruct` in
 llava/conversation.py. What stands before the image and what stands after it are two texts to the original code
 (tokenizer_image_token in llava/mm_utils.py), and each begins with a blank: so does the tokenizer with the published
-setting `legacy`. It comes as tokenizer.model alone, which transformers reads with sentencepiece. An image is padded to a square there; the images of this project are squares.
+setting `legacy`. It comes as tokenizer.model alone, which transformers reads with sentencepiece. An image is padded to
+a square there; the images of this project are squares.
 """
 
 import json
