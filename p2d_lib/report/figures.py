@@ -191,8 +191,10 @@ def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figur
         confusion(axis, counts, labels)
         axis.set_title(f"{title} (n = {counts.sum():,})")
         axis.label_outer()
-    for axis in axes.flat[len(panels) :]:
+    for axis, above in zip(axes.flat[len(panels) :], axes.flat[len(panels) - 2 :], strict=False):
         axis.set_visible(False)
+        above.tick_params(labelbottom=True)  # nothing stands below that names its columns
+        above.set_xlabel(axes[-1, 0].get_xlabel())
     return figure
 
 
