@@ -59,7 +59,7 @@ def assert_same_likelihoods(model, original):
     pixels = vlm.encode(model, images, QUESTION)["pixel_values"]
     expected = [[original.log_likelihoods(pixels[k : k + 1], option) for option in OPTIONS] for k in range(3)]
     sums, _ = log_likelihoods(model, images, QUESTION, OPTIONS)
-    np.testing.assert_allclose(sums, expected, atol=1e-3)
+    np.testing.assert_allclose(sums, expected, rtol=3e-4)  # <image> and <pad> take a little of the probability
     assert np.abs(sums[0] - sums[1]).max() > 0.01, "the images make no difference"
     assert vlm.generate(model, images, QUESTION, 4)
 
