@@ -176,7 +176,8 @@ def _instructions(sheet: Worksheet, n: int, code: str, headers: tuple[str, ...],
         left.font = _font(bold=True, color=INK)
         left.alignment = right.alignment = Alignment(vertical="top", horizontal="left", wrap_text=True)
         sheet.row_dimensions[row].height = 16 * (1 + len(text or "") // 92)
-    sheet["A1"].font, sheet.row_dimensions[1].height = _font(bold=True, size=16, color=INK), 24
+    sheet["A1"].font = _font(bold=True, size=16, color=INK)
+    sheet.row_dimensions[1].height = max(24, sheet.row_dimensions[1].height)
     sheet[NAME_CELL].fill = PatternFill("solid", fgColor=EMPTY)
     sheet[NAME_CELL].border = Border(bottom=Side(style="medium", color=INK))
     sheet[STUDY_CELL].fill = PatternFill("solid", fgColor=PAPER)
