@@ -41,6 +41,8 @@ def test_the_language_model_alone_has_weights_of_4_bits_and_its_answers_are_clos
     assert in_four == {name for name in of_kind if "language_model" in name} and len(in_four) == 2 * 7
     of_full, of_four = likelihoods(full), likelihoods(four)
     assert 0 < apart(of_four, of_full) < 0.3  # random weights have a narrow range; fitted ones: below
+    other = likelihoods(vlm_tiny.build([QUESTION, *OPTIONS], SIDE, 10, CPU))
+    assert apart(other, of_full) > 0.6, "another model would pass too"
 
 
 def test_a_fit_in_4_bits_lowers_the_loss_and_its_adapter_fits_the_full_model(folder, tmp_path):
