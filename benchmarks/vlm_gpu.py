@@ -1,14 +1,15 @@
-"""Vision-language readers at LLaVA-Med's size, on one GPU: does reading and fitting hold, how fast, in how much memory?
+"""Vision-language readers at LLaVA-Med's size, on one GPU: how fast are reading and fitting, in how much memory?
 
     python benchmarks/vlm_gpu.py               # LLaVA-Med v1.5's geometry in bfloat16; some minutes of an H100
     python benchmarks/vlm_gpu.py --checkpoint  # the same through a checkpoint in its own layout: 30 GB of disk, slower
+    python benchmarks/vlm_gpu.py --four-bit    # that checkpoint with weights of 4 bits (bitsandbytes)
     python benchmarks/vlm_gpu.py --small       # a tiny geometry on the CPU
 
 The geometry is that of microsoft/llava-med-v1.5-mistral-7b: Mistral-7B and CLIP ViT-L/14 at 336 px. The weights are
-random and made on the device; the tokenizer cuts words into bytes and a few pairs, so that labels have several tokens,
-as they have in Mistral's. What is built, read and fitted goes through the library's own functions, with the LoRA of
-params/paper.yaml. The planted rule: a phantom image is "nv", its negative is "mel". It is fitted on one repeated batch.
-Prints readings, then a line for each claim, "holds" or "FAILS"; returns 1 where one fails.
+random and made on the device; the tokenizer cuts words into bytes and a few pairs, so that diagnoses have several
+tokens, as they have in Mistral's. What is built, read and fitted goes through the library's own functions, with the
+LoRA of params/paper.yaml, on one repeated batch. That they read and fit rightly is tested in tests/models and
+tests/readers.
 """
 
 import argparse
@@ -64,8 +65,7 @@ ORIGINAL_NAMES = (  # what a tensor's name begins with in transformers, and in L
     ("model.multi_modal_projector.linear_2.", "model.mm_projector.2."),
     ("model.language_model.", "model."),
 )
-BATCH, RATE = 16, {"cuda": 5e-5, "cpu": 5e-3}  # of the fit; a narrow model learns more slowly
-TOLERANCE = {torch.bfloat16: 0.05, torch.float32: 1e-5}  # between a batch and one image at a time, of the range read
+BATCH = PAPER["vlm_batch_size"]
 Result = TypeVar("Result")
 
 
@@ -88,7 +88,7 @@ def preparation(side: int) -> CLIPImageProcessor:
     return CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
 
-def through_checkpoint(model: vlm.Vlm, geometry: tuple[dict, dict], folder: Path) -> vlm.Vlm:
+def through_checkpoint(model: vlm.Vlm, geometry: tuple[dict, dict], four_bit: bool, folder: Path) -> vlm.Vlm:
     """The model as it comes back from a checkpoint in LLaVA-Med's own layout, which is converted and loaded."""
     device, tower, original = model.device, folder / "clip", folder / "original"
     preparation(geometry[1]["image_size"]).save_pretrained(tower)
@@ -100,7 +100,7 @@ def through_checkpoint(model: vlm.Vlm, geometry: tuple[dict, dict], folder: Path
     save_file({original_name(name): tensor for name, tensor in tensors.items()}, original / "model.safetensors")
     tensors.clear()
     model.model.to("meta")  # else the GPU would hold the model twice
-    return vlm.load(llava_med.in_transformers_layout(str(original), folder / "converted"), device)
+    return vlm.load(llava_med.in_transformers_layout(str(original), folder / "converted"), device, four_bit=four_bit)
 
 
 def original_name(name: str) -> str:
@@ -146,22 +146,20 @@ def likelihoods(model: vlm.Vlm, pictures: np.ndarray, batch_size: int) -> np.nda
     return sums / lengths
 
 
-def read(model: vlm.Vlm, pictures: np.ndarray, options: argparse.Namespace) -> tuple[np.ndarray, float]:
-    """Readings of the pictures by likelihood and in words.
-
-    Returns the likelihoods, and by what share of their range those of images read alone differ at most from them.
-    """
+def read(model: vlm.Vlm, pictures: np.ndarray, options: argparse.Namespace) -> None:
+    """Reads the pictures by likelihood and in words; prints rates, and how far a batch differs from images alone."""
     size, device, n = options.read_at_once, model.device, len(pictures)
     likelihoods(model, pictures[:size], size)  # the first call chooses kernels
     batched = measured("by likelihood", "images", n, device, lambda: likelihoods(model, pictures, size))
     in_words = partial(vlm.generate, model, pictures, QUESTION, options.tokens, size)
     measured(f"in words, {options.tokens} tokens", "images", n, device, in_words)
     alone = likelihoods(model, pictures[: options.alone], 1)
-    return batched, float(np.abs(alone - batched[: options.alone]).max() / np.ptp(batched))
+    apart = np.abs(alone - batched[: options.alone]).max() / np.ptp(batched)
+    print(f"images alone and in a batch: likelihoods {apart:.1e} of their range apart", flush=True)
 
 
-def fit(model: vlm.Vlm, pictures: np.ndarray, answers: Sequence[str], options: argparse.Namespace) -> list[float]:
-    """Fits LoRA layers on one repeated batch; prints seconds a step and peak memory. Returns the losses."""
+def fit(model: vlm.Vlm, pictures: np.ndarray, options: argparse.Namespace) -> None:
+    """Fits LoRA layers on one repeated batch; prints seconds a step, peak memory and the losses."""
     device, times = model.device, []
 
     def load(rows: np.ndarray) -> np.ndarray:
@@ -169,53 +167,30 @@ def fit(model: vlm.Vlm, pictures: np.ndarray, answers: Sequence[str], options: a
         return pictures[rows]
 
     reset_peak(device)
-    recipe = vlm_training.Recipe(options.steps, RATE[device.type], BATCH, options.at_once)
+    recipe = vlm_training.Recipe(options.steps, PAPER["vlm_learning_rate"], BATCH, options.at_once)
+    answers = [DX[k % len(DX)] for k in range(BATCH)]
     with tempfile.TemporaryDirectory() as folder:
         log = vlm_training.fit(model, load, [QUESTION] * BATCH, answers, recipe, Path(folder), 0)["loss"]
     seconds = np.diff(times[:: BATCH // options.at_once])  # the Trainer waits for each step's loss
-    losses = " ".join(f"{loss:.2f}" for loss in log)
     print(f"fitting: {np.median(seconds):.3f} s a step of {BATCH} images, {options.at_once} at once{peak(device)}")
-    print(f"losses: {losses}", flush=True)
-    return log.tolist()
+    print(f"losses: {' '.join(f'{loss:.2f}' for loss in log)}", flush=True)
 
 
-def readings(options: argparse.Namespace, device: torch.device) -> dict[str, bool]:
-    """Takes and prints all readings. Returns what they have to show -> whether they do."""
-    geometry, claims = SMALL if options.small else LLAVA_MED, {}
+def readings(options: argparse.Namespace, device: torch.device) -> None:
+    """Takes and prints all readings: of the model as it comes, of a fit, and of the model with its LoRA layers."""
+    geometry = SMALL if options.small else LLAVA_MED
     model = measured("building", "models", 1, device, lambda: build(geometry, device))
-    if options.checkpoint:
-        before = sample_of(model)
-        with tempfile.TemporaryDirectory() as folder:
-            back = partial(through_checkpoint, model, geometry, Path(folder))
-            model = measured("writing, converting and loading a checkpoint", "models", 1, device, back)
-        claims["a converted checkpoint holds the weights that were written"] = sample_of(model) == before
     print(f"{sum(parameter.numel() for parameter in model.model.parameters()):,} weights")
-    tolerance, size = TOLERANCE[model.model.dtype], options.read_at_once
-    pictures = render(options.images, geometry[1]["image_size"])
-    planted = np.concatenate([pictures[: BATCH // 2], 255 - pictures[: BATCH // 2]])
-    answers = ["nv"] * (BATCH // 2) + ["mel"] * (BATCH // 2)
-
-    vlm_likelihood.refuse_blind(model, pictures[:4], QUESTION, DX)
-    base, differing = read(model, pictures, options)
-    claims[f"alone or in a batch: {differing:.1e} of the likelihoods' range apart"] = differing <= tolerance
+    if options.checkpoint or options.four_bit:
+        with tempfile.TemporaryDirectory() as folder:
+            back = partial(through_checkpoint, model, geometry, options.four_bit, Path(folder))
+            model = measured("writing, converting and loading a checkpoint", "models", 1, device, back)
+    pictures = render(max(options.images, BATCH), geometry[1]["image_size"])
+    read(model, pictures[: options.images], options)
     rank, alpha = (8, 16) if options.small else (PAPER["vlm_lora_rank"], PAPER["vlm_lora_alpha"])
     model = vlm_training.with_lora(model, rank, alpha, 0.05, seed=0)
-    losses = fit(model, planted, answers, options)
-    claims[f"the loss falls to less than half: {losses[0]:.2f} to {losses[-1]:.2f}"] = losses[-1] < losses[0] / 2
-    fitted, differing = read(model, pictures, options)
-    claims[f"alone or in a batch, with LoRA layers: {differing:.1e} of the range apart"] = differing <= tolerance
-    right = int((np.array(DX)[likelihoods(model, planted, size).argmax(1)] == answers).sum())
-    print(f"images of the repeated batch read as planted: {right} of {BATCH}")
-    with model.model.disable_adapter():
-        without = likelihoods(model, pictures, size)
-    same = np.array_equal(without, base) and not np.allclose(fitted, base)
-    claims["LoRA layers that are switched off leave the base's bits, switched on they do not"] = same
-    return claims
-
-
-def sample_of(model: vlm.Vlm) -> dict[str, list[float]]:
-    """The first eight numbers of each weight."""
-    return {name: tensor.flatten()[:8].tolist() for name, tensor in model.model.state_dict().items()}
+    fit(model, pictures[:BATCH], options)
+    read(model, pictures[: options.images], options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -227,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=12, help="of the fit")
     parser.add_argument("--at-once", type=int, default=PAPER["vlm_at_once"], help=f"of a step's {BATCH} images")
     parser.add_argument("--checkpoint", action="store_true")
+    parser.add_argument("--four-bit", action="store_true")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args(arguments)
     if options.small:
@@ -238,11 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     print(torch.cuda.get_device_name() if device.type == "cuda" else "a CPU", flush=True)
-    claims = readings(options, device)
-    for claim, holds in claims.items():
-        print(f"{'holds' if holds else 'FAILS'}: {claim}")
+    readings(options, device)
     print(f"{time.perf_counter() - began:.0f} s after the imports")
-    return 0 if all(claims.values()) else 1
+    return 0
 
 
 if __name__ == "__main__":

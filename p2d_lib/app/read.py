@@ -14,4 +14,4 @@ def tab(run: Run) -> None:
     except (ArtefactError, OSError, ValueError):  # ValueError: of a form that an older version has written
         gr.Markdown("This run has no reader study that can be read here: run notebook 07 first.")
         return
-    widget("read", run.name, desk.actions)
+    widget("read", run.name, desk.actions, about=desk.about)

@@ -30,7 +30,8 @@ class Desk:
     def __init__(self, run: Run):
         self.run, self.folder = run, store.folder(run)
         content = form.content(run.path("study") / "form.html")
-        self.study, self.headers, self.questions = content["study"], content["headers"], content["questions"]
+        self.study, self.about = content["study"], content["about"]
+        self.headers, self.questions = content["headers"], content["questions"]
         self.orders = {int(reader): numbers for reader, numbers in content["orders"].items()}
         self._pictures = {int(number): picture for number, picture in content["images"].items()}
 

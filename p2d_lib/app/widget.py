@@ -4,6 +4,7 @@ Everything that the script shows goes into the page as text, so no name or descr
 cannot do is answered by one sentence, without a path or a traceback.
 """
 
+import html
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -20,11 +21,12 @@ UNKNOWN = "The server does not know what this page asks; reload the page."
 log = logging.getLogger(__name__)
 
 
-def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> gr.HTML:
+def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]], about: str = "") -> gr.HTML:
     """Adds the widget of template/<name>.html, .css and .js to the open tab, with what widget.* has for all.
 
     actions: what its script may ask, `answer`; each takes keywords of JSON values and returns what JSON can hold, keys
-    as text. run: the run's name, by which a browser keeps its own notes apart from those of other runs.
+    as text. run: the run's name, by which a browser keeps its own notes apart from those of other runs. about: a
+    sentence that stands in the HTML where it says <!-- about -->.
     """
 
     def ask(request):
@@ -33,7 +35,9 @@ def widget(name: str, run: str, actions: Mapping[str, Callable[..., dict]]) -> g
     parts = {kind: (TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
     shared = {kind: (TEMPLATES / f"widget.{kind}").read_text(encoding="utf-8") for kind in parts}
     return gr.HTML(
-        html_template=parts["html"].replace("<!-- start -->", shared["html"].replace("NAME", name)),
+        html_template=parts["html"]
+        .replace("<!-- start -->", shared["html"].replace("NAME", name))
+        .replace("<!-- about -->", html.escape(about)),
         css_template=shared["css"] + parts["css"],
         js_on_load=shared["js"] + parts["js"],
         apply_default_css=False,

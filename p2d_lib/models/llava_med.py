@@ -12,7 +12,10 @@ What is in such a checkpoint, and where its code says so (github.com/microsoft/L
 Names on the other side: LlavaForConditionalGeneration of transformers 5. `<image>` becomes a token, `<pad>` too, whose
 embeddings are never read: the first is replaced by the image's, the second is masked (transformers'
 convert_llava_weights_to_hf.py samples them). The words around a question are those of `mistral_instruct` in
-llava/conversation.py. An image is padded to a square there; the images of this project are squares.
+llava/conversation.py. What stands before the image and what stands after it are two texts to the original code
+(tokenizer_image_token in llava/mm_utils.py), and each begins with a blank: so does the tokenizer with the published
+setting `legacy`. It comes as tokenizer.model alone, which transformers reads with sentencepiece. An image is padded to
+a square there; the images of this project are squares.
 """
 
 import json
@@ -90,8 +93,7 @@ def convert(original: Path, to: Path, vision_tower: str | None = None) -> None:
     if not any(name.startswith("model.vision_tower.") for name in tensors):
         tower = CLIPVisionModel.from_pretrained(clip.name, **clip.options)
         tensors |= {f"model.vision_tower.{name}": tensor for name, tensor in tower.state_dict().items()}
-    tokenizer = AutoTokenizer.from_pretrained(original)
-    add_tokens(tokenizer)
+    tokenizer = _tokenizer(original)
     model = _model(config, CLIPVisionConfig.from_pretrained(clip.name, **clip.options), tokenizer, tensors)
     preparation = CLIPImageProcessor.from_pretrained(clip.name, **clip.options)
     with atomic(to) as partial:
@@ -128,6 +130,14 @@ def processor(
         num_additional_image_tokens=1,  # the class token
         chat_template=TEMPLATE,
     )
+
+
+def _tokenizer(original: Path) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(original)
+    add_tokens(tokenizer)
+    if hasattr(tokenizer, "legacy"):  # transformers 5 reads this setting, but would not save it
+        tokenizer.init_kwargs["legacy"] = tokenizer.legacy
+    return tokenizer
 
 
 def _config(folder: Path) -> dict:

@@ -30,6 +30,8 @@ from transformers import (
 
 from p2d_lib.models import weights
 
+VISION_TOWER = r".*(vision_tower|vision_model|visual)\b.*"  # names of its layers in LLaVA, Idefics and Qwen-VL
+_FULL_PRECISION = ["lm_head", VISION_TOWER, r".*(multi_modal_projector|connector)\b.*"]
 _UNFIT = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)  # raised by loading a bad folder
 
 
@@ -60,9 +62,10 @@ def load(
     """A model by hub id or id@revision, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
 
     dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
-    2022), by hub id or folder. four_bit: weights in NF4, as QLoRA has them (Dettmers et al., NeurIPS 2023); this needs
-    bitsandbytes and a GPU. Code that comes with a model is never run. Raises VlmError for a model or adapter that
-    does not exist, is of another kind, or lacks weights, which would otherwise be random.
+    2022), by hub id or folder. four_bit: the language model's linear layers in NF4, as QLoRA has them (Dettmers et al.,
+    NeurIPS 2023); this needs bitsandbytes. Vision tower, projector and head keep their precision. Code that comes with
+    a model is never run. Raises VlmError for a model or adapter that does not exist, is of another kind, or lacks
+    weights, which would otherwise be random.
     """
     more = {"quantization_config": _nf4(name), "device_map": {"": device}} if four_bit else {}
     try:
@@ -182,13 +185,15 @@ def _adapted(model: PreTrainedModel, name: str | Path, adapter: str | Path) -> P
 def _nf4(name: str | Path) -> BitsAndBytesConfig:
     if not find_spec("bitsandbytes"):
         raise VlmError(
-            f"{name}: 4-bit weights need the package bitsandbytes: install it, or load the weights as they are"
+            f"{name}: weights of 4 bits need the package bitsandbytes: install it (docs/HOWTO.md), or set vlm_four_bit "
+            "to false"
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=_FULL_PRECISION,  # the name is old: it holds for 4 bits as well
     )
 
 

@@ -24,11 +24,10 @@ from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from p2d_lib.models.vlm import Vlm, answer_tokens, encode
+from p2d_lib.models.vlm import VISION_TOWER, Vlm, answer_tokens, encode
 
 SAVE_EVERY = 50  # steps
 IGNORED = -100  # label of tokens that are no part of the answer
-NOT_ADAPTED = r".*(vision_tower|vision_model|visual)\b.*"  # names of the vision tower in LLaVA, Idefics and Qwen-VL
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,11 @@ def with_lora(vlm: Vlm, rank: int, alpha: int, dropout: float, seed: int) -> Vlm
     Only these are then fitted. alpha: LoRA's scale is alpha / rank. The model given is changed, too.
     """
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", exclude_modules=NOT_ADAPTED
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", exclude_modules=VISION_TOWER
     )
-    four_bit = getattr(vlm.model, "is_loaded_in_4bit", False)
-    model = prepare_model_for_kbit_training(vlm.model) if four_bit else vlm.model
+    model = vlm.model
+    if getattr(model, "is_loaded_in_4bit", False):  # activations are checkpointed by `fit`, as of any model
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Vlm(get_peft_model(model, config), vlm.processor, f"{vlm.name} with LoRA")

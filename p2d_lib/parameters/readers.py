@@ -66,7 +66,9 @@ class Readers(Notebook):
         "tiny",
         description='Hub id, id@revision or folder of an image-text-to-text model; "tiny": made here; "": none.',
     )
-    vlm_four_bit: bool = Field(False, description="Weights of 4 bits (bitsandbytes, one GPU of 16 GB is enough).")
+    vlm_four_bit: bool = Field(
+        False, description="Weights of 4 bits in the language model, for a small GPU (bitsandbytes; docs/HOWTO.md)."
+    )
     vlm_max_new_tokens: PositiveInt = Field(6, description="Longest answer in words, in tokens.")
     vlm_read_at_once: PositiveInt = Field(64, description="Images that it reads at a time.")
     vlm_likelihood: Literal["sum", "per token", "minus prior"] = Field(

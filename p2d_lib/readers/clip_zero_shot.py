@@ -46,7 +46,7 @@ def probabilities(model: Clip, images: np.ndarray, vectors: np.ndarray) -> np.nd
 
     images: uint8 (n, s, s, 3). vectors: of `class_vectors`.
     """
-    scale = float(model.model.logit_scale.exp())
+    scale = model.model.logit_scale.exp().item()
     return softmax(scale * clip.embed_images(model, images).astype(float) @ vectors.T, axis=1)
 
 

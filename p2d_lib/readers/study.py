@@ -67,13 +67,19 @@ def choose(
 
 
 def build(
-    folder: Path, key: pd.DataFrame, pictures: np.ndarray, n_readers: int = 1, realism_scale: bool = False
+    folder: Path,
+    key: pd.DataFrame,
+    pictures: np.ndarray,
+    n_readers: int = 1,
+    realism_scale: bool = False,
+    phantom: bool = False,
 ) -> None:
     """Writes the study: form.html for all readers, a sheet for each (reader_01.xlsx …) with images/001.png …, and apart
     from them key/key.csv.
 
     folder: a new one. key: from `choose`. pictures: uint8 (n, h, w, 3) in the key's order. realism_scale: one question
-    "how real?", 1 to 7, in place of "real or synthetic?" and the confidence. Equal input, equal bytes.
+    "how real?", 1 to 7, in place of "real or synthetic?" and the confidence. phantom: readers are told that real images
+    were rendered by a program, in place of photographed. Equal input, equal bytes.
     """
     (folder / "images").mkdir(parents=True)
     (folder / "key").mkdir()
@@ -83,10 +89,10 @@ def build(
         rows = roster.seen_by(key, reader)
         code = roster.code(key["study"].iloc[0], reader)
         of_rows = [pictures[place] for place in key.index.get_indexer(rows.index)]
-        sheet.write(folder / f"reader_{reader:02d}.xlsx", rows, of_rows, code, realism_scale)
+        sheet.write(folder / f"reader_{reader:02d}.xlsx", rows, of_rows, code, realism_scale, phantom)
     orders = {reader: roster.seen_by(key, reader)["number"].tolist() for reader in range(1, n_readers + 1)}
     by_number = dict(zip(key["number"], pictures, strict=True))
-    form.write(folder / "form.html", key["study"].iloc[0], orders, by_number, realism_scale)
+    form.write(folder / "form.html", key["study"].iloc[0], orders, by_number, realism_scale, phantom)
     key.to_csv(folder / "key" / "key.csv", index=False)
     (folder / "key" / "DO_NOT_SEND.txt").write_text(
         "key.csv says which image is real and what it shows: keep this folder at home.\n"

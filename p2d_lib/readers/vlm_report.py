@@ -18,7 +18,7 @@ from p2d_lib.vocabulary import DX
 HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
 PARSED = {"strict": "strict", "lenient": "lenient", "lenient abstentions": "abstentions", "differing": "differing"}
 LEGEND = (
-    "Models of images and words: *zero-shot* reads as it comes, *LoRA* is the same model fitted on the train images. "
+    "Vision-language models: *zero-shot* reads as it comes, *LoRA* is the same model fitted on the train images. "
     "AUC: the mean area under the ROC curve of one diagnosis against the rest. Each test is about these models as they "
     "are, on other lesions like these; another `tiny`, made with another seed, would read otherwise."
 )
@@ -154,9 +154,9 @@ def findings(differences: pd.DataFrame, prompts: pd.DataFrame, parsed: pd.DataFr
         lines.append(f"{name}, p (Holm) {tables.p_value(row.p_holm, '= ')}: {verdict}.")
     for row in parsed.itertuples():
         lines.append(
-            f"{row.reader}, answers in words: {row.strict:.0%} are right if nothing but a label counts (strict), "
-            f"{row.lenient:.0%} if a diagnosis within a sentence counts too (lenient); {row.differing} answers are "
-            "read differently by the two."
+            f"{row.reader}, answers in words: {row.strict:.0%} are right if the abbreviation of a diagnosis alone "
+            f"counts (strict), {row.lenient:.0%} if a diagnosis within a sentence counts too (lenient); "
+            f"{row.differing} answers are read differently by the two."
         )
     for row in prompts.itertuples(index=False):
         kappa = "undefined, since all diagnoses are one" if np.isnan(row.kappa) else f"{row.kappa:.2f}"

@@ -46,7 +46,7 @@ def replicates(table: pd.DataFrame, cases: pd.DataFrame, n_resamples: int = 1000
 def parsers(answers: pd.DataFrame, cases: pd.DataFrame, template_id: str) -> pd.DataFrame:
     """One row a reader: reader, strict and lenient (accuracy, 0..1), abstentions of both, differing (answers).
 
-    answers: schemas.VLM_ANSWERS. An abstention is an error. differing: the two parsers give different labels.
+    answers: schemas.VLM_ANSWERS. An abstention is an error. differing: the two parsers give different diagnoses.
     """
     rows = []
     of_question = answers[answers["template_id"] == template_id].merge(cases[["image_id", "dx"]], on="image_id")
@@ -71,7 +71,7 @@ def pairs(models: Sequence[str], of_models: pd.DataFrame, of_networks: pd.DataFr
     network = f"network, {'real' if 'real' in arms else arms[0]}"
     fitted = list(zip(models[1::2], models[::2], strict=False))
     with_majority = [(name, MAJORITY) for name in (*models, *clips)]
-    return [*fitted, *with_majority, *((network, name) for name in models[1::2])]
+    return [*fitted, *with_majority, *((network, name) for name in (*models[1::2], *clips))]
 
 
 def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]], score: str = "auc") -> pd.DataFrame:
@@ -91,21 +91,21 @@ def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]], score:
 def prompt_sensitivity(answers: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """How far the words of the question decide the answer. One row a reader and way of reading (likeliest | lenient).
 
-    reader, read by, questions, n; changed: share of images (0..1) that do not get the same label by all questions, an
-    abstention being a label of its own; lowest and highest accuracy over the questions; kappa: Fleiss' over them
-    (1: the words change nothing; 0: agreement by chance; NaN where all labels are one and the same).
+    reader, read by, questions, n; changed: share of images (0..1) that do not get the same diagnosis by all questions,
+    an abstention being one of its own; lowest and highest accuracy over the questions; kappa: Fleiss' over them
+    (1: the words change nothing; 0: agreement by chance; NaN where all diagnoses are one and the same).
     """
     rows = []
     truth = cases.set_index("image_id")["dx"]
     for reader, part in answers[answers["image_id"].isin(truth.index)].groupby("reader", sort=False):
         for way in ("likeliest", "lenient"):
-            labels = part.pivot(index="image_id", columns="template_id", values=way)
-            if labels.shape[1] < 2 or (way == "likeliest" and (labels == "").all(axis=None)):
+            diagnoses = part.pivot(index="image_id", columns="template_id", values=way)
+            if diagnoses.shape[1] < 2 or (way == "likeliest" and (diagnoses == "").all(axis=None)):
                 continue
-            right = labels.eq(truth.reindex(labels.index), axis=0).mean()
-            changed = float((labels.nunique(axis=1) > 1).mean())
-            kappa = agreement.kappa(labels)["kappa"].iloc[-1]
-            rows.append((reader, way, labels.shape[1], len(labels), changed, right.min(), right.max(), kappa))
+            right = diagnoses.eq(truth.reindex(diagnoses.index), axis=0).mean()
+            changed = float((diagnoses.nunique(axis=1) > 1).mean())
+            kappa = agreement.kappa(diagnoses)["kappa"].iloc[-1]
+            rows.append((reader, way, diagnoses.shape[1], len(diagnoses), changed, right.min(), right.max(), kappa))
     return pd.DataFrame(
         rows, columns=["reader", "read by", "questions", "n", "changed", "lowest accuracy", "highest accuracy", "kappa"]
     )

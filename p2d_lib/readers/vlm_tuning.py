@@ -1,9 +1,9 @@
 """The vision-language models of the reader comparison: the base as it comes, and with LoRA layers fitted on train.
 
 "tiny" is a base that this machine makes: it is taught to see and to describe features, and to answer the questions with
-one of the seven labels at random. So it knows the words of an answer and nothing of what a diagnosis looks like: its
-zero-shot reading is chance on average over seeds; one model with labels at random may lie a little off. What it learns
-of diagnoses, it learns in `adapted`.
+one of the seven diagnoses at random. So it knows the words of an answer and nothing of what a diagnosis looks like: its
+zero-shot reading is chance on average over seeds; one model, taught with diagnoses at random, may lie a little off.
+What it learns of diagnoses, it learns in `adapted`.
 """
 
 import hashlib

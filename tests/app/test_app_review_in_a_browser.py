@@ -10,7 +10,7 @@ import pytest
 from browser import Browser, find
 from review_run import count, make_run
 
-from p2d_lib.app import read_desk, review_desk, review_log, store
+from p2d_lib.app import read, review_desk, review_log, store
 from p2d_lib.app.widget import widget
 from p2d_lib.describe import edits
 from p2d_lib.readers import answers
@@ -29,7 +29,7 @@ def served(tmp_path_factory):
             with gr.Tab("Review"):
                 widget("review", run.name, review_desk.Desk(run, count).actions)
             with gr.Tab("Read"):
-                widget("read", run.name, read_desk.Desk(run).actions)
+                read.tab(run)
         _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
         yield run, key, address
         page.close()
@@ -167,6 +167,7 @@ def test_two_reviewers_at_once_are_blind_lose_nothing_and_then_compare(served, p
 def test_a_study_is_read_by_keys_over_a_reload_and_in_another_browser_and_07_reads_it(served, person, tmp_path):
     run, key, _ = served
     ada = person("Read")
+    assert "photographs of patients' skin, the others were made by a computer. Please" in ada.text("start")
     ada.begun("Ada R.")
     code = ada.text("code-shown")
     for place in range(1, 5):

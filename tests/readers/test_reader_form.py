@@ -9,7 +9,7 @@ import pytest
 from browser import Browser
 from studies import pictures, pools
 
-from p2d_lib.readers import answers, form, roster, study
+from p2d_lib.readers import answers, form, roster, sheet, study
 from p2d_lib.readers.roster import Design
 
 N_READERS = 3
@@ -116,6 +116,7 @@ def test_on_a_narrow_screen_nothing_is_cut_off_and_nothing_is_loaded(folder, bro
 
 def test_an_open_question_is_found_and_a_form_without_a_name_does_not_begin(folder, browser):
     page = browser(folder)
+    assert sheet.ABOUT in page.run("document.getElementById('start').textContent")
     page.run("document.getElementById('begin').click()")
     assert page.run("document.getElementById('reading').hidden")
     _begin(page)

@@ -10,7 +10,7 @@ from PIL import Image
 from studies import pictures, pools
 
 from p2d_lib import images
-from p2d_lib.readers import sheet, study
+from p2d_lib.readers import form, sheet, study
 
 
 def test_a_study_has_each_class_equally_often_real_and_synthetic(key):
@@ -143,3 +143,16 @@ def test_each_reader_has_an_order_of_its_own_and_a_sheet_that_follows_it(tmp_pat
         orders.append([row[0] for row in book["Readings"].iter_rows(min_row=2, values_only=True)])
         assert book["Instructions"]["B4"].value == f"{key['study'].iloc[0]}-{reader:02d}"
     assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == key["number"].tolist()
+
+
+def test_readers_are_told_of_photographs_unless_the_images_are_a_phantoms(tmp_path):
+    key = study.choose(*pools(), n_images=14, seed=3)[0]
+    for phantom, realism_scale in ((False, False), (True, False), (True, True)):
+        folder = tmp_path / f"{phantom}{realism_scale}"
+        study.build(folder, key, pictures(len(key)), realism_scale=realism_scale, phantom=phantom)
+        held = form.content(folder / "form.html")
+        asked = " ".join(question["help"] or "" for question in held["questions"])
+        rows = load_workbook(folder / "reader_01.xlsx")["Instructions"].iter_rows(values_only=True)
+        instructions = " ".join(str(cell) for row in rows for cell in row)
+        for told in (held["about"], asked, instructions):
+            assert ("hotograph" in told, "endered" in told) == (not phantom, phantom), told

@@ -85,13 +85,14 @@ def test_lora_learns_planted_classes_that_the_base_does_not_know_and_the_adapter
         sums, _ = log_likelihoods(one, images, QUESTIONS[FIRST], DX, 40)
         right[name] = (np.array(DX)[sums.argmax(1)] == test["dx"]).mean()
         reader = LocalReader(name, model, tmp_path / "a.jsonl", 3, 40, base_digest="b" if name == "base" else None)
-        np.testing.assert_allclose(reader.log_likelihoods(test, images_of, FIRST)[0], sums, atol=1e-5)
+        read = reader.log_likelihoods(test, images_of, FIRST)[0]  # the base: LoRA layers, switched off
+        np.testing.assert_array_equal(read.astype(np.float32), sums)
     assert right["base"] <= 0.75 and right["LoRA"] >= 0.9, right
     assert log["loss"].iloc[-3:].mean() < log["loss"].iloc[:3].mean()
     model.model.save_pretrained(tmp_path / "adapter")
     again = vlm.load(folder, CPU, adapter=tmp_path / "adapter")
     expected = log_likelihoods(model, images[:4], QUESTIONS[FIRST], DX)[0]
-    np.testing.assert_allclose(log_likelihoods(again, images[:4], QUESTIONS[FIRST], DX)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(log_likelihoods(again, images[:4], QUESTIONS[FIRST], DX, 1)[0], expected, atol=1e-5)
     trained = [name for name, _ in model.model.named_parameters() if "lora_" in name]
     assert trained and not any("vision_tower" in name or "lm_head" in name for name in trained)
 

@@ -1,5 +1,7 @@
 """Planted accuracies, differences and sensitivities are recovered; readers who guess are chance and do not differ."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from p2d_lib.schemas import READINGS
 from p2d_lib.vocabulary import DX
 
 N = 280
+REFERENCE = Path(__file__).resolve().parents[2] / "tables" / "reference" / "smoke"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def test_the_comparisons_are_fitted_against_base_and_all_against_the_majority():
     pairs = vlm_scores.pairs(["m, zero", "m, LoRA"], of_models, pd.DataFrame({"arm": ["mixed", "real"]}))
     assert pairs == [
         ("m, LoRA", "m, zero"), ("m, zero", "majority class"), ("m, LoRA", "majority class"),
-        ("CLIP", "majority class"), ("network, real", "m, LoRA"),
+        ("CLIP", "majority class"), ("network, real", "m, LoRA"), ("network, real", "CLIP"),
     ]  # fmt: skip
 
 
@@ -125,3 +128,13 @@ def test_a_run_without_a_model_has_tables_with_headings_and_no_rows():
     cases = pd.DataFrame({"image_id": ["a"], "lesion_id": ["l"], "dx": ["nv"]})
     likelihoods = vlm_report.likelihood_table({}, cases, 0)
     assert len(likelihoods) == 0 and list(likelihoods)[-1] == "calibration error"
+
+
+def test_the_committed_table_of_smoke_has_its_readers_in_the_expected_order():
+    """The majority class below LoRA and CLIP, zero-shot below LoRA, LoRA below a network; paired over lesions."""
+    table = pd.read_csv(REFERENCE / "t7_vlm_differences.csv").set_index("comparison")["difference"]
+    lows = {comparison: float(cell.split("[")[1].split(",")[0]) for comparison, cell in table.items()}
+    lora = "tiny LLaVA, LoRA"
+    shown = [f"{lora} − tiny LLaVA, zero-shot", f"{lora} − majority class", "CLIP, alignment − majority class",
+             f"network, real − {lora}"]  # fmt: skip
+    assert all(lows[comparison] > 0 for comparison in shown), lows

@@ -243,3 +243,9 @@ def test_losses_show_the_running_mean_and_vals_loss_where_it_was_measured():
     figures.losses(axis, log.drop(columns="val_loss"))
     assert len(axis.lines) == 5
     plt.close(figure)
+
+
+def test_every_column_of_confusions_names_its_classes_below_its_last_panel():
+    figure = figures.confusions({name: np.eye(2, dtype=int) for name in "abc"}, ["mel", "nv"])
+    named = [[label.get_text() for label in axis.get_xticklabels() if label.get_visible()] for axis in figure.axes[:3]]
+    assert named == [[], ["mel", "nv"], ["mel", "nv"]]
