@@ -26,8 +26,8 @@ def base_data(run: Run, n_train: int) -> str:
     if base == "tiny":
         record = json.loads(TINY_RECORD.read_text())
         source = (
-            f"{record['images']:,} phantom images of {record['lesions']:,} other lesions ({record['steps']:,} steps of "
-            f"{record['batch_size']} images)"
+            f"{record['images']:,} phantom images of {record['lesions']:,} other lesions (its denoiser saw "
+            f"{record['images_seen']:,} images, most of them many times)"
         )
     else:
         source = "images of which this run has no record"

@@ -46,20 +46,18 @@ class Split:
         """
         return self.cases["dx"].map(self.cases["dx"].value_counts() ** -0.5).to_numpy()
 
-    def emphasis(self, words: Mapping[str, float]) -> np.ndarray:
-        """float (n,): how many times as often each image shall be trained on, by the words of its prompt.
+    def emphasis(self, factors: Mapping[str, float]) -> np.ndarray:
+        """float (n,): how many times as often each image shall be trained on, by the features that its prompt names.
 
-        A denoiser that reads the prompt still learns what images of this prompt look like, only sooner: what is rare,
-        fine and named, such as hair, is else the last thing that a small one learns. Raises ArtefactError for a word
-        that no prompt holds.
+        factors: by feature. A denoiser that reads the prompt learns the same images of a prompt, only sooner: what is
+        rare, thin and named, such as hair, is else the last thing that a small one learns. Images that show a feature
+        which their prompt leaves out are not emphasised: that would change what such a prompt means.
         """
-        factors = np.ones(len(self))
-        for word, factor in words.items():
-            named = self.cases["prompt"].str.contains(rf"\b{re.escape(word)}\b").to_numpy()
-            if not named.any():
-                raise ArtefactError(f"03_finetune.emphasis names {word!r}, which no prompt of the train split holds")
-            factors[named] *= factor
-        return factors
+        times = np.ones(len(self))
+        for feature, factor in factors.items():
+            phrase = rf"\b{re.escape(FEATURES[feature].phrase)}\b"
+            times[self.cases["prompt"].str.contains(phrase).to_numpy()] *= factor
+        return times
 
     @property
     def examples(self) -> pd.DataFrame:

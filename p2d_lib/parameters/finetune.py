@@ -17,6 +17,7 @@ from p2d_lib.parameters.types import (
     ShareBelow1,
     WeightsName,
 )
+from p2d_lib.vocabulary import FEATURES
 
 CAPTION_OPTIONS = ("rewritten", "concepts", "entropy", "encoder")
 
@@ -57,6 +58,7 @@ class Finetune(Notebook):
         "learning_rate",
         "batch_size",
         "snr_gamma",
+        "emphasis",
         "guidance_scale",
         "guidance_interval",
         "baseline_guidance",
@@ -119,8 +121,9 @@ class Finetune(Notebook):
         0.1, description="Share of images trained with an empty prompt, for classifier-free guidance."
     )
     ema: ShareBelow1 = Field(0.999, description="Decay of the moving average of the weights, which is saved.")
-    emphasis: dict[str, PositiveFloat] = Field(
-        {}, description="Words whose images are trained on more often, each with how many times as often."
+    emphasis: dict[Literal[*FEATURES], PositiveFloat] = Field(
+        {"hair_amount": 3.0},
+        description="Features: images whose prompts name them are trained on so many times as often.",
     )
 
     prior_per_class: NonNegativeInt = Field(

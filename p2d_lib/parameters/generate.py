@@ -90,4 +90,6 @@ def _python(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return f"[{', '.join(map(_python, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_python(key)}: {_python(of_it)}' for key, of_it in value.items())}}}"
     return repr(value)

@@ -122,21 +122,26 @@ def test_the_cascade_may_have_a_recipe_of_its_own(run):
     assert stages.baseline_recipe("scratch-unet") == common.baseline_recipe("scratch-unet")
 
 
-def test_images_whose_words_are_emphasised_are_trained_on_so_many_times_as_often(run, monkeypatch):
+def test_images_whose_prompts_name_an_emphasised_feature_are_trained_on_so_many_times_as_often(run, monkeypatch):
     import p2d_lib.finetune.stages as stages_module
 
+    table = run.read("descriptions")
+    ends = [", hair, face", ", chair", ", atypical vessels"]  # hair itself, a word that holds it, another feature
+    table["prompt"] = [f"{prompt}{ends[k % 3]}" for k, prompt in enumerate(table["prompt"])]
+    Run("tiny", "02_describe").write("descriptions", table)
     given = []
     monkeypatch.setattr(stages_module, "fit_base", lambda *arguments: given.append(arguments[6]))
-    stages = Stages(run, tiny_parameters(emphasis={"mel lesion": 3.0}), torch.device("cpu"))
-    named = np.array(["mel lesion" in prompt for prompt in stages.train.prompts])
+    factors = {"hair_amount": 3.0, "blue_whitish_veil": 9.0}  # no prompt names the veil: without effect
+    stages = Stages(run, tiny_parameters(emphasis=factors), torch.device("cpu"))
+    named = np.array([", hair" in prompt for prompt in stages.train.prompts])
     assert 0 < named.sum() < len(named)
     stages.base()
     assert given[0].tolist() == np.where(named, 3.0, 1.0).tolist()
     assert (stages.weights / stages.train.weights).tolist() == pytest.approx(given[0])
-    plain = Stages(run, tiny_parameters(), torch.device("cpu"))
+    plain = Stages(run, tiny_parameters(emphasis={}), torch.device("cpu"))
     assert plain.weights.tolist() == plain.train.weights.tolist()
-    with pytest.raises(ArtefactError, match=r"03_finetune\.emphasis names 'lesio', which no prompt"):
-        Stages(run, tiny_parameters(emphasis={"lesio": 3.0}), torch.device("cpu"))
+    with pytest.raises(ParameterError, match=r"03_finetune\.emphasis"):
+        tiny_parameters(emphasis={"hairs": 3.0})
 
 
 def test_prior_images_are_sampled_once_and_change_the_fit(run, monkeypatch):
