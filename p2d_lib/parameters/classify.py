@@ -214,8 +214,9 @@ class Classify(Notebook):
             content = kind, selection or GENERATORS[0], share_of(arm, self.synthetic_share)
             if (first := contents.setdefault(content, arm)) != arm:
                 raise ValueError(f"arms: {first} and {arm} are the same arm: take one of them out")
-            try:
-                second_part(arm, self.synthetic_share, self.batch_size) if arm != "published" else None
-            except ValueError as error:
-                raise ValueError(f"arms: {error}") from None
+            if kind != "published":  # whose batches have one part
+                try:
+                    second_part(arm, self.synthetic_share, self.batch_size)
+                except ValueError as error:
+                    raise ValueError(f"arms: {error}") from None
         return self
