@@ -80,7 +80,7 @@ def second_part(arm: str, share: float, batch_size: int) -> int:
     """
     share = share_of(arm, share)
     n = round(share * batch_size)
-    if share < 1 and not 0 < n < batch_size:
+    if arm_parts(arm)[0] != "synthetic" and not 0 < n < batch_size:
         raise ValueError(
             f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {share:.3f}; raise batch_size, "
             "or take the arm out"
