@@ -35,10 +35,9 @@ def _table(columns: dict, *, strict: bool = True) -> pa.DataFrameSchema:
 
 _FEATURES = {name: _number(0, 1, nullable=True) for name in FEATURES}  # NaN: the describer does not know
 _FRACTION = _number(0, 1, nullable=True)
-_NUMBERS = pa.Check(
-    lambda value: not isinstance(value, bool | np.bool_), element_wise=True, name="numbers"
-)  # True is 1
-_SKIN_TYPE = pa.Column(None, [_NUMBERS, pa.Check.isin((1, 2, 3, 4, 5, 6))], nullable=True, required=False)
+# True equals 1, and would pass as a skin type
+_NO_TRUTH_VALUE = pa.Check(lambda value: not isinstance(value, bool | np.bool_), element_wise=True, name="numbers")
+_SKIN_TYPE = pa.Column(None, [_NO_TRUTH_VALUE, pa.Check.isin((1, 2, 3, 4, 5, 6))], nullable=True, required=False)
 
 CASES = _table(
     {

@@ -24,7 +24,7 @@ STRICT = (  # names of the strict dialect, and the usual ones
 BEHIND_CELLS = re.compile(rb"(</(?:\w+:)?sheetData>).*(</(?:\w+:)?worksheet>)", re.DOTALL)  # filters, rules, links
 DIMENSION = re.compile(rb"<(?:\w+:)?dimension\b[^>]*>")  # of the cells; some programs write a wrong one
 UNSAVED = re.compile(  # a formula without its value, in a cell whose value is no text, since "" is a text's value
-    rb'<((?:\w+:)?)c\b(?![^>]*\bt="str")[^>]*?(\br="\w+")[^>]*>\s*<\1f\b(?:[^>]*/>|[^>]*>[^<]*</\1f>)\s*'
+    rb'<((?:\w+:)?)c\b(?![^>]*\bt="str")(?=(?:[^>]*?(\br="\w+"))?)[^>]*>\s*<\1f\b(?:[^>]*/>|[^>]*>[^<]*</\1f>)\s*'
     rb"(?:<\1v\s*/>|<\1v>\s*</\1v>)?\s*</\1c>"
 )
 AS_ERROR = rb'<\1c \2 t="e"><\1v>#UNSAVED!</\1v></\1c>'  # as Excel shows what it cannot compute

@@ -1,7 +1,7 @@
 """YAML as people write it: no key twice, and no number or date where nobody meant one.
 
-PyYAML follows YAML 1.1, where 5e-4 is text, 010 is eight, 1:30 is ninety and 2024-01-01 is a date. Here numbers are
-those of YAML 1.2, and a date is text.
+PyYAML follows YAML 1.1, where 5e-4 is text, 010 is eight, 1:30 is ninety and 2024-01-01 is a date. Here 5e-4 is a
+number, as in YAML 1.2, and the other three, which people mean in more than one way, are text. 1_000 is a thousand.
 """
 
 import re

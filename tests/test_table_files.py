@@ -64,6 +64,7 @@ def test_an_excel_file_is_read_as_its_csv_is_whatever_its_name(tmp_path):
         ('<c r="B2" t="str"><f>IF(1,"","")</f><v></v></c>', ""),
         ('<c r="B2"><f>1+1</f><v></v></c>', "#UNSAVED!"),
         ('<c r="B2" s="1" t="n"><f t="shared" si="0"/></c>', "#UNSAVED!"),
+        ("<c><f>1+1</f></c>", "#UNSAVED!"),
         ('<c r="B2"><v>3</v></c>', "3"),
     ],
 )

@@ -36,8 +36,8 @@ class Progress:
             return
         with self._path.open("rb") as stream:
             stream.seek(self._read)
-            whole = stream.read().rpartition(b"\n")[0]  # a line may be half written
-        self._read += len(whole) + 1 if whole else 0
+            whole, end, _ = stream.read().rpartition(b"\n")  # the last line may be half written
+        self._read += len(whole + end)
         for event in filter(None, map(_event, whole.decode("utf-8", "replace").splitlines())):
             self._show(event)
 

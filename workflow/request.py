@@ -138,7 +138,7 @@ def _external(entry: str, problems: list[str], data: str = "") -> str:
     layout, folder = external_parts(entry)
     if layout == "phantom":
         return entry
-    others = len(problems)
+    n_before = len(problems)
     if layout.endswith(LAYOUT_FILES):
         layout = _own_layout(layout, problems)
     path = Path(folder).expanduser().resolve()
@@ -148,7 +148,7 @@ def _external(entry: str, problems: list[str], data: str = "") -> str:
         problems.append(
             f"06_classify.external: {path} is the set of 01_prep, of which nothing would be left; take it out"
         )
-    elif len(problems) == others:
+    elif len(problems) == n_before:  # a wrong layout has been named
         from p2d_lib.prep import pixels, raw
 
         try:

@@ -33,7 +33,7 @@ def problems(values: dict[str, dict]) -> list[str]:
         capture_output=True,
         encoding="utf-8",
     )
-    if check.returncode:  # what hinders the look hinders the notebooks, and they say so
+    if check.returncode:  # what hinders this check hinders the notebooks, and they say so
         return []
     return json.loads(check.stdout.splitlines()[-1])
 
@@ -51,8 +51,8 @@ def named(values: dict[str, dict]) -> list[tuple[str, str, str]]:
 
 def backbones(values: dict[str, dict]) -> list[tuple[str, str, str]]:
     """(notebook, parameter, value) of all networks of classifiers that do not ship."""
-    named = [(notebook, name, values[notebook][name]) for notebook, name in BACKBONES if notebook in values]
-    return [(notebook, name, value) for notebook, name, value in named if value not in SHIPPED]
+    networks = [(notebook, name, values[notebook][name]) for notebook, name in BACKBONES if notebook in values]
+    return [(notebook, name, value) for notebook, name, value in networks if value not in SHIPPED]
 
 
 def _is_no_folder(value: str) -> bool:

@@ -16,31 +16,13 @@ whole batch. `published` is the protocol of Shavlokhova et al., Front Med 2023: 
 splits and synthetic ones are pooled and divided at random, 80 to 20, whatever their lesions; see `published_split`.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from p2d_lib.models.class_batches import epochs, images_of_classes
-from p2d_lib.parameters.classify import arm_parts, second_part, share_of
+from p2d_lib.parameters.classify import arm_parts, second_part
 from p2d_lib.seeds import derive
 
 PUBLISHED_TEST = 0.2  # share of the pooled images that are tested on
-
-
-@dataclass(frozen=True)
-class Arm:
-    """kind: of parameters.classify.ARMS. selection: which synthetic images, by a name that `image_sets` knows; "": the
-    adapter's. share: of a batch, its second part; 1 of `synthetic`."""
-
-    kind: str
-    selection: str
-    share: float
-
-
-def parse(name: str, share: float) -> Arm:
-    """The arm of a name. share: as `parameters.classify.share_of`. Raises ValueError as `arm_parts` there does."""
-    kind, selection, _ = arm_parts(name)
-    return Arm(kind, selection, share_of(name, share))
 
 
 def batches(
@@ -61,13 +43,13 @@ def batches(
     pooled ones, whatever they are. Raises ValueError for an unknown arm, without synthetic images, where a batch is too
     small for the ratio, or when replay lacks a class that mixed has.
     """
-    parsed = parse(arm, share)
-    if parsed.kind == "published":
+    kind = arm_parts(arm)[0]
+    if kind == "published":
         return epochs(len(real) + len(synthetic), steps, batch_size, derive(seed, "pooled"))
     n_extra = second_part(arm, share, batch_size)
     order = epochs(len(real), 1, steps * batch_size, derive(seed, "real"))[0]
     first = order[: steps * (batch_size - n_extra)].reshape(steps, batch_size - n_extra)
-    if parsed.kind in ("real", "real+classical"):
+    if kind in ("real", "real+classical"):
         further = order[steps * (batch_size - n_extra) :].reshape(steps, n_extra)
         return np.concatenate([first, further], axis=1)
     if not len(synthetic):
@@ -77,11 +59,11 @@ def batches(
         )
     classes = np.unique(synthetic)
     extra_classes = classes[epochs(len(classes), steps, n_extra, derive(seed, "classes"))]
-    if parsed.kind == "real+replay":
+    if kind == "real+replay":
         extra = images_of_classes(real, extra_classes, derive(seed, "replay"))
     else:
         extra = len(real) + images_of_classes(synthetic, extra_classes, derive(seed, "synthetic"))
-    if parsed.kind == "pretrain":
+    if kind == "pretrain":
         return np.concatenate([extra.ravel(), first.ravel()]).reshape(steps, batch_size)
     return np.concatenate([first, extra], axis=1)
 

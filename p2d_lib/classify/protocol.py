@@ -25,6 +25,7 @@ from p2d_lib.models.augmentation import TRANSFORMS
 from p2d_lib.models.class_batches import class_weights
 from p2d_lib.models.early_stopping import EarlyStopping
 from p2d_lib.parameters import Classify
+from p2d_lib.parameters.classify import arm_parts
 from p2d_lib.readings import readings
 from p2d_lib.run import Run
 from p2d_lib.schemas import READINGS, SPLITS
@@ -132,7 +133,7 @@ def _trained(
         for index, arm in to_do:
             seed, rounds = training_seed(protocol, index), None
             rows = shown(images, protocol, arm, seed)
-            if arms.parse(arm, protocol.synthetic_share).kind == "curriculum":
+            if arm_parts(arm)[0] == "curriculum":
                 n, name = protocol.curriculum_rounds, f"{arm}-{index}"
                 rounds = Rounds(curriculum, run, images, pixels, rows, rounds=n, seed=seed, name=name)
             model = _train(images, pixels, protocol, arm, seed, rows, device, bar, rounds)
@@ -160,7 +161,7 @@ def _train(
 ) -> classifiers.Classifier:
     """The classifier of an arm. rows: what it shows, (steps, batch_size); rounds: of a curriculum, which change it."""
     labels, ended = images.labels, bar.n + protocol.steps
-    classical = arms.parse(arm, protocol.synthetic_share).kind == "real+classical"
+    classical = arm_parts(arm)[0] == "real+classical"
     weighted = "capped" if classical and protocol.class_weights == "none" else protocol.class_weights
     weights, val, stopping = class_weights(labels[rows], weighted), images.slice("val"), None
     if protocol.patience:
@@ -193,8 +194,7 @@ def shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndar
         pool = pooled(images)
         real, synthetic = pool[arms.published_split(len(pool), seed)[0]], np.empty(0, int)
     else:
-        selection = arms.parse(arm, protocol.synthetic_share).selection
-        real, synthetic = images.rows("train"), images.rows("synthetic", selection)
+        real, synthetic = images.rows("train"), images.rows("synthetic", arm_parts(arm)[1])
     at = arms.batches(
         arm, images.labels[real], images.labels[synthetic], steps=protocol.steps, batch_size=protocol.batch_size,
         share=protocol.synthetic_share, seed=seed,

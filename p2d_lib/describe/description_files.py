@@ -73,17 +73,17 @@ def write(descriptions: pd.DataFrame, cases: pd.DataFrame, images: Path, folder:
         raise DescriptionFileError(
             f"{foreign} is none of the images described here; remove {folder / IMAGES}, or name another folder"
         )
-    records = []
+    written = []
     for row, case, name in zip(descriptions.to_dict("records"), described.itertuples(), names, strict=True):
         copied = folder / IMAGES / name
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(images / case.path, copied)
         scores = {f.field: round(float(row[f.name]), 4) for f in FEATURES.values() if row[f.name] == row[f.name]}
         record = {"image": str(name), "class": case.dx, "description": row["text"], "features": scores}
-        records.append(json.dumps(record, ensure_ascii=False) + "\n")
+        written.append(json.dumps(record, ensure_ascii=False) + "\n")
     with atomic(target) as partial:
-        partial.write_text("".join(records), encoding="utf-8")
-    return len(records)
+        partial.write_text("".join(written), encoding="utf-8")
+    return len(written)
 
 
 def _foreign(folder: Path, known: set[str]) -> Path | None:

@@ -72,8 +72,9 @@ def _check(row: pd.Series, where: str) -> None:
         raise EditError(
             f"{where}: reviewer is {name[:LONGEST_NAME]!r}; write a name of one line, {LONGEST_NAME} letters at most"
         )
-    for name in set(row.index) & set(FEATURES):
-        _score(row[name], name, where) if row[name] else None
+    for name in FEATURES:
+        if value := row.get(name):
+            _score(value, name, where)
     for name in ("text", "rejected"):
         if table_files.FAILED.fullmatch(words := one_line(row.get(name, ""))):
             raise EditError(

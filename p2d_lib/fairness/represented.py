@@ -83,7 +83,7 @@ def contrasts(arms: Sequence[str]) -> list[tuple[str, str]]:
 def gaps(
     readings: pd.DataFrame,
     cases: pd.DataFrame,
-    found: pd.DataFrame,
+    rare: pd.DataFrame,
     arms: Sequence[str],
     n_resamples: int = 2000,
     n_permutations: int = 5000,
@@ -91,14 +91,15 @@ def gaps(
 ) -> pd.DataFrame:
     """How much less often groups are read right than other lesions of their class: recall of the others minus theirs.
 
-    readings, cases: as in `gaps.gaps`. found: rows of `shares`. A row for each of the arms, and one for each of the
+    readings, cases: as in `gaps.gaps`. rare: rows of `shares`. A row for each of the arms, and one for each of the
     `contrasts`: how much wider the gap is in its second arm, under the name of `change`. Columns GAPS: recall,
-    of_others (0..1; NaN for a change), gap, low, high and detectable (-1..1). Intervals resample lesions and seeds. p
-    of an arm: `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm: over all rows.
+    of_others (0..1; NaN for a change), gap, low, high and detectable (-1..1; of a change -2..2). Intervals resample
+    lesions and seeds. p of an arm: `gaps.permutation_p` among the lesions of the class; of a change: bootstrap; p_holm:
+    over all rows.
     """
     dx_read, rows = align(readings[readings["arm"].isin(arms)], cases)
     weights, of_images, parts = resample(rows, n_resamples, seed), attributes(rows).reset_index(drop=True), []
-    for cell in found.itertuples():
+    for cell in rare.itertuples():
         group = of_images[cell.attribute]
         counted = np.flatnonzero(group.notna() & (rows["dx"] == cell.dx))
         sides = pd.Categorical(np.where(group[counted] == cell.group, cell.group, OTHERS), [OTHERS, cell.group])

@@ -82,13 +82,13 @@ def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> l
         return [
             "In no class does test hold two groups that are large enough to ask whether train under-represents one."
         ]
-    found, lines = under_represented(shares), []
-    if found.empty:
+    rare, lines = under_represented(shares), []
+    if rare.empty:
         return [
             f"No group is shown to be rarer in train than in test within its class ({len(shares)} tests, the smallest "
             f"corrected p is {tables.p_value(shares['p_holm'].min())})."
         ]
-    for cell in found.itertuples():
+    for cell in rare.itertuples():
         of_cell = gaps[(gaps["dx"] == cell.dx) & (gaps["attribute"] == cell.attribute) & (gaps["group"] == cell.group)]
         by_arm = {row.arm: row for row in of_cell.itertuples()}
         lines.append(

@@ -74,23 +74,25 @@ def align(images: np.ndarray, prompts: np.ndarray, dx: np.ndarray) -> Alignment:
     """
     if len(set(dx)) < 2:
         raise ValueError(f"prompts of another class need two classes, there is only {str(dx[0])!r}")
-    names, prompt_of = np.unique(dx), np.unique(prompts, axis=0, return_inverse=True)[1]
-    prompts, values, wins_with = prompts.astype(np.float64), np.empty((5, len(dx))), np.empty((len(dx), len(dx)))
+    distinct, prompt_of = np.unique(prompts.astype(np.float64), axis=0, return_inverse=True)
+    names, wins_with = np.unique(dx), np.empty((len(dx), len(dx)))
+    own_prompt, other_prompts, r_precision, r_same_class, r_shuffled = np.empty((5, len(dx)))
     for start in range(0, len(dx), AT_ONCE):
         rows = np.arange(start, min(start + AT_ONCE, len(dx)))
-        cosines, own = images[rows].astype(np.float64) @ prompts.T, (np.arange(len(rows)), rows)
+        cosines = (images[rows].astype(np.float64) @ distinct.T)[:, prompt_of]  # of one prompt equal to the last digit
+        own = np.arange(len(rows)), rows
         for name in names:
             same, others = np.flatnonzero(dx == name), np.flatnonzero(dx != name)
             of_class = np.flatnonzero(dx[rows] == name)
             wins_with[np.ix_(rows, same)] = _wins(cosines[:, same], cosines[:, others])
-            values[1, rows[of_class]] = cosines[np.ix_(of_class, others)].mean(axis=1)
+            other_prompts[rows[of_class]] = cosines[np.ix_(of_class, others)].mean(axis=1)
         best_with, n_others = retrieval.best_of(cosines, prompt_of)
         another = np.arange(len(dx)) != rows[:, None]
         same_class = another & (dx[rows, None] == dx)
-        values[0, rows], values[2, rows] = cosines[own], best_with[own]
-        values[3, rows], values[4, rows] = _mean(best_with, same_class), _mean(best_with, another)
-    own_prompt, other_prompts, *r = values
-    return Alignment(own_prompt, other_prompts, np.diag(wins_with), wins_with, *r, n_others=n_others)
+        own_prompt[rows], r_precision[rows] = cosines[own], best_with[own]
+        r_same_class[rows], r_shuffled[rows] = _mean(best_with, same_class), _mean(best_with, another)
+    wins = np.diag(wins_with)
+    return Alignment(own_prompt, other_prompts, wins, wins_with, r_precision, r_same_class, r_shuffled, n_others)
 
 
 def _wins(cosines: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -80,9 +80,9 @@ def _over_trainings(real: np.ndarray, sides: Sequence[tuple[np.ndarray, ...]], m
         return np.array([first - sum(others) for first, *others in measured])
 
     values, n = of_each(np.arange(len(real))), len(sides)
-    _, low, high, _ = jackknife(lambda rows: of_each(rows).mean(keepdims=True), len(real))
     if n < 2:
         return Difference(float(values[0]), np.nan, np.nan, np.nan)
+    _, low, high, _ = jackknife(lambda rows: of_each(rows).mean(keepdims=True), len(real))
     of_images = ((high[0] - low[0]) / 2 / stats.t.ppf(0.975, GROUPS - 1)) ** 2  # the jackknife's variance
     of_trainings = values.var(ddof=1) / n
     variance = of_images + of_trainings

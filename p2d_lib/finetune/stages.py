@@ -53,7 +53,7 @@ class Stages:
         self.train, self.val = read(self.run, self.p.reviewed_only)
         self.size = self.train.pixels.shape[1]  # px
         self.emphasis = self.train.emphasis(self.p.emphasis)
-        self.weights = self.train.weights * self.emphasis  # of what is trained on batches of one class mix
+        self.weights = self.train.weights * self.emphasis  # of the images, in batches of adapter and baselines
         self.epoch = math.ceil(len(self.train) / self.p.batch_size)  # steps
         self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)
         examples = self.train.examples

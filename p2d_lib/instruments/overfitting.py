@@ -92,5 +92,5 @@ def _nearest_of_both(distances: np.ndarray, is_train: np.ndarray, k: int) -> np.
     order = np.argpartition(distances, k - 1)[:k]
     order = order[np.argsort(distances[order])]
     labels, ordered = is_train[:, order], distances[order]
-    found = np.stack([ordered[labels.argmax(axis=1)], ordered[labels.argmin(axis=1)]])
-    return np.where(labels.all(axis=1) | ~labels.any(axis=1), np.nan, found)
+    of_both = np.stack([ordered[labels.argmax(axis=1)], ordered[labels.argmin(axis=1)]])
+    return np.where(labels.all(axis=1) | ~labels.any(axis=1), np.nan, of_both)

@@ -11,12 +11,12 @@ N_OTHERS = 99  # as in AttnGAN: chance is 1 %
 
 
 def best_of(scores: np.ndarray, prompt_of: np.ndarray, n_others: int = N_OTHERS) -> tuple[np.ndarray, int]:
-    """For every image i and prompt j, the chance that j fits i best among so many others: floats (n, n), 0..1.
+    """For every image i and prompt j, the chance that j fits i best among so many others: floats (k, n), 0..1.
 
-    scores[i, j]: how well image i fits the prompt of image j. prompt_of (n,): which prompt that is; columns of one
-    prompt are one candidate, never each other's rival. The others are chosen among all different prompts without
-    replacement; where there are fewer, all of them take part. Ties are broken at random. The second result is the
-    number of others; chance is 1 / (1 + others), which is 1 where all images have one prompt.
+    scores (k, n): how well image i fits the prompt of image j. prompt_of (n,): which prompt that is; columns of one
+    prompt are one candidate, never each other's rival, and must be equal to the last digit. The others are chosen among
+    all different prompts without replacement; where there are fewer, all of them take part. Ties are broken at random.
+    The second result is the number of others; chance is 1 / (1 + others), which is 1 where all images have one prompt.
     """
     first = np.unique(prompt_of, return_index=True)[1]
     rivals = len(first) - 1

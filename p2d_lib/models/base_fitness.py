@@ -48,8 +48,8 @@ def misfit(classes: Mapping[str, str], configs: Mapping[str, Mapping]) -> str:
         if (value := scheduler.get(name)) is not None and not (isinstance(value, int | float) and value > 0):
             return f"its scheduler has {name} {value!r}; expected a number above 0"
     widths = [configs[part].get("hidden_size") for part in ("text_encoder", "text_encoder_2") if part in configs]
-    if not all(isinstance(width, int) for width in widths):
-        return f"its text encoder has hidden_size {widths[0]!r}; expected a whole number"
+    if wrong := [width for width in widths if not isinstance(width, int)]:
+        return f"its text encoder has hidden_size {wrong[0]!r}; expected a whole number"
     if isinstance(width := denoiser.get("cross_attention_dim"), int) and width != sum(widths):
         return f"its denoiser takes text embeddings of width {width}, and its text encoder makes {sum(widths)}"
     return ""

@@ -80,7 +80,7 @@ def second_part(arm: str, share: float, batch_size: int) -> int:
     """
     share = share_of(arm, share)
     n = round(share * batch_size)
-    if share < 1 and not 0 < n < batch_size:
+    if arm_parts(arm)[0] != "synthetic" and not 0 < n < batch_size:
         raise ValueError(
             f"arm {arm!r}: a batch of {batch_size} images is too small for a share of {share:.3f}; raise batch_size, "
             "or take the arm out"
@@ -214,8 +214,9 @@ class Classify(Notebook):
             content = kind, selection or GENERATORS[0], share_of(arm, self.synthetic_share)
             if (first := contents.setdefault(content, arm)) != arm:
                 raise ValueError(f"arms: {first} and {arm} are the same arm: take one of them out")
-            try:
-                second_part(arm, self.synthetic_share, self.batch_size) if arm != "published" else None
-            except ValueError as error:
-                raise ValueError(f"arms: {error}") from None
+            if kind != "published":  # whose batches have one part
+                try:
+                    second_part(arm, self.synthetic_share, self.batch_size)
+                except ValueError as error:
+                    raise ValueError(f"arms: {error}") from None
         return self

@@ -129,11 +129,11 @@ def _load(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, dict[str, V
         raise ParameterError(
             f"params/{name}.yaml: extends itself ({' -> '.join((*extended_by, name))}); cut the circle"
         )
-    path, known = PROFILES / f"{name}.yaml", sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    known = sorted(file.stem for file in PROFILES.glob("*.yaml"))
     if name not in known:
         raise ParameterError(f"no profile {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
     place = f"params/{name}.yaml"
-    content = _sections(path, place)
+    content = _sections(PROFILES / f"{name}.yaml", place)
     parent = content.pop("extends", "")
     if not isinstance(parent, str):
         raise ParameterError(f"{place}: extends: {parent!r} is no profile; name one, or take the line out")

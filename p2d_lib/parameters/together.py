@@ -6,7 +6,7 @@ from p2d_lib.generators import BASELINES
 from p2d_lib.parameters.classify import PHANTOM, PROMPT_DESCRIBERS, arm_parts
 from p2d_lib.words.render import CLIP_TOKENS
 
-MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, as a base reads it; other ones are Stable Diffusion's
+MOST_TOKENS = {"tiny": 62, "random": 62}  # of a prompt, by base; all others are Stable Diffusion's, with CLIP_TOKENS
 Problem = tuple[tuple[str, str], str]  # the notebook and the parameter that a sentence begins with, and the sentence
 Values = dict[str, dict]  # {notebook: {parameter: value}}, of those notebooks whose own parameters are all right
 

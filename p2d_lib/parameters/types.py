@@ -21,7 +21,7 @@ def _plain(value: object) -> object:
     """A value whose texts, also those in lists, can be names and paths, and whose numbers can be counted to. Raises
     ValueError."""
     for text in value if isinstance(value, list) else [value]:
-        if isinstance(text, int) and not text < LARGEST:
+        if isinstance(text, int) and text >= LARGEST:
             raise ValueError(f"is too large a number; write less than {LARGEST:,}")
         if isinstance(text, str) and any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text):
             raise ValueError("holds a control character, or a letter that is not in UTF-8; write plain text")

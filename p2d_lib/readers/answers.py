@@ -19,9 +19,7 @@ from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 NAME_LENGTH = 60  # characters of a reader's name at most
-NETWORKS = re.compile(
-    r"scout|classifier\b.*|truth", re.IGNORECASE
-)  # readers of 07, and in its exports, who are no people
+NO_PEOPLE = re.compile(r"scout|classifier\b.*|truth", re.IGNORECASE)  # readers in the tables and exports of 07
 NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
 
 
@@ -170,7 +168,7 @@ def plain_name(text: str) -> str:
     """A person's name as it may stand in tables, LaTeX and HTML. Raises ValueError for more than plain text, and for
     the name of a network."""
     name = unicodedata.normalize("NFC", text.strip())
-    if NETWORKS.fullmatch(name):
+    if NO_PEOPLE.fullmatch(name):
         raise ValueError(
             f"{name!r} is the name of a network, or of the truth, in the tables; give the reader another name, such "
             "as initials"
@@ -190,7 +188,7 @@ def _name(path: Path, entry: Entry) -> str:
     except ValueError as error:
         raise SheetError(f"{entry.where}: {error}") from None
     stem = NOT_IN_NAMES.sub(" ", unicodedata.normalize("NFC", path.stem)).strip()[:NAME_LENGTH] or "unnamed"
-    return name or (f"{stem} (file)" if NETWORKS.fullmatch(stem) else stem)
+    return name or (f"{stem} (file)" if NO_PEOPLE.fullmatch(stem) else stem)
 
 
 def _answers(table: Answers, part: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:

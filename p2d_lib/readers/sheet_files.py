@@ -46,7 +46,7 @@ def _is_note(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         start = stream.read(4096)
-    text = start.decode("utf-16" if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8", "ignore")
+    text = start.decode("utf-16" if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig", "ignore")
     return not HEADER.search(text)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from p2d_lib.classify import arms
-from p2d_lib.parameters.classify import ARMS
+from p2d_lib.parameters.classify import ARMS, arm_parts, share_of
 
 REAL = np.repeat([0, 1, 4, 5], [10, 20, 30, 140])
 SYNTHETIC = np.repeat([0, 1, 4, 5], 12)
@@ -70,6 +70,8 @@ def test_a_ratio_that_a_batch_cannot_hold_is_refused():
         ValueError, match=r"arm 'mixed@0\.01x': a batch of 16 images is too small for a share of 0\.010"
     ):
         arms.batches("mixed@0.01x", REAL, SYNTHETIC, **BUDGET)
+    with pytest.raises(ValueError, match=r"a batch of 16 images is too small for a share of 1\.000"):
+        arms.batches(f"mixed@{10**20}x", REAL, SYNTHETIC, **BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,18 @@ def test_a_ratio_that_a_batch_cannot_hold_is_refused():
 )
 def test_a_name_of_no_arm_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        arms.parse(name, 0.5)
+        arm_parts(name)
 
 
 def test_the_name_of_an_arm_says_kind_selection_and_ratio():
-    assert arms.parse("mixed:guidance-3.5@1x", 0.1) == arms.Arm("mixed", "guidance-3.5", 0.5)
-    assert arms.parse("mixed:captioner@3x", 0.5) == arms.Arm("mixed", "captioner", 0.75)
-    assert arms.parse("real+replay", 0.3) == arms.Arm("real+replay", "", 0.3)
+    assert arm_parts("mixed:guidance-3.5@1x") == ("mixed", "guidance-3.5", 1.0)
+    assert arm_parts("mixed:captioner") == ("mixed", "captioner", None)
+    assert arm_parts("real+replay@0.5x") == ("real+replay", "", 0.5)
+
+
+def test_the_ratio_of_a_name_counts_before_the_share_that_is_given():
+    assert share_of("mixed@1x", 0.1) == 0.5 and share_of("mixed:captioner@3x", 0.5) == 0.75
+    assert share_of("real+replay", 0.3) == 0.3 and share_of("synthetic", 0.3) == 1
 
 
 def test_replay_has_the_very_classes_that_mixed_has_but_real_images_of_them(batches):

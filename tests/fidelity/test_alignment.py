@@ -39,6 +39,16 @@ def test_images_taken_a_few_at_a_time_are_compared_with_all_prompts_alike(monkey
         assert part == pytest.approx(of_all, abs=1e-12)
 
 
+def test_a_prompt_of_several_images_ranks_alike_for_all_of_them():
+    """A product of matrices may give equal columns other last digits, by which a prompt would be its own rival."""
+    rng, n = np.random.default_rng(0), 199
+    images, prompts, prompt_of = unit(rng.normal(size=(n, 64))), unit(rng.normal(size=(66, 64))), rng.integers(0, 66, n)
+    aligned = alignment.align(images, prompts[prompt_of], np.resize(CLASSES, n))
+    own = (images * prompts[prompt_of]).sum(axis=1)
+    is_best = own >= (images @ prompts[np.unique(prompt_of)].T).max(axis=1) - 1e-9
+    assert (aligned.r_precision[is_best] == 1).all() and (aligned.r_precision[~is_best] < 1).all()
+
+
 def test_images_without_any_relation_to_their_prompts_are_announced_at_the_nominal_rate():
     tests = [alignment.follows_prompts(alignment.align(*vectors(seed, 0.0), CLASSES), seed) for seed in range(100)]
     assert np.mean([test.observed for test in tests]) == pytest.approx(0.5, abs=0.02)

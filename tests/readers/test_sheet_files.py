@@ -224,11 +224,13 @@ def as_csv(path, separator=","):
     return path.with_suffix(".csv")
 
 
-@pytest.mark.parametrize("name", ["Ada.txt", "Ada.TSV", "Ada.csv.txt"])
-def test_a_sheet_that_was_saved_as_text_is_no_note(folder, key, name):
+@pytest.mark.parametrize(  # Excel's "Unicode Text" and "CSV UTF-8" begin with a byte order mark
+    ("name", "encoding"), [("Ada.txt", "utf-16"), ("Ada.TSV", "utf-16"), ("Ada.csv.txt", "utf-8-sig")]
+)
+def test_a_sheet_that_was_saved_as_text_is_no_note(folder, key, name, encoding):
     expected = answers.read(folder / "Ada.xlsx", key).readings.drop(columns="reader")
     text = as_csv(folder / "Ada.xlsx", "\t").read_text(encoding="utf-8-sig")
-    (folder / name).write_bytes(text.encode("utf-16"))  # Excel's "Unicode Text"
+    (folder / name).write_bytes(text.encode(encoding))
     for other in ("Ada.xlsx", "Ada.csv"):
         (folder / other).unlink()
     (folder / "notes.txt").write_text("No. 7 is a doubtful diagnosis.")

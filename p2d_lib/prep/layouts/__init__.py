@@ -72,11 +72,10 @@ class Layout(_Model):
 
     @model_validator(mode="after")
     def _columns_are_described(self) -> "Layout":
-        described = {*self.columns, *self.constants, *(["dx"] if self.one_hot else [])}
+        described = [*self.columns, *self.constants, *(["dx"] if self.one_hot else [])]
         if absent := [column for column in ("image_id", "lesion_id", "dx", "dataset") if column not in described]:
             raise ValueError(f"neither columns nor constants say what {absent[0]} is")
-        columns = [*self.columns, *self.constants, *(["dx"] if self.one_hot else [])]
-        if twice := [column for column in described if columns.count(column) > 1]:
+        if twice := [column for column in described if described.count(column) > 1]:
             raise ValueError(f"{twice[0]} is described twice, among columns, constants and one_hot; keep one of them")
         if broken := [name for name in self.columns.values() if set("{}") & set(re.sub(r"{[^{}]+}", "", name))]:
             raise ValueError(f"columns: {broken[0]!r} has a brace without its other half; write {{this}}_{{that}}")
