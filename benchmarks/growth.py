@@ -84,7 +84,7 @@ def printed(table: pd.DataFrame) -> str:
             for n in sizes
         ]
         grown = exponent(rows, "seconds", 0.02), exponent(rows, "mb", 2)
-        cells += ["" if np.isnan(value) else f"{value:.1f}" for value in grown]
+        cells += ["" if np.isnan(value) else f"{value:z.1f}" for value in grown]  # z: zero has no sign
         lines.append(f"| {KERNELS[name].notebook} {KERNELS[name].title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
