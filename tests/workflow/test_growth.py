@@ -50,10 +50,13 @@ def test_a_linear_and_a_quadratic_kernel_are_told_apart_and_a_matrix_of_all_pair
     assert memory["all pairs"] == pytest.approx(3000**2 * 8 / 1e6, rel=0.1) and memory["linear"] < 5
 
 
-def test_what_takes_too_long_or_fails_has_no_reading(planted, capfd):
+def test_what_takes_too_long_or_fails_has_no_reading_and_without_any_there_is_no_table(planted, capfd, monkeypatch):
     assert growth.measured("quadratic", 100_000, 1) is None
     assert growth.measured("fails", 10, 60) is None
     assert "ZeroDivisionError" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--only", "fails", "--sizes", "10"])
+    with pytest.raises(SystemExit, match="nothing ended within 60 s: give a longer --limit"):
+        growth.main()
 
 
 def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp_path):
