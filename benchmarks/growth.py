@@ -84,7 +84,7 @@ def printed(table: pd.DataFrame) -> str:
             for n in sizes
         ]
         grown = exponent(rows, "seconds", 0.02), exponent(rows, "mb", 2)
-        cells += ["" if np.isnan(value) else f"{value:.1f}" for value in grown]
+        cells += ["" if np.isnan(value) else f"{value:z.1f}" for value in grown]  # z: zero has no sign
         lines.append(f"| {KERNELS[name].notebook} {KERNELS[name].title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -139,6 +139,8 @@ def main() -> None:
             seconds = result[0]
             rows.append((name, n, *result))
             print(f"{name} {n}: {result[0]:.2f} s, {result[1]:.0f} MB", file=sys.stderr, flush=True)
+    if not rows:
+        sys.exit(f"nothing ended within {options.limit:g} s: give a longer --limit, or smaller --sizes")
     table = pd.DataFrame(rows, columns=["kernel", "n", "seconds", "mb"])
     took = time.process_time() - begun + sum(os.times()[2:4])
     text = f"{date.today().isoformat()}, all in one run of {took / 60:.0f} min of one core.\n\n{printed(table)}"

@@ -7,6 +7,7 @@ d406e3f): four *.safetensors with CLIP's tower in them, and of the tokenizer tok
 import io
 import json
 
+import sentencepiece
 import tiny_vlm
 import torch
 from safetensors.torch import save_file
@@ -51,7 +52,7 @@ class SentencePieceWords:
 
     bos, eos = 1, 2
 
-    def __init__(self, sentencepiece):
+    def __init__(self):
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter([*tiny_vlm.WORDS, "[INST] [/INST]"] * 9), model_writer=model, vocab_size=330,

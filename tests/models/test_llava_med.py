@@ -71,7 +71,7 @@ def test_the_converted_checkpoint_gives_the_original_likelihoods(made):
 
 def test_a_checkpoint_with_a_tokenizer_model_alone_is_asked_in_the_published_words_and_tokens(tmp_path):
     """The published one has no tokenizer.json, and Mistral's own chat template in its settings."""
-    words = SentencePieceWords(pytest.importorskip("sentencepiece"))
+    words = SentencePieceWords()
     original, folder = make(tmp_path, words)
     model = vlm.load(llava_med.in_transformers_layout(str(folder), tmp_path / "converted"), CPU)
     assert vlm.prompt(model, QUESTION) == f"<s>[INST] <image>\n{QUESTION} [/INST]"  # get_prompt of mistral_instruct

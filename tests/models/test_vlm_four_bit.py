@@ -7,7 +7,7 @@ from tiny_vlm import CPU, noise
 from p2d_lib.models import vlm, vlm_tiny, vlm_training
 from p2d_lib.models.vlm_likelihood import log_likelihoods
 
-bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes, which is optional, is not installed")
+pytest.importorskip("bitsandbytes", reason="bitsandbytes, which is optional, is not installed")
 
 QUESTION, OPTIONS = "What is it?", ["melanoma", "nv", "red"]
 SIDE = 32  # px

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2d_lib.files import sha256
+
 SPEC = importlib.util.spec_from_file_location("growth", Path(__file__).parents[2] / "benchmarks" / "growth.py")
 growth = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(growth)
@@ -48,10 +50,13 @@ def test_a_linear_and_a_quadratic_kernel_are_told_apart_and_a_matrix_of_all_pair
     assert memory["all pairs"] == pytest.approx(3000**2 * 8 / 1e6, rel=0.1) and memory["linear"] < 5
 
 
-def test_what_takes_too_long_or_fails_has_no_reading(planted, capfd):
+def test_what_takes_too_long_or_fails_has_no_reading_and_without_any_there_is_no_table(planted, capfd, monkeypatch):
     assert growth.measured("quadratic", 100_000, 1) is None
     assert growth.measured("fails", 10, 60) is None
     assert "ZeroDivisionError" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--only", "fails", "--sizes", "10"])
+    with pytest.raises(SystemExit, match="nothing ended within 60 s: give a longer --limit"):
+        growth.main()
 
 
 def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp_path):
@@ -74,11 +79,13 @@ def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp
 
 
 def test_kernels_do_their_work_on_all_images(tmp_path):
-    kernels = growth.KERNELS
+    kernels, results = growth.KERNELS, {}
     for name in ("batches", "form", "events", "known", "copying", "auc"):
         (tmp_path / name).mkdir()
-        result = kernels[name].build(50, tmp_path / name)()
-        assert name != "known" or len(result) == 64, "the digest of the folder"
+        results[name] = kernels[name].build(50, tmp_path / name)()
+    assert results["known"] == sha256(tmp_path / "known" / "made")
+    assert len(results["batches"]) == 200 and min(results["batches"]) < max(results["batches"])
+    assert 0.2 < results["auc"] < 0.8 and results["copying"].p > 0.01, "two samples of one law"
     assert (tmp_path / "form" / "form.html").read_text().count("data:image/png") == 50
     assert len((tmp_path / "events" / "events.jsonl").read_text().splitlines()) == 50
     assert len({kernel.title for kernel in kernels.values()}) == len(kernels)

@@ -82,12 +82,14 @@ class TestDisks:
         assert "as on a full disk: make room" in said and "P2D_HOME=DIR" in said, said
 
 
-def test_a_file_that_may_not_be_written_is_a_failure_with_what_to_do_and_another_failure_has_no_advice():
+def test_a_file_that_may_not_be_written_or_is_cut_short_comes_with_what_to_do_and_another_failure_has_no_advice():
     for problem in (
         "PermissionError: [Errno 13] Permission denied: '/a/x.png'",
         "OSError: [Errno 30] Read-only file system",
     ):
         assert with_advice(problem).startswith(f"{problem}: make it yours to read and to write")
+    cut_short = "RuntimeError: [enforce fail at inline_container.cc:671] . unexpected pos 17570560 vs 17570452"
+    assert with_advice(cut_short).startswith(f"{cut_short}: a file of weights could not be written to its end")
     assert with_advice("ValueError: row 3 of planted.csv is 7") == "ValueError: row 3 of planted.csv is 7"
 
 
