@@ -46,9 +46,9 @@ for _kind, _form in _NUMBERS.items():
 
 
 def load(text: str, loader: type = Values) -> Any:
-    """What a text holds. Raises YamlError."""
+    """What a text holds. loader: one that makes plain values alone (Values, yaml.BaseLoader). Raises YamlError."""
     try:
-        return yaml.load(text, loader)
+        return loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         advice = "; write blanks in place of tabs" if r"'\t'" in str(error.problem) else ""

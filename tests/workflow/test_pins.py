@@ -113,11 +113,13 @@ def _imported(paths) -> set[str]:
 )
 def test_every_package_that_is_imported_is_declared(folders, declared):
     paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
-    scripts = {path.stem for folder in ("workflow", "tests") for path in (REPOSITORY / folder).rglob("*.py")}
+    scripts = {
+        path.stem for folder in ("workflow", "tests", "benchmarks") for path in (REPOSITORY / folder).rglob("*.py")
+    }
     packages = importlib.metadata.packages_distributions()
     known = {_name(Requirement(requirement)) for requirement in declared}
     imported = _imported(path for path in paths if path.suffix in (".py", ".ipynb"))
-    foreign = imported - scripts - {"p2d_lib"} - set(sys.stdlib_module_names)
+    foreign = imported - scripts - {"p2d_lib", "workflow"} - set(sys.stdlib_module_names)
     distributions = {
         module: {_canonical(name) for name in packages.get(module, [OPTIONAL.get(module, module)])}
         for module in foreign
