@@ -15,7 +15,7 @@ from p2d_lib.files import sha256
 from p2d_lib.finetune import loop, report
 from p2d_lib.finetune.adapter import save_adapter
 from p2d_lib.finetune.stages import Stages
-from p2d_lib.models import classifiers, clip, pipelines
+from p2d_lib.models import classifier_training, classifiers, clip, pipelines
 from p2d_lib.parameters import ParameterError
 from p2d_lib.run import ArtefactError, Run
 
@@ -57,9 +57,9 @@ def _count_steps(file: Path, victim: str) -> None:
         with file.open("a") as lines:
             lines.write(f"{name}\n")
 
-    taken, honest = [], {"step": loop._Training.step, "scout": classifiers.augment, "alignment": clip._turned}
+    taken, honest = [], {"step": loop._Training.step, "scout": classifier_training.augment, "alignment": clip._turned}
     loop._Training.step = lambda self, step: (noted(self.name), honest["step"](self, step))
-    classifiers.augment = lambda *arguments: (noted("scout"), honest["scout"](*arguments))[1]
+    classifier_training.augment = lambda *arguments: (noted("scout"), honest["scout"](*arguments))[1]
     clip._turned = lambda *arguments: (noted("alignment"), honest["alignment"](*arguments))[1]
 
 
