@@ -61,4 +61,4 @@ def test_the_shipped_record_is_what_the_recipe_makes():
     train = table[splits.split(table, prep["test_size"], prep["val_size"], prep["split_seed"]) == "train"]
     record = json.loads(outside.TINY_RECORD.read_text())
     assert (record["images"], record["lesions"]) == (len(train), train["lesion_id"].nunique())
-    assert (record["steps"], record["batch_size"]) == (fit["base_steps"], fit["batch_size"])
+    assert abs(record["images_seen"] - fit["base_steps"] * fit["batch_size"]) < fit["batch_size"]
