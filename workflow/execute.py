@@ -1,5 +1,6 @@
 """Executes one notebook with papermill, its bars on the terminal."""
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from stages import StageError
 
 from p2d_lib.files import atomic
+
+# It warns of parameters with a second "=" in their line, as in a remark. All have been checked before.
+logging.getLogger("papermill").setLevel(logging.ERROR)
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 

@@ -44,6 +44,7 @@ class Paper:
         environment = {**os.environ, "P2D_HOME": str(self.home)}
         done = subprocess.run(driver, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr[-1000:]
+        assert "unknown parameter" not in done.stdout + done.stderr  # of papermill, which cannot read all remarks
         return done.stderr
 
     def by_hand(self, notebook: str, **parameters: object) -> subprocess.CompletedProcess:
