@@ -6,6 +6,7 @@ P2D_FUZZ=10000 ./run_tests.sh tests/test_fuzzed_files.py tries 10,000 new ones o
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -364,7 +365,8 @@ def test_no_broken_reply_raises_and_no_score_is_invented():
     def attempt(reply, accidents, is_cut):
         reply = broken(reply, accidents)
         known, written = parsed(reply, is_cut), reply.replace("0,", "0.")
-        assert all(f"{score:g}".removeprefix("0") in written for score in known)
+        numbers = {float(number) for number in re.findall(r"\.\d+", written)}  # 0.8999 with thirty nines is 0.9
+        assert all(f"{score:g}".removeprefix("0") in written or score in numbers for score in known)
         return "scores" if known else "nothing known"
 
     outcomes = fuzz(attempt, st.sampled_from(REPLIES), ACCIDENTS, st.booleans())

@@ -349,3 +349,8 @@ def test_a_number_of_hundreds_of_digits_is_out_of_range():
     result = replies.parse(LINE.replace(f'"red": {SCORES["red"]}', f'"red": 1{"0" * 400}'))
     assert math.isnan(result.features["red"])
     assert "score out of range" in result.repairs
+
+
+def test_a_text_that_the_mender_of_json_stumbles_over_holds_no_answer():
+    result = replies.parse('{"n":,"```json{```",')  # json_repair raises AssertionError
+    assert not result.valid and all(math.isnan(score) for score in result.features.values())

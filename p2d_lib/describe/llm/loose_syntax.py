@@ -59,7 +59,7 @@ def mended(text: str) -> list[tuple[dict, int, int, list[str]]]:
         body = _tidy(text[start:end])
         body = body if closed else body[:last_comma]
         values = []
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError, AssertionError):  # json_repair asserts what it believes of a text
             values = repair_json(body, return_objects=True)
         values = values if isinstance(values, list) else [values]
         written, repairs = _members_as_written(body), ["loose syntax" if closed else "cut off"]
