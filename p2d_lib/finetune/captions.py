@@ -153,7 +153,7 @@ class CaptionStudy:
         captions = np.array(self.captions(options, model.text), object)[rows].tolist()
         encoded = pixel_baselines.encode(model, train.pixels[rows], captions, cache)
         few = np.sort(np.random.default_rng(derive(p.seed, "captions", "val")).permutation(len(val))[:EVALUATED])
-        held_out = pixel_baselines.encode(model, val.pixels[few], [val.prompts[row] for row in few], cache)
+        held_out = pixel_baselines.encode(model, val.pixels[few], val.cases["prompt"].iloc[few].tolist(), cache)
         recipe = replace(stages.recipe(p.caption_steps, p.baseline_learning_rate), seed=seed)
         log = pixel_baselines.fit_stage(
             model, "base", encoded, recipe, train.weights[rows], Checkpoints(folder, p.checkpoint_minutes),

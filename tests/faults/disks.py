@@ -11,7 +11,6 @@ Linux.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import one_process
 from contents import contents, copy_before, differing
-from kill_points import TRIES, Campaign, smallest
+from events import noted_in
+from kill_points import TRIES, Campaign, anew, smallest
 
 from p2d_lib.artefacts import NOTEBOOKS
 
@@ -61,10 +61,9 @@ def mount(home: Path, through: Path) -> None:
 
 
 def run(home: Path, log: Path, stage: str, writes: one_process.Writes | None = None) -> tuple[int, str]:
-    """Starts the stage, anew where it has ended, and waits; its return code and what it printed."""
+    """Starts the stage, with writes anew where it has ended, and waits; its return code and what it printed."""
     before = log.stat().st_size if log.exists() else 0
-    ended = writes and (home / "data" / "runs" / "micro" / "stages" / f"{stage}.json").exists()
-    process = one_process.start(home, [*smallest(stage), *(["--from", stage] if ended else [])], writes, log=log)
+    process = one_process.start(home, [*smallest(stage), *(anew(home, stage) if writes else [])], writes, log=log)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return code, log.read_bytes()[before:].decode()
 
@@ -121,13 +120,8 @@ def disturb(campaign: Campaign, home: Path, stage: str, harms: int) -> int:
 
 
 def main(options: argparse.Namespace) -> int:
-    def note(**what: object) -> None:
-        with options.log.open("a") as file:
-            file.write(json.dumps(what) + "\n")
-        print(*(f"{name}={value}" for name, value in what.items()), flush=True)
-
     one_process.import_everything()
-    campaign, wrong = Campaign(options.home.resolve(), options.seed, note), 0
+    campaign, wrong = Campaign(options.home.resolve(), options.seed, noted_in(options.log)), 0
     home = options.home.resolve() / "disturbed"
     for stage in NOTEBOOKS[: NOTEBOOKS.index(max(options.stages)) + 1]:
         campaign.undisturbed(stage)

@@ -28,6 +28,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "notebooks")]
 
 import one_process  # noqa: E402
 from contents import contents, differing  # noqa: E402
+from events import noted_in  # noqa: E402
 from test_all_eight import MICRO  # noqa: E402
 
 from p2d_lib.artefacts import NOTEBOOKS  # noqa: E402
@@ -90,10 +91,8 @@ class Campaign:
         return [*differ, *left]
 
     def _start(self, stage: str, at: tuple[str, int] | None) -> int:
-        """A stage that has ended is made anew."""
-        ended = (self.killed / "data" / "runs" / "micro" / "stages" / f"{stage}.json").exists()
-        again = ["--from", stage] if ended else []
-        return one_process.start(self.killed, [*smallest(stage), *again], one_process.Writes(self.killed, at))
+        options = [*smallest(stage), *anew(self.killed, stage)]
+        return one_process.start(self.killed, options, one_process.Writes(self.killed, at))
 
 
 def leftovers(home: Path) -> list[str]:
@@ -104,6 +103,12 @@ def leftovers(home: Path) -> list[str]:
 def smallest(stage: str) -> list[str]:
     """The driver's options for the paper at its smallest size up to a stage."""
     return [*(word for setting in SMALLEST for word in ("--set", setting)), "--to", stage]
+
+
+def anew(home: Path, stage: str) -> list[str]:
+    """The driver's options by which a stage that has ended is made anew; none for another."""
+    ended = (home / "data" / "runs" / "micro" / "stages" / f"{stage}.json").exists()
+    return ["--from", stage] if ended else []
 
 
 def _finish(home: Path, stage: str, writes: one_process.Writes | None = None) -> None:
@@ -132,12 +137,8 @@ def shares(total: int, weights: list[float]) -> list[int]:
 
 
 def main(options: argparse.Namespace) -> int:
-    def note(**what: object) -> None:
-        with options.log.open("a") as file:
-            file.write(json.dumps(what) + "\n")
-        print(*(f"{name}={value}" for name, value in what.items()), flush=True)
-
     one_process.import_everything()
+    note = noted_in(options.log)
     campaign, wrong = Campaign(options.home.resolve(), options.seed, note), 0
     seconds = [campaign.undisturbed(stage) for stage in NOTEBOOKS]
     note(undisturbed=dict(zip(NOTEBOOKS, [round(each, 1) for each in seconds], strict=True)))

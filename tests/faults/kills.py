@@ -29,6 +29,7 @@ for folder in ("describe", "faults", "notebooks"):
 
 from chat_server import ChatServer  # noqa: E402
 from contents import contents, differing  # noqa: E402
+from events import noted_in  # noqa: E402
 from test_all_eight import MICRO  # noqa: E402
 
 from p2d_lib.artefacts import NOTEBOOKS  # noqa: E402
@@ -95,13 +96,7 @@ def _is(process: psutil.Process, module: str) -> bool:
 
 def campaign(folder: Path, kills: int, log: Path, stages: list[str], seed: int) -> int:
     """The number of files that differ, and of requests paid twice beyond those under way at a kill."""
-    rng, wrong = random.Random(seed), 0
-
-    def note(**what: object) -> None:
-        with log.open("a") as file:
-            file.write(json.dumps(what) + "\n")
-        print(*(f"{name}={value}" for name, value in what.items()), flush=True)
-
+    rng, wrong, note = random.Random(seed), 0, noted_in(log)
     with ChatServer() as server:
         through, killed = Home(folder / "through", server.url), Home(folder / "killed", server.url)
         for number, stage in enumerate(stages):
