@@ -66,7 +66,7 @@ def gaps_figure(gaps: pd.DataFrame, arms: Sequence[str]) -> Figure:
             axis.axvline(0, color="0.6", linewidth=0.6, zorder=0)
         row[0].set(xlabel=f"recall, {dx} of\n{attribute} {group}", xlim=(-0.02, 1.02))
         row[1].set(xlabel="gap", yticklabels=[])
-        row[2].set(xlabel="change of the gap")
+        row[2].set(xlabel="change of\nthe gap")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
