@@ -1,15 +1,15 @@
 """kill -9 before chosen writes and at random moments of all stages: the finished run equals an undisturbed one.
 
-    .venv/bin/python tests/faults/kill_points.py --home FOLDER [--writes 100] [--times 40] [--log kill_points.jsonl]
+    .venv/bin/python tests/faults/kill_points.py --home FOLDER [--writes 12] [--times 5] [--log kill_points.jsonl]
 
 The paper at its smallest size is made twice in processes without imports (one_process.py): undisturbed, in
 FOLDER/through, where each write is noted, and in FOLDER/killed (04 reads what 05 has left there before: --stages takes
-them in their order). There each stage is killed in its turn, several times
-in a chain, and started again with the same command; then it ends, and all that it made is compared bit for bit.
---writes: kills before a write. Each kind of write of the stage and of its driver has the same chance, so that the
-record of a stage is hit as often as its images: between a temporary file and its rename, between a file and its
-provenance, in the store of digests, while a checkpoint replaces another. --times: kills at a random moment of the time
-that the stage took, shared out in proportion to that time. Each kill and each comparison is a line of the log.
+them in their order). There each stage is killed in its turn, several times in a chain, and started again with the same
+command; then it ends, and all that it made is compared bit for bit.
+--writes: kills of each stage before a write. Each kind of write of the stage and of its driver has the same chance, so
+that the record of a stage is hit as often as its images: between a temporary file and its rename, between a file and
+its provenance, in the store of digests, while a checkpoint replaces another. --times: kills of each stage at a random
+moment of the time that it took undisturbed. Each kill and each comparison is a line of the log.
 """
 
 import argparse
@@ -129,37 +129,29 @@ def _kill_after(process: int, seconds: float) -> None:
         os.killpg(process, signal.SIGKILL)
 
 
-def shares(total: int, weights: list[float]) -> list[int]:
-    """total in whole numbers in proportion to the weights; what is left goes to the largest."""
-    parts = [int(total * weight / sum(weights)) for weight in weights]
-    parts[weights.index(max(weights))] += total - sum(parts)
-    return parts
-
-
 def main(options: argparse.Namespace) -> int:
     one_process.import_everything()
     note = noted_in(options.log)
     campaign, wrong = Campaign(options.home.resolve(), options.seed, note), 0
-    seconds = [campaign.undisturbed(stage) for stage in NOTEBOOKS]
-    note(undisturbed=dict(zip(NOTEBOOKS, [round(each, 1) for each in seconds], strict=True)))
-    writes, times = shares(options.writes, [1.0] * len(NOTEBOOKS)), shares(options.times, seconds)
+    seconds = {stage: campaign.undisturbed(stage) for stage in NOTEBOOKS}
+    note(undisturbed={stage: round(took, 1) for stage, took in seconds.items()})
     last = max(NOTEBOOKS.index(stage) for stage in options.stages)  # 04 also reads what a later stage has left
-    for stage, took, n_writes, n_times in list(zip(NOTEBOOKS, seconds, writes, times, strict=True))[: last + 1]:
+    links = max(1, -(-(options.writes + options.times) // CHAIN))
+    for stage in NOTEBOOKS[: last + 1]:
         if stage not in options.stages:
             _finish(campaign.killed, stage)
             continue
-        links = max(1, -(-(n_writes + n_times) // CHAIN))
         for link in range(links):
-            parts = [n // links + (link < n % links) for n in (n_writes, n_times)]
-            wrong += len(campaign.chain(stage, took, *parts))
+            parts = [n // links + (link < n % links) for n in (options.writes, options.times)]
+            wrong += len(campaign.chain(stage, seconds[stage], *parts))
     return int(wrong > 0)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="where both runs are made")
-    parser.add_argument("--writes", type=int, default=100, help="kills before a write")
-    parser.add_argument("--times", type=int, default=40, help="kills at a random moment")
+    parser.add_argument("--writes", type=int, default=12, help="kills of each stage before a write")
+    parser.add_argument("--times", type=int, default=5, help="kills of each stage at a random moment")
     parser.add_argument("--log", type=Path, default=Path("kill_points.jsonl"))
     parser.add_argument("--stages", nargs="+", choices=NOTEBOOKS, default=list(NOTEBOOKS), help="those to be killed")
     parser.add_argument("--seed", type=int, default=0)

@@ -110,11 +110,6 @@ def test_writes_of_one_kind_have_one_name_whatever_their_number_and_process(even
     assert one_process.kind_of_write(event, path) == kind
 
 
-def test_kills_are_shared_out_in_proportion_and_none_is_lost():
-    assert kill_points.shares(100, [1.0] * 8) == [16, 12, 12, 12, 12, 12, 12, 12]
-    assert kill_points.shares(40, [30.0, 10.0]) == [30, 10] and sum(kill_points.shares(7, [1.0, 2.0, 4.0])) == 7
-
-
 def test_a_finished_home_with_a_folder_of_an_unfinished_write_is_noticed(tmp_path):
     for name in ("data/.cases.parquet.host.1.x.partial", "data/scratch/.a.host.1.x.partial"):
         (tmp_path / name).mkdir(parents=True)
