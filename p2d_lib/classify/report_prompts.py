@@ -55,7 +55,7 @@ def prompts_figure(costs: Mapping[str, Costs]) -> Figure:
     for axis, (title, of) in zip(axes, panels.items(), strict=True):
         for k, (source, cost) in enumerate(costs.items()):
             x, y = np.array(summary(cost.error[None])), np.array(of(cost))
-            x += 0.04 * sum(abs(other.error[0] - cost.error[0]) < 0.02 for other in list(costs.values())[:k])
+            x += 0.03 * sum(abs(other.error[0] - cost.error[0]) < 0.02 for other in list(costs.values())[:k])
             spread = {"xerr": [[x[0] - x[1]], [x[2] - x[0]]], "yerr": [[y[0] - y[1]], [y[2] - y[0]]]}
             marker = dict(fmt="osD^vP*Xh<>"[k % 11], color=f"C{k % 7}", markersize=3.5, linewidth=0.8)
             axis.errorbar(x[0], y[0], **spread, **marker, label=name(source))
