@@ -78,8 +78,8 @@ def guidance_finding(of_arms: Mapping[float, dict[str, np.ndarray]], reference: 
     best, difference, p = comparison.best_against(of_arms, reference)
     if best == reference:
         return (
-            f"Guidance: of {_list(of_arms)}, the scale {reference:g}, the nearest to 04's, has the highest "
-            f"{NAMES[PRIMARY]} on val; that is not tested."
+            f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val "
+            "(04's scale or the nearest to it; not tested)."
         )
     return (
         f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, "
