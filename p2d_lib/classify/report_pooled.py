@@ -48,7 +48,7 @@ def _report(part: pd.DataFrame, question: str) -> pd.DataFrame:
 
 def roc_figure(readings: pd.DataFrame) -> Figure:
     """ROC curves: of each entity against the rest on original and on AI images, and of AI against original."""
-    figure, axes = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.3), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.05), sharex=True, sharey=True)
     of_entity, of_source = (readings[readings["question"] == question] for question in (ENTITY, SOURCE))
     for axis, (source, name) in zip(axes, NAMES.items(), strict=False):
         _curves(axis, of_entity[of_entity["source"] == source], ANSWERS[ENTITY])
@@ -58,7 +58,7 @@ def roc_figure(readings: pd.DataFrame) -> Figure:
     for axis in axes:
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.6, linestyle=":")
         axis.set(xlabel="1 − specificity", aspect="equal")
-        axis.legend(fontsize=5, loc="lower right", handlelength=1)
+        axis.legend(fontsize=6, loc="lower right", handlelength=1, labelspacing=0.2, borderaxespad=0)
     axes[0].set(ylabel="sensitivity")
     return figure
 

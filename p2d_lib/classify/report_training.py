@@ -77,7 +77,10 @@ def guidance_finding(of_arms: Mapping[float, dict[str, np.ndarray]], reference: 
     """One sentence: the scale that reads best on val, and whether it is shown to differ from the reference."""
     best, difference, p = comparison.best_against(of_arms, reference)
     if best == reference:
-        return f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val."
+        return (
+            f"Guidance: of {_list(of_arms)}, the scale {reference:g} has the highest {NAMES[PRIMARY]} on val "
+            "(04's scale or the nearest to it; not tested)."
+        )
     return (
         f"Guidance: of {_list(of_arms)}, the scale {best:g} has the highest {NAMES[PRIMARY]} on val, "
         f"{lead(difference, f'{reference:g}', p)}."

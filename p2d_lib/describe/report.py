@@ -13,7 +13,7 @@ from p2d_lib.describe import comparison as comparing
 from p2d_lib.describe.captioner_scores import SCORES
 from p2d_lib.describe.comparison import Comparison
 from p2d_lib.report import figures
-from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
+from p2d_lib.report.figures import TEXT_WIDTH
 from p2d_lib.report.tables import interval
 
 NOTHING_KNOWN = (
@@ -98,9 +98,9 @@ def curves(log: pd.DataFrame) -> Figure:
     for axis, stage in zip(axes[0], stages, strict=True):
         rows = log[log["stage"] == stage]
         kept = rows.loc[rows["val_loss"].idxmin()]
-        axis.plot(rows["step"], rows["loss"], color=OKABE_ITO[5], label="train")
-        axis.plot(rows["step"], rows["val_loss"], color=OKABE_ITO[0], label="val")
-        axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color=OKABE_ITO[3], label="kept")
+        axis.plot(rows["step"], rows["loss"], label="train")
+        axis.plot(rows["step"], rows["val_loss"], "--", label="val")
+        axis.plot(kept["step"], kept["val_loss"], "o", mfc="none", color="black", label="kept")
         axis.set(title=f"stage {stage}", xlabel="step")
     axes[0, 0].set(ylabel="loss (nats per token)", yscale="log")
     axes[0, 0].yaxis.set(

@@ -24,10 +24,16 @@ def shares_table(shares: pd.DataFrame) -> pd.DataFrame:
             "group": rows["group"],
             "train": [_share(row.train_of_group, row.train) for row in rows.itertuples()],
             "test": [_share(row.test_of_group, row.test) for row in rows.itertuples()],
-            "times rarer in train": [tables.interval(*times_rarer(row), 1) for _, row in rows.iterrows()],
+            "times rarer in train": [_times_rarer(row) for _, row in rows.iterrows()],
             "p (Holm)": rows["p_holm"],
         }
     ).reset_index(drop=True)
+
+
+def _times_rarer(row: pd.Series) -> str:
+    """`represented.times_rarer` as it is printed: of a group that train lacks only the lower end is known."""
+    estimate, low, high = times_rarer(row)
+    return f"at least {low:.1f}" if np.isinf(estimate) else tables.interval(estimate, low, high, 1)
 
 
 def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:

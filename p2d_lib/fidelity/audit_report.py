@@ -93,10 +93,11 @@ def detector_figure(detector: Detector) -> Figure:
     thresholds = np.concatenate([innocent, [0.0]])
     alarms = (innocent >= thresholds[:, None]).mean(1)
     kinds = [OTHER_PHOTOGRAPH, "exact", "all of these", "shifted by 6 to 12 %", "cropped by 15 to 25 %"]
-    for kind, colour in zip(kinds, figures.OKABE_ITO, strict=False):
+    for k, kind in enumerate(kinds):
         scores, name = detector.scores[kind], LABELS.get(kind, kind)
         if len(scores):
-            axis.step(alarms, (scores >= thresholds[:, None]).mean(1), where="post", color=colour, label=name)
+            found = (scores >= thresholds[:, None]).mean(1)
+            axis.step(alarms, found, where="post", color=f"C{k}", linestyle=figures.LINES[k], label=name)
     axis.axvline(max(detector.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
     axis.set(
         xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
@@ -131,7 +132,7 @@ def findings(
         asked = {split: audit.rate_of(part["memorised"].to_numpy()) for split, part in worst.groupby("split")}
         lines.append(
             f"When a prompt is sampled several times, {asked['train']['k']} of {asked['train']['n']} train prompts "
-            f"give their own case away, and {asked['val']['k']} of {asked['val']['n']} val prompts."
+            f"reveal their own case, and {asked['val']['k']} of {asked['val']['n']} val prompts."
         )
     member = disclosed.membership
     lines.append(

@@ -78,8 +78,10 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, (name, log) in zip(axes.flat, logs.items(), strict=False):
         figures.losses(axis, log)
         axis.set_title(name)
-    plt.setp(axes.flat, xlabel="step", ylabel="loss")
-    figures.outer_labels(axes, len(logs))
+    plt.setp(axes[:, 0], ylabel="loss")
+    plt.setp(axes.flat[max(0, len(logs) - 3) :], xlabel="step")  # the lowest panel of each column
+    for axis in axes.flat[len(logs) :]:
+        axis.set_visible(False)
     return figure
 
 

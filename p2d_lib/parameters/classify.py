@@ -25,9 +25,9 @@ PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 def arm_parts(name: str) -> tuple[str, str, float | None]:
     """Kind, selection ("": the adapter's images as 04 sampled them) and ratio (None: none is named) of an arm:
-    "mixed:sentence@0.5x". What can be selected says `classify.image_sets`.
+    "mixed:sentence@0.5x". What can be selected says `classify.image_sets`. guidance-2.0 is guidance-2.
 
-    Raises ValueError for another name, and for a selection or a ratio of an arm that has none.
+    Raises ValueError for another name or scale, and for a selection or a ratio of an arm that has none.
     """
     kind, selection, ratio = re.fullmatch(r"([^:@]*)(?::([\w.-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
     if kind not in ARMS:
@@ -37,6 +37,8 @@ def arm_parts(name: str) -> tuple[str, str, float | None]:
         raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
     if selection and kind not in WITH_SELECTION:
         raise ValueError(f"arm {name!r}: other synthetic images can be named for {', '.join(WITH_SELECTION)} only")
+    if selection.startswith(GUIDANCE):
+        selection = f"{GUIDANCE}{guidance_scale(selection):g}"
     return kind, selection, float(ratio) if ratio else None
 
 
@@ -54,9 +56,7 @@ def guidance_scale(selection: str) -> float:
 def _arm(name: str) -> str:
     """An arm that a user may name: its synthetic images are some that a run can have."""
     selection = arm_parts(name)[1]
-    if selection.startswith(GUIDANCE):
-        guidance_scale(selection)
-    elif selection and selection not in SELECTIONS:
+    if selection and selection not in SELECTIONS and not selection.startswith(GUIDANCE):
         raise ValueError(
             f"arm {name!r}: no synthetic images are called {selection!r}{did_you_mean(selection, SELECTIONS)}; there "
             f"are {', '.join(SELECTIONS)} and {GUIDANCE}2 (any scale)"

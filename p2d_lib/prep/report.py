@@ -112,7 +112,7 @@ def measurements_by_class(cases: pd.DataFrame, measurements: pd.DataFrame) -> Fi
     for axis, (column, title) in zip(axes.flat, MEASURED.items(), strict=True):
         figures.boxes(axis, table, "dx", column)
         axis.set(title=title, xlabel="", ylabel="")
-        axis.tick_params(axis="x", rotation=60)
+        plt.setp(axis.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -126,19 +126,18 @@ def audit_figure(cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure:
     bins = np.linspace(levels.min(), levels.max(), 40)
     sharp.hist(levels[~cases["is_blurred"]], bins, color=OKABE_ITO[0], label="sharp")
     sharp.hist(levels[cases["is_blurred"]], bins, color=OKABE_ITO[1], label="blurred")
-    sharp.set(xlabel="log10 sharpness", ylabel="images", title="pictures")
+    sharp.set(xlabel="log10 sharpness", ylabel="images", title="sharpness")
     if cases["is_blurred"].any():
         sharp.legend(fontsize=6)
     both = cases[["ita", "ita_patches"]].dropna().clip(-90, 90)
     tone.hexbin(both["ita"], both["ita_patches"], gridsize=24, bins="log", cmap="Greys", linewidths=0)
     ends = [both.min(axis=None), both.max(axis=None)]
     tone.plot(ends, ends, color=OKABE_ITO[1], linewidth=0.8)
-    tone.set(xlabel="all skin (degrees)", ylabel="lightest patch (degrees)", title="ITA, two ways")
-    labels.hist(
-        [doubts.loc[flag, "self_confidence"] for flag in (~doubts["flagged"], doubts["flagged"])],
-        np.linspace(0, 1, 21), stacked=True, color=OKABE_ITO[:2], label=["trusted", "doubted"],
-    )  # fmt: skip
-    labels.set(xlabel="confidence", title="labels", yscale="log")
+    tone.set(xlabel="all skin (degrees)", ylabel="lightest patch (degrees)", title="skin tone (ITA)")
+    for flag, name, style in ((~doubts["flagged"], "trusted", "-"), (doubts["flagged"], "doubted", "--")):
+        confidence = doubts.loc[flag, "self_confidence"]
+        labels.hist(confidence, np.linspace(0, 1, 21), histtype="step", linestyle=style, label=name)
+    labels.set(xlabel="confidence", ylabel="images", title="labels", yscale="log")
     labels.legend(fontsize=6)
     return figure
 
@@ -148,7 +147,8 @@ def entropy_figure(cases: pd.DataFrame, thresholds: Sequence[float], chosen: flo
     share = 100 * entropy_filter(cases, thresholds) / entropy_filter(cases, [0]).iloc[0]
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 2.2))
     for name in share:
-        axis.plot(share.index, share[name], label=name, linewidth=1.2, color="black" if name == "all" else None)
+        style = {"color": "black"} if name == "all" else {"linestyle": figures.LINES[len(axis.lines) % 5]}
+        axis.plot(share.index, share[name], label=name, **style)
     if chosen is not None:
         axis.axvline(chosen, color="0.6", linewidth=0.8, linestyle=":")
     axis.set(xlabel="least entropy (bits)", ylabel="images kept (%)", ylim=(0, 103))

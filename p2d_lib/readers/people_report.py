@@ -71,13 +71,14 @@ def together_findings(result: pd.DataFrame, simulated: bool) -> list[str]:
 def power_figure(power: pd.DataFrame, area: float, margin: float) -> Figure:
     """Share of simulated studies that reach a verdict, by the number of readers; a line for each number of images."""
     figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.4), sharey=True)
-    titles = {"finds": f"finds an area of {area:g}", "cannot_tell": f"shows chance, within {margin:g}"}
+    titles = {"finds": f"finds an AUC of {area:g}", "cannot_tell": f"shows an AUC of 0.5 ± {margin:g}"}
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
-        for images, rows in power.groupby("images"):
-            axis.plot(rows["readers"], rows[column], "o-", markersize=3, label=f"{images} images")
+        for k, (images, rows) in enumerate(power.groupby("images")):
+            style = {"linestyle": figures.LINES[k % 5], "marker": figures.MARKERS[k % 5], "markersize": 3}
+            axis.plot(rows["readers"], rows[column], **style, label=f"{images} images")
         axis.axhline(0.8, color="0.6", linewidth=0.8, linestyle=":")
         axis.set(title=title, xlabel="readers", ylim=(-0.02, 1.02))
-    axes[0].set_ylabel("share of studies")
+    axes[0].set_ylabel("share of simulated studies")
     axes[1].legend(loc="lower right")
     return figure
 
@@ -93,5 +94,5 @@ def agreement_figure(readings: pd.DataFrame) -> Figure:
     size = min(figures.TEXT_WIDTH, 1.6 + 0.42 * len(matrix))
     figure, axis = plt.subplots(figsize=(size, size))
     figures.heat_map(axis, matrix.rename_axis(index="", columns=""), bar="Cohen's kappa", numbers=".2f")
-    axis.tick_params(axis="x", rotation=60)
+    plt.setp(axis.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
     return figure

@@ -46,9 +46,9 @@ def roc_figure(readings: pd.DataFrame, key: pd.DataFrame, result: pd.DataFrame) 
     area = result.set_index("reader")["auc"]
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.9))
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
-    styles = ("-", "--", "-.", (0, (1, 1)))
     for i, (reader, (false, true)) in enumerate(analysis.roc(readings, key).items()):
-        axis.plot(false, true, linestyle=styles[i % 4], label=f"{reader}\nAUC {tables.interval(*area[reader], 2)}")
+        label = f"{reader}\nAUC {tables.interval(*area[reader], 2)}"
+        axis.plot(false, true, linestyle=figures.LINES[i % 5], label=label)
     axis.set(xlabel="real images called synthetic", ylabel="synthetic images called synthetic", aspect="equal")
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     figure.legend(loc="outside right center")

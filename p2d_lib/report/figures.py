@@ -18,6 +18,8 @@ from p2d_lib.run import Run
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#000000")
 EVEN = 0.179  # the luminance on which black and white have the same contrast
 TEXT_WIDTH = 4.8  # inches: the text width of Springer's LNCS
+LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # so that lines differ by more than their colour
+MARKERS = "osD^v"
 
 sns.set_theme(
     context="paper",
@@ -126,7 +128,7 @@ def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) 
         estimate, low, high = np.asarray(values, float).T
         axis.errorbar(
             estimate, lines + apart * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
-            fmt="osD^v"[i % 5], markersize=3.5, linewidth=1, label=name,
+            fmt=MARKERS[i % 5], markersize=3.5, linewidth=1, label=name,
         )  # fmt: skip
     axis.set_yticks(lines, labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
@@ -195,38 +197,30 @@ def luminance(colour: object) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-def outer_labels(axes: np.ndarray, used: int) -> None:
-    """Leaves the label of x to the lowest panel of each column, that of y to the first column. Panels that share their
-    x have its numbers there too. axes: (rows, columns), of which the `used` first panels stay visible."""
-    for place, axis in enumerate(axes.flat):
-        axis.set_visible(place < used)
-        if place + axes.shape[1] >= used:
-            axis.tick_params(labelbottom=True)
-        else:
-            axis.set_xlabel("")
-        if place % axes.shape[1]:
-            axis.set_ylabel("")
-
-
 def confusion(axis: Axes, counts: np.ndarray, labels: Sequence[str]) -> None:
     """Counts, (n classes, n classes) with rows true and columns read, shown as percent of each true class."""
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     heat_map(axis, pd.DataFrame(percent, labels, labels), high=100, numbers=".0f")
     axis.set(xlabel="read as", ylabel="true class", aspect="equal")
-    axis.tick_params(axis="x", rotation=60)
+    plt.setp(axis.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="y", rotation=0)
 
 
 def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """A panel of `confusion` for each title, two side by side, its number of readings beside the title."""
+    """A panel of `confusion` for each title, two side by side, its number of readings beside the title.
+
+    Of an odd number the first one stands alone: a gap elsewhere would be as high as the labels of the panel above it.
+    """
     n_rows = -(-len(panels) // 2)
     figure, axes = plt.subplots(
         n_rows, 2, figsize=(TEXT_WIDTH, 2.5 * n_rows), sharex=True, sharey=True, squeeze=False
     )  # fmt: skip
-    for axis, (title, counts) in zip(axes.flat, panels.items(), strict=False):
+    unused = axes.size - len(panels)  # 0 or 1
+    axes[0, -1].set_visible(not unused)
+    for axis, (title, counts) in zip([axes[0, 0], *axes.flat[1 + unused :]], panels.items(), strict=True):
         confusion(axis, counts, labels)
         axis.set_title(f"{title} (n = {counts.sum():,})")
-    outer_labels(axes, len(panels))
+        axis.label_outer()
     return figure
 
 

@@ -31,21 +31,16 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
     floor = points.set_index("images").loc[FLOOR]
     figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.2))
     for axis, (measure, title) in zip(axes.flat, titles.items(), strict=False):
-        for colour, (steps, line) in zip(figures.OKABE_ITO, swept.groupby("steps"), strict=False):
-            axis.plot(line["guidance"], line[measure], "o-", color=colour, label=str(steps))
+        for k, (steps, line) in enumerate(swept.groupby("steps")):
+            axis.plot(line["guidance"], line[measure], **_style(k), label=f"{steps} steps")
             if measure == "kid":
-                bounds = line["kid_low"], line["kid_high"]
-                axis.fill_between(line["guidance"], *bounds, color=colour, alpha=0.12, linewidth=0)
+                axis.vlines(line["guidance"] + 0.12 * k, line["kid_low"], line["kid_high"], color=_style(k)["color"])
         axis.set(title=title, xlabel="guidance")
     if np.isfinite(floor["kid_high"]):
-        axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0)
-        axes[0, 0].annotate(
-            "real images", (1, floor["kid_low"]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize=6, color="0.25",
-        )  # fmt: skip
+        axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0, label="real train images")
     axes[1, 1].set_ylim(0, 1.1 * swept["seconds"].max())
     _trade_off(axes[1, 2], swept)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, title="steps")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
@@ -67,9 +62,16 @@ def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
 
 
 def _trade_off(axis: Axes, swept: pd.DataFrame) -> None:
-    for colour, (_, line) in zip(figures.OKABE_ITO, swept.groupby("steps"), strict=False):
-        axis.plot(line["class_read"], line["kid"], "o-", color=colour)
+    for k, (_, line) in enumerate(swept.groupby("steps")):
+        axis.plot(line["class_read"], line["kid"], **_style(k))
+        beside = {"xytext": (4, 0), "ha": "left"} if k % 2 else {"xytext": (-4, 0), "ha": "right"}
         for row in line.itertuples():
-            axis.annotate(f"{row.guidance:g}", (row.class_read, row.kid), xytext=(2, 2), textcoords="offset points",
-                          fontsize=6, color=colour)  # fmt: skip
-    axis.set(title="KID by class as asked", xlabel="class as asked")
+            axis.annotate(f"{row.guidance:g}", (row.class_read, row.kid), **beside, textcoords="offset points",
+                          va="center", fontsize=6, color=_style(k)["color"])  # fmt: skip
+    axis.set(title="the trade-off", xlabel="class as asked", ylabel="KID")
+    axis.margins(x=0.15)
+
+
+def _style(k: int) -> dict[str, str]:
+    """Colour, line and marker of the k-th number of steps."""
+    return {"color": figures.OKABE_ITO[k % 8], "linestyle": figures.LINES[k % 5], "marker": figures.MARKERS[k % 5]}

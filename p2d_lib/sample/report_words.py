@@ -80,10 +80,8 @@ def strips_caption(strips: pd.DataFrame) -> str:
     prompt = strips[strips["feature"] == "hair_amount"]["prompt"] if "hair_amount" in set(strips["feature"]) else []
     example = f" The first prompt of the row of hair: {prompt.iloc[0]!r}." if len(prompt) else ""
     return (
-        f"One description of {DX_NAMES[strips['dx'].iloc[0]]} and {COLUMNS_OF_STRIP} images a row in which one feature "
-        "moves through all levels that words can name, with the noise kept, and then again from the next noise: "
-        "skin tone through its six words (Fitzpatrick I to VI) at one noise; structures absent, present, marked at two "
-        f"noises; every other feature absent, present at three.{example}"
+        f"One description of {DX_NAMES[strips['dx'].iloc[0]]}, {COLUMNS_OF_STRIP} images a row. One feature moves "
+        f"through the levels that words can name, and after a gap again with the next noise.{example}"
     )
 
 
@@ -111,8 +109,8 @@ def compositions_table(read: pd.DataFrame | None, plan: pd.DataFrame) -> pd.Data
 def compositions_finding(read: pd.DataFrame) -> str:
     """What words give that resampling of train images cannot."""
     parts = [
-        f"of a class with a {kind} ({row['in_train'][0]} to {row['in_train'][1]} such train images each) the class is "
-        f"read as asked in {row['class_read'][0]:.2f} and the {kind} in {row['more'][0]:.2f} (chance 0.50)"
+        f"of a class with a {kind} ({' to '.join(map(str, dict.fromkeys(row['in_train'])))} such train images each) "
+        f"the class is read as asked in {row['class_read'][0]:.2f} and the {kind} in {row['more'][0]:.2f} (chance 0.50)"
         for (kind, absent), row in read.iterrows()
         if absent
     ]

@@ -94,6 +94,7 @@ def test_variants_are_told_from_generators_and_from_describers_that_have_prompte
     synthetic, cases = plan
     arms = ["real", "mixed:base", "mixed:captioner", "mixed:sentence@2x", "synthetic:sentence", "mixed:guidance-2"]
     assert variants.named(arms, synthetic, described(cases)) == ["captioner", "sentence", "guidance-2"]
+    assert variants.named(["pretrain:guidance-2.0"], synthetic, described(cases)) == ["guidance-2"]
     captioner_first = described(cases, ("captioner", "measured"))
     assert variants.named(arms, synthetic, captioner_first) == ["sentence", "guidance-2"]
 

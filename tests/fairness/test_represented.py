@@ -69,6 +69,9 @@ def test_a_group_that_train_lacks_altogether_is_at_least_so_many_times_rarer():
     row = pd.Series({"train_of_group": 0, "train": 60, "test_of_group": 12, "test": 40})
     estimate, low, high = represented.times_rarer(row)
     assert estimate == high == np.inf and 3 < low < 20
+    row = pd.concat([row, pd.Series({"dx": "mel", "attribute": "sex", "group": "male", "p": 1e-6, "p_holm": 1e-6})])
+    printed = represented_report.shares_table(row.to_frame().T.infer_objects())
+    assert printed["times rarer in train"].tolist() == [f"at least {low:.1f}"]
 
 
 def test_the_gap_of_the_planted_group_and_its_closing_are_recovered(studies):

@@ -37,6 +37,7 @@ def analysed(adapter=0.2, outliers=False, too_few=()):
     both = {"stranger": features, "friend": {name: x[:, :3] for name, x in features.items()}}
     statistics = {name: 1 + rng[-3].random((len(DX), 9)) for name in features}
     statistics["adapter"][:, 3:5] /= 10  # power from 0.2 cycles/px on
+    statistics["blocky"][:, 6:] = 0  # steps inside blocks
     in_pixels = pixels.measured(statistics, DX, 10)
     copied = pd.DataFrame([("adapter", 68, 0.0, 0.5, 0.5, 0.4)], columns=list(copying.COLUMNS))
     tests = verdicts.family(features, features, aligned, DX, copied, ["cascade"], 10, 0)
@@ -130,6 +131,7 @@ def test_realism_has_a_column_for_each_extractor_and_a_row_for_each_set_real_ima
     assert list(table["images"]) == ["real", RECONSTRUCTED, "adapter", "base", "cascade", *CONTROLS]
     assert table["AUC, stranger ↓"].str.contains(r"\[").all() and table["AUC, friend ↓"].str.contains(r"\[").all()
     assert table.set_index("images").at["adapter", "power 0.3–0.5"].startswith("0.1")
+    assert table.set_index("images").at["blocky", "block borders / inside"] == "no steps inside"
     figure = report.realism_figure(measured, in_pixels, ["train", "adapter"])
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["stranger", "friend"]
     assert len(figure.axes[1].get_legend().get_texts()) == 2

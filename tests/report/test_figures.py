@@ -225,14 +225,16 @@ def test_numbers_on_a_heat_map_can_be_read_on_every_shade():
         plt.close(figure)
 
 
-def test_the_lowest_panel_of_each_column_has_labels_and_unused_ones_are_hidden():
-    figure = figures.confusions(dict.fromkeys("abc", np.eye(2, dtype=int)), ["x", "y"])
+def test_confusions_have_their_labels_outside_and_an_odd_one_stands_alone_on_top():
+    figure = figures.confusions({title: np.eye(2, dtype=int) for title in "abc"}, ["x", "y"])
     figure.draw_without_rendering()
-    named = [[label.get_text() for label in axis.get_xticklabels() if label.get_visible()] for axis in figure.axes[:3]]
+    assert [axis.get_visible() for axis in figure.axes] == [True, False, True, True]
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    named = [[label.get_text() for label in axis.get_xticklabels() if label.get_visible()] for axis in shown]
     assert named == [[], ["x", "y"], ["x", "y"]]
-    assert [axis.get_xlabel() for axis in figure.axes[:3]] == ["", "read as", "read as"]
-    assert [axis.get_ylabel() for axis in figure.axes[:3]] == ["true class", "", "true class"]
-    assert [axis.get_visible() for axis in figure.axes] == [True, True, True, False]
+    assert [axis.get_title()[0] for axis in shown] == ["a", "b", "c"]
+    assert [axis.get_xlabel() for axis in shown] == ["", "read as", "read as"]
+    assert [axis.get_ylabel() for axis in shown] == ["true class", "true class", ""]
     plt.close(figure)
 
 

@@ -183,6 +183,7 @@ def test_a_describer_without_what_it_needs_is_refused(override, message):
         (("06_classify.arms=[real, mixed:guidance-31]",), "'guidance-31': write guidance-2 .* from 0 to 30"),
         (("06_classify.arms=[real, mixed@0.01x]",), r"arms: arm 'mixed@0\.01x': a batch of 32 images is too small"),
         (("06_classify.arms=[real, mixed, mixed:adapter@1x]",), "mixed and mixed:adapter@1x are the same arm"),
+        (("06_classify.arms=[real, mixed:guidance-2, mixed:guidance-2.0]",), "guidance-2.0 are the same arm: take one"),
         (("06_classify.arms=[real, mixed:vlm]",), r"mixed:vlm: vlm describes nothing in this run \(captioner, meas"),
         (
             ("06_classify.arms=[real, mixed:cascade]", "03_finetune.baselines=[]"),

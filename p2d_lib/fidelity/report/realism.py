@@ -21,7 +21,9 @@ def realism_table(measured: pd.DataFrame, in_pixels: pd.DataFrame) -> pd.DataFra
         row = {"images": "real" if name == FLOOR else name}
         for extractor in measured.index.unique("extractor"):
             row[f"AUC, {extractor} ↓"] = number("auc", *measured.loc[(extractor, name, ALL, "auc"), BOUNDS])
-        row["block borders / inside"] = number("", *in_pixels.loc[(name, ALL, pixels.BORDERS), BOUNDS], digits=2)
+        borders = in_pixels.loc[(name, ALL, pixels.BORDERS), BOUNDS]
+        is_infinite = np.isinf(borders["estimate"])
+        row["block borders / inside"] = "no steps inside" if is_infinite else number("", *borders, digits=2)
         for metric, (low, high) in zip(pixels.POWERS, BANDS, strict=True):
             row[f"power {low:g}–{high:g}"] = number("", in_pixels.at[(name, ALL, metric), "estimate"], digits=2)
         rows.append(row)
@@ -44,8 +46,8 @@ def realism_figure(measured: pd.DataFrame, in_pixels: pd.DataFrame, names: list[
             in_pixels.xs((name, ALL), level=("set", "dx")).loc[list(pixels.POWERS), BOUNDS].to_numpy().T
         )
         right.errorbar(
-            places + 0.12 * (i - (len(names) - 1) / 2), estimate, yerr=(estimate - low, high - estimate), marker="o",
-            markersize=3, linewidth=1,
+            places + 0.12 * (i - (len(names) - 1) / 2), estimate, yerr=(estimate - low, high - estimate),
+            marker=figures.MARKERS[i % 5], markersize=3, linewidth=1,
             label="real (train)" if name == FLOOR else name,
         )  # fmt: skip
     right.axhline(1, color="0.6", linewidth=0.6, linestyle=":")
