@@ -52,32 +52,12 @@ class Finetune(Notebook):
         "scout_backbone": "The scout and the alignment model",
     }
     BY_MODEL: ClassVar = (
-        "base",
-        "lora_rank",
-        "lora_steps",
-        "learning_rate",
-        "batch_size",
-        "snr_gamma",
-        "emphasis",
-        "guidance_scale",
-        "guidance_interval",
-        "baseline_guidance",
-        "num_inference_steps",
-        "evaluate_every",
-        "baseline_variant",
-        "baseline_size",
-        "baseline_text_encoder",
-        "baseline_steps",
-        "baseline_learning_rate",
-        "cascade_steps",
-        "cascade_batch_size",
-        "cascade_learning_rate",
-        "scout_backbone",
-        "scout_steps",
-        "scout_batch_size",
-        "scout_learning_rate",
-        "alignment_model",
-    )
+        "base", "lora_rank", "lora_steps", "learning_rate", "batch_size", "snr_gamma", "emphasis", "guidance_scale",
+        "guidance_interval", "baseline_guidance", "num_inference_steps", "evaluate_every", "baseline_variant",
+        "baseline_size", "baseline_text_encoder", "baseline_steps", "baseline_learning_rate", "cascade_steps",
+        "cascade_batch_size", "cascade_learning_rate", "scout_backbone", "scout_steps", "scout_batch_size",
+        "scout_learning_rate", "alignment_model",
+    )  # fmt: skip
 
     reviewed_only: bool = Field(
         False, description="Train only on images whose description a person has accepted or edited."

@@ -21,14 +21,9 @@ class Sample(Notebook):
         "sweep_guidance": "The sweep of guidance and steps",
     }
     BY_MODEL: ClassVar = (
-        "guidance_scale",
-        "guidance_interval",
-        "baseline_guidance",
-        "num_inference_steps",
-        "batch_size",
-        "sweep_guidance",
-        "sweep_steps",
-    )
+        "guidance_scale", "guidance_interval", "baseline_guidance", "num_inference_steps", "batch_size",
+        "sweep_guidance", "sweep_steps",
+    )  # fmt: skip
 
     per_class: PositiveInt = Field(48, description="Images of the adapter per class.")
     others_per_class: PositiveInt = Field(24, description="Images of the base and of each baseline per class.")
