@@ -11,8 +11,7 @@ from p2d_lib.fairness.gaps import ANNOUNCED, CHANGE
 from p2d_lib.fairness.odds import RATES
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
-
-TOO_SMALL = "n too small"
+from p2d_lib.report.tables import TOO_SMALL
 
 
 def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> pd.DataFrame:
