@@ -180,9 +180,7 @@ def test_a_stage_that_leaves_an_artefact_out_fails_by_its_name(clone):
     clone.edit("02_describe", lambda cells: cells[2].update(source="pass"))
     code, output = clone.run()
     assert code == 1
-    assert (
-        "02_describe failed: FileNotFoundError: 02_describe ran to its end and left no descriptions.parquet" in output
-    )
+    assert "02_describe failed: FileNotFoundError: 02_describe ran to its end and left no descriptions" in output
 
 
 def test_a_failure_names_notebook_and_error_and_the_next_start_continues_there(clone):
@@ -270,15 +268,13 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
     assert code == 0, output
     assert output.count("runs: ") == len(NOTEBOOKS)
     code, output = clone.run("--dry-run", "--from", "06_classify", "--to", "06_classify")
-    assert (
-        code == 0 and "[6/8] 06_classify   runs: --from asks for it" in output and "[8/8] 08_fairness   after" in output
-    )
+    assert code == 0 and "[6/8] 06_classify   runs: --from asks for it" in output
+    assert "[8/8] 08_fairness   after" in output
     code, output = clone.run("--dry-run", "--set", "06_classify.seed=3")
     assert code == 0 and "[8/8] 08_fairness   runs if 06_classify makes another result than before" in output
     code, output = clone.run("--dry-run", "--set", "08_fairness.min_n=3")
-    assert (
-        code == 0 and output.count("runs: ") == 1 and "[8/8] 08_fairness   runs: parameter min_n is 3, was 10" in output
-    )
+    assert code == 0 and output.count("runs: ") == 1
+    assert "[8/8] 08_fairness   runs: parameter min_n is 3, was 10" in output
     assert _files(clone.folder) == before
 
 
@@ -305,23 +301,11 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(clone):
         (("--profile", "mini", "--data", "nowhere", "--dry-run"), "there is no folder"),
         (("--set", "03_finetune.base=/does/not/exist"), "there is no folder /does/not/exist (03_finetune.base)"),
         (("--set", "03_finetune.base=~/models/none"), "there is no folder ~/models/none (03_finetune.base)"),
-        (
-            ("--set", f"03_finetune.base={__file__}"),
-            "test_driver.py is a file, and a folder is needed (03_finetune.base)",
-        ),
+        (("--set", f"03_finetune.base={__file__}"), "is a file, and a folder is needed (03_finetune.base)"),
         (("--set", "07_readers.sheets=~/none"), "/none (07_readers.sheets)"),
-        (
-            ("--set", "04_sample.num_inference_steps=5000"),
-            "num_inference_steps: 5000: input should be less than or equal",
-        ),
-        (
-            ("--set", "01_prep.split_seed=99999999999999999999"),
-            "split_seed: 99999999999999999999: input should be less",
-        ),
-        (
-            ("--seed", "99999999999999999999"),
-            "seed: 99999999999999999999: input should be less than 9223372036854775808",
-        ),
+        (("--set", "04_sample.num_inference_steps=5000"), "num_inference_steps: 5000: input should be less than"),
+        (("--set", f"01_prep.split_seed={'9' * 20}"), f"split_seed: {'9' * 20}: input should be less"),
+        (("--seed", "9" * 20), f"seed: {'9' * 20}: input should be less than 9223372036854775808"),
         (("--set", "02_describe.max_tokens=75"), "max_tokens: 75: the text encoder of base 'tiny' reads 62 at most"),
         (("--profile", "mini", "--data", __file__), "test_driver.py is a file: unpack it and name the folder"),
     ],
