@@ -43,6 +43,7 @@ from p2d_lib.instruments import intervals, scores
 from p2d_lib.models import augmentation, class_batches, classifiers
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.early_stopping import EarlyStopping
+from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
 NETWORK = "efficientnet_lite0:IMAGENET1K"
@@ -51,6 +52,20 @@ SETTINGS = (*class_batches.CLASS_WEIGHTS, "square-root")
 SPLITS = ("train", "val", "test")
 PENALTIES = (1e-3, 1e-2, 1e-1)  # LogisticRegression's C
 DROPOUT = 0.2
+
+
+def square_root(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.ndarray:
+    """Batches in which a class is as frequent as the square root of its number of images: indices (steps, batch_size).
+
+    Between natural and equal frequencies (Mahajan et al., ECCV 2018, sec. 2.2). Counts over the whole training are
+    rounded by largest remainder. See `class_batches.images_of_classes`.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    ideal = np.sqrt(counts) / np.sqrt(counts).sum() * steps * batch_size
+    places = np.floor(ideal).astype(int)
+    places[np.argsort(places - ideal, kind="stable")[: steps * batch_size - places.sum()]] += 1
+    order = np.random.default_rng(derive(seed, "classes")).permutation(np.repeat(classes, places))
+    return class_batches.images_of_classes(labels, order.reshape(steps, batch_size), derive(seed, "images"))
 
 
 def read_set(folder: Path) -> pd.DataFrame:
@@ -134,7 +149,7 @@ class Study:
         steps = max(1, round(options.epochs * an_epoch))
         by_root = setting == "square-root"
         if by_root:
-            shown = class_batches.square_root(self.labels[train], steps, options.batch, 0)
+            shown = square_root(self.labels[train], steps, options.batch, 0)
         else:
             shown = class_batches.epochs(len(train), steps, options.batch, 0)
         model = classifiers.build(NETWORK, side=options.size, dropout=DROPOUT)

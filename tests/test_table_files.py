@@ -34,17 +34,9 @@ def written(tmp_path, content: str | bytes, name: str = "t.csv"):
         "\ufeff\ufeffx,y\u200b\na\u00a0,\u200e0.5\nb,Zo\u00adë\n",
     ],
     ids=[
-        "comma",
-        "semicolon",
-        "tab",
-        "bar",
-        "Excel's sep=",
-        "BOM, blanks, old Mac",
-        "UTF-16",
-        "empty columns",
-        "unseen",
+        "comma", "semicolon", "tab", "bar", "Excel's sep=", "BOM, blanks, old Mac", "UTF-16", "empty columns", "unseen",
     ],
-)
+)  # fmt: skip
 def test_a_table_is_read_whatever_program_wrote_it(tmp_path, content):
     table = read(written(tmp_path, content))
     assert list(table) == ["x", "y"] and table.to_numpy().tolist() == ROWS

@@ -67,15 +67,15 @@ class Job:
             self._version += 1
             self._changed.notify_all()
 
-    def states(self, every: float = 0.5) -> Iterator[State]:
-        """The state now, and again after each change (or `every` seconds) until the job has ended."""
+    def states(self) -> Iterator[State]:
+        """The state now, and again after each change (or half a second) until the job has ended."""
         while True:
             version, state = self._version, self.state
             yield state
             if state.phase in ENDED:
                 return
             with self._changed:
-                self._changed.wait_for(lambda version=version: self._version != version, every)
+                self._changed.wait_for(lambda version=version: self._version != version, 0.5)
 
 
 class Queue:
@@ -147,9 +147,7 @@ class Queue:
 
     def _work_on(self, job: Job) -> None:
         if self._models is None:
-            job.update(
-                phase="failed", problem="the models could not be loaded; the terminal that runs the app says why"
-            )
+            job.update(phase="failed", problem=f"the models could not be loaded; {WHERE}")
             return
         try:
             if not job.has_ended:

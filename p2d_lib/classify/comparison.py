@@ -136,9 +136,9 @@ def recall_by_class(
     return result
 
 
-def standard_error(of_arms: Replicates, arm: str, score: str = PRIMARY) -> float:
+def standard_error(of_arms: Replicates, arm: str) -> float:
     """The standard deviation of one classifier's score over test sets of such lesions: mean over seeds, in 0..1."""
-    return float(of_arms[arm][score][:, 1:].std(axis=1).mean())
+    return float(of_arms[arm][PRIMARY][:, 1:].std(axis=1).mean())
 
 
 def summary(of_score: np.ndarray) -> intervals.Interval:

@@ -10,7 +10,7 @@ from p2d_lib.classify import comparison, reading_tests
 from p2d_lib.classify.comparison import PRIMARY, Replicates
 from p2d_lib.instruments import multiplicity, scores
 from p2d_lib.report import figures
-from p2d_lib.report.tables import interval
+from p2d_lib.report.tables import TOO_SMALL, interval
 from p2d_lib.vocabulary import DX
 
 NAMES = {
@@ -26,7 +26,6 @@ NAMES = {
     "brier": "Brier score ↓",
     "calibration_error": "calibration error (ECE) ↓",
 }
-TOO_SMALL = "n too small"
 
 
 def arms_table(of_arms: Replicates) -> pd.DataFrame:

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.fairness.counterfactual import CLASS, CONTROL, FLIPS, MALIGNANCY
-from p2d_lib.fairness.report import TOO_SMALL
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
+from p2d_lib.report.tables import TOO_SMALL
 
 SHIFTS = [name for of in (MALIGNANCY, CLASS) for name in (f"shift of {of} (points)", f"p (Holm), {of}")]
 HEADINGS = ["what differs", "from → to", "arm", "pairs", "lesions", "flip rate", *SHIFTS, "detectable (points)"]

@@ -11,8 +11,7 @@ from p2d_lib.fairness.gaps import ANNOUNCED, CHANGE
 from p2d_lib.fairness.odds import RATES
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
-
-TOO_SMALL = "n too small"
+from p2d_lib.report.tables import TOO_SMALL
 
 
 def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> pd.DataFrame:
@@ -86,17 +85,17 @@ def calibration_table(table: pd.DataFrame) -> pd.DataFrame:
     return printed.rename(columns={"n_lesions": "lesions"})
 
 
-def forest_figure(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> Figure:
-    """Each group's metrics (one panel each) with intervals, the arms side by side; its lesions are in brackets."""
+def forest_figure(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
+    """The ANNOUNCED metrics of each group (a panel each) with intervals, arms side by side; lesions in brackets."""
     groups = table.drop_duplicates(["attribute", "group"])
     lines, labels = [], []
     for attribute, part in groups.groupby("attribute", sort=False):  # the attribute's name is a line without values
         lines += [(attribute, ""), *((attribute, group) for group in part["group"])]
         labels += [attribute, *(f"{row.group} ({row.n_lesions})" for row in part.itertuples())]
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(figures.TEXT_WIDTH, 0.6 + 0.165 * len(labels)), sharey=True, squeeze=False
+        1, len(ANNOUNCED), figsize=(figures.TEXT_WIDTH, 0.6 + 0.165 * len(labels)), sharey=True, squeeze=False
     )
-    for axis, metric in zip(axes[0], metrics, strict=True):
+    for axis, metric in zip(axes[0], ANNOUNCED, strict=True):
         values = table[table["metric"] == metric].set_index(["arm", "attribute", "group"])
         series = {arm: values.loc[arm].reindex(lines)[["estimate", "low", "high"]].to_numpy() for arm in arms}
         figures.forest(axis, labels, series)

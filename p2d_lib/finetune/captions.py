@@ -15,6 +15,7 @@ import pandas as pd
 
 from p2d_lib.files import atomic
 from p2d_lib.finetune import pixel_baselines
+from p2d_lib.finetune.curve import EXTRACTOR
 from p2d_lib.finetune.latents import digest
 from p2d_lib.finetune.loop import Monitoring
 from p2d_lib.finetune.stages import Stages
@@ -23,14 +24,14 @@ from p2d_lib.models import clip
 from p2d_lib.models import pixel_baselines as baselines
 from p2d_lib.models.checkpoints import Checkpoints
 from p2d_lib.models.extractors import Extractor
+from p2d_lib.parameters.finetune import CAPTION_OPTIONS
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import PRESENT
 from p2d_lib.words.wording import Wording, lesions
 
-EXTRACTOR = "efficientnet_lite0"  # which no training uses
 EVALUATIONS, EVALUATED = 8, 320  # of the loss on val in a training; images of val that each reads: a tenth of the time
-REWRITTEN, CONCEPTS, ENTROPY, ENCODER = "rewritten", "concepts", "entropy", "encoder"
+REWRITTEN, CONCEPTS, ENTROPY, ENCODER = CAPTION_OPTIONS
 
 
 @dataclass(frozen=True)

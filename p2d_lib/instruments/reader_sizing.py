@@ -9,7 +9,7 @@ import pandas as pd
 from p2d_lib.instruments import multi_reader, multi_reader_scores, roe_metz
 from p2d_lib.instruments.equivalence import p_different, p_equivalent
 from p2d_lib.instruments.multiplicity import LEVEL
-from p2d_lib.instruments.roe_metz import ROE_METZ, Variances
+from p2d_lib.instruments.roe_metz import ROE_METZ
 
 CHANCE = 0.5
 
@@ -49,7 +49,6 @@ def power(
     margin: float,
     n_replicates: int = 100,
     seed: int = 0,
-    variances: Variances = ROE_METZ,
 ) -> pd.DataFrame:
     """How often studies reach a verdict: a row for each number of readers and of images (half of them synthetic).
 
@@ -61,7 +60,7 @@ def power(
     for images in n_images:
         for readers in n_readers:
             rng = np.random.default_rng((seed, images, readers))
-            studies = {true: _simulated(rng, true, readers, images, margin, n_replicates, variances)
+            studies = {true: _simulated(rng, true, readers, images, margin, n_replicates)
                        for true in (area, CHANCE)}  # fmt: skip
             finds = np.mean([one.p <= LEVEL and one.estimate > CHANCE for one in studies[area]])
             cannot_tell = np.mean([one.p_equivalent <= LEVEL for one in studies[CHANCE]])
@@ -76,7 +75,6 @@ def _simulated(
     images: int,
     margin: float,
     n_replicates: int,
-    variances: Variances,
 ) -> list[AgainstChance]:
-    studies = (roe_metz.ratings(rng, [area], readers, images, variances) for _ in range(n_replicates))
+    studies = (roe_metz.ratings(rng, [area], readers, images, ROE_METZ) for _ in range(n_replicates))
     return [against_chance(multi_reader_scores.delong(*study), margin) for study in studies]

@@ -18,14 +18,9 @@ from p2d_lib.vocabulary import DX, MALIGNANT
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "auc")  # the main ones
 SPECIFICITIES = (80, 95)  # percent
 FURTHER = (
-    "weighted_f1",
-    "macro_precision",
-    "average_precision",
-    "malignant_auc",
-    *(f"malignant_sensitivity_at_{specificity}" for specificity in SPECIFICITIES),
-    "brier",
-    "calibration_error",
-)
+    "weighted_f1", "macro_precision", "average_precision", "malignant_auc",
+    *(f"malignant_sensitivity_at_{specificity}" for specificity in SPECIFICITIES), "brier", "calibration_error",
+)  # fmt: skip
 ABSTENTION = ""  # in place of a diagnosis: an error, whatever the truth
 AT_ONCE = 250  # replicates; 2,000 rows of them lie in a processor's cache
 

@@ -20,23 +20,21 @@ def f1(
     references: Sequence[str],
     model: str | Path,
     device: torch.device | str,
-    layer: int | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
     """F1 of each text with its reference, -1..1, float32 (n,); neither weighted by rarity nor rescaled.
 
-    model: a folder, hub id or id@revision of a BERT-like model, e.g. "roberta-large". layer: whose vectors are
-    compared, from 0 (the token table) to the number of layers; default three quarters of that number, near the best
-    layers in Table 8 of the paper. As in the authors' package, marks of beginning and end may be matched but do not
-    count. A text without words scores 0. Raises ValueError where texts and references differ in number, WeightsError
-    where there is no such model.
+    model: a folder, hub id or id@revision of a BERT-like model, e.g. "roberta-large". The layer at three quarters of
+    its depth is compared, near the best ones in Table 8 of the paper. As in the authors' package, marks of beginning
+    and end may be matched but do not count. A text without words scores 0. Raises ValueError where texts and references
+    differ in number, WeightsError where there is no such model.
     """
     if len(texts) != len(references):
         raise ValueError(f"{len(texts)} texts and {len(references)} references: each text needs its own")
     source = weights.resolve(model)
     tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
     network = AutoModel.from_pretrained(source.name, **source.options).eval().to(device)
-    layer = network.config.num_hidden_layers * 3 // 4 if layer is None else layer
+    layer = network.config.num_hidden_layers * 3 // 4
     longest = min(tokenizer.model_max_length, network.config.max_position_embeddings)
 
     def embed(part: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -24,20 +24,6 @@ def balanced(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.n
     return images_of_classes(labels, classes_of_places, derive(seed, "images"))
 
 
-def square_root(labels: np.ndarray, steps: int, batch_size: int, seed: int) -> np.ndarray:
-    """Batches in which a class is as frequent as the square root of its number of images: indices (steps, batch_size).
-
-    Between natural and equal frequencies (Mahajan et al., ECCV 2018, sec. 2.2). Counts over the whole training are
-    rounded by largest remainder. See `images_of_classes`.
-    """
-    classes, counts = np.unique(labels, return_counts=True)
-    ideal = np.sqrt(counts) / np.sqrt(counts).sum() * steps * batch_size
-    places = np.floor(ideal).astype(int)
-    places[np.argsort(places - ideal, kind="stable")[: steps * batch_size - places.sum()]] += 1
-    order = np.random.default_rng(derive(seed, "classes")).permutation(np.repeat(classes, places))
-    return images_of_classes(labels, order.reshape(steps, batch_size), derive(seed, "images"))
-
-
 def images_of_classes(labels: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:
     """An image of each of the classes, of a class each image once before any twice: indices shaped as `classes`.
 

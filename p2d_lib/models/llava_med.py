@@ -79,16 +79,15 @@ def in_transformers_layout(name: str, folder: Path) -> str:
     return str(to)
 
 
-def convert(original: Path, to: Path, vision_tower: str | None = None) -> None:
+def convert(original: Path, to: Path) -> None:
     """Writes a checkpoint of LLaVA-Med v1.5, a folder, as one that `vlm.load` loads.
 
-    vision_tower: folder or hub id of the CLIP; default the one that the checkpoint names. Its weights are used where
-    the checkpoint has none of its own. Raises VlmError for another layout, naming the tensor or setting that does not
-    fit; nothing is written then.
+    The CLIP that the checkpoint names gives its weights where the checkpoint has none of its own. Raises VlmError for
+    another layout, naming the tensor or setting that does not fit; nothing is written then.
     """
     config = _config(original)
     _refuse_other_layouts(original, config)
-    clip = weights.resolve(vision_tower or config["mm_vision_tower"])
+    clip = weights.resolve(config["mm_vision_tower"])
     tensors = _renamed(original)
     if not any(name.startswith("model.vision_tower.") for name in tensors):
         tower = CLIPVisionModel.from_pretrained(clip.name, **clip.options)

@@ -21,18 +21,6 @@ from p2d_lib.parameters.readers import Readers
 from p2d_lib.parameters.sample import Sample
 
 __all__ = [
-    "MODELS",
-    "Classify",
-    "Describe",
-    "Fairness",
-    "Fidelity",
-    "Finetune",
-    "ParameterError",
-    "Prep",
-    "Readers",
-    "Sample",
-    "check",
-    "naming_weights",
-    "of_notebook",
-    "profile",
-]
+    "MODELS", "Classify", "Describe", "Fairness", "Fidelity", "Finetune", "ParameterError", "Prep", "Readers", "Sample",
+    "check", "naming_weights", "of_notebook", "profile",
+]  # fmt: skip

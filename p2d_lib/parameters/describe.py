@@ -18,16 +18,9 @@ class Describe(Notebook):
         "n_described": "How much is described and scored",
     }
     BY_MODEL: ClassVar = (
-        "max_tokens",
-        "captioner_model",
-        "captioner_clip",
-        "captioner_instruction",
-        "captioner_decoding",
-        "broad_wording",
-        "captioner_steps",
-        "prefix_tokens",
-        "other_clip",
-    )
+        "max_tokens", "captioner_model", "captioner_clip", "captioner_instruction", "captioner_decoding",
+        "broad_wording", "captioner_steps", "prefix_tokens", "other_clip",
+    )  # fmt: skip
 
     describers: Annotated[
         list[Literal["template", "captioner", "vlm", "api", "file"]], Field(min_length=1), Distinct

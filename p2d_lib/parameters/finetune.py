@@ -6,17 +6,8 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, Po
 
 from p2d_lib.device import PRECISIONS
 from p2d_lib.generators import BASELINES
-from p2d_lib.parameters.sample import GuidanceScale
-from p2d_lib.parameters.types import (
-    ClipName,
-    DenoisingSteps,
-    Distinct,
-    LearningRate,
-    NoiseInterval,
-    Notebook,
-    ShareBelow1,
-    WeightsName,
-)
+from p2d_lib.parameters.sample import BaselineGuidance, DenoisingSteps, Guidance, GuidanceInterval
+from p2d_lib.parameters.types import ClipName, Distinct, LearningRate, Notebook, ShareBelow1, WeightsName
 from p2d_lib.vocabulary import FEATURES
 
 CAPTION_OPTIONS = ("rewritten", "concepts", "entropy", "encoder")
@@ -52,32 +43,12 @@ class Finetune(Notebook):
         "scout_backbone": "The scout and the alignment model",
     }
     BY_MODEL: ClassVar = (
-        "base",
-        "lora_rank",
-        "lora_steps",
-        "learning_rate",
-        "batch_size",
-        "snr_gamma",
-        "emphasis",
-        "guidance_scale",
-        "guidance_interval",
-        "baseline_guidance",
-        "num_inference_steps",
-        "evaluate_every",
-        "baseline_variant",
-        "baseline_size",
-        "baseline_text_encoder",
-        "baseline_steps",
-        "baseline_learning_rate",
-        "cascade_steps",
-        "cascade_batch_size",
-        "cascade_learning_rate",
-        "scout_backbone",
-        "scout_steps",
-        "scout_batch_size",
-        "scout_learning_rate",
-        "alignment_model",
-    )
+        "base", "lora_rank", "lora_steps", "learning_rate", "batch_size", "snr_gamma", "emphasis", "guidance_scale",
+        "guidance_interval", "baseline_guidance", "num_inference_steps", "evaluate_every", "baseline_variant",
+        "baseline_size", "baseline_text_encoder", "baseline_steps", "baseline_learning_rate", "cascade_steps",
+        "cascade_batch_size", "cascade_learning_rate", "scout_backbone", "scout_steps", "scout_batch_size",
+        "scout_learning_rate", "alignment_model",
+    )  # fmt: skip
 
     reviewed_only: bool = Field(
         False, description="Train only on images whose description a person has accepted or edited."
@@ -131,14 +102,10 @@ class Finetune(Notebook):
     )
     prior_weight: NonNegativeFloat = Field(1.0, description="Weight of their loss.")
 
-    guidance_scale: GuidanceScale = Field(5.0, description="Classifier-free guidance; 1 and less: none.")
-    guidance_interval: NoiseInterval = Field(
-        [1.4, 3.0], description="Noise levels (sigma) between which guidance acts."
-    )
-    baseline_guidance: GuidanceScale = Field(
-        2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
-    )
-    num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
+    guidance_scale: Guidance = 5.0
+    guidance_interval: GuidanceInterval = Field([1.4, 3.0])
+    baseline_guidance: BaselineGuidance = 2.0
+    num_inference_steps: DenoisingSteps = 15
 
     evaluate_every: PositiveInt = Field(
         4, description="Epochs between two evaluations (val loss, preview images, curve)."

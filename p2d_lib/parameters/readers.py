@@ -21,17 +21,9 @@ class Readers(Notebook):
         "clip_models": "Other readers of the same images",
     }
     BY_MODEL: ClassVar = (
-        "vlm_max_new_tokens",
-        "vlm_read_at_once",
-        "vlm_lora_rank",
-        "vlm_lora_alpha",
-        "vlm_epochs",
-        "vlm_learning_rate",
-        "vlm_batch_size",
-        "vlm_at_once",
-        "vlm_mirrored",
-        "clip_models",
-    )
+        "vlm_max_new_tokens", "vlm_read_at_once", "vlm_lora_rank", "vlm_lora_alpha", "vlm_epochs", "vlm_learning_rate",
+        "vlm_batch_size", "vlm_at_once", "vlm_mirrored", "clip_models",
+    )  # fmt: skip
 
     n_images: Annotated[int, Field(ge=14, multiple_of=14)] = Field(
         140, description="Images of the study, half of them synthetic; a multiple of 14 (7 classes, 2 kinds)."

@@ -5,9 +5,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from p2d_lib.parameters.fidelity import ExtractorName
-from p2d_lib.parameters.types import DenoisingSteps, NoiseInterval, Notebook, ShareBelow1
+from p2d_lib.parameters.types import NoiseInterval, Notebook, ShareBelow1
 
 GuidanceScale = Annotated[float, Field(ge=0, le=30)]
+Guidance = Annotated[GuidanceScale, Field(description="Classifier-free guidance; 1 and less: none.")]
+GuidanceInterval = Annotated[NoiseInterval, Field(description="Noise levels (sigma) between which guidance acts.")]
+BaselineGuidance = Annotated[
+    GuidanceScale, Field(description="Guidance of the baselines trained from scratch, at all noise levels.")
+]
+DenoisingSteps = Annotated[int, Field(ge=1, le=1000, description="Denoising steps per image.")]  # schedules have 1000
 
 
 class Sample(Notebook):
@@ -21,14 +27,9 @@ class Sample(Notebook):
         "sweep_guidance": "The sweep of guidance and steps",
     }
     BY_MODEL: ClassVar = (
-        "guidance_scale",
-        "guidance_interval",
-        "baseline_guidance",
-        "num_inference_steps",
-        "batch_size",
-        "sweep_guidance",
-        "sweep_steps",
-    )
+        "guidance_scale", "guidance_interval", "baseline_guidance", "num_inference_steps", "batch_size",
+        "sweep_guidance", "sweep_steps",
+    )  # fmt: skip
 
     per_class: PositiveInt = Field(48, description="Images of the adapter per class.")
     others_per_class: PositiveInt = Field(24, description="Images of the base and of each baseline per class.")
@@ -39,15 +40,11 @@ class Sample(Notebook):
         "empirical", description="Prompts of train images as they are, with scores moved, or rare ones more often."
     )
 
-    guidance_scale: GuidanceScale = Field(5.0, description="Classifier-free guidance; 1 and less: none.")
-    guidance_interval: NoiseInterval = Field(
-        [1.4, 3.0], description="Noise levels (sigma) between which guidance acts."
-    )
-    baseline_guidance: GuidanceScale = Field(
-        2.0, description="Guidance of the baselines trained from scratch, at all noise levels."
-    )
+    guidance_scale: Guidance = 5.0
+    guidance_interval: GuidanceInterval = Field([1.4, 3.0])
+    baseline_guidance: BaselineGuidance = 2.0
     solver: Literal["dpm++2m", "ddim", "euler"] = Field("dpm++2m", description="Solver of the reverse diffusion.")
-    num_inference_steps: DenoisingSteps = Field(15, description="Denoising steps per image.")
+    num_inference_steps: DenoisingSteps = 15
     batch_size: PositiveInt = Field(32, description="Images sampled at once.")
     shard: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)] = Field(
         [0, 1], description="[i, n]: this process samples batches i, i + n, i + 2n, ...; n processes share the work."

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ShareFrom0To1 = Annotated[float, Field(ge=0, le=1)]
 ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
-DenoisingSteps = Annotated[int, Field(ge=1, le=1000)]  # the noise schedules of the bases have 1000
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 LARGEST = 2**63  # as numpy counts

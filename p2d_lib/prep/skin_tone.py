@@ -10,6 +10,7 @@ from p2d_lib.instruments.intervals import Interval, resample
 
 ITA_CATEGORIES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 ITA_EDGES = (-np.inf, -30, 10, 28, 41, 55, np.inf)  # degrees, of these
+AT_ONCE = 100  # resamples whose ranks are in memory together
 
 
 class ToneAssociation(NamedTuple):
@@ -34,21 +35,37 @@ def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 
         raise ValueError(f"{tone} is known of {len(names)} dx; an association needs two")
     values, rng = known[tone].to_numpy(float), np.random.default_rng(seed)
     weights = resample(known.index, n_resamples, seed)
-    replicates = np.array([_epsilon2(np.repeat(values, times), np.repeat(codes, times)) for times in weights])
-    permuted = np.array([_epsilon2(values, rng.permutation(codes)) for _ in range(n_resamples)])
+    parts = [_rank_sums(values, codes, weights[k : k + AT_ONCE]) for k in range(0, len(weights), AT_ONCE)]
+    counts, sums, squares = map(np.concatenate, zip(*parts, strict=True))
+    replicates, ranks = _epsilon2(counts, sums, squares), stats.rankdata(values)
+    permuted_sums = np.array([np.bincount(rng.permutation(codes), ranks) for _ in range(n_resamples)])
+    permuted = _epsilon2(counts[:1], permuted_sums, squares[:1])
     bias = replicates[1:].mean() - replicates[0]
     low, high = (np.quantile(replicates[1:], (0.025, 0.975)) - bias).clip(0, 1)
     p = (1 + (permuted >= replicates[0]).sum()) / (1 + n_resamples)
     return ToneAssociation(Interval(float(replicates[0]), float(low), float(high)), float(p), len(known))
 
 
-def _epsilon2(values: np.ndarray, codes: np.ndarray) -> float:
-    ranks = stats.rankdata(values)
-    counts, sums = np.bincount(codes), np.bincount(codes, ranks)
-    counts, sums = counts[counts > 0], sums[counts > 0]
-    total = ((ranks - ranks.mean()) ** 2).sum()
-    within = total - (counts * (sums / counts - ranks.mean()) ** 2).sum()
-    return 1 - (within / (len(ranks) - len(counts))) / (total / (len(ranks) - 1)) if total else 0.0
+def _rank_sums(values: np.ndarray, codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of samples in which values (n,) with their codes occur so many times (b, n): how many there are of each code and
+    the sum of their ranks (b, k), and the sum of squares of all ranks about their mean (b,). Equal values share a rank.
+    """
+    order = np.argsort(values, kind="stable")
+    times, first = times[:, order], np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+    equal = np.add.reduceat(times, first, axis=1)
+    ranks = np.repeat(equal.cumsum(1) - (equal - 1) / 2, np.diff(first, append=len(values)), axis=1)
+    is_code = np.eye(codes.max() + 1)[codes[order]]
+    squares = (times * (ranks - (times.sum(1, keepdims=True) + 1) / 2) ** 2).sum(1)
+    return times @ is_code, (times * ranks) @ is_code, squares
+
+
+def _epsilon2(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Epsilon squared of samples (b,), of what `_rank_sums` gives; 0 where all values are equal."""
+    n, known = counts.sum(1), counts > 0
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=known)
+    within = squares - (counts * (means - (n[:, None] + 1) / 2) ** 2).sum(1)
+    with np.errstate(invalid="ignore"):
+        return np.where(squares, 1 - (within / (n - known.sum(1))) / (squares / (n - 1)), 0.0)
 
 
 def ita_category(ita: pd.Series) -> pd.Series:

@@ -9,8 +9,6 @@ from p2d_lib.readers import isic2018_people, scoring, together
 from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 
-NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
-
 
 def scores_table(readings: pd.DataFrame, truth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """`scoring.scores` of every reader as it is printed: a column for each score and source."""
@@ -37,7 +35,7 @@ def _printed(scores: pd.DataFrame, sources: tuple[str, ...]) -> pd.DataFrame:
     printed = scores[["reader", "kind"]].copy()
     for source in sources:
         printed[f"n, {source}"] = scores[f"n_{source}"]
-        for column, name in NAMES.items():
+        for column, name in scoring.SHOWN.items():
             printed[f"{name}, {source}"] = [tables.interval(*cell, 2) for cell in scores[f"{column}_{source}"]]
     return printed.assign(abstentions=scores["abstentions"])
 

@@ -9,7 +9,7 @@ from p2d_lib.instruments.scores import scores_by_seed
 from p2d_lib.readers.analysis import TRAINED_ON_SYNTHETIC
 from p2d_lib.readings import SOURCES
 
-SHOWN = ("accuracy", "macro_f1", "auc")
+SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}  # scores and their headings
 NONE = Interval(float("nan"), float("nan"), float("nan"))
 
 

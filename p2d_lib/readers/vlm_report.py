@@ -10,12 +10,12 @@ from sklearn.metrics import confusion_matrix
 from p2d_lib.instruments import intervals
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.readers import option_letters, vlm_scores
-from p2d_lib.readers.vlm_scores import MAIN, MAJORITY, Replicates
+from p2d_lib.readers.scoring import SHOWN
+from p2d_lib.readers.vlm_scores import MAJORITY, Replicates
 from p2d_lib.readings import readings
 from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
-HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}
 PARSED = {"strict": "strict", "lenient": "lenient", "lenient abstentions": "abstentions", "differing": "differing"}
 LEGEND = (
     "Vision-language models: *zero-shot* reads as it comes, *LoRA* is the same model fitted on the train images. "
@@ -32,7 +32,7 @@ def readers_table(of_readers: Replicates, parsed: pd.DataFrame) -> pd.DataFrame:
     rows = []
     of_parsers = parsed.set_index("reader")
     for reader, of_scores in of_readers.items():
-        cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
+        cells = {name: tables.interval(*intervals.summarise(of_scores[score])) for score, name in SHOWN.items()}
         words = {name: of_parsers[column].get(reader, np.nan) for column, name in PARSED.items()}
         rows.append({"reader": reader, **cells, **words})
     counts = dict.fromkeys(("abstentions", "differing"), "Int64")
@@ -60,10 +60,10 @@ def likelihood_table(ways: Mapping[str, Mapping[str, np.ndarray]], cases: pd.Dat
     for reader, of_ways in ways.items():
         read = [readings(cases["image_id"], way, "vlm", p=p) for way, p in of_ways.items()]
         for way, of_scores in vlm_scores.replicates(pd.concat(read), cases, seed=seed).items():
-            cells = {HEADINGS[score]: tables.interval(*intervals.summarise(of_scores[score])) for score in MAIN}
+            cells = {name: tables.interval(*intervals.summarise(of_scores[score])) for score, name in SHOWN.items()}
             error = float(of_scores["calibration_error"][0, 0])
             rows.append({"reader": reader, "likelihood": way, **cells, "calibration error": error})
-    return pd.DataFrame(rows, columns=["reader", "likelihood", *HEADINGS.values(), "calibration error"])
+    return pd.DataFrame(rows, columns=["reader", "likelihood", *SHOWN.values(), "calibration error"])
 
 
 def confusion_figure(table: pd.DataFrame, cases: pd.DataFrame) -> Figure:

@@ -9,7 +9,6 @@ from p2d_lib.instruments import agreement, intervals, multiplicity, scores
 from p2d_lib.readings import readings
 from p2d_lib.vocabulary import DX
 
-MAIN = ("accuracy", "macro_f1", "auc")
 MAJORITY = "majority class"
 Replicates = Mapping[str, Mapping[str, np.ndarray]]
 """Reader -> score -> (n_seeds, 1 + B): the score on the sample, then on its bootstrap replicates."""

@@ -136,8 +136,8 @@ def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) 
     axis.set_axisbelow(True)
 
 
-def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = None) -> None:
-    """Distributions of column y by x, and by hue side by side: quartiles, whiskers at the 5 % and 95 % quantiles.
+def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Distributions of column y by x: quartiles, whiskers at the 5 % and 95 % quantiles.
 
     Where no value of y is known the axis says so.
     """
@@ -147,8 +147,8 @@ def boxes(axis: Axes, table: pd.DataFrame, x: str, y: str, hue: str | None = Non
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn 0.13's call of Matplotlib 3.11
         sns.boxplot(
-            table, x=x, y=y, hue=hue or x, legend="auto" if hue else False, whis=(5, 95), showfliers=False,
-            palette=OKABE_ITO[: table[hue or x].nunique()], dodge=bool(hue), width=0.7, linewidth=0.6,
+            table, x=x, y=y, hue=x, legend=False, whis=(5, 95), showfliers=False,
+            palette=OKABE_ITO[: table[x].nunique()], dodge=False, width=0.7, linewidth=0.6,
             linecolor="black", saturation=0.75, ax=axis,
         )  # fmt: skip
 

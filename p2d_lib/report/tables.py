@@ -17,6 +17,7 @@ from p2d_lib.files import atomic
 from p2d_lib.run import Run
 
 NOTHING = "–"  # in a cell without a value
+TOO_SMALL = "n too small"  # in a cell whose value few images or lesions would give
 LONG_TEXT = 40  # characters of a cell; longer ones are broken into lines
 LONG_HEADING = 14  # characters; longer headings are broken into lines, no narrower than their column
 PAGE = 95  # characters that a text width (LNCS: 12.2 cm) shows legibly; wider tables of intervals break these

@@ -105,12 +105,12 @@ def negative_controls(base_trained_here: bool) -> list[str]:
     return [REAL] if base_trained_here else ["base", REAL]
 
 
-def copies_more(rates: pd.DataFrame, controls: Sequence[str], generator: str = "adapter") -> float:
-    """p-value of Fisher's exact test, one-sided: the generator copies more often than the controls seem to.
+def copies_more(rates: pd.DataFrame, controls: Sequence[str]) -> float:
+    """p-value of Fisher's exact test, one-sided: the adapter copies more often than the controls seem to.
 
     rates: of `copy_rates`; controls: of `negative_controls`, taken together.
     """
-    sides = rates.loc[generator], rates.loc[list(controls)].sum()
+    sides = rates.loc["adapter"], rates.loc[list(controls)].sum()
     counts = [[side["copies"], side["n"] - side["copies"]] for side in sides]
     return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 

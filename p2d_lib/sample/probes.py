@@ -13,6 +13,7 @@ import pandas as pd
 
 from p2d_lib.instruments import obedience
 from p2d_lib.sample import single_words
+from p2d_lib.sample.plan import COLUMNS
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words import at_random as at_random_words
@@ -23,7 +24,6 @@ from p2d_lib.words.wording import Wording, lesions
 
 STRIP_DX, COLUMNS_OF_STRIP = "mel", 6  # the class whose words name most features
 KEPT = 3  # features of its description that stay, so that a prompt has room for the one that is moved
-PLAN = ("image_id", "dx", "prompt", "prompted_by", *FEATURES, "seed", "generator")
 
 
 def asked(wording: Wording) -> list[str]:
@@ -36,7 +36,7 @@ def at_random(
 ) -> pd.DataFrame:
     """A plan of per_class images of each class; each names NAMED features and a skin tone that chance has chosen.
 
-    train: described train cases, whose body sites are used. Columns PLAN; scores are those that are asked for.
+    train: described train cases, whose body sites are used. Columns plan.COLUMNS; scores are those that are asked for.
     """
     names, rows = [name for name in asked(wording) if name != TONE], []
     for dx in DX:
@@ -58,8 +58,8 @@ def at_random(
 def strips(train: pd.DataFrame, wording: Wording, count: Callable[[str], int], seed: int) -> pd.DataFrame:
     """A plan of COLUMNS_OF_STRIP places a feature: all its levels at one seed, then at the next seeds.
 
-    The lesion is a train description of STRIP_DX. Columns PLAN, and feature, column. Places that show one image (the
-    same prompt and seed) have one image_id. Empty where train has no such description.
+    The lesion is a train description of STRIP_DX. Columns plan.COLUMNS, and feature, column. Places that show one image
+    (the same prompt and seed) have one image_id. Empty where train has no such description.
     """
     of_class = train[train["dx"] == STRIP_DX]
     rows = []
@@ -85,8 +85,9 @@ def compositions(
     """A plan of n compositions that train lacks, or has most rarely, and for each one with the same word that it has.
 
     train: described train cases; known: their known scores (readout.known_scores). Half are of a class with a skin tone
-    where skin tones are known, the others of a class with a feature; n_seeds images each. Columns PLAN, and feature,
-    kind ("skin tone" or "feature"), words, in_train (images of train that show it), absent (bool: one of the rarest).
+    where skin tones are known, the others of a class with a feature; n_seeds images each. Columns plan.COLUMNS, and
+    feature, kind ("skin tone" or "feature"), words, in_train (images of train that show it), absent (bool: one of the
+    rarest).
     """
     counts = _counts(train["dx"].to_numpy(), known, asked(wording))
     counts["order"] = [derive(seed, "compositions", *key) for key in zip(counts["dx"], counts["words"], strict=True)]
@@ -142,5 +143,5 @@ def _row(image_id: str, lesion: Lesion, case: str, wording: Wording, count: Call
 
 
 def _plan(rows: list[dict], more: tuple[str, ...] = ()) -> pd.DataFrame:
-    plan = pd.DataFrame(rows, columns=[*PLAN, *more])
+    plan = pd.DataFrame(rows, columns=[*COLUMNS, *more])
     return plan.astype(dict.fromkeys(FEATURES, float) | {"seed": np.int64})

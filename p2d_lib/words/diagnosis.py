@@ -106,27 +106,6 @@ def parse_all(image_ids: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
     return parsed
 
 
-def accuracy(parsed: pd.DataFrame, dx: Sequence[str]) -> pd.DataFrame:
-    """What the parser alone does to the score. One row a parser: parser, n, abstentions, accuracy (0..1), differing.
-
-    parsed: of `parse_all`. dx: the true diagnosis of each row. An abstention is an error. differing: answers that the
-    two parsers judge differently. Raises ValueError for another number of diagnoses.
-    """
-    if len(parsed) != len(dx):
-        raise ValueError(f"{len(parsed)} answers and {len(dx)} diagnoses: give one diagnosis for each answer")
-    truth = pd.Series(list(dx), index=parsed.index, dtype=object)
-    return pd.DataFrame(
-        {
-            "parser": name,
-            "n": len(parsed),
-            "abstentions": int((parsed[name] == "").sum()),
-            "accuracy": float((parsed[name] == truth).mean()),
-            "differing": int((parsed["strict"] != parsed["lenient"]).sum()),
-        }
-        for name in ("strict", "lenient")
-    )
-
-
 def _asserted(text: str) -> tuple[dict[int, str], int]:
     """The diagnoses that a text asserts, by where they stand in it, and how many it mentions."""
     asserted, mentions = {}, list(_MENTION.finditer(text))

@@ -1,13 +1,11 @@
 """The Review and Read tabs in a real browser: by keys, at two widths, for two people at once, over a reload."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 
 import gradio as gr
 import pytest
-from browser import Browser, find
 from review_run import count, make_run
 
 from p2d_lib.app import read, review_desk, review_log, store
@@ -20,7 +18,6 @@ from p2d_lib.vocabulary import FEATURES
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """(run, key, address) of a page with the two tabs."""
-    find()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("P2D_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
@@ -54,12 +51,8 @@ class Person:
     def text(self, name):
         return self.page.run(f"{self.part(name)}.textContent")
 
-    def until(self, script, seconds=60):
-        end = time.monotonic() + seconds
-        while not (value := self.page.run(f"!!({script})")):
-            assert time.monotonic() < end, (script, self.page.run("document.body.innerText.slice(0, 2000)"))
-            time.sleep(0.03)
-        return value
+    def until(self, script):
+        return self.page.until(script, 60)
 
     def begin(self, name="", code=""):
         for part, value in (("name", name), ("code", code)):
@@ -86,21 +79,13 @@ class Person:
         self.until(f"{self.part('status')}.textContent == 'Saved' && {self.at(place)}")
 
 
-@pytest.fixture(scope="module")
-def browsers(tmp_path_factory):
-    """Two browsers, which know nothing of each other."""
-    pages = [Browser(tmp_path_factory.mktemp(name)) for name in ("one", "two")]
-    yield pages
-    for page in pages:
-        page.close()
-
-
 @pytest.fixture
 def person(served, browsers):
     """Opens a tab in one of the two browsers, which have forgotten what earlier tests left in them."""
     for page in browsers:
         origin = served[2].rstrip("/")
         page.call("Storage.clearDataForOrigin", origin=origin, storageTypes="local_storage")
+        page.call("Emulation.clearDeviceMetricsOverride")
     return lambda tab, browser=0: Person(browsers[browser], served[2], tab)
 
 
@@ -201,7 +186,6 @@ def test_a_narrow_screen_cuts_nothing_off_and_every_control_has_a_name(served, p
         named = "one.textContent.trim() || one.ariaLabel || one.alt || one.closest('label')?.textContent.trim()"
         nameless = f"[...{controls}].filter(one => !({named})).map(one => one.outerHTML)"
         one.until(f"({nameless}).length == 0")
-        one.page.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_no_address_serves_the_key_the_logs_or_the_study(served):

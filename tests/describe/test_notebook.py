@@ -1,17 +1,15 @@
-"""Notebook 02 where tables are empty: no lesion masks, no repairs, the template alone, a model that refuses."""
+"""Notebook 02 where tables are empty: no lesion masks, no repairs, a model that refuses."""
 
-import ast
 import json
 import math
-from pathlib import Path
 
-import matplotlib.pyplot as plt
+import notebook_cells
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from chat_server import KEY, USAGE, ChatServer, picture, says
-from PIL import Image
+from minimal_sets import isic2019
 
 from p2d_lib.llm.errors import ApiError
 from p2d_lib.models.captioner.published import load
@@ -21,28 +19,7 @@ from p2d_lib.prep.raw import read
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import FEATURES
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "02_describe.ipynb"
-CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")  # of ISIC 2019; the last two are not used
 SHORT = {"clip_steps": 2, "captioner_steps": [2, 2], "captions_per_image": 2, "other_clip_steps": 2}
-PER_CLASS = 6
-
-
-def isic2019(folder: Path) -> Path:
-    """A minimal set as ISIC 2019 lies on disk, which has no masks: brown spots of different size."""
-    rng = np.random.default_rng(0)
-    (folder / "ISIC_2019_Training_Input").mkdir(parents=True)
-    about, truth = [], []
-    for k in range(PER_CLASS * 7):
-        name = f"ISIC_{k:07d}"
-        image = np.full((30, 40, 3), (214, 170, 148), np.uint8)
-        image[8 : 12 + k % 9, 10 : 20 + k % 11] = rng.integers(40, 160, 3)
-        Image.fromarray(image).save(folder / "ISIC_2019_Training_Input" / f"{name}.jpg", quality=95)
-        about.append((name, 50, "anterior torso", f"lesion_{k}", "female"))
-        truth.append((name, *(float(j == k % 7) for j in range(len(CLASSES)))))
-    columns = ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"]
-    pd.DataFrame(about, columns=columns).to_csv(folder / "ISIC_2019_Training_Metadata.csv", index=False)
-    pd.DataFrame(truth, columns=["image", *CLASSES]).to_csv(folder / "ISIC_2019_Training_GroundTruth.csv", index=False)
-    return folder
 
 
 @pytest.fixture
@@ -51,43 +28,24 @@ def run(tmp_path, monkeypatch) -> Run:
     monkeypatch.setenv("P2D_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("P2D_THREADS", "1")
     run = Run("bare", "01_prep")
-    raw = read(isic2019(tmp_path / "isic2019"), "isic2019")
+    isic2019(tmp_path / "isic2019")
+    raw = read(tmp_path / "isic2019", "isic2019")
     split = pd.Series(np.repeat(["train", "val", "test"], [21, 7, 14]), raw.metadata.index)
     with run.writing("images") as images:
         cases, measurements, _ = preparing.prepare(raw, split, 32, images, run.scratch("images"), "fail")
     run.write("cases", cases.join(picture_quality.flags(cases)))
     run.write("measurements", measurements)
-    yield run
-    plt.close("all")
+    return run
 
 
 def findings(**parameters) -> str:
-    """Runs the notebook's cells with parameters and returns its findings."""
-    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
-    names: dict = {}
-    for cell in cells:
-        source = "".join(cell["source"])
-        exec(compile(source, f"<{cell['id']}>", "exec"), names)
-        if "parameters" in cell["metadata"].get("tags", []):
-            names |= {"run": "bare", **SHORT, **parameters}
-    return eval(compile(ast.Expression(ast.parse(source).body[-1].value), "<findings>", "eval"), names).data
+    """Runs the notebook with a short training and these parameters; its findings."""
+    return notebook_cells.findings("02_describe", "bare", **SHORT, **parameters)
 
 
 def table(name: str, run: Run) -> pd.DataFrame | None:
     path = run.tables / f"{name}.csv"
     return pd.read_csv(path) if path.exists() else None
-
-
-def test_the_template_alone_without_masks_states_what_is_unknown(run):
-    text = findings(describers=["template"])
-    assert "follow the descriptions of “measured” (42 images)" in text
-    assert "on no image: atypical pigment network" in text and "asymmetry" in text
-    assert "so agreement cannot be measured" in text
-    assert "nan" not in text.lower()
-    assert table("t2_faithfulness", run) is None and table("t2_attributes", run) is None
-    assert (table("t2_features", run)["known"] > 0).sum() <= 2, "hair and ruler need no mask"
-    prompts = run.read("descriptions")["prompt"]
-    assert prompts.str.contains("melanoma").sum() == PER_CLASS
 
 
 def test_captioner_and_server_without_masks_and_without_a_repair(run, monkeypatch, tmp_path, capsys):

@@ -70,19 +70,10 @@ def test_a_score_that_is_none_never_becomes_a_number(score, repair):
 @pytest.mark.parametrize(
     "score",
     [
-        "0.3 0.4",
-        ">0.5",
-        "~0.3",
-        "0.3 - 0.5",
-        "5 out of 10",
-        "0.3 (marked)",
-        "0_5",
-        "0,5,3",
-        "0.3 /* or 0.9 */",
-        "0.3 // 0.9\n",
-        "0x1",
+        "0.3 0.4", ">0.5", "~0.3", "0.3 - 0.5", "5 out of 10", "0.3 (marked)", "0_5", "0,5,3", "0.3 /* or 0.9 */",
+        "0.3 // 0.9\n", "0x1",
     ],
-)
+)  # fmt: skip
 def test_a_score_that_would_have_to_be_guessed_is_unknown_and_the_others_are_kept(score):
     result = replies.parse(WHOLE.replace('"red": 0.1', f'"red": {score}'))
     assert math.isnan(result.features["red"])

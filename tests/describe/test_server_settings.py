@@ -69,18 +69,9 @@ def test_the_name_of_earlier_versions_of_openai_is_understood(monkeypatch):
 @pytest.mark.parametrize(
     "written",
     [
-        "{}\n",
-        " {}",
-        '"{}"',
-        "'{}' ",
-        "“{}”",
-        "<{}>",
-        "{}/",
-        "{}/chat/completions",
-        "{}/chat/completions/",
-        "{}#top",
+        "{}\n", " {}", '"{}"', "'{}' ", "“{}”", "<{}>", "{}/", "{}/chat/completions", "{}/chat/completions/", "{}#top",
     ],
-)
+)  # fmt: skip
 def test_an_address_as_it_is_copied_is_asked(written):
     with ChatServer() as server:
         assert client(server, url=written.format(server.url)).ask("Hello").text
@@ -90,21 +81,11 @@ def test_an_address_as_it_is_copied_is_asked(written):
 @pytest.mark.parametrize(
     "url",
     [
-        "localhost:8000/v1",
-        "ftp://host/v1",
-        "http://",
-        "http:///v1",
-        "http://ho st/v1",
-        "http://host:port/v1",
-        "http://host:99999/v1",
-        "http://${HOST}/v1",
-        "http://[::1/v1",
-        "http://a\nb/v1",
-        "/v1",
-        "None",
+        "localhost:8000/v1", "ftp://host/v1", "http://", "http:///v1", "http://ho st/v1", "http://host:port/v1",
+        "http://host:99999/v1", "http://${HOST}/v1", "http://[::1/v1", "http://a\nb/v1", "/v1", "None",
         "[http://host/v1](http://host/v1)",
     ],
-)
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(ApiError, match=r"P2D_API_BASE_URL is no http address; it looks like http://localhost"):
         address(p2d_api_base_url=url, openai_api_key=KEY)

@@ -50,14 +50,8 @@ def test_each_image_gets_its_own_text_and_all_scores_in_order(model, tmp_path):
 
 def test_a_written_reply_is_parsed_and_what_it_lacks_is_unknown(model, tmp_path):
     written = [
-        WHOLE,
-        f"```json\n{WHOLE}\n```",
-        WHOLE[:60],
-        "I'm sorry, I can't help with that.",
-        "A mole.",
-        WHOLE,
-        WHOLE,
-    ]
+        WHOLE, f"```json\n{WHOLE}\n```", WHOLE[:60], "I'm sorry, I can't help with that.", "A mole.", WHOLE, WHOLE,
+    ]  # fmt: skip
     model.generate.side_effect = [written[:3], written[3:6], written[6:]]
     table = model.describe(CASES, load_images, MODEL, tmp_path, mode="repaired")
     assert table["valid"].tolist() == [True, True, False, False, False, True, True]

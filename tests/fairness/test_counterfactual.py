@@ -1,5 +1,7 @@
 """A network that reads skin tone is noticed on counterfactual pairs; one that looks at the lesion alone is not."""
 
+from functools import cache
+
 import cohorts
 import numpy as np
 import pandas as pd
@@ -48,14 +50,21 @@ def test_control_pairs_are_of_one_prompt_whatever_the_number_of_its_noises(n_noi
     assert len(control) == (n_of_prompts // 2).sum() and not set(control["first"]) & set(control["second"])
 
 
-def _network(pairs, repeated, seed, arm, of_tone=0.0, of_lesions=0.0):
+@cache
+def _planted(n=60, of_each=2):
+    """The images of `_pairs`, and the pairs that are compared."""
+    pairs, repeated, cases = _pairs(n, of_each)
+    images = pd.concat([counterfactual_images(pairs), repeated], ignore_index=True)
+    return images, counterfactual.pairs(pairs, repeated, cases)
+
+
+def _network(images, seed, arm, of_tone=0.0, of_lesions=0.0):
     """Logits of the lesion in an image, the same for both sides but for a little noise, less malignant on dark skin.
 
     of_lesions: how much more malignant each prompt's lesion is on one of both skins, as a standard deviation around 0,
     shared by all networks of an arm: it is no shift, and only whole lesions show that.
     """
     rng = np.random.default_rng([seed, len(arm)])
-    images = pd.concat([counterfactual_images(pairs), repeated], ignore_index=True)
     lesion = images["pair_id"].fillna(images["image_id"]).factorize()[0]
     logits = 1.5 * rng.normal(size=(lesion.max() + 1, 7))[lesion] + 0.2 * rng.normal(size=(len(images), 7))
     logits[np.arange(len(images)), images["dx"].map(DX.index)] += 1
@@ -71,13 +80,12 @@ def _network(pairs, repeated, seed, arm, of_tone=0.0, of_lesions=0.0):
 
 
 def _compared(trial=0, n=60, min_n=10, n_resamples=400, of_lesions=0.0, of_each=2, **of_tone):
-    pairs, repeated, cases = _pairs(n, of_each)
+    images, of_pairs = _planted(n, of_each)
     networks = [
-        _network(pairs, repeated, 100 * trial + seed, arm, of_tone.get(arm, 0.0), of_lesions)
+        _network(images, 100 * trial + seed, arm, of_tone.get(arm, 0.0), of_lesions)
         for arm in ARMS
         for seed in range(SEEDS)
     ]
-    of_pairs = counterfactual.pairs(pairs, repeated, cases)
     return counterfactual.compare(pd.concat(networks), of_pairs, min_n, ARMS, n_resamples)
 
 
@@ -101,9 +109,8 @@ def test_a_network_that_reads_skin_tone_flips_and_one_that_looks_at_the_lesion_a
 
 def test_a_shift_of_known_size_is_recovered():
     """The shift of P(malignant) that the logits make, over 2,000 pairs."""
-    pairs, repeated, cases = _pairs(2000)
-    of_pairs = counterfactual.pairs(pairs, repeated, cases)
-    network = pd.concat([_network(pairs, repeated, 7 + seed, "real", 1.0) for seed in range(SEEDS)])
+    images, of_pairs = _planted(2000)
+    network = pd.concat([_network(images, 7 + seed, "real", 1.0) for seed in range(SEEDS)])
     truth = counterfactual.compare(network, of_pairs, 10, ["real"], 50)
     size = cohorts.row(truth, attribute="skin_tone", quantity="P(malignant)")["estimate"]
     assert -0.25 < size < -0.1
@@ -132,7 +139,7 @@ def test_few_pairs_refused_pairs_and_no_pairs_are_said():
     pairs, repeated, cases = _pairs(20)
     refused = counterfactual.pairs(pairs.assign(accepted=False), repeated, cases)
     assert set(refused["attribute"]) == {counterfactual.CONTROL} and len(refused) == 20
-    none = counterfactual.compare(_network(pairs, repeated, 0, "real"), refused[:0], 10, ["real"])
+    none = counterfactual.compare(_network(_planted(20)[0], 0, "real"), refused[:0], 10, ["real"])
     printed = counterfactual_report.table(none)
     assert len(printed) == 0 and list(printed) == list(counterfactual_report.table(table))
     assert counterfactual_report.findings(none, 10) == [
@@ -156,11 +163,11 @@ def test_the_sides_and_the_control_are_what_04_sampled():
 
 
 def test_an_image_that_a_network_has_not_read_is_named():
-    pairs, repeated, cases = _pairs(20)
-    lacking = _network(pairs, repeated, 0, "real")
+    images, of_pairs = _planted(20)
+    lacking = _network(images, 0, "real")
     lacking = lacking[lacking["image_id"] != "hair_3_b"]
     with pytest.raises(ValueError, match="arm 'real' has not read image 'hair_3_b'"):
-        counterfactual.compare(lacking, counterfactual.pairs(pairs, repeated, cases), 5, ["real"], 20)
+        counterfactual.compare(lacking, of_pairs, 5, ["real"], 20)
 
 
 def test_the_table_and_the_findings_print_what_was_compared():

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from phantom_photographs import views
 
 from p2d_lib.fidelity import audit, audit_report
 from p2d_lib.instruments import alterations, disclosure
 from p2d_lib.instruments.reidentification import operating_point
-from p2d_lib.prep import phantom
 from p2d_lib.schemas import MEMORISATION
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
@@ -25,12 +25,6 @@ class Pictures:
         return measure(np.stack([self.pictures[name] for name in table["image_id"]]), table)
 
 
-def lesion(number):
-    rng = np.random.default_rng(number)
-    made = phantom.make_lesion(rng, DX[number % len(DX)])
-    return phantom.render(made, phantom.make_view(rng, "clinic"), (64, 64))[0]
-
-
 def synthetic_rows(prefix, generator, prompted_by, dx):
     names = [f"{prefix}{k}" for k in range(len(prompted_by))]
     return pd.DataFrame(
@@ -46,12 +40,12 @@ def made():
     ids = [f"case{k}" for k in range(len(splits))]
     cases = pd.DataFrame({"image_id": ids, "lesion_id": ids, "split": splits, "dx": [DX[k % 7] for k in range(240)]})
     cases = cases.assign(age=50.0, sex=["male", "female"] * 120, localization="back")
-    pictures = {name: lesion(k) for k, name in enumerate(ids)}
+    pictures = dict(zip(ids, views(range(240)), strict=True))
     fitted, dx = ids[:N_FITTED], [DX[k % 7] for k in range(N_FITTED)]
     copied = alterations.altered(np.stack([pictures[name] for name in fitted]), "all of these", 0)
     tables = [synthetic_rows("copy", "adapter", fitted, dx), synthetic_rows("new", "base", fitted, dx)]
     pictures |= zip(tables[0]["image_id"], copied, strict=True)
-    pictures |= {f"new{k}": lesion(10_000 + k) for k in range(N_FITTED)}
+    pictures |= zip(tables[1]["image_id"], views(range(10_000, 10_000 + N_FITTED)), strict=True)
     rng = np.random.default_rng(0)
     pictures |= {f"noise{k}": rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for k in range(5)}
     pictures |= {f"flat{k}": np.full((64, 64, 3), rng.integers(0, 256, 3), np.uint8) for k in range(5)}
@@ -85,9 +79,8 @@ def test_asked_several_times_the_copying_generator_gives_away_train_cases_and_no
     pictures = dict(run.pictures)
     rows = []
     for k in range(2):
-        shown = [pictures[name] for name in asked["image_id"][:15]] + [
-            lesion(derive(k, name) % 10**6) for name in asked["image_id"][15:]
-        ]
+        shown = [pictures[name] for name in asked["image_id"][:15]]
+        shown += [*views(derive(k, name) % 10**6 for name in asked["image_id"][15:])]
         names = [f"asked{i}_{k}" for i in range(30)]
         pictures |= zip(names, alterations.altered(np.stack(shown), "all of these", k), strict=True)
         rows.append(asked[["split", "dx"]].assign(image_id=names, prompted_by=asked["image_id"]))

@@ -1,6 +1,5 @@
 """Claims about copies: a generator that copies is found however it hides, and what cannot copy is let through."""
 
-import io
 import os
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import fft
 
 from p2d_lib import images
 from p2d_lib.instruments import copies
+from p2d_lib.instruments.alterations import cropped, noisy, recompressed, tinted
 from p2d_lib.prep.raw import find, read
 
 
@@ -26,17 +26,6 @@ def new_lesions():
 
 
 # ------------------------------------------------------------------------------------------- a generator that copies
-def crop(image, rng):
-    kept = 1 - rng.uniform(0.02, 0.08)
-    left, top = rng.uniform(0, 1 - kept, 2) * SIZE
-    box = (left, top, left + kept * SIZE, top + kept * SIZE)
-    return np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
-
-
-def tint(image, rng):
-    return (image * rng.uniform(0.85, 1.15, 3)).clip(0, 255).astype(np.uint8)
-
-
 def turn(image, rng):
     return np.rot90(image, rng.integers(1, 4)).copy()
 
@@ -45,19 +34,9 @@ def mirror(image, _):
     return image[:, ::-1].copy()
 
 
-def noise(image, rng):
-    return (image + rng.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
-
-
-def recompress(image, rng):
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=int(rng.integers(50, 91)))
-    return np.asarray(Image.open(stream).convert("RGB"))
-
-
 WAYS = {
-    "as it is": (), "crop": (crop,), "tint": (tint,), "turn": (turn,), "mirror": (mirror,), "noise": (noise,),
-    "recompression": (recompress,), "all at once": (crop, tint, turn, mirror, noise, recompress),
+    "as it is": (), "crop": (cropped,), "tint": (tinted,), "turn": (turn,), "mirror": (mirror,), "noise": (noisy,),
+    "recompression": (recompressed,), "all at once": (cropped, tinted, turn, mirror, noisy, recompressed),
 }  # fmt: skip
 
 

@@ -33,13 +33,3 @@ def test_class_weights_make_classes_equal_together_and_are_capped_at_three():
 
 def test_frequent_repeats_count_as_often_as_they_are_shown():
     assert class_batches.class_weights(np.array([[0, 0], [0, 1]]), "uncapped")[:2] == pytest.approx([4 / 6, 2])
-
-
-def test_square_root_sampling_lies_between_natural_and_equal_frequencies():
-    labels = np.repeat([0, 3, 5], [100, 1, 400])
-    shown = class_batches.square_root(labels, steps=31, batch_size=10, seed=1)
-    counts = np.bincount(labels[shown].ravel(), minlength=7)
-    assert counts[[0, 3, 5]].tolist() == [100, 10, 200], "10, 1 and 20 of 31"
-    times = np.bincount(shown[labels[shown] == 5], minlength=501)[101:]
-    assert times.max() <= 1, "of a class each image once before any twice"
-    assert 5 <= (labels[shown[:8]] == 0).sum() <= 45, "classes are mixed in every part of the training"

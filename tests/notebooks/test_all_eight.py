@@ -53,14 +53,9 @@ class Paper:
         values = self.home / "by_hand.json"  # which YAML is, too
         values.write_text(json.dumps(parameters))
         executed = self.home / "by_hand.ipynb"
-        command = [
-            sys.executable,
-            "-m",
-            "papermill",
-            str(REPOSITORY / "notebooks" / f"{notebook}.ipynb"),
-            str(executed),
-        ]
-        command += ["--cwd", str(REPOSITORY / "notebooks"), "-f", str(values), "-k", "python3", "--no-progress-bar"]
+        source = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
+        command = [sys.executable, "-m", "papermill", str(source), str(executed)]
+        command += ["--cwd", str(source.parent), "-f", str(values), "-k", "python3", "--no-progress-bar"]
         environment = {**os.environ, "P2D_HOME": str(self.home), "PYTHONPATH": str(REPOSITORY)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 

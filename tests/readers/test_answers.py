@@ -142,17 +142,10 @@ def test_a_plain_name_is_kept(filled, key, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "<img src=x onerror=alert(1)>",
-        "**Ada**",
-        "[Ada](http://x)",
-        "A\nB",
-        "Ada\u202e",
-        "$x$",
-        "`x`",
-        "a" * 61,
+        "<img src=x onerror=alert(1)>", "**Ada**", "[Ada](http://x)", "A\nB", "Ada\u202e", "$x$", "`x`", "a" * 61,
         "{Ada}",
     ],
-)
+)  # fmt: skip
 def test_a_name_that_is_more_than_plain_text_is_refused(filled, key, name):
     with pytest.raises(answers.SheetError, match=r"ada.xlsx, sheet Instructions, cell B3: .* is no name of a reader"):
         answers.read(_named(filled[0], name), key)

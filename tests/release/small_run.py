@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from phantom_photographs import views
 
 from p2d_lib import images
 from p2d_lib.files import file_sha256
 from p2d_lib.models import generate, pipelines
-from p2d_lib.prep import phantom
 from p2d_lib.release.publish import AUDIT_TABLES
 from p2d_lib.report import tables
 from p2d_lib.run import Run
@@ -43,11 +43,8 @@ def _cases() -> None:
     rows = []
     with run.writing("images") as folder:
         folder.mkdir()
-        for k in range(len(DX) * len(SPLITS)):
-            rng = np.random.default_rng(k)
+        for k, pixels in enumerate(views(range(len(DX) * len(SPLITS)))):
             dx, split = DX[k % len(DX)], SPLITS[k // len(DX)]
-            lesion = phantom.make_lesion(rng, dx)
-            pixels, _ = phantom.render(lesion, phantom.make_view(rng, "clinic"), (SIDE, SIDE))
             images.save(folder / f"CASE_{k:04d}.png", pixels)
             rows.append({"image_id": f"CASE_{k:04d}", "lesion_id": f"LESION_{k:04d}", "dx": dx, "split": split})
     table = pd.DataFrame(rows)

@@ -1,11 +1,10 @@
 """What a model's words say of the diagnosis: one of the seven, or an abstention, and never a guess."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from p2d_lib.vocabulary import DX, DX_NAMES
-from p2d_lib.words.diagnosis import RULES, accuracy, parse, parse_all
+from p2d_lib.words.diagnosis import RULES, parse, parse_all
 
 LABELS = {
     "nv": "nv", " NV\n": "nv", "Mel.": "mel", '"bcc"': "bcc", "`akiec`": "akiec", "**df**": "df", "(vasc)": "vasc",
@@ -75,22 +74,15 @@ CONCLUSIONS = {
 }
 ABSTENTIONS = {
     "several": [
-        "mel or nv",
-        "Melanoma, nevus",
-        "The lesion has features of akiec, bcc, bkl, df, mel, and vasc.",
+        "mel or nv", "Melanoma, nevus", "The lesion has features of akiec, bcc, bkl, df, mel, and vasc.",
         "It has features of both basal cell carcinoma (BCC) and squamous cell carcinoma (SCC).",
-        "A combination of bcc and verrucous carcinoma.",
-        "akiec, bcc, bkl, df, mel, nv, vasc",
-        "Final answer: mel or nv",
-        "It is a nevus and a dermatofibroma.",
+        "A combination of bcc and verrucous carcinoma.", "akiec, bcc, bkl, df, mel, nv, vasc",
+        "Final answer: mel or nv", "It is a nevus and a dermatofibroma.",
     ],
     "negated": [
-        "Not a melanoma.",
-        "No melanoma is seen.",
-        "This lesion is not classified as akiec, bcc, bkl, df, mel, nv, or vasc.",
-        "Melanoma cannot be excluded.",
-        "Is it a melanoma?" + " I wonder whether it is a nevus.",
-        "A biopsy would show if it is a melanoma.",
+        "Not a melanoma.", "No melanoma is seen.",
+        "This lesion is not classified as akiec, bcc, bkl, df, mel, nv, or vasc.", "Melanoma cannot be excluded.",
+        "Is it a melanoma?" + " I wonder whether it is a nevus.", "A biopsy would show if it is a melanoma.",
         "It was thought to be a melanoma.",
     ],
     "refusal": [
@@ -102,17 +94,11 @@ ABSTENTIONS = {
     "no diagnosis": [
         "The lesion type is a melanocytic lesion.",
         "The lesion is a vsc, which stands for verrucous seborrheic carcinoma.",
-        "It is a vascular structure, which means it is related to blood vessels.",
-        "A benign brown lesion.",
-        "Psoriasis",
-        "A metastasis of a primary breast cancer.",
-        "Option E",
-        "5",
-        "The camel is novel.",
-        "skin cancer",
+        "It is a vascular structure, which means it is related to blood vessels.", "A benign brown lesion.",
+        "Psoriasis", "A metastasis of a primary breast cancer.", "Option E", "5", "The camel is novel.", "skin cancer",
     ],
     "empty": ["", "  \n", "...", "<think>It may be mel", "``````"],
-}
+}  # fmt: skip
 
 
 def test_there_are_at_least_eighty_answers():
@@ -138,26 +124,13 @@ def test_one_asserted_diagnosis_is_what_the_lenient_parser_takes_alone(rule, ans
 
 @pytest.mark.parametrize(("rule", "answer"), [(rule, a) for rule, answers in ABSTENTIONS.items() for a in answers])
 def test_what_asserts_none_or_several_is_an_abstention(rule, answer):
-    assert parse(answer) == ("", "", rule)
+    assert parse(answer) == ("", "", rule) and rule in RULES
 
 
 @pytest.mark.parametrize("dx", DX)
 def test_every_name_of_the_vocabulary_is_its_own_diagnosis(dx):
     for words in (DX_NAMES[dx], f"The image shows a {DX_NAMES[dx]}.", f"{DX_NAMES[dx]} ({dx})".upper()):
         assert parse(words).lenient == dx
-
-
-def test_what_the_parser_alone_does_to_the_score_is_counted():
-    answers = ["mel", "The lesion is a melanoma.", "mel or nv", "", "nv"]
-    parsed = parse_all([f"i{k}" for k in range(5)], answers)
-    assert parsed["answer"].tolist() == answers
-    assert set(parsed["rule"]) <= set(RULES)
-    table = accuracy(parsed, ["mel"] * 5).set_index("parser")
-    assert table.loc["strict"].to_dict() == {"n": 5, "abstentions": 3, "accuracy": 0.2, "differing": 1}
-    assert table.loc["lenient"].to_dict() == {"n": 5, "abstentions": 2, "accuracy": 0.4, "differing": 1}
-    pd.testing.assert_frame_equal(accuracy(parsed, ["mel"] * 5), accuracy(parsed, pd.Series(["mel"] * 5, range(5, 10))))
-    with pytest.raises(ValueError, match="5 answers and 4 diagnoses"):
-        accuracy(parsed, ["mel"] * 4)
 
 
 def test_no_answer_at_all_is_a_table_without_rows():
@@ -171,22 +144,7 @@ SENTENCES = [
     "Answer: {}",
     "It shows a {}, no cyst.",
 ]
-NOISE = (
-    "the",
-    "a",
-    "lesion",
-    "skin",
-    "image",
-    "is",
-    "of",
-    "brown",
-    "and",
-    "benign",
-    "pigment",
-    "border",
-    "novel",
-    "camel",
-)
+NOISE = ("the", "a", "lesion", "skin", "image", "is", "of", "brown", "and", "benign", "border", "novel", "camel")
 
 
 @pytest.mark.parametrize("percentage", [0, 30, 100])
@@ -194,9 +152,9 @@ def test_a_planted_accuracy_is_recovered_and_noise_is_no_diagnosis(percentage):
     truth = [DX[k % 7] for k in range(200)]
     named = [dx if k % 100 < percentage else DX[(k + 1) % 7] for k, dx in enumerate(truth)]
     answers = [SENTENCES[k % 5].format(DX_NAMES[dx] if k % 2 else dx) for k, dx in enumerate(named)]
-    scores = accuracy(parse_all(range(200), answers), truth).set_index("parser")
-    assert scores.loc["lenient", ["abstentions", "accuracy"]].tolist() == [0, percentage / 100]
-    assert scores.loc["strict", "abstentions"] == 200
+    parsed = parse_all(range(200), answers)
+    assert (parsed["lenient"] != "").all() and (parsed["lenient"] == truth).mean() == percentage / 100
+    assert (parsed["strict"] == "").all() and parsed["answer"].tolist() == answers
     rng = np.random.default_rng(percentage)
     noise = parse_all(range(200), [" ".join(rng.choice(NOISE, 12)) for _ in truth])
     assert (noise["lenient"] == "").all()

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
+import reference as references
+import verify
 from PIL import Image
 
 from p2d_lib import parameters as all_parameters
@@ -87,6 +90,19 @@ def tables(notebook: str, state: str) -> dict[str, list[list[str]]]:
         rows = [[group, "31", interval(0.6, 0.1)] for group in ("female", "male", "under 30", "30–44", "45–59")]
         return {"t8_groups": [["group", "lesions", "accuracy"], *rows]}
     return {}
+
+
+def take_as_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets references be made of the runs of this home, and runs of it be compared."""
+    for module in (references, verify):
+        monkeypatch.setattr(module, "HOME", home)
+        monkeypatch.setattr(module, "RUNS", home / "data" / "runs")
+
+
+def judged(reference: Path, folder: Path) -> verify.Verdict:
+    """The verdict on a run's folder beside a reference."""
+    loaded, record = references.load(reference)
+    return verify.judge(loaded, record, folder, folder.parents[2] / "tables" / folder.name, "the reference")
 
 
 class _Writer:

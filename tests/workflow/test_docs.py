@@ -56,3 +56,14 @@ def test_the_design_names_every_room_and_every_module_of_the_ground_floor():
         f"{path.parent.name}/" for path in library.glob("*/__init__.py")
     ]
     assert not [name for name in parts if name not in design]
+
+
+def test_every_instrument_has_a_positive_and_a_negative_control_that_are_tests():
+    page = (REPOSITORY / "docs" / "CONTROLS.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if ".py | " in line]
+    for instruments, file, *controls in rows:
+        text = (REPOSITORY / file).read_text(encoding="utf-8")
+        assert all(f"def test_{control}(" in text for control in controls), instruments
+    named = {name for row in rows for name in re.findall(r"\w+", row[0])}
+    modules = {path.stem for path in (REPOSITORY / "p2d_lib" / "instruments").glob("[a-z]*.py")}
+    assert modules <= named, modules - named

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -22,25 +20,27 @@ def test_no_room_imports_another_and_nothing_below_imports_a_room():
     assert linted.returncode == 0, linted.stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "breach"),
-    [
-        ("classify/planted.py", "from p2d_lib.sample import planted"),
-        ("models/planted.py", "def lazily():\n    from p2d_lib.sample import planted\n"),
-        ("instruments/planted.py", "import p2d_lib.models.planted"),
-        ("seeds.py", "import p2d_lib.instruments.planted"),
-        ("unplaced.py", "VALUE = 1"),
-    ],
-)
-def test_a_planted_breach_is_caught(tmp_path, module, breach):
+BREACHES = {
+    "classify.planted": ("from p2d_lib.sample import planted", "p2d_lib.sample.planted"),
+    "models.planted": ("def lazily():\n    from p2d_lib.sample import planted\n", "p2d_lib.sample.planted"),
+    "instruments.planted": ("import p2d_lib.models.planted", "p2d_lib.models.planted"),
+    "seeds": ("import p2d_lib.instruments.planted", "p2d_lib.instruments.planted"),
+}
+
+
+def test_planted_breaches_and_a_module_without_a_place_are_caught(tmp_path):
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
-    shutil.copytree(REPOSITORY / "p2d_lib", tmp_path / "p2d_lib", ignore=shutil.ignore_patterns("__pycache__"))
-    for room in ("sample", "classify", "models", "instruments"):
-        (tmp_path / "p2d_lib" / room / "planted.py").write_text("")
-    (tmp_path / "p2d_lib" / module).write_text(breach)
+    library = tmp_path / "p2d_lib"
+    shutil.copytree(REPOSITORY / "p2d_lib", library, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    (library / "sample" / "planted.py").write_text("")
+    for module, (breach, _) in BREACHES.items():
+        (library / f"{module.replace('.', '/')}.py").write_text(breach)
     linted = _lint(tmp_path)
     assert linted.returncode == 1
-    assert "BROKEN" in linted.stdout or "unplaced" in linted.stdout, linted.stdout
+    for module, (_, imported) in BREACHES.items():
+        assert f"p2d_lib.{module} -> {imported}" in linted.stdout, linted.stdout
+    (library / "unplaced.py").write_text("VALUE = 1")
+    assert "unplaced" in _lint(tmp_path).stdout
 
 
 def test_rooms_that_compute_without_networks_load_no_torch():

@@ -15,6 +15,7 @@ from p2d_lib.parameters.prep import SOURCES
 from p2d_lib.suggest import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
+X = "x" * 2000
 FILES = {path.stem: path for path in FOLDER.glob("*.yaml")}
 
 
@@ -85,11 +86,7 @@ def test_text_that_only_resembles_a_number_stays_text():
     ("run", "overrides", "sentence"),
     [
         (None, ("06_classify.seeds=1",), "--set 06_classify.seeds=1: 06_classify.seeds: 1: input should be"),
-        (
-            None,
-            ("06_classify.run=other",),
-            "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks of a r",
-        ),
+        (None, ("06_classify.run=other",), "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks"),
         (None, ("06_classify.arms=[real",), "--set 06_classify.arms=[real: a value that YAML cannot read"),
         (None, ("04_sample.shard=[2, 2]",), "--set 04_sample.shard=[2, 2]: 04_sample.shard: [2, 2]: write [i, n]"),
         (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
@@ -98,17 +95,9 @@ def test_text_that_only_resembles_a_number_stays_text():
         (None, ("03_finetune.snr_gamma=.inf",), "--set 03_finetune.snr_gamma=.inf: 03_finetune.snr_gamma: inf: input"),
         (None, ("03_finetune.lora_alpha=.nan",), "--set 03_finetune.lora_alpha=.nan: 03_finetune.lora_alpha: nan: inp"),
         (None, ("04_sample.sweep_guidance=[.inf]",), "--set 04_sample.sweep_guidance=[.inf]: 04_sample.sweep_guidance"),
-        (
-            None,
-            ('01_prep.data="a\\0b"',),
-            "--set 01_prep.data=\"a\\0b\": 01_prep.data: 'a\\x00b': holds a control char",
-        ),
+        (None, ('01_prep.data="a\\0b"',), "--set 01_prep.data=\"a\\0b\": 01_prep.data: 'a\\x00b': holds a control"),
         (None, ('06_classify.external=["a\\nb"]',), '--set 06_classify.external=["a\\nb"]: 06_classify.external: '),
-        (
-            None,
-            (f"01_prep.data={'x' * 2000}",),
-            f"--set 01_prep.data={'x' * 2000}: 01_prep.data: '{'x' * 199}: is 2000 l",
-        ),
+        (None, (f"01_prep.data={X}",), f"--set 01_prep.data={X}: 01_prep.data: '{X[:199]}: is 2000 l"),
     ],
 )
 def test_an_error_names_the_option_that_gave_the_value_and_shows_no_regular_expression(run, overrides, sentence):
@@ -187,7 +176,7 @@ def test_a_describer_without_what_it_needs_is_refused(override, message):
         (("06_classify.arms=[real, mixed:vlm]",), r"mixed:vlm: vlm describes nothing in this run \(captioner, meas"),
         (
             ("06_classify.arms=[real, mixed:cascade]", "03_finetune.baselines=[]"),
-            r"mixed:cascade: add cascade to 03_finetune\.baselines, or take this arm out",
+            "add cascade to 03_finetune.baselines",
         ),
         (("06_classify.prompt_sources=[captoner]",), "'captoner': input should be 'class-name', 'random', 'captioner'"),
         (("01_prep.source=ph2", "02_describe.template_source=truth"), "'truth': only phantoms know their truth"),

@@ -1,12 +1,11 @@
 """The commands of README.md as they stand there: the driver plans them, and papermill's parameters are a notebook's."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import cli
+import paper
 import pytest
 import yaml
 
@@ -37,17 +36,17 @@ DRIVERS = [command for command in COMMANDS if command.startswith("./run_all.sh")
 
 
 @pytest.mark.parametrize("command", DRIVERS)
-def test_the_driver_plans_what_the_readme_says(command, tmp_path):
+def test_the_driver_plans_what_the_readme_says(command, tmp_path, monkeypatch, capsys):
     words = shlex.split(command)[1:]
     for k, word in enumerate(words):
         if word.startswith("path/to/"):
             (tmp_path / word).mkdir(parents=True)
             words[k] = str(tmp_path / word)
-    environment = {**os.environ, "P2D_HOME": str(tmp_path / "home"), "P2D_HAM10000": str(tmp_path)}
-    driver = [sys.executable, str(REPOSITORY / "workflow" / "drive.py"), *words, "--dry-run"]
-    planned = subprocess.run(driver, env=environment, capture_output=True, text=True)
-    assert planned.returncode == 0, planned.stderr
-    assert planned.stderr.count("/8]") == 8 and "it has not been made" in planned.stderr
+    monkeypatch.setenv("P2D_HAM10000", str(tmp_path))
+    monkeypatch.setattr(paper, "RUNS", tmp_path)
+    assert paper.run_paper(cli.arguments([*words, "--dry-run"]), words) == 0
+    planned = capsys.readouterr().err
+    assert planned.count("/8]") == 8 and "it has not been made" in planned
 
 
 def test_the_app_takes_what_the_readme_gives_it():

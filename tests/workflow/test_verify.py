@@ -14,6 +14,7 @@ import reference as references
 import verify
 import verify_origin
 import verify_tables
+from planted_runs import judged
 
 from p2d_lib.artefacts import NOTEBOOKS
 from p2d_lib.locks import lock_run
@@ -35,20 +36,13 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def at_home(home, monkeypatch) -> Path:
-    for module in (references, verify):
-        monkeypatch.setattr(module, "HOME", home)
-        monkeypatch.setattr(module, "RUNS", home / "data" / "runs")
+    planted_runs.take_as_home(home, monkeypatch)
     return home
 
 
 @pytest.fixture
 def reference(at_home, tmp_path) -> Path:
     return references.write(tmp_path / "reference", "smoke", list(RERUNS))
-
-
-def _verdict(reference: Path, folder: Path) -> verify.Verdict:
-    loaded, record = references.load(reference)
-    return verify.judge(loaded, record, folder, folder.parents[2] / "tables" / folder.name, "the reference")
 
 
 def _rows(home: Path, name: str) -> list[list[str]]:
@@ -58,14 +52,14 @@ def _rows(home: Path, name: str) -> list[list[str]]:
 
 
 def test_the_run_itself_agrees_in_every_bit_and_times_do_not_count(reference, home):
-    verdict = _verdict(reference, home / "data/runs/smoke")
+    verdict = judged(reference, home / "data/runs/smoke")
     assert verdict.agrees and not verdict.diverging and not verdict.differs
     assert verdict.counts == {"same bits": 6 + 24 + 60 + 15, "a time, not compared": 8}
     assert verdict.line().startswith("agrees with the reference: 113 cells of 4 tables (105 same bits")
 
 
 def test_a_run_on_another_number_of_threads_agrees_and_the_threads_are_named(reference, tmp_path):
-    verdict = _verdict(reference, planted_runs.make(tmp_path, threads=8))
+    verdict = judged(reference, planted_runs.make(tmp_path, threads=8))
     assert verdict.agrees, verdict.line()
     assert verdict.counts["inside the interval"] > 10 and verdict.counts["inside the spread of reruns"] > 5
     assert "First to differ: descriptions.parquet of 02_describe (threads: 8, was 2)" in verdict.line()
@@ -110,13 +104,13 @@ def _as_table(rows: list[list[str]]) -> verify_tables.Table:
 def test_the_first_that_differs_and_what_differs_there_are_named(
     reference, tmp_path, parameters, facts, first, culprit
 ):
-    verdict = _verdict(reference, planted_runs.make(tmp_path, parameters=parameters, **facts))
+    verdict = judged(reference, planted_runs.make(tmp_path, parameters=parameters, **facts))
     assert f"First to differ: {first} ({culprit}" in verdict.line()
     assert len(verdict.differs_there) == 1
 
 
 def test_a_commit_that_changes_nothing_is_named_and_the_run_agrees(reference, tmp_path):
-    verdict = _verdict(reference, planted_runs.make(tmp_path, commit="fff9999-dirty"))
+    verdict = judged(reference, planted_runs.make(tmp_path, commit="fff9999-dirty"))
     assert verdict.agrees and "but commit fff9999-dirty, was abc1234" in verdict.line()
 
 
@@ -125,8 +119,7 @@ def test_a_difference_that_nothing_recorded_explains_is_said_to_be_one(reference
     sidecar = folder / "images.provenance.json"
     sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "sha256": "c" * 64}))
     assert (
-        "First to differ: images of 01_prep (nothing that is recorded differs there"
-        in _verdict(reference, folder).line()
+        "First to differ: images of 01_prep (nothing that is recorded differs there" in judged(reference, folder).line()
     )
 
 
@@ -136,7 +129,7 @@ def test_a_table_edited_by_hand_is_named_also_where_the_value_stays_inside_its_i
     text = path.read_text()
     value = text.splitlines()[1].split('"')[1].split(" ")[0]
     path.write_text(text.replace(f'"{value} ', f'"{float(value) + 0.02:.3f} '))
-    verdict = _verdict(reference, folder)
+    verdict = judged(reference, folder)
     assert not verdict.agrees and not verdict.outside
     assert "t8_groups.csv was changed by hand since it was made" in verdict.line()
     assert "First to differ: t8_groups.csv of 08_fairness (changed by hand)" in verdict.line()
@@ -158,7 +151,7 @@ def test_a_table_edited_by_hand_is_named_also_where_the_value_stays_inside_its_i
 def test_what_has_changed_in_a_table_is_named(reference, home, tmp_path, change, row, why):
     rows = _rows(home, "t8_groups")
     change(rows)
-    verdict = _verdict(reference, planted_runs.make(tmp_path, tables={"t8_groups": rows}))
+    verdict = judged(reference, planted_runs.make(tmp_path, tables={"t8_groups": rows}))
     assert not verdict.agrees and not verdict.edited
     outside = [(cell.table, cell.row) for cell in verdict.outside if cell.why.startswith(why)]
     assert outside == [("t8_groups", row)] and len(verdict.outside) == 1
@@ -168,7 +161,7 @@ def test_what_has_changed_in_a_table_is_named(reference, home, tmp_path, change,
 def test_a_missing_table_is_outside_and_a_new_one_is_only_mentioned(reference, tmp_path):
     folder = planted_runs.make(tmp_path, tables={"t6_new": [["a"], ["1"]]})
     (tmp_path / "tables/smoke/t4_synthetic.csv").unlink()
-    verdict = _verdict(reference, folder)
+    verdict = judged(reference, folder)
     assert [(cell.table, cell.why) for cell in verdict.outside] == [("t4_synthetic", "the table is missing")]
     assert verdict.new_tables == ["t6_new"] and "the reference does not have: t6_new" in verify.markdown(verdict)
 
@@ -181,7 +174,7 @@ def test_a_verdict_may_be_another_where_reruns_disagree_and_never_one_that_no_re
 ):
     rows = _rows(home, "t6_paired")
     rows[1][4] = new
-    assert _verdict(reference, planted_runs.make(tmp_path, tables={"t6_paired": rows})).agrees == agrees
+    assert judged(reference, planted_runs.make(tmp_path, tables={"t6_paired": rows})).agrees == agrees
 
 
 def test_a_number_that_a_rerun_has_no_value_for_is_not_bounded_and_said_to_be_loose():
@@ -199,7 +192,7 @@ def test_a_number_that_a_rerun_has_no_value_for_is_not_bounded_and_said_to_be_lo
 
 def test_without_reruns_a_number_without_interval_must_be_the_same(at_home, tmp_path):
     alone = references.write(tmp_path / "alone", "smoke", [])
-    verdict = _verdict(alone, planted_runs.make(tmp_path, threads=8))
+    verdict = judged(alone, planted_runs.make(tmp_path, threads=8))
     assert {cell.column for cell in verdict.outside} >= {"alignment", "p"}
     assert "accuracy" not in {cell.column for cell in verdict.outside}
     assert "the spread is not known" in verify.markdown(verdict)
@@ -330,15 +323,15 @@ def test_a_rerun_with_another_seed_widens_numbers_and_leaves_counts_exact(at_hom
     planted_runs.make(at_home, "seed", parameters=seed, tables={"t8_groups": other})
     made = references.write(tmp_path / "reference", "smoke", ["on-1", "seed"])
     assert json.loads((made / "origin.json").read_text())["reruns"]["seed"]["same_parameters"] is False
-    assert _verdict(made, at_home / "data/runs/smoke").agrees
-    verdict = _verdict(made, planted_runs.make(tmp_path, tables={"t8_groups": other}))
+    assert judged(made, at_home / "data/runs/smoke").agrees
+    verdict = judged(made, planted_runs.make(tmp_path, tables={"t8_groups": other}))
     assert [(cell.column, cell.run) for cell in verdict.outside] == [("lesions", "32")]
 
 
 def test_a_word_that_no_rerun_has_changed_is_exact_also_where_another_row_has_it(reference, home, tmp_path):
     rows = _rows(home, "t1_cohort")
     rows[2][2] = "benign"
-    verdict = _verdict(reference, planted_runs.make(tmp_path, tables={"t1_cohort": rows}))
+    verdict = judged(reference, planted_runs.make(tmp_path, tables={"t1_cohort": rows}))
     assert [(cell.row, cell.why) for cell in verdict.outside] == [
         ("melanoma", "the words have changed, which no rerun has done")
     ]

@@ -9,6 +9,7 @@ import reference as references
 import verify
 import verify_figures
 from PIL import Image, ImageDraw
+from planted_runs import judged
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +22,8 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def reference(home, tmp_path, monkeypatch) -> Path:
-    for module in (references, verify):
-        monkeypatch.setattr(module, "HOME", home)
-        monkeypatch.setattr(module, "RUNS", home / "data" / "runs")
+    planted_runs.take_as_home(home, monkeypatch)
     return references.write(tmp_path / "reference", "smoke", ["on-1"])
-
-
-def _verdict(reference: Path, folder: Path) -> verify.Verdict:
-    loaded, record = references.load(reference)
-    return verify.judge(loaded, record, folder, folder.parents[2] / "tables" / folder.name, "the reference")
 
 
 def _figure(home: Path, name: str) -> Path:
@@ -37,7 +31,7 @@ def _figure(home: Path, name: str) -> Path:
 
 
 def test_the_figures_of_the_run_itself_have_the_same_pixels(reference, home):
-    verdict = _verdict(reference, home / "data/runs/smoke")
+    verdict = judged(reference, home / "data/runs/smoke")
     assert verdict.agrees and "2 of 2 figures have the same pixels." in verdict.line()
     assert "Figures that differ" not in verify.markdown(verdict)
 
@@ -45,7 +39,7 @@ def test_the_figures_of_the_run_itself_have_the_same_pixels(reference, home):
 def test_figures_of_other_data_differ_with_a_reason_and_their_distance_stands_beside_that_of_reruns(
     reference, tmp_path
 ):
-    verdict = _verdict(reference, planted_runs.make(tmp_path, threads=8))
+    verdict = judged(reference, planted_runs.make(tmp_path, threads=8))
     assert verdict.agrees and not any(figure.same or figure.unexplained for figure in verdict.figures)
     assert all(0 < figure.difference < 0.2 and 0 < figure.reruns < 0.2 for figure in verdict.figures)
     assert "- f4_samples differs in " in verify.markdown(verdict) and "(reruns: " in verify.markdown(verdict)
@@ -54,7 +48,7 @@ def test_figures_of_other_data_differ_with_a_reason_and_their_distance_stands_be
 def test_a_figure_that_is_missing_is_named_and_the_run_does_not_agree(reference, tmp_path):
     folder = planted_runs.make(tmp_path)
     _figure(tmp_path, "f6_effects").unlink()
-    verdict = _verdict(reference, folder)
+    verdict = judged(reference, folder)
     assert not verdict.agrees and "; figure f6_effects is missing" in verdict.line()
 
 
@@ -63,7 +57,7 @@ def test_a_figure_that_was_edited_by_hand_is_named_and_the_run_does_not_agree(re
     with Image.open(_figure(tmp_path, "f4_samples")) as picture:
         picture.putpixel((3, 3), 0)
         picture.save(_figure(tmp_path, "f4_samples"))
-    verdict = _verdict(reference, folder)
+    verdict = judged(reference, folder)
     assert not verdict.agrees and "f4_samples.png was changed by hand since it was made" in verdict.line()
 
 
@@ -72,7 +66,7 @@ def test_a_figure_drawn_otherwise_from_the_same_data_is_named(reference, tmp_pat
     monkeypatch.setattr(Image.Image, "save", lambda self, path, save=Image.Image.save: save(self.rotate(180), path))
     folder = planted_runs.make(tmp_path)
     monkeypatch.undo()
-    verdict = _verdict(reference, folder)
+    verdict = judged(reference, folder)
     assert verdict.agrees and verdict.figures[0].unexplained and verdict.figures[0].difference > 0.3
     assert "same pixels; without a difference in the data: f4_samples, f6_effects" in verdict.line()
 

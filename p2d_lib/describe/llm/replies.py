@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from pydantic import ConfigDict, Field, create_model
@@ -20,6 +20,7 @@ from p2d_lib.describe.llm.loose_syntax import Repeated
 from p2d_lib.describe.llm.members import DESCRIPTION, members, rank
 from p2d_lib.describe.llm.refusal import is_refusal
 from p2d_lib.describe.table import rows
+from p2d_lib.parameters.types import ShareFrom0To1
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import thinking
 
@@ -44,13 +45,12 @@ REPAIRS = {  # repairs and faults of a reply
     "unfilled": "the form came back as it was sent: nothing known of the image",
     "no JSON": "nothing known of the image",
 }
-_SCORE = Annotated[float, Field(ge=0, le=1)]
 Reply = create_model(
     "Reply",
     __config__=ConfigDict(extra="forbid"),
     __doc__="What a model is asked for: a description, then the features' scores in 0..1, all required.",
     description=str,
-    **{name: (_SCORE, Field(description=feature.phrase)) for name, feature in FEATURES.items()},
+    **{name: (ShareFrom0To1, Field(description=feature.phrase)) for name, feature in FEATURES.items()},
 )
 QUESTION = "\n".join(
     [

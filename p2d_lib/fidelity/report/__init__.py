@@ -18,24 +18,7 @@ from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, pair
 from p2d_lib.fidelity.report.realism import realism_figure, realism_table
 
 __all__ = [
-    "TOO_SMALL",
-    "attributes_finding",
-    "attributes_table",
-    "classes_table",
-    "copying_finding",
-    "copying_table",
-    "distances_figure",
-    "findings",
-    "floors_table",
-    "generators_table",
-    "glide_table",
-    "grid_figure",
-    "overall_table",
-    "pairs_finding",
-    "pairs_table",
-    "prompts_table",
-    "realism_figure",
-    "realism_table",
-    "scale_figure",
-    "tests_table",
-]
+    "TOO_SMALL", "attributes_finding", "attributes_table", "classes_table", "copying_finding", "copying_table",
+    "distances_figure", "findings", "floors_table", "generators_table", "glide_table", "grid_figure", "overall_table",
+    "pairs_finding", "pairs_table", "prompts_table", "realism_figure", "realism_table", "scale_figure", "tests_table",
+]  # fmt: skip

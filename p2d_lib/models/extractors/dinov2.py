@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from p2d_lib.files import sha256
 from p2d_lib.models import weights
+from p2d_lib.models.classifier_backbones import MEAN, STD
 from p2d_lib.models.extractors.kind import ANTIALIASED, Kind, Loaded, resized
 
 HUB_ID = "timm/vit_large_patch14_dinov2.lvd142m"
 SIDE = 224
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in 0..1
 OFFSET = 0.1  # of the authors' own resampling of position embeddings, which their published features contain
 
 
