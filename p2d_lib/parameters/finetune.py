@@ -103,7 +103,7 @@ class Finetune(Notebook):
     prior_weight: NonNegativeFloat = Field(1.0, description="Weight of their loss.")
 
     guidance_scale: Guidance = 5.0
-    guidance_interval: GuidanceInterval = Field([1.4, 3.0])
+    guidance_interval: GuidanceInterval = Field([1.0, 3.0])
     baseline_guidance: BaselineGuidance = 2.0
     num_inference_steps: DenoisingSteps = 15
 

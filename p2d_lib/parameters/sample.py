@@ -41,7 +41,7 @@ class Sample(Notebook):
     )
 
     guidance_scale: Guidance = 5.0
-    guidance_interval: GuidanceInterval = Field([1.4, 3.0])
+    guidance_interval: GuidanceInterval = Field([1.0, 3.0])
     baseline_guidance: BaselineGuidance = 2.0
     solver: Literal["dpm++2m", "ddim", "euler"] = Field("dpm++2m", description="Solver of the reverse diffusion.")
     num_inference_steps: DenoisingSteps = 15

@@ -15,7 +15,7 @@ def check():
 
 def with_steps(n: int, **finetune) -> dict[str, dict]:
     values = profile("smoke")
-    values["04_sample"] |= {"num_inference_steps": n}
+    values["04_sample"] |= {"num_inference_steps": n, "guidance_interval": [1.4, 3.0]}
     values["03_finetune"] |= finetune
     return values
 
