@@ -56,18 +56,21 @@ def test_a_prompt_that_is_full_makes_room_so_that_the_word_takes_no_others_place
 def test_sides_of_a_pair_differ_in_the_word_of_its_attribute_alone(train):
     plan = counterfactual.make(train, 2, WORDING, count, 0)
     pairs = counterfactual.pairs(plan)
-    assert len(plan) == 7 * 2 * 4 and len(pairs) == 7 * 2 * 3 and plan["image_id"].is_unique
+    assert len(plan) == 7 * 2 * 6 and len(pairs) == 7 * 2 * 5 and plan["image_id"].is_unique
+    words = counterfactual.FEATURE | {counterfactual.CONTROL: "localization"}
     for pair in pairs.itertuples():
         a, b = plan.iloc[pair.a], plan.iloc[pair.b]
         read = [parse(side["prompt"]).model_dump() for side in (a, b)]
-        assert {name for name in read[0] if read[0][name] != read[1][name]} == {counterfactual.FEATURE[pair.attribute]}
+        assert {name for name in read[0] if read[0][name] != read[1][name]} == {words[pair.attribute]}
         assert (a["seed"], a["prompted_by"], a["dx"]) == (b["seed"], b["prompted_by"], b["dx"])
     assert plan["seed"].nunique() == 14
+    many = counterfactual.make(train, 8, WORDING, count, 0)["attribute"].value_counts()
+    assert many["hair"] == 7 * 8 and many[counterfactual.CONTROL] == 7 * 5 * 2  # no more controls than needed
 
 
 def test_what_prompts_do_not_name_makes_no_pair_and_no_pairs_make_an_empty_table(train, tmp_path):
     known = Wording("phrases", 8, 62, concepts=[name for name in FEATURES if name != "background_skin_tone"])
-    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {"", "hair", "ruler"}
+    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {"", "hair", "ruler", "body_site"}
     empty = counterfactual.make(train, 0, WORDING, count, 0)
     judged = counterfactual.pairs(empty).assign(accepted=False, reason="")
     assert len(schemas.COUNTERFACTUAL.validate(counterfactual.table(empty, judged, tmp_path))) == 0
@@ -77,7 +80,8 @@ def test_the_table_of_pairs_has_two_rows_a_pair_with_what_each_side_asks_for(tra
     plan = counterfactual.make(train, 1, WORDING, count, 0)
     for name in plan["image_id"]:
         (tmp_path / f"{name}.png").write_text(name)
-    judged = counterfactual.pairs(plan).assign(accepted=True, reason="")
+    pairs = counterfactual.pairs(plan)
+    judged = pairs[pairs["attribute"] != counterfactual.CONTROL].reset_index(drop=True).assign(accepted=True, reason="")
     table = schemas.COUNTERFACTUAL.validate(counterfactual.table(plan, judged, tmp_path))
     assert (table.groupby("pair_id")["side"].agg("".join) == "ab").all() and len(table) == 42
     hair = table[table["pair_id"] == "mel_0000_hair"]
