@@ -2,7 +2,7 @@
 
 A classifier that reads the lesion gives both sides of a pair one answer; 08 counts how often it does not. Whether the
 generator has changed what it was asked to change, and nothing else, is checked first (pair_check). The control of that
-check has the same noise too, and another body site in place of another attribute.
+check has the same noise too, and another word for the lesion itself.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from p2d_lib.artefacts import ARTEFACTS
 from p2d_lib.files import sha256
 from p2d_lib.sample import single_words
 from p2d_lib.seeds import derive
-from p2d_lib.vocabulary import DX, Lesion
+from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.choose import resample
+from p2d_lib.words.render import mentioned
 from p2d_lib.words.wording import Wording, lesions
 
 FEATURE = {"skin_tone": "background_skin_tone", "hair": "hair_amount", "ruler": "ruler_presence"}
@@ -27,9 +28,9 @@ SIDE_B = {
     "hair": {"hair_amount": 1.0},
     "ruler": {"ruler_presence": 1.0},
 }
-CONTROL = "body_site"  # stands for an attribute in pairs of the control
-CONTROL_LESIONS, CONTROL_SITES = 5, 2  # at most so many lesions a class have a control, each so many
-SITES = ("abdomen", "back", "chest")  # their skin is much the same
+CONTROL = "lesion"  # stands for an attribute in pairs of the control: a word for the lesion itself is changed
+CONTROL_LESIONS, CONTROL_WORDS = 5, 2  # at most so many lesions of a class have a control, each so many
+LESION_KINDS = ("shape", "colour")  # no structures: vessels and streaks are thin lines, as hair is
 COLUMNS = ("image_id", "lesion", "attribute", "dx", "prompt", "prompted_by", "seed", "generator")
 
 
@@ -37,8 +38,8 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
     """The images of n lesions of each class: side a, which the pairs of a lesion share, and a side b an attribute.
 
     train: described train cases. One row an image: COLUMNS, where lesion names the pairs' lesion and attribute is what
-    side b changes ("" for side a, CONTROL for another body site). An attribute that this run's prompts do not name has
-    no side b. n 0: an empty plan.
+    side b changes ("" for side a, CONTROL for a word of the lesion itself). An attribute that this run's prompts do
+    not name has no side b. n 0: an empty plan.
     """
     rows = []
     for dx in DX:
@@ -46,10 +47,10 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
         cases = resample(of_class, n if len(of_class) else 0, "empirical", derive(seed, "counterfactual", dx))
         for k, (case, lesion) in enumerate(zip(cases.itertuples(), lesions(cases, cases), strict=True)):
             base = lesion.model_copy(update=SIDE_A)
-            edits = [("", {}), *SIDE_B.items(), *(_other_sites(lesion) if k < CONTROL_LESIONS else ())]
+            noise, name = derive(seed, "counterfactual", dx, k), f"{dx}_{k:04d}"
+            edits = [("", {}), *SIDE_B.items(), *(_other_words(base, wording, noise) if k < CONTROL_LESIONS else ())]
             base = single_words.shortened(base, [edit for _, edit in edits], wording, count)
             prompts = [single_words.prompt(base.model_copy(update=edit), wording, count) for _, edit in edits]
-            noise, name = derive(seed, "counterfactual", dx, k), f"{dx}_{k:04d}"
             for j, ((attribute, _), text) in enumerate(zip(edits, prompts, strict=True)):
                 if not attribute or text != prompts[0]:
                     suffix = f"{attribute}_{j}" if attribute == CONTROL else attribute or "a"
@@ -58,9 +59,12 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"seed": np.int64})
 
 
-def _other_sites(lesion: Lesion) -> list[tuple[str, dict]]:
-    """What the sides b of the control change in a lesion."""
-    return [(CONTROL, {"localization": site}) for site in SITES if site != lesion.localization][:CONTROL_SITES]
+def _other_words(lesion: Lesion, wording: Wording, seed: int) -> list[tuple[str, dict]]:
+    """What the sides b of the control change: CONTROL_WORDS features of the lesion itself, which chance chooses."""
+    names = [name for name in wording.concepts if FEATURES[name].kind in LESION_KINDS and name != "evolving"]
+    chosen = np.random.default_rng(seed).permutation(sorted(names))[:CONTROL_WORDS]
+    shown = mentioned(lesion)
+    return [(CONTROL, {name: 0.0 if name in shown else 1.0}) for name in chosen.tolist()]
 
 
 def pairs(plan: pd.DataFrame) -> pd.DataFrame:

@@ -57,11 +57,14 @@ def test_sides_of_a_pair_differ_in_the_word_of_its_attribute_alone(train):
     plan = counterfactual.make(train, 2, WORDING, count, 0)
     pairs = counterfactual.pairs(plan)
     assert len(plan) == 7 * 2 * 6 and len(pairs) == 7 * 2 * 5 and plan["image_id"].is_unique
-    words = counterfactual.FEATURE | {counterfactual.CONTROL: "localization"}
     for pair in pairs.itertuples():
         a, b = plan.iloc[pair.a], plan.iloc[pair.b]
         read = [parse(side["prompt"]).model_dump() for side in (a, b)]
-        assert {name for name in read[0] if read[0][name] != read[1][name]} == {words[pair.attribute]}
+        (changed,) = [name for name in read[0] if read[0][name] != read[1][name]]
+        if pair.attribute == counterfactual.CONTROL:
+            assert FEATURES[changed].kind in counterfactual.LESION_KINDS
+        else:
+            assert changed == counterfactual.FEATURE[pair.attribute]
         assert (a["seed"], a["prompted_by"], a["dx"]) == (b["seed"], b["prompted_by"], b["dx"])
     assert plan["seed"].nunique() == 14
     many = counterfactual.make(train, 8, WORDING, count, 0)["attribute"].value_counts()
@@ -70,7 +73,12 @@ def test_sides_of_a_pair_differ_in_the_word_of_its_attribute_alone(train):
 
 def test_what_prompts_do_not_name_makes_no_pair_and_no_pairs_make_an_empty_table(train, tmp_path):
     known = Wording("phrases", 8, 62, concepts=[name for name in FEATURES if name != "background_skin_tone"])
-    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {"", "hair", "ruler", "body_site"}
+    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {
+        "",
+        "hair",
+        "ruler",
+        counterfactual.CONTROL,
+    }
     empty = counterfactual.make(train, 0, WORDING, count, 0)
     judged = counterfactual.pairs(empty).assign(accepted=False, reason="")
     assert len(schemas.COUNTERFACTUAL.validate(counterfactual.table(empty, judged, tmp_path))) == 0
