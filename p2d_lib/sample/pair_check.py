@@ -179,7 +179,7 @@ def _attribute_changes(pairs: pd.DataFrame, sampled: Appearance, measured_by: pd
     amounts = np.where(measured_by["by"] == READOUT, read, sampled.pixels) / measured_by["spread"].to_numpy()
     changes = amounts[pairs["b"].to_numpy(int)] - amounts[pairs["a"].to_numpy(int)]
     is_control = (pairs["attribute"] == counterfactual.CONTROL).to_numpy()
-    limits = np.array([_upper(column) for column in changes[is_control].T])
+    limits = np.array([max(0.0, _upper(column)) for column in changes[is_control].T])
     judged, changes = pairs[~is_control].reset_index(drop=True), changes[~is_control]
     k = judged["attribute"].map(names.index).to_numpy(int)
     most = np.array(names)[changes.argmax(axis=1)]
