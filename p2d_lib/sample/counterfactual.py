@@ -6,6 +6,7 @@ check has the same noise too, and another word for the lesion itself.
 """
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ SIDE_B = {
     "ruler": {"ruler_presence": 1.0},
 }
 CONTROL = "lesion"  # stands for an attribute in pairs of the control: a word for the lesion itself is changed
-CONTROL_LESIONS, CONTROL_WORDS = 5, 2  # at most so many lesions of a class have a control, each so many
+CONTROL_PAIRS, CONTROL_LESIONS = 3, 10  # of a class, at least; lesions of a class that have a control, at most
 LESION_KINDS = ("shape", "colour")  # no structures: vessels and streaks are thin lines, as hair is
 COLUMNS = ("image_id", "lesion", "attribute", "dx", "prompt", "prompted_by", "seed", "generator")
 
@@ -48,7 +49,8 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
         for k, (case, lesion) in enumerate(zip(cases.itertuples(), lesions(cases, cases), strict=True)):
             base = lesion.model_copy(update=SIDE_A)
             noise, name = derive(seed, "counterfactual", dx, k), f"{dx}_{k:04d}"
-            edits = [("", {}), *SIDE_B.items(), *(_other_words(base, wording, noise) if k < CONTROL_LESIONS else ())]
+            n_words = ceil(CONTROL_PAIRS / n) if k < CONTROL_LESIONS else 0
+            edits = [("", {}), *SIDE_B.items(), *_other_words(base, wording, n_words, noise)]
             base = single_words.shortened(base, [edit for _, edit in edits], wording, count)
             prompts = [single_words.prompt(base.model_copy(update=edit), wording, count) for _, edit in edits]
             for j, ((attribute, _), text) in enumerate(zip(edits, prompts, strict=True)):
@@ -59,12 +61,12 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"seed": np.int64})
 
 
-def _other_words(lesion: Lesion, wording: Wording, seed: int) -> list[tuple[str, dict]]:
-    """What the sides b of the control change: CONTROL_WORDS features of the lesion itself, which chance chooses."""
+def _other_words(lesion: Lesion, wording: Wording, n: int, seed: int) -> list[tuple[str, dict]]:
+    """What the sides b of the control change: n features of the lesion itself, which chance chooses."""
     names = [name for name in wording.concepts if FEATURES[name].kind in LESION_KINDS and name != "evolving"]
-    chosen = np.random.default_rng(seed).permutation(sorted(names))[:CONTROL_WORDS]
     shown = mentioned(lesion)
-    return [(CONTROL, {name: 0.0 if name in shown else 1.0}) for name in chosen.tolist()]
+    chosen = np.random.default_rng(seed).permutation(sorted(names))[:n].tolist()
+    return [(CONTROL, {name: 0.0 if name in shown else 1.0}) for name in chosen]
 
 
 def pairs(plan: pd.DataFrame) -> pd.DataFrame:

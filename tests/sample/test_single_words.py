@@ -67,8 +67,13 @@ def test_sides_of_a_pair_differ_in_the_word_of_its_attribute_alone(train):
             assert changed == counterfactual.FEATURE[pair.attribute]
         assert (a["seed"], a["prompted_by"], a["dx"]) == (b["seed"], b["prompted_by"], b["dx"])
     assert plan["seed"].nunique() == 14
-    many = counterfactual.make(train, 8, WORDING, count, 0)["attribute"].value_counts()
-    assert many["hair"] == 7 * 8 and many[counterfactual.CONTROL] == 7 * 5 * 2  # no more controls than needed
+
+
+@pytest.mark.parametrize(("n", "controls"), [(1, 3), (2, 4), (4, 4), (12, 10)])
+def test_each_class_has_three_control_pairs_or_more_and_no_more_than_needed(train, n, controls):
+    """21 are enough for a level of 5 %; one a lesion, where there are lesions enough, keeps them independent."""
+    counts = counterfactual.make(train, n, WORDING, count, 0)["attribute"].value_counts()
+    assert counts["hair"] == 7 * n and counts[counterfactual.CONTROL] == 7 * controls
 
 
 def test_what_prompts_do_not_name_makes_no_pair_and_no_pairs_make_an_empty_table(train, tmp_path):
