@@ -49,7 +49,7 @@ def make(train: pd.DataFrame, n: int, wording: Wording, count: Callable[[str], i
         for k, (case, lesion) in enumerate(zip(cases.itertuples(), lesions(cases, cases), strict=True)):
             base = lesion.model_copy(update=SIDE_A)
             noise, name = derive(seed, "counterfactual", dx, k), f"{dx}_{k:04d}"
-            n_words = ceil(CONTROL_PAIRS / n) if k < CONTROL_LESIONS else 0
+            n_words = max(1, ceil((CONTROL_PAIRS - k) / n)) if k < CONTROL_LESIONS else 0
             edits = [("", {}), *SIDE_B.items(), *_other_words(base, wording, n_words, noise)]
             base = single_words.shortened(base, [edit for _, edit in edits], wording, count)
             prompts = [single_words.prompt(base.model_copy(update=edit), wording, count) for _, edit in edits]

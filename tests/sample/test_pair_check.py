@@ -16,7 +16,7 @@ from p2d_lib.sample import counterfactual, pair_check
 from p2d_lib.sample.counterfactual import CONTROL
 from p2d_lib.vocabulary import DX, FEATURES
 
-LESIONS, SIZE = 3, (128, 128)  # lesions a class; px
+LESIONS, SIZE = 2, (128, 128)  # lesions a class; px
 CHANGES = {"skin_tone": {"fitzpatrick": 5}, "hair": {"hairs": 14}, "ruler": {"ruler": True}}
 AS_IT_WAS = ({"exposure": 1.05}, {"exposure": 1.13, "cast": (1.03, 1.0, 0.98)})  # what the control may change
 
