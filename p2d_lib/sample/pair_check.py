@@ -2,9 +2,10 @@
 
 Three questions to each pair, each against a control of this run:
 
-- Has the attribute changed? A linear readout of an independent extractor reads more of it in side b than in side a, by
-  more than it does in 95 % of the pairs of the same noise in which another word was changed. What the pixels measure
-  (ITA of the skin, hair, ticks) must not say the opposite; it decides where real images show that the readout cannot.
+- Has the attribute changed? More of it is measured in side b than in side a, by more than in 95 % of the pairs of the
+  same noise in which a word for the lesion was changed instead; and no other attribute has changed more. An attribute
+  is measured by a linear readout of an independent extractor or by the pixels (ITA of the skin, hair, ticks): by what
+  tells real images that show it better from those that do not.
 - Is it the same picture of a lesion? The structure of the two sides, without light and contrast, is nearer than that
   of 95 % of the images of one prompt and two seeds: two lesions of one class pass in 5 %.
 - Are class and lesion attributes no further apart than in the median of these images? The readout reads them after the
@@ -19,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
+from sklearn.metrics import roc_auc_score
 
 from p2d_lib import images
-from p2d_lib.instruments import colour
+from p2d_lib.instruments import colour, obedience
 from p2d_lib.instruments.conformal import upper_limit
 from p2d_lib.instruments.dark_strokes import hair_and_ruler
 from p2d_lib.instruments.pixel_statistics import LUMA
@@ -34,16 +36,10 @@ AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one 
 LEVEL = 0.05  # share of controls that pass
 SEEDS = 2  # images of each prompt that are the control; pairs of more images of one prompt are not independent
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
-UNCHANGED, OTHER_LESION, OTHER_READING = "attribute not changed", "another lesion", "lesion reads otherwise"
-CHANGES = (
-    "distance",
-    "distance_limit",
-    "lesion_change",
-    "lesion_limit",
-    "attribute_change",
-    "attribute_limit",
-    "pixel_change",
-)
+UNCHANGED, OTHER_ATTRIBUTE = "attribute not changed", "another attribute changed more"
+OTHER_LESION, OTHER_READING = "another lesion", "lesion reads otherwise"
+CHANGES = ("distance", "distance_limit", "lesion_change", "lesion_limit", "attribute_change", "attribute_limit")
+READOUT, PIXELS = "readout", "pixels"
 
 
 class Lesions(NamedTuple):
@@ -57,16 +53,44 @@ class Appearance(NamedTuple):
     """What is measured of n images."""
 
     read: np.ndarray  # (n, 29), class and scores of a linear readout of the images as they are
-    pixels: pd.DataFrame  # skin_tone (degrees, minus the ITA), hair (share of the image), ruler (ticks)
+    pixels: np.ndarray  # (n, 3), of `in_pixels`
     lesions: Lesions
 
 
 def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> Appearance:
     """Measures images, uint8 (n, h, w, 3); read: what a readout (instruments/readout.py) says of images, (n, 29)."""
-    strokes = [hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]
-    measured = pd.DataFrame(strokes, columns=["hair", "ruler"], dtype=float)
-    measured["skin_tone"] = [-colour.ita_patches(colour.linear(image)) for image in pixels]
-    return Appearance(read(pixels), measured, lesions(pixels, read))
+    return Appearance(read(pixels), in_pixels(pixels), lesions(pixels, read))
+
+
+def in_pixels(pixels: np.ndarray) -> np.ndarray:
+    """How much of each attribute of FEATURE the pixels of images, uint8 (n, h, w, 3), show: (n, 3).
+
+    skin_tone: minus the ITA, degrees; hair: share of the image; ruler: ticks in a row.
+    """
+    strokes = np.array([hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]).reshape(-1, 2)
+    tones = [-colour.ita_patches(colour.linear(image)) for image in pixels]
+    return np.column_stack([tones, strokes])
+
+
+def measures(known: pd.DataFrame, held_out: np.ndarray, pixels: np.ndarray) -> pd.DataFrame:
+    """How each attribute is measured; index attribute, columns by (READOUT or PIXELS), auc, spread.
+
+    known: scores of real images, NaN where they are not known; held_out (n, 29): what readouts that have not seen their
+    lesions say of them; pixels (n, 3): of `in_pixels`. auc: area under the ROC curve of images that show the attribute
+    (of skin tone, dark ones) against the others, of what has the greater one; PIXELS, and NaN, where real images do not
+    say. spread: standard deviation over the real images.
+    """
+    rows = []
+    for k, feature in enumerate(FEATURE.values()):
+        level = obedience.levels(feature, known[feature].to_numpy(float))
+        shown, usable = obedience.is_present(feature, level), np.isfinite(level)
+        readings = {PIXELS: pixels[:, k], READOUT: held_out[:, len(DX) + list(FEATURES).index(feature)]}
+        auc = {PIXELS: np.nan}
+        if len(set(shown[usable])) == 2:
+            auc = {by: roc_auc_score(shown[usable], values[usable]) for by, values in readings.items()}
+        by = max(auc, key=auc.get)
+        rows.append((by, auc[by], max(readings[by].std(), 1e-9)))
+    return pd.DataFrame(rows, index=list(FEATURE), columns=["by", "auc", "spread"])
 
 
 def lesions(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> Lesions:
@@ -93,7 +117,7 @@ def of_plan(
     repeated: pd.DataFrame,
     folder: Path,
     read: Callable[[np.ndarray], np.ndarray],
-    readable: Sequence[str],
+    measured_by: pd.DataFrame,
 ) -> pd.DataFrame:
     """`check` of the pairs of a plan of `counterfactual.make`; repeated: a plan of `worst_case.make`, the control.
 
@@ -101,41 +125,47 @@ def of_plan(
     """
     pairs = counterfactual.pairs(plan)
     if pairs.empty:
-        return pairs.assign(**dict.fromkeys(CHANGES, 0.0), accepted=False, reason="")
+        return pairs.assign(**dict.fromkeys(CHANGES, 0.0), most_changed="", accepted=False, reason="")
     control = repeated[repeated.groupby("prompt").cumcount() < SEEDS]
     sampled = appearance(images.load(files(plan, folder)), read)
     seeds = lesions(images.load(files(control, folder)), read)
-    return check(pairs, sampled, seeds, control["prompt"], readable)
+    return check(pairs, sampled, seeds, control["prompt"], measured_by)
 
 
 def check(
-    pairs: pd.DataFrame, sampled: Appearance, seeds: Lesions, prompts: Sequence[str], readable: Sequence[str]
+    pairs: pd.DataFrame, sampled: Appearance, seeds: Lesions, prompts: Sequence[str], measured_by: pd.DataFrame
 ) -> pd.DataFrame:
     """Each pair with what has changed, `accepted`, and `reason` ("" or the first question that it fails).
 
-    pairs: of `counterfactual.pairs`, places in `sampled`. seeds: the control, images of which several have one of the
-    prompts (n,). readable: the features that the readout can read on real images. Adds the columns attribute_change (of
-    the readout, or of the pixels where it cannot read the attribute), attribute_limit, pixel_change, distance,
-    distance_limit, lesion_change, lesion_limit. Raises ValueError without two images of one prompt.
+    pairs: of `counterfactual.pairs`, places in `sampled`; those of counterfactual.CONTROL are the control of the first
+    question and get no row. seeds: the control of the others, images of which several have one of the prompts (n,).
+    measured_by: of `measures`. Adds the columns attribute_change, attribute_limit (standard deviations of real images),
+    most_changed (the attribute that changed most), distance, distance_limit, lesion_change, lesion_limit.
+
+    LEVEL: of pairs in which the attribute changes as in the pairs of the control, k / (n + 1) pass the first question,
+    the largest such share up to LEVEL (`conformal.upper_limit`; n: pairs of the control). That is exact where each
+    lesion has one control pair; where some have more, fewer pass (simulated, as in smoke: 3.4 to 4.4 % of 4.5 %). Of
+    pairs of one prompt and two seeds LEVEL at most pass the second question. Fewer than 19 pairs of a control accept
+    nothing. Raises ValueError without two images of one prompt.
     """
     places = pd.Series(range(len(prompts))).groupby(np.asarray(prompts))
     control = np.array([pair for _, rows in places for pair in combinations(rows, 2)], int).reshape(-1, 2)
     if not len(control):
         raise ValueError("pairs are judged by images of one prompt and several seeds, and there are none")
-    a, b = pairs["a"].to_numpy(int), pairs["b"].to_numpy(int)
+    judged = _attribute_changes(pairs, sampled, measured_by)
+    a, b = judged["a"].to_numpy(int), judged["b"].to_numpy(int)
     first, second = control.T
     differences = seeds.read[second] - seeds.read[first]
     scale = np.sqrt((differences**2).mean(axis=0))
-    judged = pairs.assign(
+    judged = judged.assign(
         distance=_distance(sampled.lesions, a, b),
         distance_limit=_lower(_distance(seeds, first, second)),
         lesion_change=_lesion_change(sampled.lesions.read[b] - sampled.lesions.read[a], scale),
         lesion_limit=float(np.median(_lesion_change(differences, scale))),
     )
-    judged = _attribute_changes(judged, sampled, readable)
-    unchanged = ~(judged["attribute_change"] > judged["attribute_limit"]) | (judged["pixel_change"] < 0)
     reasons = {
-        UNCHANGED: unchanged,
+        UNCHANGED: ~(judged["attribute_change"] > judged["attribute_limit"]),
+        OTHER_ATTRIBUTE: judged["most_changed"] != judged["attribute"],
         OTHER_LESION: ~(judged["distance"] <= judged["distance_limit"]),
         OTHER_READING: ~(judged["lesion_change"] <= judged["lesion_limit"]),
     }
@@ -143,20 +173,18 @@ def check(
     return judged.assign(accepted=reason == "", reason=reason)
 
 
-def _attribute_changes(judged: pd.DataFrame, sampled: Appearance, readable: Sequence[str]) -> pd.DataFrame:
-    """Adds attribute_change, attribute_limit (from the pairs that change another attribute) and pixel_change."""
-    columns = dict.fromkeys(("attribute_change", "attribute_limit", "pixel_change"), np.nan)
-    judged, a, b = judged.assign(**columns), judged["a"].to_numpy(int), judged["b"].to_numpy(int)
-    for name, feature in FEATURE.items():
-        of_attribute = (judged["attribute"] == name).to_numpy()
-        measured = sampled.pixels[name].to_numpy()
-        in_pixels = measured[b] - measured[a]
-        read = sampled.read[:, len(DX) + list(FEATURES).index(feature)]
-        change = read[b] - read[a] if feature in readable else in_pixels
-        judged.loc[of_attribute, "attribute_change"] = change[of_attribute]
-        judged.loc[of_attribute, "pixel_change"] = in_pixels[of_attribute]
-        judged.loc[of_attribute, "attribute_limit"] = _upper(change[~of_attribute])
-    return judged
+def _attribute_changes(pairs: pd.DataFrame, sampled: Appearance, measured_by: pd.DataFrame) -> pd.DataFrame:
+    """The pairs without those of the control, with attribute_change, attribute_limit and most_changed."""
+    names = list(FEATURE)
+    read = sampled.read[:, [len(DX) + list(FEATURES).index(feature) for feature in FEATURE.values()]]
+    amounts = np.where(measured_by["by"] == READOUT, read, sampled.pixels) / measured_by["spread"].to_numpy()
+    changes = amounts[pairs["b"].to_numpy(int)] - amounts[pairs["a"].to_numpy(int)]
+    is_control = (pairs["attribute"] == counterfactual.CONTROL).to_numpy()
+    limits = np.array([max(0.0, _upper(column)) for column in changes[is_control].T])
+    judged, changes = pairs[~is_control].reset_index(drop=True), changes[~is_control]
+    k = judged["attribute"].map(names.index).to_numpy(int)
+    most = np.array(names)[changes.argmax(axis=1)]
+    return judged.assign(attribute_change=changes[range(len(k)), k], attribute_limit=limits[k], most_changed=most)
 
 
 def _lesion_change(differences: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -117,16 +117,22 @@ def compositions_finding(read: pd.DataFrame) -> str:
     return f"Compositions that train hardly has: {'; '.join(parts)}." if parts else ""
 
 
-def pairs_table(judged: pd.DataFrame) -> pd.DataFrame:
-    """How many counterfactual pairs pass each question of `pair_check.check`, by attribute."""
+def pairs_table(judged: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
+    """How many counterfactual pairs pass each question of `pair_check.check`, by attribute.
+
+    measures: of `pair_check.measures`.
+    """
     rows = []
     for name, part in judged.groupby("attribute", sort=False):
         n, accepted = len(part), int(part["accepted"].sum())
         low, high = exact_interval(accepted, n)
-        moved = (part["attribute_change"] > part["attribute_limit"]) & ~(part["pixel_change"] < 0)
+        moved = (part["attribute_change"] > part["attribute_limit"]) & (part["most_changed"] == name)
+        measure = measures.loc[name]
         rows.append(
             {
                 "changed": name.replace("_", " "),
+                "measured by": measure["by"],
+                "AUC, real": tables.NOTHING if np.isnan(measure["auc"]) else f"{measure['auc']:.2f}",
                 "pairs": n,
                 "changed as asked (%)": 100 * moved.mean(),
                 "same lesion (%)": 100 * (part["distance"] <= part["distance_limit"]).mean(),
@@ -134,8 +140,8 @@ def pairs_table(judged: pd.DataFrame) -> pd.DataFrame:
                 "accepted (%)": tables.interval(100 * accepted / n, 100 * low, 100 * high, 0),
             }
         )
-    columns = ["changed", "pairs", "changed as asked (%)", "same lesion (%)", "reads the same (%)", "accepted (%)"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["changed", "measured by", "AUC, real", "pairs", "changed as asked (%)", "same lesion (%)"]
+    return pd.DataFrame(rows, columns=[*columns, "reads the same (%)", "accepted (%)"])
 
 
 def pairs_finding(judged: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2d_lib.report import tables
 from p2d_lib.sample import probes, report_words, word_readings
 from p2d_lib.vocabulary import FEATURES
 
@@ -62,13 +63,18 @@ def test_compositions_are_shown_with_what_replay_could_show_of_them():
     assert "0 to 1 such train images" in report_words.compositions_finding(read)
 
 
-def test_a_pair_counts_as_changed_by_readout_and_pixels_together():
+def test_a_pair_counts_as_changed_where_its_attribute_has_changed_most_and_by_more_than_the_control():
     limits = {"attribute_limit": 0.1, "distance": 0.1, "distance_limit": 0.5, "lesion_change": 0.2, "lesion_limit": 0.9}
-    changes = {"attribute_change": [0.5, 0.5, 0.05, 0.5], "pixel_change": [1.0, -1.0, 1.0, 0.0]}
+    changes = {"attribute_change": [0.5, 0.5, 0.05, 0.5], "most_changed": ["hair", "ruler", "hair", "hair"]}
     judged = pd.DataFrame({"attribute": "hair", "accepted": [True, False, False, True], **changes}).assign(**limits)
-    table = report_words.pairs_table(judged)
+    measures = pd.DataFrame({"by": "readout", "auc": [0.957, np.nan]}, index=["hair", "skin_tone"])
+    table = report_words.pairs_table(judged, measures)
     assert table["changed as asked (%)"].item() == 50 and table["same lesion (%)"].item() == 100
     assert table["accepted (%)"].item().startswith("50 [7, 93]")
+    assert table[["measured by", "AUC, real"]].iloc[0].tolist() == ["readout", "0.96"]
+    assert (
+        report_words.pairs_table(judged.assign(attribute="skin_tone"), measures)["AUC, real"].item() == tables.NOTHING
+    )
     assert "2 of 4 for hair" in report_words.pairs_finding(judged)
 
 

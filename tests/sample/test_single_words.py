@@ -56,18 +56,34 @@ def test_a_prompt_that_is_full_makes_room_so_that_the_word_takes_no_others_place
 def test_sides_of_a_pair_differ_in_the_word_of_its_attribute_alone(train):
     plan = counterfactual.make(train, 2, WORDING, count, 0)
     pairs = counterfactual.pairs(plan)
-    assert len(plan) == 7 * 2 * 4 and len(pairs) == 7 * 2 * 3 and plan["image_id"].is_unique
+    assert len(plan) == 7 * (2 * 4 + 3) and len(pairs) == 7 * (2 * 3 + 3) and plan["image_id"].is_unique
     for pair in pairs.itertuples():
         a, b = plan.iloc[pair.a], plan.iloc[pair.b]
         read = [parse(side["prompt"]).model_dump() for side in (a, b)]
-        assert {name for name in read[0] if read[0][name] != read[1][name]} == {counterfactual.FEATURE[pair.attribute]}
+        (changed,) = [name for name in read[0] if read[0][name] != read[1][name]]
+        if pair.attribute == counterfactual.CONTROL:
+            assert FEATURES[changed].kind in counterfactual.LESION_KINDS
+        else:
+            assert changed == counterfactual.FEATURE[pair.attribute]
         assert (a["seed"], a["prompted_by"], a["dx"]) == (b["seed"], b["prompted_by"], b["dx"])
     assert plan["seed"].nunique() == 14
 
 
+@pytest.mark.parametrize(("n", "controls"), [(1, 3), (2, 3), (4, 4), (12, 10)])
+def test_each_class_has_three_control_pairs_or_more_and_no_more_than_needed(train, n, controls):
+    """21 are enough for a level of 5 %; one a lesion, where there are lesions enough, keeps them independent."""
+    counts = counterfactual.make(train, n, WORDING, count, 0)["attribute"].value_counts()
+    assert counts["hair"] == 7 * n and counts[counterfactual.CONTROL] == 7 * controls
+
+
 def test_what_prompts_do_not_name_makes_no_pair_and_no_pairs_make_an_empty_table(train, tmp_path):
     known = Wording("phrases", 8, 62, concepts=[name for name in FEATURES if name != "background_skin_tone"])
-    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {"", "hair", "ruler"}
+    assert set(counterfactual.make(train, 1, known, count, 0)["attribute"]) == {
+        "",
+        "hair",
+        "ruler",
+        counterfactual.CONTROL,
+    }
     empty = counterfactual.make(train, 0, WORDING, count, 0)
     judged = counterfactual.pairs(empty).assign(accepted=False, reason="")
     assert len(schemas.COUNTERFACTUAL.validate(counterfactual.table(empty, judged, tmp_path))) == 0
@@ -77,7 +93,8 @@ def test_the_table_of_pairs_has_two_rows_a_pair_with_what_each_side_asks_for(tra
     plan = counterfactual.make(train, 1, WORDING, count, 0)
     for name in plan["image_id"]:
         (tmp_path / f"{name}.png").write_text(name)
-    judged = counterfactual.pairs(plan).assign(accepted=True, reason="")
+    pairs = counterfactual.pairs(plan)
+    judged = pairs[pairs["attribute"] != counterfactual.CONTROL].reset_index(drop=True).assign(accepted=True, reason="")
     table = schemas.COUNTERFACTUAL.validate(counterfactual.table(plan, judged, tmp_path))
     assert (table.groupby("pair_id")["side"].agg("".join) == "ab").all() and len(table) == 42
     hair = table[table["pair_id"] == "mel_0000_hair"]
