@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
-from p2d_lib.classify.variants import Count, by_describer
+from p2d_lib.classify.variants import Count, by_describer, unnamed
 from p2d_lib.instruments import readout
-from p2d_lib.parameters.classify import PROMPT_DESCRIBERS, REWRITTEN
+from p2d_lib.parameters.classify import CLASS_NAME, PROMPT_DESCRIBERS, REWRITTEN
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import at_random
@@ -21,7 +21,7 @@ from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
 from p2d_lib.words.wording import Wording, lesions
 
-CLASS_NAME, RANDOM = "class-name", "random"
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def plan(cases: Cases, sources: Sequence[str], wording: Wording, count: Count, s
     for source in (source for source in sources if source not in cases.missing):
         table, scores, worded = cases.table, cases.scores.get(source, cases.scores[""]), wording
         if source == CLASS_NAME:
-            table, scores = table.assign(localization="unknown", age=np.nan, sex="unknown"), scores * np.nan
+            table, scores = unnamed(table), scores * np.nan
         elif source == RANDOM:
             scores = _at_random(table, wording, seed)
         elif source == REWRITTEN:

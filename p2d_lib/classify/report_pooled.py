@@ -97,8 +97,9 @@ def findings(study: Study, cases: pd.DataFrame, seed: int, n_resamples: int = 10
             weights = intervals.resample(lesions, n_resamples, derive(seed, "pooled study", question))
             right = (part["truth"] == part["read"]).to_numpy()
             accuracy = intervals.summarise(right @ weights.T / weights.sum(1), bounds=(0, 1))
+            answer, share = part["truth"].mode()[0], part["truth"].value_counts(normalize=True).max()
             lines.append(
-                f"Pooled study: {words} is read rightly on {interval(*accuracy, digits=2)} of "
-                f"{len(part)} {name}; images are divided at random, so lesions leak."
+                f"Pooled study: {words} is read rightly on {interval(*accuracy, digits=2)} of {len(part)} {name} "
+                f"(answering {answer} alone: {share:.2f}); images are divided at random, so lesions leak."
             )
     return lines

@@ -1,9 +1,10 @@
 """Variants of the adapter's images: 04's plan sampled anew with one thing changed, the prompt's words or the guidance.
 
 A variant's name says what is changed: a template of `words.render` ("phrases" is structured, "sentence" is free text),
-"rewritten" (paraphrased by rules), "guidance-2", "skin-tones" (each of the six skin tones is asked for equally often,
-whatever the case's is), or a describer ("captioner"), whose descriptions of the same cases are worded. Noise and all
-else that is asked for stay those of 04, and so do the cases, unless the describer has not described them.
+"rewritten" (paraphrased by rules), "class-name" (the class alone), "guidance-2", "skin-tones" (each of the six skin
+tones is asked for equally often, whatever the case's is), or a describer ("captioner"), whose descriptions of the same
+cases are worded. Noise and all else that is asked for stay those of 04, and so do the cases, unless the describer has
+not described them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import pandas as pd
 
 from p2d_lib.classify.image_sets import ADAPTER
 from p2d_lib.parameters.classify import (
+    CLASS_NAME,
     GUIDANCE,
     PROMPT_DESCRIBERS,
     REWRITTEN,
@@ -40,7 +42,8 @@ def named(arms: Sequence[str], synthetic: pd.DataFrame, descriptions: pd.DataFra
     """The variants that arms select, each once: what is neither a generator nor a describer that has prompted 04."""
     of_04 = synthetic.loc[synthetic["accepted"] & (synthetic["generator"] == ADAPTER), "prompted_by"]
     prompted = set(of_04.map(chosen(descriptions).set_index("image_id")["describer"]))
-    known = (*TEMPLATES, REWRITTEN, SKIN_TONES, *(name for name in PROMPT_DESCRIBERS if name not in prompted))
+    others = {*PROMPT_DESCRIBERS} - prompted
+    known = {*TEMPLATES, REWRITTEN, CLASS_NAME, SKIN_TONES, *others}
     selected = dict.fromkeys(arm_parts(arm)[1] for arm in arms)
     return [name for name in selected if name in known or name.startswith(GUIDANCE)]
 
@@ -84,6 +87,11 @@ def sampled(
     return pd.concat([sampler(part) for part in parts], ignore_index=True) if parts else rows.head(0).assign(variant="")
 
 
+def unnamed(cases: pd.DataFrame) -> pd.DataFrame:
+    """Cases of which a prompt can name the class alone, where their features are not named either."""
+    return cases.assign(localization="unknown", age=np.nan, sex="unknown")
+
+
 def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, count: Count) -> pd.DataFrame:
     """The images of one variant to sample: 04's rows with another guidance or prompt."""
     rows = rows.assign(variant=name, image_id=name + "_" + rows["image_id"])
@@ -100,6 +108,8 @@ def _plan(name: str, rows: pd.DataFrame, cases: pd.DataFrame, wording: Wording, 
     template = name if name in TEMPLATES else wording.template
     worded = replace(wording, template=template, paraphrased=name == REWRITTEN)
     of_case = cases.set_index("image_id").loc[rows["prompted_by"]]
+    if name == CLASS_NAME:
+        of_case, rows = unnamed(of_case), rows.assign(**dict.fromkeys(FEATURES, np.nan))
     about = lesions(of_case.assign(dx=rows["dx"].to_numpy()), rows)
     return rows.assign(prompt=worded.prompts(about, count, 0, rows["image_id"].tolist()))
 

@@ -86,10 +86,11 @@ def findings(trained: Sequence[Trained], claims: pd.DataFrame) -> list[str]:
 
 
 def last_quarter(one: Trained) -> float:
-    """By which share of itself the loss on val changed in the last quarter of the steps."""
-    losses = one.log["val_loss"].to_numpy()
-    before = losses[max(0, len(losses) - 1 - max(1, len(losses) // 4))]
-    return float(losses[-1] / before - 1)
+    """By which share of itself the loss on val changed in the last quarter of the steps, since the last reading before
+    it (at least two readings)."""
+    steps, losses = one.log["steps"].to_numpy(), one.log["val_loss"].to_numpy()
+    before = np.searchsorted(steps, 0.75 * steps[-1], side="right") - 1
+    return float(losses[-1] / losses[max(0, before)] - 1)
 
 
 def _verdict(row: pd.Series) -> str:

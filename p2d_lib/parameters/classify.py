@@ -17,8 +17,9 @@ ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain
 WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
 PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "file", "measured", "truth")  # the last two are the template's
 REWRITTEN, GUIDANCE, SKIN_TONES = "rewritten", "guidance-", "skin-tones"  # see `classify.variants`
-SELECTIONS = (*GENERATORS, *PROMPT_DESCRIBERS, *TEMPLATES, REWRITTEN, SKIN_TONES)  # and guidance-SCALE
-PROMPT_SOURCES = ("class-name", "random", *PROMPT_DESCRIBERS, "sentence", "rewritten")
+CLASS_NAME = "class-name"
+SELECTIONS = (*GENERATORS, *PROMPT_DESCRIBERS, *TEMPLATES, REWRITTEN, CLASS_NAME, SKIN_TONES)  # and guidance-SCALE
+PROMPT_SOURCES = (CLASS_NAME, "random", *PROMPT_DESCRIBERS, "sentence", REWRITTEN)
 LAYOUT_FILES = (".yaml", ".yml")
 PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
@@ -32,7 +33,7 @@ def arm_parts(name: str) -> tuple[str, str, float | None]:
     kind, selection, ratio = re.fullmatch(r"([^:@]*)(?::([\w.-]+))?(?:@(\d*\.?\d+)x)?|.*", name).groups(default="")
     if kind not in ARMS:
         raise ValueError(f"no arm {name!r}; there are {', '.join(ARMS)}, with a ratio mixed@0.5x, of other images "
-                         "mixed:base, mixed:captioner, mixed:sentence, mixed:skin-tones, mixed:guidance-2")  # fmt: skip
+                         "mixed:base, mixed:captioner, mixed:class-name, mixed:sentence, mixed:guidance-2")  # fmt: skip
     if ratio and (kind not in WITH_RATIO or float(ratio) == 0):
         raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
     if selection and kind not in WITH_SELECTION:

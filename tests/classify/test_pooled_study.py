@@ -75,6 +75,8 @@ def test_synthetic_images_of_the_same_law_are_not_told_from_original_ones(home):
     *_, line = report_pooled.findings(study, pd.DataFrame({"image_id": [], "lesion_id": []}), 0, 100)
     low, high = line.split("[")[1].split("]")[0].split(", ")
     assert float(low) < 0.5 < float(high)
+    most = of_source["truth"].value_counts().max()
+    assert f" alone: {most / len(of_source):.2f})" in line, "what it is worth is seen beside what no network needs"
 
 
 def test_a_finished_training_is_not_done_again_and_its_log_has_the_losses_of_val(planted, monkeypatch):

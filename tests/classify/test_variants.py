@@ -79,6 +79,13 @@ def test_rewritten_words_the_same_lesions_otherwise(plan):
     assert structured != rewritten and len(rewritten) == 2
 
 
+def test_the_class_alone_is_asked_for_and_noise_and_guidance_stay(plan):
+    rows, _ = sampled(["class-name"], plan)
+    assert list(rows["prompt"]) == ["dermoscopic image of melanoma", "dermoscopic image of melanocytic nevus"]
+    assert rows[list(FEATURES)].isna().all(axis=None), "what is not asked for cannot be obeyed"
+    assert list(rows["seed"]) == [1, 3] and set(rows["guidance"]) == {5.0} and list(rows["prompted_by"]) == ["a", "c"]
+
+
 def test_a_guidance_changes_the_guidance_alone(plan):
     rows, _ = sampled(["guidance-2", "guidance-3.5"], plan, per_class=1)
     assert list(rows["guidance"]) == [2.0, 2.0, 3.5, 3.5]
@@ -93,10 +100,12 @@ def test_without_variants_nothing_is_sampled(plan):
 def test_variants_are_told_from_generators_and_from_describers_that_have_prompted_04(plan):
     synthetic, cases = plan
     arms = ["real", "mixed:base", "mixed:captioner", "mixed:sentence@2x", "synthetic:sentence", "mixed:guidance-2"]
-    assert variants.named(arms, synthetic, described(cases)) == ["captioner", "sentence", "guidance-2"]
+    arms += ["mixed:class-name"]
+    worded_anew = ["sentence", "guidance-2", "class-name"]
+    assert variants.named(arms, synthetic, described(cases)) == ["captioner", *worded_anew]
     assert variants.named(["pretrain:guidance-2.0"], synthetic, described(cases)) == ["guidance-2"]
     captioner_first = described(cases, ("captioner", "measured"))
-    assert variants.named(arms, synthetic, captioner_first) == ["sentence", "guidance-2"]
+    assert variants.named(arms, synthetic, captioner_first) == worded_anew
 
 
 @pytest.fixture

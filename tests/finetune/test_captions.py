@@ -157,6 +157,13 @@ def test_the_finding_can_come_out_each_way():
         )
 
 
+def test_the_last_quarter_is_one_of_the_steps_whatever_the_number_of_readings():
+    steps = [*range(187, 1500, 187), 1500]  # of 1,500 steps, eight readings and one at the end
+    log = pd.DataFrame({"steps": steps, "val_loss": [8.0, 7.0, 6.0, 5.0, 4.0, 1.0, 0.98, 0.96, 0.96]})
+    one = captions.Trained("scratch-unet", 0, 100, 0.0, log, 1.0, {})
+    assert report_captions.last_quarter(one) == pytest.approx(-0.04)
+
+
 def test_with_one_training_there_is_no_interval_and_no_claim():
     trained, real = simulated(np.random.default_rng(2), 0.6, n_seeds=1)
     table = caption_claims.claims(trained, real)

@@ -190,6 +190,7 @@ def test_an_arm_or_a_source_of_words_that_no_run_has_is_refused_before_anything_
 
 def test_every_kind_of_arm_that_06_knows_is_accepted():
     arms = "real, mixed:base, synthetic:captioner, mixed:sentence@2x, pretrain:guidance-3.5, mixed:truth, mixed:cascade"
+    arms += ", mixed:class-name, mixed:json"
     profile = parameters.profile("smoke", overrides=(f"06_classify.arms=[{arms}]",))
     assert profile["06_classify"]["arms"] == arms.split(", ")
 
