@@ -219,6 +219,16 @@ def test_a_planted_tie_to_skin_tone_is_recovered(effect):
     assert np.mean([r.p < 0.05 for r in results]) > 0.8
 
 
+def test_the_association_is_that_of_kruskal_and_wallis_with_equal_tones_and_in_every_resample():
+    rng, n = np.random.default_rng(0), 60
+    tone, codes, times = rng.integers(0, 6, n).astype(float), np.arange(n) % 3, rng.integers(0, 3, (4, n))
+    found = skin_tone._epsilon2(*skin_tone._rank_sums(tone, codes, times))
+    for epsilon2, weights in zip(found, times, strict=True):
+        sample, of = np.repeat(tone, weights), np.repeat(codes, weights)
+        h = stats.kruskal(*(sample[of == k] for k in range(3))).statistic
+        assert epsilon2 == pytest.approx((h - 2) / (len(sample) - 3))
+
+
 def test_melanomas_that_the_phantom_moves_to_dark_skin_are_noticed(sound, tmp_path):
     phantom.write(tmp_path / "tied", 150, 4, 0.3, "clinic", size=(32, 24), tone_effect=0.9, progress=False)
     tied = read(tmp_path / "tied").metadata

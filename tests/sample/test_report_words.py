@@ -61,6 +61,8 @@ def test_compositions_are_shown_with_what_replay_could_show_of_them():
     assert table["class as asked"].tolist() == ["0.50 [0.30, 0.70]", "0.75"]  # too few images for an interval
     assert table["feature as asked"].tolist() == ["0.80 [0.70, 0.90]", "0.90 [0.80, 1.00]"]
     assert "0 to 1 such train images" in report_words.compositions_finding(read)
+    of_none = read.assign(in_train=[(0, 0), (9, 9)])
+    assert "(0 such train images each)" in report_words.compositions_finding(of_none)
 
 
 def test_a_pair_counts_as_changed_where_its_attribute_has_changed_most_and_by_more_than_the_control():
