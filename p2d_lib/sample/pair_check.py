@@ -143,10 +143,10 @@ def check(
     most_changed (the attribute that changed most), distance, distance_limit, lesion_change, lesion_limit.
 
     LEVEL: of pairs in which the attribute changes as in the pairs of the control, k / (n + 1) pass the first question,
-    the largest such share up to LEVEL (`conformal.upper_limit`; n: pairs of the control). That is exact where each
-    lesion has one control pair; where some have more, fewer pass (simulated, as in smoke: 3.4 to 4.4 % of 4.5 %). Of
-    pairs of one prompt and two seeds LEVEL at most pass the second question. Fewer than 19 pairs of a control accept
-    nothing. Raises ValueError without two images of one prompt.
+    the largest such share up to LEVEL (`conformal.upper_limit`; n: pairs of the control). That is exact for pairs that
+    have nothing in common. All pairs of a lesion share side a, so fewer pass (simulated, for the 21 control pairs of
+    smoke: 3.4 to 4.5 % of 4.5 %). Of pairs of one prompt and two seeds LEVEL at most pass the second question. Fewer
+    than 19 pairs of a control accept nothing. Raises ValueError without two images of one prompt.
     """
     places = pd.Series(range(len(prompts))).groupby(np.asarray(prompts))
     control = np.array([pair for _, rows in places for pair in combinations(rows, 2)], int).reshape(-1, 2)

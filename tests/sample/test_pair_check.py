@@ -100,10 +100,14 @@ def test_each_attribute_is_measured_by_what_tells_real_images_better(measures, r
     assert measures["by"].to_dict() == {"skin_tone": "pixels", "hair": "readout", "ruler": "readout"}
     assert (measures["auc"] > 0.85).all()
     dx, images, _, scores = real
-    known = pd.DataFrame(scores, columns=list(FEATURES)).assign(background_skin_tone=np.nan)  # as on HAM10000
+    known, pixels = pd.DataFrame(scores, columns=list(FEATURES)), pair_check.in_pixels(images)
     noise = np.random.default_rng(0).normal(size=(len(dx), len(DX) + len(FEATURES)))
-    by = pair_check.measures(known, noise, pair_check.in_pixels(images))
+    half = known.assign(background_skin_tone=np.nan)  # as on HAM10000
+    half.loc[1::2, "hair_amount"] = np.nan
+    by = pair_check.measures(half, noise, pixels)
     assert (by["by"] == "pixels").all() and np.isnan(by["auc"]["skin_tone"])
+    of_known = pair_check.measures(known[::2], noise[::2], pixels[::2])
+    assert by["auc"]["hair"] == of_known["auc"]["hair"], "images of which hair is not known say nothing"
 
 
 def test_pairs_of_phantoms_with_one_attribute_changed_pass(judged):
@@ -131,6 +135,29 @@ def test_a_ruler_is_not_taken_for_hair_nor_hair_for_a_ruler(judged):
     table = judged(hair="ruler", ruler="hair", skin_tone="hair")
     assert not table["accepted"].any(), table["reason"]
     assert table["reason"].isin([pair_check.UNCHANGED, pair_check.OTHER_ATTRIBUTE]).all()
+
+
+def test_each_question_has_its_own_limit_and_refuses_by_its_own_reason():
+    control = [[-1.0, 0.5, 2.0]] * 20  # skin tone, hair, ruler
+    sides = {  # what side b shows more of, how far its lesion reads otherwise, and the verdict
+        "hair": ([0, 1, 0], 0, ""),
+        "hair, less ruler": ([0, 1, -5], 0, ""),
+        "hair, more ruler": ([0, 1, 3], 0, pair_check.OTHER_ATTRIBUTE),
+        "ruler": ([0, 0, 1], 0, pair_check.UNCHANGED),
+        "skin_tone": ([-0.5, -1, -1], 0, pair_check.UNCHANGED),
+        "hair, other lesion": ([0, 1, 0], 2, pair_check.OTHER_READING),
+    }
+    amounts, read, verdicts = zip(*sides.values(), strict=True)
+    attributes = [name.split(",")[0] for name in sides]
+    n = len(sides) + len(control)
+    pairs = pd.DataFrame({"attribute": attributes + [CONTROL] * len(control), "a": 0, "b": range(1, n + 1)})
+    readings = np.repeat([0, *read, *[0] * len(control)], 29).reshape(-1, 29)
+    same = pair_check.Lesions(readings, np.full((n + 1, 4), 0.5))
+    sampled = pair_check.Appearance(readings, np.array([[0] * 3, *amounts, *control]), same)
+    apart = np.repeat([0, 1] * 21 + [0, 3] * 19, 29).reshape(-1, 29)  # a pair that reads 2 apart lies between them
+    seeds = pair_check.Lesions(apart, np.tile(np.eye(4)[:2], (40, 1)))
+    by = pd.DataFrame({"by": "pixels", "spread": 1.0}, index=list(CHANGES))
+    assert pair_check.check(pairs, sampled, seeds, np.repeat(range(40), 2), by)["reason"].tolist() == list(verdicts)
 
 
 @pytest.mark.parametrize("of_lesion", [0.0, 2.0])
