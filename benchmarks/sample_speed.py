@@ -44,7 +44,7 @@ from p2d_lib.words.render import render
 FITTED, FITTING = 2100, 800  # images and steps of the network that judges
 REAL = 700  # images that it compares with
 ALONE = 50  # steps of a pipeline call by default
-OURS = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}  # as in params/smoke.yaml
+OURS = {"guidance_scale": 5.0, "guidance_interval": (1.0, 3.0)}  # as in params/smoke.yaml
 
 
 def render_phantom(n: int, first: int) -> tuple[np.ndarray, list[str]]:
