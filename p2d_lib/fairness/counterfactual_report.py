@@ -35,7 +35,7 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(compared: pd.DataFrame) -> Figure:
-    """Flip rates: a line per attribute and one of the control, the arms side by side; rings are single networks."""
+    """Flip rates: a line per attribute and one of the control, the arms side by side; rings: the extreme networks."""
     flips = compared[(compared["quantity"] == FLIPS) & compared["estimate"].notna()]
     names, arms = list(flips["attribute"].unique()), list(flips["arm"].unique())
     height = 0.8 + len(names) * max(0.4, 0.16 * len(arms))
