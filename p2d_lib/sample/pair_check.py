@@ -4,8 +4,8 @@ Three questions to each pair, each against a control of this run:
 
 - Has the attribute changed? More of it is measured in side b than in side a, by more than in 95 % of the pairs of the
   same noise in which a word for the lesion was changed instead; and no other attribute has changed more. An attribute
-  is measured by a linear readout of an independent extractor or by the pixels (ITA of the skin, hair, ticks): by what
-  tells real images that show it better from those that do not.
+  is measured by a linear readout of an independent extractor or by the pixels (ITA of the skin, hair, ticks), whichever
+  tells real images that show it from the others better.
 - Is it the same picture of a lesion? The structure of the two sides, without light and contrast, is nearer than that
   of 95 % of the images of one prompt and two seeds: two lesions of one class pass in 5 %.
 - Are class and lesion attributes no further apart than in the median of these images? The readout reads them after the
