@@ -49,7 +49,7 @@ def test_the_leak_of_an_image_level_split_is_what_drawing_many_of_them_gives():
     table = pd.concat([metadata({"nv": 30}, 1), metadata({"mel": 10}, 3), metadata({"bkl": 10}, 2)], ignore_index=True)
     lesion, rng = pd.factorize(table["lesion_id"])[0], np.random.default_rng(0)
     in_test = rng.permuted(np.tile(np.arange(len(table)) < 16, (4000, 1)), axis=1)
-    in_train = ~in_test @ np.eye(lesion.max() + 1)  # images of each lesion
+    in_train = ~in_test @ np.eye(lesion.max() + 1)[lesion]  # images of each lesion
     shares = (in_test & (in_train[:, lesion] > 0)).mean(axis=0) / 0.2
     leaks = splits.leak_of_image_split(table, 0.2)
     assert leaks["nv"] == 0
