@@ -72,8 +72,7 @@ def power_figure(power: pd.DataFrame, area: float, margin: float) -> Figure:
     titles = {"finds": f"finds an AUC of {area:g}", "cannot_tell": f"shows an AUC of 0.5 ± {margin:g}"}
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
         for k, (images, rows) in enumerate(power.groupby("images")):
-            style = {"linestyle": figures.LINES[k % 5], "marker": figures.MARKERS[k % 5], "markersize": 3}
-            axis.plot(rows["readers"], rows[column], **style, label=f"{images} images")
+            axis.plot(rows["readers"], rows[column], **figures.line_style(k), markersize=3, label=f"{images} images")
         axis.axhline(0.8, color="0.6", linewidth=0.8, linestyle=":")
         axis.set(title=title, xlabel="readers", ylim=(-0.02, 1.02))
     axes[0].set_ylabel("share of simulated studies")

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -222,6 +223,11 @@ def confusions(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figur
         axis.set_title(f"{title} (n = {counts.sum():,})")
         axis.label_outer()
     return figure
+
+
+def line_style(k: int) -> dict[str, Any]:
+    """Colour, line and marker of the k-th of several lines, so that they differ by more than their colour."""
+    return {"color": f"C{k}", "linestyle": LINES[k % 5], "marker": MARKERS[k % 5]}
 
 
 def losses(axis: Axes, log: pd.DataFrame) -> None:

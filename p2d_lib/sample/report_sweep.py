@@ -32,9 +32,9 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.2))
     for axis, (measure, title) in zip(axes.flat, titles.items(), strict=False):
         for k, (steps, line) in enumerate(swept.groupby("steps")):
-            axis.plot(line["guidance"], line[measure], **_style(k), label=f"{steps} steps")
+            axis.plot(line["guidance"], line[measure], **figures.line_style(k), label=f"{steps} steps")
             if measure == "kid":
-                axis.vlines(line["guidance"] + 0.12 * k, line["kid_low"], line["kid_high"], color=_style(k)["color"])
+                axis.vlines(line["guidance"] + 0.12 * k, line["kid_low"], line["kid_high"], color=f"C{k}")
         axis.set(title=title, xlabel="guidance")
     if np.isfinite(floor["kid_high"]):
         axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0, label="real train images")
@@ -63,15 +63,10 @@ def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
 
 def _trade_off(axis: Axes, swept: pd.DataFrame) -> None:
     for k, (_, line) in enumerate(swept.groupby("steps")):
-        axis.plot(line["class_read"], line["kid"], **_style(k))
+        axis.plot(line["class_read"], line["kid"], **figures.line_style(k))
         beside = {"xytext": (4, 0), "ha": "left"} if k % 2 else {"xytext": (-4, 0), "ha": "right"}
         for row in line.itertuples():
             axis.annotate(f"{row.guidance:g}", (row.class_read, row.kid), **beside, textcoords="offset points",
-                          va="center", fontsize=6, color=_style(k)["color"])  # fmt: skip
+                          va="center", fontsize=6, color=f"C{k}")  # fmt: skip
     axis.set(title="the trade-off", xlabel="class as asked", ylabel="KID")
     axis.margins(x=0.15)
-
-
-def _style(k: int) -> dict[str, str]:
-    """Colour, line and marker of the k-th number of steps."""
-    return {"color": figures.OKABE_ITO[k % 8], "linestyle": figures.LINES[k % 5], "marker": figures.MARKERS[k % 5]}

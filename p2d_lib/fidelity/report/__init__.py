@@ -1,6 +1,5 @@
 """05 as the paper shows it: tables, figures and findings."""
 
-from p2d_lib.fidelity.report.cells import TOO_SMALL
 from p2d_lib.fidelity.report.classes import classes_table, distances_figure
 from p2d_lib.fidelity.report.copying import copying_finding, copying_table
 from p2d_lib.fidelity.report.family import tests_table
@@ -16,6 +15,7 @@ from p2d_lib.fidelity.report.overall import (
 )
 from p2d_lib.fidelity.report.pixel_pairs import glide_table, pairs_finding, pairs_table
 from p2d_lib.fidelity.report.realism import realism_figure, realism_table
+from p2d_lib.report.tables import TOO_SMALL
 
 __all__ = [
     "TOO_SMALL", "attributes_finding", "attributes_table", "classes_table", "copying_finding", "copying_table",

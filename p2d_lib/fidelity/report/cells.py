@@ -6,7 +6,6 @@ from p2d_lib.fidelity.measures import MEASURES
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE
 from p2d_lib.report import tables
 
-TOO_SMALL = tables.TOO_SMALL
 BOUNDS = ["estimate", "low", "high"]
 NAMES = {"base": "base", "adapter": "adapter", FLOOR: "real"}  # the sets that every table compares
 SPLITS = {FLOOR: "real (train)", REFERENCE: "real (test)"}

@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.fidelity.measures import MEASURES, misled
-from p2d_lib.fidelity.report.cells import NAMES, TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import NAMES, number
 from p2d_lib.fidelity.sets import FLOOR
 from p2d_lib.report import figures, tables
+from p2d_lib.report.tables import TOO_SMALL
 
 PANELS = ("frechet", "kid", "auc")
 

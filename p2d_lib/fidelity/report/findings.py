@@ -9,11 +9,12 @@ from p2d_lib.fidelity import pixels
 from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED, WORSENED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import BOUNDS, TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import BOUNDS, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.instruments.pixel_statistics import BANDS
 from p2d_lib.report import tables
+from p2d_lib.report.tables import TOO_SMALL
 from p2d_lib.vocabulary import DX_NAMES
 
 SETS = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}

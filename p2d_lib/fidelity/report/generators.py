@@ -7,9 +7,10 @@ import pandas as pd
 from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.controls import SENSELESS
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.report import tables
+from p2d_lib.report.tables import TOO_SMALL
 
 
 def generators_table(

@@ -11,10 +11,11 @@ from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.compare import reduced
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
-from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, SPLITS, TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import NAMES, PROMPTS, SPLITS, number
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments import obedience
 from p2d_lib.report import figures
+from p2d_lib.report.tables import TOO_SMALL
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES
 

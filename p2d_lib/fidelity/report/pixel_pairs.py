@@ -8,10 +8,11 @@ import pandas as pd
 from p2d_lib.fidelity.controls import RECONSTRUCTED, SENSELESS
 from p2d_lib.fidelity.measures import ALL
 from p2d_lib.fidelity.pixel_pairs import NEAREST, RANDOM, SAME, SCORES
-from p2d_lib.fidelity.report.cells import BOUNDS, TOO_SMALL, number
+from p2d_lib.fidelity.report.cells import BOUNDS, number
 from p2d_lib.fidelity.sets import FLOOR
 from p2d_lib.instruments.inception_score import inception_score
 from p2d_lib.instruments.jackknife import jackknife
+from p2d_lib.report.tables import TOO_SMALL
 
 HEADS = {"ssim": "SSIM ↑", "psnr": "PSNR (dB) ↑", "mse": "MSE ↓"}
 DIGITS = {"ssim": 3, "psnr": 1, "mse": 0}
