@@ -86,7 +86,11 @@ def test_text_that_only_resembles_a_number_stays_text():
     ("run", "overrides", "sentence"),
     [
         (None, ("06_classify.seeds=1",), "--set 06_classify.seeds=1: 06_classify.seeds: 1: input should be"),
-        (None, ("06_classify.run=other",), "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks"),
+        (
+            None,
+            ("06_classify.run=other",),
+            "--set 06_classify.run=other: 06_classify.run: 'other': all notebooks of a r",
+        ),
         (None, ("06_classify.arms=[real",), "--set 06_classify.arms=[real: a value that YAML cannot read"),
         (None, ("04_sample.shard=[2, 2]",), "--set 04_sample.shard=[2, 2]: 04_sample.shard: [2, 2]: write [i, n]"),
         (None, ("04_sample.per_class=10",), "--set 04_sample.per_class=10: 04_sample.per_class: 10: 07_readers"),
@@ -95,7 +99,11 @@ def test_text_that_only_resembles_a_number_stays_text():
         (None, ("03_finetune.snr_gamma=.inf",), "--set 03_finetune.snr_gamma=.inf: 03_finetune.snr_gamma: inf: input"),
         (None, ("03_finetune.lora_alpha=.nan",), "--set 03_finetune.lora_alpha=.nan: 03_finetune.lora_alpha: nan: inp"),
         (None, ("04_sample.sweep_guidance=[.inf]",), "--set 04_sample.sweep_guidance=[.inf]: 04_sample.sweep_guidance"),
-        (None, ('01_prep.data="a\\0b"',), "--set 01_prep.data=\"a\\0b\": 01_prep.data: 'a\\x00b': holds a control"),
+        (
+            None,
+            ('01_prep.data="a\\0b"',),
+            "--set 01_prep.data=\"a\\0b\": 01_prep.data: 'a\\x00b': holds a control char",
+        ),
         (None, ('06_classify.external=["a\\nb"]',), '--set 06_classify.external=["a\\nb"]: 06_classify.external: '),
         (None, (f"01_prep.data={X}",), f"--set 01_prep.data={X}: 01_prep.data: '{X[:199]}: is 2000 l"),
     ],
@@ -176,7 +184,7 @@ def test_a_describer_without_what_it_needs_is_refused(override, message):
         (("06_classify.arms=[real, mixed:vlm]",), r"mixed:vlm: vlm describes nothing in this run \(captioner, meas"),
         (
             ("06_classify.arms=[real, mixed:cascade]", "03_finetune.baselines=[]"),
-            "add cascade to 03_finetune.baselines",
+            r"mixed:cascade: add cascade to 03_finetune\.baselines, or take this arm out",
         ),
         (("06_classify.prompt_sources=[captoner]",), "'captoner': input should be 'class-name', 'random', 'captioner'"),
         (("01_prep.source=ph2", "02_describe.template_source=truth"), "'truth': only phantoms know their truth"),
