@@ -52,8 +52,7 @@ class Stages:
     def __post_init__(self):
         self.train, self.val = read(self.run, self.p.reviewed_only)
         self.size = self.train.pixels.shape[1]  # px
-        self.emphasis = self.train.emphasis(self.p.emphasis)
-        self.weights = self.train.weights * self.emphasis  # of the images, in batches of adapter and baselines
+        self.weights = self.train.weights * self.train.emphasis(self.p.emphasis)  # of the images, in all batches
         self.epoch = math.ceil(len(self.train) / self.p.batch_size)  # steps
         self.checkpoints = Checkpoints(self.run.scratch("checkpoints"), self.p.checkpoint_minutes)
         examples = self.train.examples
@@ -92,7 +91,7 @@ class Stages:
             self.curve = self._curve(pipe, recipe) if p.curve_images and self.val else None
             monitoring = Monitoring(p.evaluate_every * self.epoch, held_out, self.curve)
             self.logs["base"] = fit_base(
-                pipe, encoded, self.train.prompts, recipe, self.checkpoints, monitoring, self.emphasis,
+                pipe, encoded, self.train.prompts, recipe, self.checkpoints, monitoring, self.weights,
                 tuple(p.base_times),
             )  # fmt: skip
             parts = (pipe.unet, *pipelines.encoders(pipe))
