@@ -58,7 +58,7 @@ def of_words(melanomas: pd.DataFrame, n: int) -> np.ndarray:
         scores = {name: float(truth[f"true_{name}"]) for name in FEATURES}
         scores["background_skin_tone"] = (phantom.DARK[k % 2] - 0.5) / 6
         prompts.append(render(Lesion(dx="mel", **scores), max_tokens=62))
-    settings = {"guidance_scale": 5.0, "guidance_interval": (1.4, 3.0)}
+    settings = {"guidance_scale": 5.0, "guidance_interval": (1.0, 3.0)}
     return sampling.sample(pipelines.load("tiny"), prompts, [derive(8, "words", k) for k in range(n)], **settings)
 
 

@@ -36,8 +36,10 @@ AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one 
 LEVEL = 0.05  # share of controls that pass
 SEEDS = 2  # images of each prompt that are the control; pairs of more images of one prompt are not independent
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
+TOO_FEW = "too few pairs of a control"
 UNCHANGED, OTHER_ATTRIBUTE = "attribute not changed", "another attribute changed more"
 OTHER_LESION, OTHER_READING = "another lesion", "lesion reads otherwise"
+QUESTIONS = ("changed_as_asked", "same_lesion", "reads_the_same")
 CHANGES = ("distance", "distance_limit", "lesion_change", "lesion_limit", "attribute_change", "attribute_limit")
 READOUT, PIXELS = "readout", "pixels"
 
@@ -125,7 +127,7 @@ def of_plan(
     """
     pairs = counterfactual.pairs(plan)
     if pairs.empty:
-        return pairs.assign(**dict.fromkeys(CHANGES, 0.0), most_changed="", accepted=False, reason="")
+        return pairs.assign(**dict.fromkeys(CHANGES, 0.0), **dict.fromkeys((*QUESTIONS, "accepted"), False), reason="")
     control = repeated[repeated.groupby("prompt").cumcount() < SEEDS]
     sampled = appearance(images.load(files(plan, folder)), read)
     seeds = lesions(images.load(files(control, folder)), read)
@@ -139,8 +141,8 @@ def check(
 
     pairs: of `counterfactual.pairs`, places in `sampled`; those of counterfactual.CONTROL are the control of the first
     question and get no row. seeds: the control of the others, images of which several have one of the prompts (n,).
-    measured_by: of `measures`. Adds the columns attribute_change, attribute_limit (standard deviations of real images),
-    most_changed (the attribute that changed most), distance, distance_limit, lesion_change, lesion_limit.
+    measured_by: of `measures`. Adds CHANGES (of attributes in standard deviations of real images), most_changed (the
+    attribute that changed most), and QUESTIONS, the answers.
 
     LEVEL: of pairs in which the attribute changes as in the pairs of the control, k / (n + 1) pass the first question,
     the largest such share up to LEVEL (`conformal.upper_limit`; n: pairs of the control). That is exact for pairs that
@@ -163,11 +165,18 @@ def check(
         lesion_change=_lesion_change(sampled.lesions.read[b] - sampled.lesions.read[a], scale),
         lesion_limit=float(np.median(_lesion_change(differences, scale))),
     )
+    moved, most = judged["attribute_change"] > judged["attribute_limit"], judged["most_changed"] == judged["attribute"]
+    judged = judged.assign(
+        changed_as_asked=moved & most,
+        same_lesion=judged["distance"] <= judged["distance_limit"],
+        reads_the_same=judged["lesion_change"] <= judged["lesion_limit"],
+    )
     reasons = {
-        UNCHANGED: ~(judged["attribute_change"] > judged["attribute_limit"]),
-        OTHER_ATTRIBUTE: judged["most_changed"] != judged["attribute"],
-        OTHER_LESION: ~(judged["distance"] <= judged["distance_limit"]),
-        OTHER_READING: ~(judged["lesion_change"] <= judged["lesion_limit"]),
+        TOO_FEW: ~np.isfinite(judged[["attribute_limit", "distance_limit"]]).all(axis=1),
+        UNCHANGED: ~moved,
+        OTHER_ATTRIBUTE: ~most,
+        OTHER_LESION: ~judged["same_lesion"],
+        OTHER_READING: ~judged["reads_the_same"],
     }
     reason = np.select(list(reasons.values()), list(reasons), default="")
     return judged.assign(accepted=reason == "", reason=reason)

@@ -126,7 +126,6 @@ def pairs_table(judged: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
     for name, part in judged.groupby("attribute", sort=False):
         n, accepted = len(part), int(part["accepted"].sum())
         low, high = exact_interval(accepted, n)
-        moved = (part["attribute_change"] > part["attribute_limit"]) & (part["most_changed"] == name)
         measure = measures.loc[name]
         rows.append(
             {
@@ -134,9 +133,9 @@ def pairs_table(judged: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
                 "measured by": measure["by"],
                 "AUC, real": tables.NOTHING if np.isnan(measure["auc"]) else f"{measure['auc']:.2f}",
                 "pairs": n,
-                "changed as asked (%)": 100 * moved.mean(),
-                "same lesion (%)": 100 * (part["distance"] <= part["distance_limit"]).mean(),
-                "reads the same (%)": 100 * (part["lesion_change"] <= part["lesion_limit"]).mean(),
+                "changed as asked (%)": 100 * part["changed_as_asked"].mean(),
+                "same lesion (%)": 100 * part["same_lesion"].mean(),
+                "reads the same (%)": 100 * part["reads_the_same"].mean(),
                 "accepted (%)": tables.interval(100 * accepted / n, 100 * low, 100 * high, 0),
             }
         )

@@ -157,7 +157,12 @@ def test_each_question_has_its_own_limit_and_refuses_by_its_own_reason():
     apart = np.repeat([0, 1] * 21 + [0, 3] * 19, 29).reshape(-1, 29)  # a pair that reads 2 apart lies between them
     seeds = pair_check.Lesions(apart, np.tile(np.eye(4)[:2], (40, 1)))
     by = pd.DataFrame({"by": "pixels", "spread": 1.0}, index=list(CHANGES))
-    assert pair_check.check(pairs, sampled, seeds, np.repeat(range(40), 2), by)["reason"].tolist() == list(verdicts)
+    table = pair_check.check(pairs, sampled, seeds, np.repeat(range(40), 2), by)
+    assert table["reason"].tolist() == list(verdicts)
+    assert table["changed_as_asked"].tolist() == [True, True, False, False, False, True]
+    assert table["same_lesion"].all() and table["reads_the_same"].tolist() == [True] * 5 + [False]
+    few = pair_check.check(pairs[:-2], sampled, seeds, np.repeat(range(40), 2), by)  # 18 pairs of the control
+    assert set(few["reason"]) == {pair_check.TOO_FEW} and not few["accepted"].any()
 
 
 @pytest.mark.parametrize("of_lesion", [0.0, 2.0])
