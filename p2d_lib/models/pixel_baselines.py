@@ -30,7 +30,7 @@ from p2d_lib.generators import BASELINES
 from p2d_lib.models import textual_inversion, weights
 from p2d_lib.models.pipelines import BaseError
 from p2d_lib.models.pixel_unets import Denoiser, PixelUnet, Vgg16Unet
-from p2d_lib.models.sampling import SOLVERS, denoise
+from p2d_lib.models.sampling import SOLVERS, denoising_steps
 from p2d_lib.models.tiny_base import TINY
 from p2d_lib.seeds import derive
 from p2d_lib.words.render import PromptError
@@ -183,7 +183,9 @@ class Baseline:
                 scheduler.set_timesteps(num_inference_steps)
                 start = _noise(seeds, stage, self.side_of(stage)).to(self.device)
                 with half(self.device):
-                    image = denoise(network, start, conditions, scheduler, guidance_scale, guidance_interval, clip=True)
+                    settings = (conditions, scheduler, guidance_scale, guidance_interval)
+                    for step in denoising_steps(network, start, *settings, clip=True):
+                        image = step.latents
             if size and size != self.side:
                 image = F.interpolate(image, (size, size), mode="bicubic", antialias=True)
             image = image.add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)

@@ -121,21 +121,6 @@ class Step(NamedTuple):
         return _clean(self.prediction, self.noisy, self.signal, self.kind)
 
 
-def denoise(
-    unet: torch.nn.Module,
-    noise: torch.Tensor,
-    conditions: dict[str, torch.Tensor],
-    scheduler: SchedulerMixin,
-    scale: float,
-    interval: tuple[float, float],
-    clip: bool = False,
-) -> torch.Tensor:
-    """Noise, float32 (b, c, h, w) -> latents of that shape. The arguments are those of `denoising_steps`."""
-    for step in denoising_steps(unet, noise, conditions, scheduler, scale, interval, clip):
-        latents = step.latents
-    return latents
-
-
 def denoising_steps(
     unet: torch.nn.Module,
     noise: torch.Tensor,

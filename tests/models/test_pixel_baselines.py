@@ -71,7 +71,7 @@ def test_every_solver_finds_the_image_of_a_network_that_knows_it(solver, predict
 @pytest.mark.parametrize("prediction", pixel_unets.SCHEDULES)
 def test_pixels_stay_in_range_with_every_solver_however_wrong_the_network_is(solver, prediction, monkeypatch):
     baseline = pixel_baselines.build("scratch-unet", side=32)
-    results, denoise = [], sampling.denoise
+    results = []
 
     class Glaring:
         """Predicts a clean image three times brighter than white."""
@@ -85,10 +85,11 @@ def test_pixels_stay_in_range_with_every_solver_however_wrong_the_network_is(sol
             return UNet2DConditionOutput(sample=noise if prediction == "epsilon" else a * noise - s * 3)
 
     def watched(*arguments, **options):
-        results.append(denoise(*arguments, **options))
-        return results[-1]
+        steps = list(sampling.denoising_steps(*arguments, **options))
+        results.append(steps[-1].latents)
+        return steps
 
-    monkeypatch.setattr(pixel_baselines, "denoise", watched)
+    monkeypatch.setattr(pixel_baselines, "denoising_steps", watched)
     baseline.networks = {"base": Glaring()}
     assert (baseline.sample(PROMPTS[:2], [0, 1], solver=solver, num_inference_steps=8, guidance_scale=1.0) == 255).all()
     (pixels,) = results  # before they are cut to 0..255
