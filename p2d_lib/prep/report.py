@@ -240,10 +240,9 @@ def _audit_sentences(pairs: pd.DataFrame, doubts: pd.DataFrame) -> list[str]:
 
 
 def _tone_sentence(cases: pd.DataFrame, tone: skin_tone.ToneAssociation) -> str:
-    disagreement = skin_tone.ita_disagreement(cases)
     return (
         f"Diagnosis explains {tone.epsilon2.estimate:.1%} of the variance of the skin tone's ranks over {tone.n:,} "
         f"lesions (95 % interval {tone.epsilon2.low:.1%} to {tone.epsilon2.high:.1%}). Two methods of measuring that "
-        f"tone put **{disagreement['other_category']:.0%}** of the images into different categories, so it is no group "
-        "label."
+        f"tone put **{skin_tone.ita_disagreement(cases):.0%}** of the images into different categories, so it is no "
+        "group label."
     )
