@@ -56,9 +56,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield partial
         for written in [partial, *partial.rglob("*")]:
-            _flush(written)
+            flush(written)
         _rename(partial, path, aside=temporary)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         remove(temporary)
 
@@ -97,6 +97,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def flush(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's names, are on the disk. Raises OSError where the disk is full."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise  # some network file systems flush no folders
+    finally:
+        os.close(descriptor)
+
+
 def _rename(partial: Path, path: Path, aside: Path) -> None:
     """Gives `partial` the name `path`. A folder of that name moves `aside`, as often as another writer puts one."""
     attempt = 0
@@ -110,18 +122,6 @@ def _rename(partial: Path, path: Path, aside: Path) -> None:
         with suppress(FileNotFoundError):  # another writer has moved it
             path.replace(aside / f"replaced-{attempt}")
         attempt += 1
-
-
-def _flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
-            raise  # some network file systems flush no folders
-    finally:
-        os.close(descriptor)
 
 
 def _writer() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from p2d_lib.files import flush
 from p2d_lib.run import Run
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def append(path: Path, record: dict) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         if is_new:
-            _flush_folder(path.parent)
+            flush(path.parent)
 
 
 def records(path: Path) -> list[dict]:
@@ -65,12 +66,3 @@ def records(path: Path) -> list[dict]:
         else:
             log.warning("%s, line %d: not a whole record; it is left out", path, number)
     return whole
-
-
-def _flush_folder(path: Path) -> None:
-    """Waits until the names in a folder are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

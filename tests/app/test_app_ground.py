@@ -1,7 +1,10 @@
 """The ground of the app: logs that lose nothing, who may enter, refusals that give nothing away."""
 
+import errno
 import json
+import os
 import socket
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +40,19 @@ def test_a_record_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append((tmp_path / "log.jsonl").read_bytes()))
     store.append(tmp_path / "log.jsonl", {"n": 1})
     assert synced[0] == b'{"n": 1}\n'
+
+
+def test_a_log_begins_on_a_network_file_system_that_flushes_no_folders(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def of_files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", of_files_only)
+    store.append(tmp_path / "log.jsonl", {"n": 1})
+    assert store.records(tmp_path / "log.jsonl") == [{"n": 1}]
 
 
 def test_a_record_that_json_cannot_hold_writes_nothing(tmp_path):
