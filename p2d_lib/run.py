@@ -170,6 +170,15 @@ class Run:
             )
         return self._table(path, artefact)
 
+    def made_with(self, artefact: str) -> dict:
+        """The provenance of an artefact: "parameters" and what else `provenance` writes. Raises ArtefactError as `path`
+        does, and where there is none."""
+        path = self.path(artefact)
+        if "parameters" not in (record := _provenance(path)):
+            again = self._make(ARTEFACTS[artefact].made_by)
+            raise ArtefactError(f"{path} has no provenance, so nobody can say what it was made with: {again} again")
+        return record
+
     def note_earlier(self, artefact: str) -> None:
         """Notes that results follow a table of `read_earlier`: those of a run from nothing are other ones."""
         self._earlier[artefact] = sha256(self.folder / ARTEFACTS[artefact].path)

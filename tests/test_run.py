@@ -123,6 +123,14 @@ def test_provenance_says_with_how_many_threads_since_results_hang_on_it(run, mon
     assert _provenance(run.path("synthetic"))["threads"] == int(threads)
 
 
+def test_what_an_artefact_was_made_with_is_read_where_something_says_it(run):
+    run.write("synthetic", synthetic())
+    assert run.made_with("synthetic")["parameters"] == {"seed": 3}
+    (run.folder / "synthetic.parquet.provenance.json").unlink()
+    with pytest.raises(ArtefactError, match=r"synthetic\.parquet has no provenance, .*/04_sample\.ipynb .* again"):
+        Run("demo", "05_fidelity").made_with("synthetic")
+
+
 def test_provenance_gives_the_order_in_which_one_execution_wrote(run):
     run.write("synthetic", synthetic())
     with run.writing("synthetic_images") as folder:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from p2d_lib.app.safety import LARGEST_UPLOAD, LONGEST_PROMPT, MOST_STEPS, Refused, plain_line
 from p2d_lib.artefacts import ADAPTER_WEIGHTS
-from p2d_lib.files import read_record, sha256
+from p2d_lib.files import sha256
 from p2d_lib.parameters.sample import GuidanceScale
 from p2d_lib.parameters.types import NoiseInterval
 from p2d_lib.run import ArtefactError, Run
@@ -57,10 +57,11 @@ def defaults(run: Run) -> dict:
     Raises ArtefactError where the run has no synthetic images, or nothing says how they were made.
     """
     first = run.images(run.read("synthetic").iloc[:1])[0]
-    path = run.path("synthetic")
-    parameters = read_record(path.with_name(f"{path.name}.provenance.json")).get("parameters", {})
+    parameters = run.made_with("synthetic")["parameters"]
     if missing := set(SETTINGS) - {"size"} - parameters.keys():
-        raise ArtefactError(f"{path}: its provenance does not name {min(missing)}: run notebooks/04_sample.ipynb again")
+        raise ArtefactError(
+            f"{run.path('synthetic')}: its provenance does not name {min(missing)}: run notebooks/04_sample.ipynb again"
+        )
     return {name: parameters[name] for name in SETTINGS if name != "size"} | {"size": first.shape[0]}
 
 

@@ -11,7 +11,6 @@ from p2d_lib.app import people, pictures, review_agreement, review_export, revie
 from p2d_lib.app.review_log import Reviews
 from p2d_lib.app.safety import Refused
 from p2d_lib.app.widget import seconds, text
-from p2d_lib.files import read_record
 from p2d_lib.home import home
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
@@ -37,8 +36,7 @@ class Desk:
         cases = _in_order(run.read("cases").merge(machine, on="image_id"))
         self.cases = cases.set_index("image_id", drop=False)
         self.wording = Wording(**json.loads(run.path("wording").read_text(encoding="utf-8")))
-        provenance = read_record(run.folder / "descriptions.parquet.provenance.json")
-        self.seed = int(provenance.get("parameters", {}).get("seed", 0))
+        self.seed = int(run.made_with("descriptions")["parameters"].get("seed", 0))
 
     @property
     def actions(self) -> dict[str, Callable[..., dict]]:

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from p2d_lib.prep import layouts
 from p2d_lib.release.refusal import Refused
-from p2d_lib.release.run_records import made_with
 from p2d_lib.run import Run
 from p2d_lib.suggest import did_you_mean
 
@@ -73,7 +72,7 @@ def origin(run: Run, named: str = "") -> Origin:
     named: the SPDX identifier that the user gives where the layout of the source has none. Raises Refused for a licence
     that is unknown, that forbids a release, or that contradicts the layout's.
     """
-    source = made_with(run, "cases")["parameters"]["source"]
+    source = run.made_with("cases")["parameters"]["source"]
     if source == PHANTOM:
         layout_licence, citation, place = OWN, "Dermoscopic phantom of prompt2derm, rendered", "p2d_lib/prep/phantom"
     else:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2d_lib.files import atomic, file_sha256
+from p2d_lib.files import atomic, file_sha256, read_record
 from p2d_lib.release import CREATOR, admission, cards, croissant, overlap, pictures, recipe
 from p2d_lib.release.facts import Facts
 from p2d_lib.release.licences import PHANTOM, Origin, origin
 from p2d_lib.release.refusal import Refused
-from p2d_lib.release.run_records import audit_tables, made_with
 from p2d_lib.release.signing import Sign
 from p2d_lib.run import Run
 
@@ -42,7 +41,7 @@ def publish(
         raise Refused(f"{to} is there already: a release does not change; name another folder")
     source = origin(run, licence)
     verdict, tests = admission.passed_audit(run)
-    captioned = audit_tables(run, AUDIT_TABLES)
+    captioned = _audit_tables(run)
     cases = run.read("cases")
     size = run.images(cases.head(1)).shape[1]
     named = [overlap.named(entry, size) for entry in test_sets]
@@ -57,12 +56,25 @@ def publish(
             run=run.name, creator=creator, origin=source, metadata=metadata, refused=refused, verdict=verdict,
             real_sets=[real.name for real in sets], recipe=recipe.write(run, folder, size),
             captions={name: caption for name, (_, caption) in captioned.items()},
-            training=made_with(run, "adapter")["parameters"], published=datetime.now(UTC).date().isoformat(),
+            training=run.made_with("adapter")["parameters"], published=datetime.now(UTC).date().isoformat(),
             url=url, signed=sign is not None,
         )  # fmt: skip
         _write_audit(folder / "audit", {name: csv for name, (csv, _) in captioned.items()}, refused, verdict, tests)
         _write_descriptions(folder, facts, rows_a_tar)
     return facts
+
+
+def _audit_tables(run: Run) -> dict[str, tuple[bytes, str]]:
+    """AUDIT_TABLES by name: the bytes of the CSV and its caption. Raises Refused where one is missing or changed."""
+    contents = {}
+    for name in AUDIT_TABLES:
+        path = run.tables / f"{name}.csv"
+        record = read_record(run.folder / "tables" / f"{name}.csv.provenance.json")
+        if not path.is_file() or record.get("sha256") != file_sha256(path):
+            problem = "is not as the run wrote it" if path.is_file() else "is missing"
+            raise Refused(f"{path} {problem}: run ./run_all.sh --run {run.name} --to 05_fidelity")
+        contents[name] = path.read_bytes(), record["caption"]
+    return contents
 
 
 def _write_grids(run: Run, table: pd.DataFrame, cases: pd.DataFrame, folder: Path, source: Origin) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from p2d_lib.artefacts import ADAPTER_WEIGHTS
 from p2d_lib.files import file_sha256
 from p2d_lib.models.base_fitness import POINTER
-from p2d_lib.release.run_records import made_with
 from p2d_lib.run import Run
 
 SETTINGS = ("guidance_scale", "guidance_interval", "solver", "num_inference_steps")
@@ -23,7 +22,7 @@ def write(run: Run, folder: Path, size: int) -> dict[str, Any]:
     px. Returns what recipe.json holds: base, adapter_sha256, settings of the sampler, and of the run commit, seed,
     device, threads, packages and the digests of what 04 read.
     """
-    record = made_with(run, "synthetic")
+    record = run.made_with("synthetic")
     (folder / "adapter").mkdir()
     shutil.copyfile(run.path("adapter") / ADAPTER_WEIGHTS, folder / "adapter" / ADAPTER_WEIGHTS)
     recipe = {
