@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from p2d_lib.describe.caption_styles import captions
-from p2d_lib.models import clip
+from p2d_lib.describe.image_text import encoder
 from p2d_lib.models.captioner import published
 from p2d_lib.models.captioner.decoding import DECODING, caption
 from p2d_lib.models.captioner.network import INSTRUCTIONS, Captioner, build, embed
@@ -64,10 +64,9 @@ def fit(
     """
     rows = {split: (cases["split"] == split).to_numpy() for split in ("train", "val")}
     texts = {style: np.array(captions(lesions, style), object) for style in styles}
-    train = rows["train"]
-    encoder = _encoder(run, cases[train], texts[styles[-1]][train], vision, clip_steps, seed, device)
     model = build(
-        encoder, [text for of_style in texts.values() for text in of_style[train]], gpt2=gpt2,
+        encoder(vision, run, cases, texts[styles[-1]], steps=clip_steps, seed=seed, device=device),
+        [text for of_style in texts.values() for text in of_style[rows["train"]]], gpt2=gpt2,
         clip_name=vision.removeprefix("tiny"), prefix_tokens=prefix_tokens, instruction=INSTRUCTIONS[instruction],
         seed=seed,
     )  # fmt: skip
@@ -84,10 +83,3 @@ def fit(
         written.append(StageCaptions(stage.name, style, of_val.tolist(), pairs["val"][1]))
         published.save(model, folder / "stage_A" if stage.name == "A" else folder)
     return model, pd.concat(logs, ignore_index=True), written
-
-
-def _encoder(run: Run, cases: pd.DataFrame, texts: np.ndarray, vision: str, steps: int, seed: int, device) -> clip.Clip:
-    """The vision encoder: `fit`'s vision, or "tiny", fitted to the images of cases and their texts."""
-    if vision != "tiny":
-        return clip.load(vision, device)
-    return clip.fit(run.images(cases), texts, steps=steps, batch_size=64, seed=seed, device=device)[0]

@@ -45,20 +45,25 @@ def similarity(encoder: clip.Clip, images: np.ndarray, texts: Sequence[str]) -> 
     return float(clip.alignment(encoder, images, list(texts)).mean())
 
 
-def other_encoder(
+def encoder(
     name: str, run: Run, cases: pd.DataFrame, texts: Sequence[str], *, steps: int, seed: int, device: torch.device
 ) -> clip.Clip:
-    """An image and text encoder that is not the captioner's.
+    """An image and text encoder: "tiny", fitted here by contrast, or what `models.clip.load` opens.
 
-    name: "tiny", which is fitted here on the train cases and their texts, from other weights and in other batches than
-    the captioner's; or what `models.clip.load` opens. texts: one a case.
+    texts: one a case; "tiny" learns those of the train cases.
     """
     if name != "tiny":
         return clip.load(name, device)
     train = (cases["split"] == "train").to_numpy()
     of_train = np.asarray(texts, object)[train]
-    seed = derive(seed, "other encoder")
     return clip.fit(run.images(cases[train]), of_train, steps=steps, batch_size=64, seed=seed, device=device)[0]
+
+
+def other_encoder(
+    name: str, run: Run, cases: pd.DataFrame, texts: Sequence[str], *, seed: int, **options: object
+) -> clip.Clip:
+    """`encoder`, of which "tiny" is fitted from other weights and in other batches than the captioner's."""
+    return encoder(name, run, cases, texts, seed=derive(seed, "other encoder"), **options)
 
 
 def prefers_own(encoder: clip.Clip, images: np.ndarray, texts: Sequence[str], cases: pd.DataFrame, seed: int) -> float:

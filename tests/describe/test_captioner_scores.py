@@ -1,5 +1,7 @@
 """The scores of a captioner's stages and of its diagnoses, and the second encoder, on texts whose scores are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,20 @@ def test_an_encoder_that_has_learnt_the_colours_prefers_the_text_of_the_image(co
     shuffled = images[np.random.default_rng(3).permutation(96)]
     assert image_text.prefers_own(encoder, shuffled, texts, cases, 0) == pytest.approx(0.5, abs=0.12)
     assert image_text.prefers_own(encoder, images, ["red lesion"] * 96, cases, 0) == 0.5
+
+
+def test_the_other_encoder_learns_the_texts_of_train_from_other_weights(colours, monkeypatch):
+    images, texts, cases = colours
+    cases = cases.assign(split=["train", "val", "test"] * 32)
+    run = SimpleNamespace(images=lambda of: images[of.index])
+    monkeypatch.setattr(clip, "fit", lambda *pairs, seed, **_: [(*pairs, seed)])
+    made = [
+        fit("tiny", run, cases, texts, steps=1, seed=5, device=torch.device("cpu"))
+        for fit in (image_text.encoder, image_text.other_encoder)
+    ]
+    for of_images, of_texts, _ in made:
+        assert np.array_equal(of_images, images[::3]) and of_texts.tolist() == texts[::3]
+    assert made[0][2] == 5 != made[1][2]
 
 
 def test_a_row_per_stage_has_the_loss_of_the_weights_kept_and_the_captions_scores(colours, encoder):
