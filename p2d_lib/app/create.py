@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from p2d_lib.app import create_cards as cards
-from p2d_lib.app.create_form import IMPORTS, Form, stated, tone_of
+from p2d_lib.app.create_form import IMPORTS, Form, tone_of
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import NOT_NAMED, UNLESS_TYPED, Layout, layout
@@ -18,6 +18,7 @@ from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refu
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES, SITES
 from p2d_lib.words.at_random import TONE
+from p2d_lib.words.parse import parse
 from p2d_lib.words.render import SKIN_WORDS
 
 PER_PAGE = 12  # images of the gallery
@@ -186,7 +187,7 @@ class Create:
         return self._restored(checked(record["request"]), record["adapter"])
 
     def _restored(self, request: Request, adapter: str) -> tuple:
-        lesion = stated(request.prompt)
+        lesion = parse(request.prompt)
         low, high = request.guidance_interval
         sampler = (request.prompt, str(request.seed), request.generator, request.guidance_scale, low, high)
         scores = [getattr(lesion, name) or 0.0 for name in self.form.sliders]

@@ -5,11 +5,10 @@ import threading
 from functools import cached_property, partial
 
 from p2d_lib.run import Run
-from p2d_lib.sample import probes, single_words
+from p2d_lib.sample import single_words
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
-from p2d_lib.words.at_random import TONE
+from p2d_lib.words.at_random import TONE, scores_of
 from p2d_lib.words.choose import chosen
-from p2d_lib.words.parse import parse
 from p2d_lib.words.render import MARKED, PRESENT, SKIN_WORDS
 from p2d_lib.words.wording import Wording, lesions
 
@@ -51,15 +50,10 @@ class Form:
 
     def strip(self, lesion: Lesion, name: str) -> list[tuple[str, str]]:
         """The lesion once for each level of a feature that words can tell apart: (level in words, prompt), rising."""
-        steps = [{name: score} for score in probes.scores_of(name)]
+        steps = [{name: score} for score in scores_of(name)]
         room = single_words.shortened(lesion, steps, self.wording, self._count)
         prompts = [self.prompt(room.model_copy(update=step)) for step in steps]
         return [(level_in_words(name, step[name]), prompt) for step, prompt in zip(steps, prompts, strict=True)]
-
-
-def stated(prompt: str) -> Lesion:
-    """What a prompt, built or written freely, states in the vocabulary's phrases."""
-    return parse(prompt)
 
 
 def tone_of(lesion: Lesion) -> str | None:

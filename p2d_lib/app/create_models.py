@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from p2d_lib.app.create_form import Form, level_in_words, stated
+from p2d_lib.app.create_form import Form, level_in_words
 from p2d_lib.app.create_request import Request, adapter_digest
 from p2d_lib.device import set_up
 from p2d_lib.instruments import alterations, copies, obedience
@@ -19,6 +19,7 @@ from p2d_lib.models.encoding import decode_latents
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, DX_NAMES, FEATURES
 from p2d_lib.words.at_random import TONE
+from p2d_lib.words.parse import parse
 from p2d_lib.words.render import mentioned
 
 CONTROLS = 100  # images of each control of the check for copies
@@ -107,7 +108,7 @@ class Models:
         """
         predictions = classifiers.predict(self._scout, image[None], self.device)
         p, scores = predictions["p"][0], dict(zip(FEATURES, predictions["features"][0].tolist(), strict=True))
-        lesion, rows = stated(prompt), []
+        lesion, rows = parse(prompt), []
         if lesion.dx is not None:
             read = DX[int(p.argmax())]
             score = float(p[DX.index(lesion.dx)])

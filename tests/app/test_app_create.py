@@ -17,7 +17,7 @@ from PIL import Image
 from p2d_lib import images
 from p2d_lib.app import create_cards
 from p2d_lib.app.create import Create
-from p2d_lib.app.create_form import Form, stated
+from p2d_lib.app.create_form import Form
 from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import KEPT, Job, Queue
 from p2d_lib.app.create_models import Models
@@ -25,6 +25,7 @@ from p2d_lib.app.create_request import checked, defaults, of_png
 from p2d_lib.app.safety import MOST_WAITING, Refused
 from p2d_lib.models import generate, sampling
 from p2d_lib.run import Run
+from p2d_lib.words.parse import parse
 
 DEFAULTS = SAMPLING | {"size": SIDE}
 MARKUP = "<script>alert(1)</script>"
@@ -67,7 +68,7 @@ def test_the_settings_are_those_with_which_04_sampled(run):
 def test_a_preset_is_a_train_case_of_its_class_and_its_prompt_states_it(run):
     form = Form(run)
     for dx, lesion in form.presets.items():
-        told = stated(form.prompt(lesion))
+        told = parse(form.prompt(lesion))
         assert (told.dx, told.red > 0, told.localization) == (dx, True, "back")
 
 
