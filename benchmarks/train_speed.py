@@ -144,7 +144,7 @@ def operations(pipe, size: int, device: torch.device, precision: str) -> float:
     """Of the denoiser, forwards and backwards with the adapter it has, for one image."""
     side = size // pipe.vae_scale_factor
     noisy = torch.randn(1, pipe.unet.config.in_channels, side, side, device=device, dtype=pipe.unet.dtype)
-    words = encoding.embed_prompts(pipe, [PROMPT]).to(noisy.dtype)
+    words = encoding.encode_prompts(pipe, [PROMPT])["embeddings"].to(noisy.dtype)
     with FlopCounterMode(display=False) as counted, half(device, precision):
         pipe.unet(noisy, torch.tensor([1], device=device), words).sample.sum().backward()
     return counted.get_total_flops()

@@ -104,8 +104,3 @@ def zero_empty_prompts(
     return {
         name: tensor.masked_fill(is_empty.view(-1, *[1] * (tensor.ndim - 1)), 0) for name, tensor in encoded.items()
     }
-
-
-def embed_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
-    """The embeddings of prompts to which the denoiser attends: (n, length, width) on the pipeline's device."""
-    return encode_prompts(pipe, prompts, batch_size)["embeddings"]

@@ -62,10 +62,12 @@ def test_each_image_finds_its_views_and_its_words_in_whatever_shard(pipe, pixels
     for view, pixels_of_view in enumerate((pixels, pixels[:, :, ::-1])):
         expected = encoding.encode_moments(pipe, pixels_of_view)[0][rows]
         assert torch.allclose(encoded.latents[rows][:, view].float(), expected, atol=2e-3)
-    expected = encoding.embed_prompts(pipe, ["red", "blue", "red"])
+    expected = encoding.encode_prompts(pipe, ["red", "blue", "red"])["embeddings"]
     assert torch.allclose(encoded.embeddings[encoded.index].float(), expected, atol=2e-3)
     last = torch.tensor([len(encoded.embeddings) - 1])
-    assert torch.allclose(encoded.embeddings[last].float(), encoding.embed_prompts(pipe, [""]), atol=2e-3)
+    assert torch.allclose(
+        encoded.embeddings[last].float(), encoding.encode_prompts(pipe, [""])["embeddings"], atol=2e-3
+    )
 
 
 def test_a_shard_of_images_at_a_time_is_in_memory(pipe, tmp_path, monkeypatch):

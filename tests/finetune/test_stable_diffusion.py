@@ -100,7 +100,7 @@ def test_text_encoders_get_an_adapter_where_the_set_holds_tokens(folder, tmp_pat
     adapter.save_adapter(pipe, tmp_path / "adapter", log, {})
     fresh = pipelines.load(folder)
     fresh.load_lora_weights(tmp_path / "adapter")
-    ours, theirs, before = (encoding.embed_prompts(which, PROMPTS) for which in (pipe, fresh, plain))
+    ours, theirs, before = (encoding.encode_prompts(which, PROMPTS)["embeddings"] for which in (pipe, fresh, plain))
     assert torch.allclose(ours, theirs, atol=1e-6)
     assert (ours - before).abs().max() > 1e-3
     _same_answer(pipe, fresh)
@@ -118,12 +118,16 @@ def test_a_token_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_p
     again = inversion.fit_token(pipelines.load(folder), encoded, with_token, **fitting)
     assert again.equals(log), "it was fitted once more instead of taken from its checkpoint"
     textual_inversion.LearnedToken(pipe, "<derm>").save(tmp_path / "token")
-    assert torch.equal(encoding.embed_prompts(pipe, PROMPTS), encoding.embed_prompts(plain, PROMPTS))
-    of_token, like = (encoding.embed_prompts(pipe, [f"a {word} lesion"]) for word in ("<derm>", "melanoma"))
+    assert torch.equal(
+        encoding.encode_prompts(pipe, PROMPTS)["embeddings"], encoding.encode_prompts(plain, PROMPTS)["embeddings"]
+    )
+    of_token, like = (
+        encoding.encode_prompts(pipe, [f"a {word} lesion"])["embeddings"] for word in ("<derm>", "melanoma")
+    )
     assert (of_token - like).abs().max() > 1e-3
     fresh = pipelines.load(folder)
     fresh.load_textual_inversion(tmp_path / "token")
-    assert torch.equal(encoding.embed_prompts(fresh, ["a <derm> lesion"]), of_token)
+    assert torch.equal(encoding.encode_prompts(fresh, ["a <derm> lesion"])["embeddings"], of_token)
     opened = pixel_baselines.load(tmp_path / "token", base=folder)
     ask = {"seeds": [3], "size": 32, **SETTINGS}
     sampled = opened.sample(["a lesion"], **ask)
@@ -135,7 +139,7 @@ def test_a_token_is_all_that_textual_inversion_changes_and_it_loads_in_a_plain_p
 
 def _same_answer(one, other):
     """Both denoisers answer alike to what they have not seen."""
-    noisy, words = torch.randn(2, 4, 8, 8, generator=generator(0)), encoding.embed_prompts(one, PROMPTS)
+    noisy, words = torch.randn(2, 4, 8, 8, generator=generator(0)), encoding.encode_prompts(one, PROMPTS)["embeddings"]
     with torch.no_grad():
         a, b = (which.unet(noisy, torch.tensor([10, 900]), words).sample for which in (one, other))
     assert torch.allclose(a, b, atol=1e-6)

@@ -14,7 +14,7 @@ def pipe():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     encoded = latents.Encoded(
         encoding.encode_moments(pipe, pixels)[0][:, None].expand(-1, 2, -1, -1, -1),
-        encoding.embed_prompts(pipe, ["a", ""]), torch.zeros(2, dtype=torch.int64),
+        encoding.encode_prompts(pipe, ["a", ""])["embeddings"], torch.zeros(2, dtype=torch.int64),
     )  # fmt: skip
     adapter.fit_adapter(pipe, encoded, loop.Recipe(steps=3, batch_size=2, learning_rate=0.1, seed=0), rank=2)
     return pipe
