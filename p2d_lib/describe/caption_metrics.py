@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,17 @@ def against(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[s
     """
     four = {f"BLEU-{n}": score for n, score in zip(ORDERS, bleu(texts, references), strict=True)}
     return {**four, "ROUGE-L": rouge_l(texts, references), "CIDEr-D": cider_d(texts, references)}
+
+
+def bertscore_column(
+    texts: Sequence[str], references: Sequence[str], model: str | Path | None, device: str
+) -> dict[str, float]:
+    """{"BERTScore F1": the mean of `models.bertscore.f1`}, n texts with a reference each; {} without a model."""
+    if not model:
+        return {}
+    from p2d_lib.models import bertscore  # which loads torch and transformers
+
+    return {"BERTScore F1": float(bertscore.f1(texts, references, model, device).mean())}
 
 
 def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:

@@ -40,12 +40,7 @@ def stages_table(
         row = {"stage": of_stage.stage, "style": of_stage.style, "val loss": val_loss, "PPL": np.exp(val_loss)}
         row |= {"BLEU-4": 100 * close["BLEU-4"], "ROUGE-L": close["ROUGE-L"], "CIDEr-D": close["CIDEr-D"]}
         row |= {name: 100 * similarity(encoders[name], images, of_stage.texts) for name in (OWN, OTHER)}
-        if bert_model:
-            from p2d_lib.models import bertscore  # which loads transformers
-
-            f1 = bertscore.f1(of_stage.texts, of_stage.references, bert_model, device)
-            row["BERTScore F1"] = float(f1.mean())
-        rows.append(row)
+        rows.append(row | caption_metrics.bertscore_column(of_stage.texts, of_stage.references, bert_model, device))
     return pd.DataFrame(rows)
 
 

@@ -126,10 +126,7 @@ def texts_table(
         if name != comparison.reference_name:
             scores = caption_metrics.against(texts, [[reference] for reference in references])
             row |= {column: scores[column] for column in ("BLEU-4", "ROUGE-L", "CIDEr-D")}
-            if bert_model:
-                from p2d_lib.models import bertscore  # which loads torch and transformers
-
-                row["BERTScore F1"] = float(bertscore.f1(texts, references, bert_model, device).mean())
+            row |= caption_metrics.bertscore_column(texts, references, bert_model, device)
         row |= {column: values.get(name, np.nan) for column, values in (extra or {}).items()}
         diversity = caption_metrics.diversity(texts, comparison.seed)
         rows.append(row | {column: diversity[column] for column in ("distinct-2", "self-BLEU", "coverage")})
