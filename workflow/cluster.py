@@ -47,12 +47,12 @@ def job_name(run_folder: Path) -> str:
     return f"p2d-{name}-{hashlib.sha256(str(run_folder).encode()).hexdigest()[:8]}"
 
 
-def cancel_jobs(run_folder: Path) -> int:
-    """Cancels this user's jobs of a run in Slurm's queue, waits until they have ended and returns their number.
+def cancel_jobs(run_folder: Path) -> None:
+    """Cancels this user's jobs of a run in Slurm's queue, and waits until they have ended.
 
     Raises Refused where they cannot be cancelled: two jobs of one stage would write the same files.
     """
-    cancelled = jobs = _jobs(run_folder)
+    jobs = _jobs(run_folder)
     waited_until = time.monotonic() + LONGEST_CANCELLING
     while jobs:
         _slurm("scancel", *jobs)
@@ -60,7 +60,6 @@ def cancel_jobs(run_folder: Path) -> int:
         jobs = _jobs(run_folder)
         if jobs and time.monotonic() > waited_until:
             raise Refused(f"jobs of an earlier start do not end: {', '.join(jobs)}: cancel them (scancel), start again")
-    return len(cancelled)
 
 
 def _jobs(run_folder: Path) -> list[str]:
