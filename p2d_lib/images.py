@@ -1,5 +1,6 @@
 """Pixels on disk and in memory: RGB, uint8, height x width x 3."""
 
+import base64
 import zlib
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -136,3 +137,8 @@ def encode(image: np.ndarray | Image.Image, text: Mapping[str, str] | None = Non
     # nearly as small as the default, which searches for repeats, in a fifth of its time
     Image.fromarray(np.asarray(image)).save(stream, "PNG", pnginfo=chunks, compress_type=zlib.Z_HUFFMAN_ONLY)
     return stream.getvalue()
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """The bytes of a file as an address that holds them, so that no file needs to be served (RFC 2397)."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

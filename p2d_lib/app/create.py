@@ -13,8 +13,8 @@ from p2d_lib.app.create_gallery import Gallery
 from p2d_lib.app.create_jobs import Job, Queue, State
 from p2d_lib.app.create_layout import NOT_NAMED, UNLESS_TYPED, Layout, layout
 from p2d_lib.app.create_request import Request, adapter_digest, checked, defaults, of_png
-from p2d_lib.app.pictures import data_uri
 from p2d_lib.app.safety import AS_SENT, LARGEST_UPLOAD, MOST_IMAGES, QUIET, Refused, guarded
+from p2d_lib.images import data_uri
 from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX, FEATURES, SITES
 from p2d_lib.words.at_random import TONE

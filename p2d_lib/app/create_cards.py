@@ -5,7 +5,8 @@ from html import escape
 from pathlib import Path
 
 from p2d_lib.app.create_jobs import Job, State
-from p2d_lib.app.pictures import data_uri, of_pixels, picture
+from p2d_lib.app.pictures import of_pixels, picture
+from p2d_lib.images import data_uri
 from p2d_lib.instruments.copies import COPY_RATIO, NEIGHBOURS
 from p2d_lib.vocabulary import DX_NAMES
 

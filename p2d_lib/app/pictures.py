@@ -1,6 +1,5 @@
 """Pictures as addresses that hold them, so that the page serves no file and shows no path."""
 
-import base64
 from io import BytesIO
 from pathlib import Path
 
@@ -13,22 +12,17 @@ SHOWN = 320  # px, the side of a picture on the page; a file to save keeps its o
 LARGEST_AS_IT_IS = 300_000  # bytes
 
 
-def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """The bytes of a file as an address that holds them: no file needs to be served."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def picture(png: bytes | Path, side: int = SHOWN) -> str:
     """A PNG as an address; where it is larger than `side` px it is reduced to that."""
     content = png.read_bytes() if isinstance(png, Path) else png
     with Image.open(BytesIO(content), formats=["PNG"]) as image:
         if max(image.size) <= side and len(content) <= LARGEST_AS_IT_IS:
-            return data_uri(content)
+            return images.data_uri(content)
         reduced = image.convert("RGB")
         reduced.thumbnail((side, side))
     stream = BytesIO()
     reduced.save(stream, "JPEG", quality=90)
-    return data_uri(stream.getvalue(), "image/jpeg")
+    return images.data_uri(stream.getvalue(), "image/jpeg")
 
 
 def of_pixels(pixels: np.ndarray) -> str:

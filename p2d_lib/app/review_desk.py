@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from p2d_lib.app import people, pictures, review_agreement, review_export, review_log, store
+from p2d_lib.app import people, review_agreement, review_export, review_log, store
 from p2d_lib.app.review_log import Reviews
 from p2d_lib.app.safety import Refused
 from p2d_lib.app.widget import seconds, text
 from p2d_lib.home import home
+from p2d_lib.images import data_uri
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
 from p2d_lib.table_files import MISSING, truth
@@ -67,7 +68,7 @@ class Desk:
         """One image with its machine description, and this person's own decision on it; nothing of other people's."""
         name, case = people.signed_in(self.folder, name, code), self._case(image_id)
         return {
-            "picture": pictures.data_uri((self.run.folder / case["path"]).read_bytes()),
+            "picture": data_uri((self.run.folder / case["path"]).read_bytes()),
             "about": _about(case),
             "describer": case["describer"],
             "text": case["text"],

@@ -1,6 +1,5 @@
 """One request to a language model: a prompt, perhaps with an image and a schema for the reply."""
 
-import base64
 import hashlib
 import json
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
+
+from p2d_lib.images import data_uri
 
 
 @dataclass(frozen=True)
@@ -75,4 +76,4 @@ class Request:
     def _data_url(self) -> str:
         png = BytesIO()
         Image.fromarray(self.image).save(png, "PNG")
-        return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+        return data_uri(png.getvalue())
