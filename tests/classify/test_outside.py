@@ -8,7 +8,7 @@ import pytest
 
 from p2d_lib import parameters
 from p2d_lib.classify import outside
-from p2d_lib.prep import phantom, splits
+from p2d_lib.prep import splits
 from p2d_lib.prep.phantom import patients
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
@@ -51,11 +51,11 @@ def test_the_shipped_record_is_what_the_recipe_makes():
     """params/base.yaml without rendering: lesions, views and splits."""
     recipe = parameters.profile("base")
     prep, fit = recipe["01_prep"], recipe["03_finetune"]
-    shares, rows, lesion = phantom.class_shares(prep["tail"]), [], 0
+    shares, rows, lesion = patients.class_shares(prep["tail"]), [], 0
     while len(rows) < prep["n_images"]:
         rng = np.random.default_rng(derive(prep["seed"], "phantom", lesion))
         dx = patients.pick(rng, shares)
-        rows += [(lesion, dx)] * (1 + rng.choice(6, p=phantom.VIEWS[dx]))
+        rows += [(lesion, dx)] * (1 + rng.choice(6, p=patients.VIEWS[dx]))
         lesion += 1
     table = pd.DataFrame(rows[: prep["n_images"]], columns=["lesion_id", "dx"])
     train = table[splits.split(table, prep["test_size"], prep["val_size"], prep["split_seed"]) == "train"]

@@ -8,6 +8,7 @@ import pytest
 from p2d_lib.fairness import gaps, groups, report
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.prep import phantom
+from p2d_lib.prep.phantom.patients import make_patient
 from p2d_lib.seeds import derive
 
 BOTH = ("accuracy", "balanced accuracy")
@@ -159,7 +160,7 @@ def test_the_phantom_chooses_sex_age_and_site_without_regard_to_the_picture():
     rows = []
     for index in range(150):
         rng = np.random.default_rng(derive(3, "patients", index))
-        patient = phantom.make_patient(rng, "nv")
+        patient = make_patient(rng, "nv")
         rows.append({**patient, **phantom.make_lesion(rng, "nv", None, 48).truth})
     table = pd.DataFrame(rows)
     features = table[[name for name in table if name.startswith("true_")]].select_dtypes("number")

@@ -16,13 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from p2d_lib.files import sha256
 from p2d_lib.images import read
 from p2d_lib.prep import phantom
-from p2d_lib.prep.phantom import dataset, lesions
+from p2d_lib.prep.phantom import dataset, lesions, patients
+from p2d_lib.prep.phantom.camera import CAMERAS, View
 from p2d_lib.vocabulary import DX, FEATURES, HAM10000_LESIONS, SITES
 
 SMALL = (64, 48)
 
 
-def lesion(dx: str, seed: int = 0, fitzpatrick: int = 2) -> phantom.Lesion:
+def lesion(dx: str, seed: int = 0, fitzpatrick: int = 2) -> lesions.Lesion:
     return phantom.make_lesion(np.random.default_rng(seed), dx, fitzpatrick)
 
 
@@ -75,7 +76,7 @@ def test_the_layout_is_that_of_ham10000(balanced):
     assert metadata["localization"].isin(SITES).all() and set(metadata["dataset"]) == {"phantom"}
     assert set(np.unique(masks)) == {0, 255}
     assert list(truth["image_id"]) == list(metadata["image_id"])
-    scores = truth[[f"true_{name}" for name in (*FEATURES, *phantom.STRUCTURES)]]
+    scores = truth[[f"true_{name}" for name in (*FEATURES, *lesions.STRUCTURES)]]
     assert scores.min().min() >= 0 and scores.max().max() <= 1
     assert truth["true_fitzpatrick"].between(1, 6).all()
 
@@ -85,15 +86,15 @@ def test_class_frequencies_are_those_of_ham10000_tempered(balanced):
     expected = lesions.sum() / len(DX)
     assert (abs(lesions.reindex(DX) - expected) < 4 * np.sqrt(expected)).all()
     for tail in (0.5, 1.0):
-        shares = phantom.class_shares(tail)
+        shares = patients.class_shares(tail)
         ratio = (HAM10000_LESIONS["nv"] / HAM10000_LESIONS["df"]) ** tail
         assert shares["nv"] / shares["df"] == pytest.approx(ratio) and sum(shares.values()) == pytest.approx(1)
 
 
 def test_melanomas_are_photographed_more_often_than_nevi():
-    mean = {dx: np.dot(p, np.arange(1, 7)) for dx, p in phantom.VIEWS.items()}
+    mean = {dx: np.dot(p, np.arange(1, 7)) for dx, p in patients.VIEWS.items()}
     assert mean["mel"] > mean["bkl"] > mean["nv"]
-    overall = sum(share * mean[dx] for dx, share in phantom.class_shares(1.0).items())
+    overall = sum(share * mean[dx] for dx, share in patients.class_shares(1.0).items())
     assert overall == pytest.approx(10015 / 7470, abs=0.05)
 
 
@@ -130,7 +131,7 @@ def test_redness_in_the_truth_is_redness_in_the_image(balanced):
 
 
 def test_more_hair_means_more_dark_thin_pixels():
-    view, thin = phantom.View("clinic", seed=5), []
+    view, thin = View("clinic", seed=5), []
     for hairs in (0, 4, 16):
         image, _ = phantom.render(lesion("nv"), replace(view, hairs=hairs))
         grey = image.mean(-1)
@@ -143,7 +144,7 @@ def test_more_hair_means_more_dark_thin_pixels():
 def test_ruler_and_ink_of_the_truth_are_visible_in_the_central_square(mark):
     one, square = lesion("nv"), np.s_[:, 16:-16]
     for seed in range(8):
-        view = phantom.View("atlas", seed=seed)
+        view = View("atlas", seed=seed)
         (plain, _), (marked, _) = phantom.render(one, view), phantom.render(one, replace(view, **mark))
         darker = plain[square].astype(int).mean(-1) - marked[square].mean(-1)
         assert 0.004 < np.mean(darker > 25) < 0.2
@@ -152,7 +153,7 @@ def test_ruler_and_ink_of_the_truth_are_visible_in_the_central_square(mark):
 def test_a_darker_skin_type_is_a_darker_skin():
     lightness = []
     for fitzpatrick in range(1, 7):
-        skins = [phantom.render(lesion("nv", seed, fitzpatrick), phantom.View("clinic")) for seed in range(4)]
+        skins = [phantom.render(lesion("nv", seed, fitzpatrick), View("clinic")) for seed in range(4)]
         lightness.append(np.mean([np.median(rgb2lab(image)[~mask][:, 0]) for image, mask in skins]))
     assert (np.diff(lightness) < 0).all() and lightness[0] - lightness[-1] > 25
 
@@ -176,18 +177,18 @@ def test_views_of_one_lesion_show_the_same_lesion():
     one = lesion("mel", seed=4)
     areas = []
     for angle in (0.0, 1.0, 2.5):
-        _, mask = phantom.render(one, phantom.View("clinic", angle=angle), (160, 160))
+        _, mask = phantom.render(one, View("clinic", angle=angle), (160, 160))
         areas.append(mask.sum())
     assert np.ptp(areas) < 0.03 * np.mean(areas)
 
 
 def test_the_two_cameras_see_the_same_lesion_through_different_optics():
     one = lesion("bkl", seed=1)
-    (clinic, near), (atlas, far) = (phantom.render(one, phantom.View(camera, corner=0.5)) for camera in phantom.CAMERAS)
+    (clinic, near), (atlas, far) = (phantom.render(one, View(camera, corner=0.5)) for camera in CAMERAS)
     assert near.sum() > 1.4 * far.sum()  # magnification
     warmth = [np.mean(image[..., 0].astype(float) - image[..., 2]) for image in (clinic, atlas)]
     assert warmth[0] > warmth[1] + 15
-    even = [phantom.render(one, phantom.View(camera))[0] for camera in phantom.CAMERAS]
+    even = [phantom.render(one, View(camera))[0] for camera in CAMERAS]
     corners = [image[:8, :8].mean() / full[:8, :8].mean() for image, full in zip((clinic, atlas), even, strict=True)]
     assert corners[0] < 0.85 and corners[1] == 1  # one has a vignette
 

@@ -5,12 +5,8 @@ structures follow pattern analysis. A view is a camera that looks at that lesion
 (overlays.py). A data set has patients and class counts as HAM10000 has (patients.py, dataset.py).
 """
 
-from p2d_lib.prep.phantom.camera import CAMERAS, View, make_view, render
+from p2d_lib.prep.phantom.camera import make_view, render
 from p2d_lib.prep.phantom.dataset import DARK, write
-from p2d_lib.prep.phantom.lesions import STRUCTURES, TRUTH, Lesion, make_lesion
-from p2d_lib.prep.phantom.patients import VIEWS, class_shares, make_patient
+from p2d_lib.prep.phantom.lesions import make_lesion
 
-__all__ = [
-    "CAMERAS", "DARK", "STRUCTURES", "TRUTH", "VIEWS", "Lesion", "View", "class_shares", "make_lesion", "make_patient",
-    "make_view", "render", "write",
-]  # fmt: skip
+__all__ = ["DARK", "make_lesion", "make_view", "render", "write"]
