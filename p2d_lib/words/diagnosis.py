@@ -14,16 +14,16 @@ import pandas as pd
 from p2d_lib.vocabulary import DX
 from p2d_lib.words import thinking
 
-RULES = {  # why an answer gives what it gives; the last five are abstentions
-    "label": "the label alone",
-    "assertion": "one diagnosis is asserted",
-    "conclusion": "of several, one is given as the conclusion",
-    "several": "several diagnoses are asserted",
-    "negated": "diagnoses are only ruled out, or asked about",
-    "refusal": "the model refuses",
-    "no diagnosis": "another diagnosis, or words without any",
-    "empty": "no answer",
-}
+RULES = (  # why an answer gives what it gives; the last five are abstentions
+    "label",  # the label alone
+    "assertion",  # one diagnosis is asserted
+    "conclusion",  # of several, one is given as the conclusion
+    "several",  # several diagnoses are asserted
+    "negated",  # diagnoses are only ruled out, or asked about
+    "refusal",  # the model refuses
+    "no diagnosis",  # another diagnosis, or words without any
+    "empty",  # no answer
+)
 _SPELLINGS = {
     "akiec": r"akiec|(?:actinic|solar) kerato\w+|bowen(?:['’]?s)? disease|intra-?epithelial carcinoma|"
     r"(?:squamous cell )?carcinoma in situ",
