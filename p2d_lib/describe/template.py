@@ -13,6 +13,7 @@ import pandas as pd
 from p2d_lib.describe.table import rows
 from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words.render import render
+from p2d_lib.words.truth import has_truth, truth
 from p2d_lib.words.wording import lesions
 
 FULL_SHARE = {"light_brown": 0.25, "dark_brown": 0.25, "red": 0.25, "black": 0.125, "white": 0.125, "blue_grey": 0.25}
@@ -44,18 +45,6 @@ def describe(cases: pd.DataFrame, measurements: pd.DataFrame, source: str = "mea
     features = truth(cases) if source == "truth" else measured(cases, measurements)
     texts = [render(lesion, "sentence", len(FEATURES), math.inf) for lesion in lesions(cases, features)]
     return rows(cases["image_id"], source, texts, features)
-
-
-def has_truth(cases: pd.DataFrame) -> bool:
-    """Whether the cases carry the truth that they were rendered with."""
-    return any(f"true_{name}" in cases for name in FEATURES)
-
-
-def truth(cases: pd.DataFrame) -> pd.DataFrame:
-    """The features that phantoms were rendered with: true_<feature>, NaN without such a column; index of `cases`."""
-    return pd.DataFrame(
-        {name: cases.get(f"true_{name}", math.nan) for name in FEATURES}, index=cases.index, dtype=float
-    )
 
 
 def measured(cases: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:

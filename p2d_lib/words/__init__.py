@@ -1,1 +1,1 @@
-"""Features -> words, words -> features, rewording, which description of an image is used, answers without thoughts."""
+"""Features -> words and back, rewording, which description is used, the truth of phantoms, answers without thoughts."""
