@@ -64,7 +64,6 @@ class Comparison:
     others: Mapping[str, pd.DataFrame]  # rows of each other describer, by name
     prior: pd.DataFrame  # scores of the class prior (`faithfulness.class_prior`)
     seed: int = 0
-    n_resamples: int = 1000
 
     @property
     def reference_name(self) -> str:
@@ -78,7 +77,7 @@ class Comparison:
     def ahead_of_prior(self, name: str) -> Difference:
         """A describer's mean AUC minus the class prior's, over the features that the describer scores."""
         other, lesions = self.others[name], self.cases["lesion_id"]
-        return faithfulness.compare(other, self.prior, self.reference, lesions, self.n_resamples, self.seed)["auc"]
+        return faithfulness.compare(other, self.prior, self.reference, lesions, seed=self.seed)["auc"]
 
 
 def compare(
@@ -143,15 +142,15 @@ def faithfulness_table(comparison: Comparison) -> pd.DataFrame:
     exchanged within a diagnosis). auc, ahead and loss are (estimate, low, high) with 95 % intervals over lesions. No
     row where the reference has no feature that varies on these images.
     """
-    lesions, options = comparison.cases["lesion_id"], (comparison.n_resamples, comparison.seed)
+    lesions, seed = comparison.cases["lesion_id"], comparison.seed
     rows = []
     for name, table in {**comparison.others, "class prior": comparison.prior}.items():
-        agreement = faithfulness.macro(table, comparison.reference, lesions, *options)
+        agreement = faithfulness.macro(table, comparison.reference, lesions, seed=seed)
         features = len(faithfulness.by_feature(table, comparison.reference))
         row = {"describer": name, "features": features, "auc": tuple(agreement["auc"])}
         row["kappa"] = agreement["kappa"].estimate
         if name in comparison.others:
-            loss = faithfulness.exchange_loss(table, comparison.reference, comparison.cases["dx"], lesions, *options)
+            loss = faithfulness.exchange_loss(table, comparison.reference, comparison.cases["dx"], lesions, seed=seed)
             row |= {"ahead": tuple(comparison.ahead_of_prior(name)[:3]), "loss": tuple(loss["auc"][:3])}
         rows.append(row)
     table = pd.DataFrame(rows, columns=["describer", "features", "auc", "kappa", "ahead", "loss"])

@@ -33,6 +33,7 @@ SCORES_QUESTION = "\n".join(
     ]
 )
 QUESTIONS = {"constrained": [TEXT_QUESTION, SCORES_QUESTION], "repaired": [replies.QUESTION]}
+BATCH_SIZE = 8  # images that the model reads in one call
 IMAGES_AT_ONCE = 64  # in memory, and at most this many are described again after an interruption
 
 
@@ -43,11 +44,9 @@ def describe(
     folder: Path,
     *,
     mode: str = "constrained",
-    describer: str = "vlm",
     max_new_tokens: int = 512,
-    batch_size: int = 8,
 ) -> pd.DataFrame:
-    """One row per case, as `replies.described`; seconds: the mean over the images of one batch.
+    """One row per case, as `replies.described`; seconds: the mean over IMAGES_AT_ONCE images.
 
     load_images: some rows of cases -> uint8 (n, h, w, 3), such as `Run.images`. folder: keeps finished replies, so that
     the same call resumes after an interruption; a reply is used again only for the same pixels, questions and model
@@ -64,21 +63,21 @@ def describe(
             file = folder / f"{hashlib.sha256(settings.encode() + images.tobytes()).hexdigest()[:16]}.json"
             if not file.exists():
                 began = time.perf_counter()
-                written = _replies(vlm, images, mode, max_new_tokens, batch_size)
+                written = _replies(vlm, images, mode, max_new_tokens)
                 seconds = (time.perf_counter() - began) / len(images)
                 with atomic(file) as partial:
                     partial.write_text(json.dumps([[reply, seconds] for reply in written]))
             answers += json.loads(file.read_text())
             bar.update(len(images))
     parsed = [replies.parse(reply) for reply, _ in answers]
-    return replies.described(cases["image_id"], describer, parsed, [seconds for _, seconds in answers])
+    return replies.described(cases["image_id"], "vlm", parsed, [seconds for _, seconds in answers])
 
 
-def _replies(vlm: Vlm, images: np.ndarray, mode: str, max_new_tokens: int, batch_size: int) -> list[str]:
-    texts = generate(vlm, images, QUESTIONS[mode][0], max_new_tokens, batch_size)
+def _replies(vlm: Vlm, images: np.ndarray, mode: str, max_new_tokens: int) -> list[str]:
+    texts = generate(vlm, images, QUESTIONS[mode][0], max_new_tokens, BATCH_SIZE)
     if mode == "repaired":
         return texts
-    forced = scores(vlm, images, SCORES_QUESTION, list(FEATURES), batch_size).round(4).tolist()
+    forced = scores(vlm, images, SCORES_QUESTION, list(FEATURES), BATCH_SIZE).round(4).tolist()
     return [
         json.dumps({"description": thinking.answer(text)} | dict(zip(FEATURES, row, strict=True)))
         for text, row in zip(texts, forced, strict=True)

@@ -27,6 +27,7 @@ from p2d_lib.seeds import derive
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 MAX_PIXELS = 2**22  # embedded at once: 256 images of 128 px, 16 of 512 px
+TEXTS_AT_ONCE = 256  # embedded in one call
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 _TOKENIZER = open_clip.SimpleTokenizer()
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -154,14 +155,14 @@ def embed_images(clip: Clip, images: np.ndarray, batch_size: int = 256) -> np.nd
     return _embed(clip, images, batch_size, lambda part: clip.model.encode_image(_pixels(clip, part), normalize=True))
 
 
-def embed_prompts(clip: Clip, prompts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+def embed_prompts(clip: Clip, prompts: Sequence[str]) -> np.ndarray:
     """Unit vectors (n, dim), float32."""
     different, back = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)
 
     def encode(part: np.ndarray) -> torch.Tensor:
         return clip.model.encode_text(clip.tokenizer(part.tolist()).to(clip.device), normalize=True)
 
-    return _embed(clip, different, batch_size, encode)[back]
+    return _embed(clip, different, TEXTS_AT_ONCE, encode)[back]
 
 
 def count_tokens(text: str) -> int:

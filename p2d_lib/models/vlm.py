@@ -55,13 +55,12 @@ class Vlm:
 def load(
     name: str | Path,
     device: torch.device,
-    dtype: torch.dtype | None = None,
     adapter: str | Path | None = None,
     four_bit: bool = False,
 ) -> Vlm:
     """A model by hub id or id@revision, e.g. "Qwen/Qwen2-VL-2B-Instruct", or by folder, in transformers' own layout.
 
-    dtype: of the weights; None: as they were saved. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
+    Weights keep the type that they were saved in. adapter: a PEFT adapter for this model (LoRA: Hu et al., ICLR
     2022), by hub id or folder. four_bit: the language model's linear layers in NF4, as QLoRA has them (Dettmers et al.,
     NeurIPS 2023); this needs bitsandbytes. Vision tower, projector and head keep their precision. Code that comes with
     a model is never run. Raises VlmError for a model or adapter that does not exist, is of another kind, or lacks
@@ -73,7 +72,7 @@ def load(
         model, info = AutoModelForImageTextToText.from_pretrained(
             source.name,
             **source.options,
-            dtype=dtype or "auto",
+            dtype="auto",
             trust_remote_code=False,
             output_loading_info=True,
             **more,

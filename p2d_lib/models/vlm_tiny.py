@@ -29,7 +29,7 @@ NAME = "tiny"
 PATCHES = 8  # along each side of an image
 WIDTH = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 SPREAD = WIDTH["hidden_size"] ** -0.5  # of random weights; Llama's 0.02 leaves this width's words almost equally likely
-LEARNING_RATE = 2e-3
+LEARNING_RATE, BATCH_SIZE = 2e-3, 64  # with which the vision tower learns
 BOS, EOS, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
 
 
@@ -65,7 +65,7 @@ def build(texts: Iterable[str], image_size: int, seed: int, device: torch.device
 
 
 def teach_sight(
-    vlm: Vlm, load: Callable[[np.ndarray], np.ndarray], words: np.ndarray, steps: int, seed: int, batch_size: int = 64
+    vlm: Vlm, load: Callable[[np.ndarray], np.ndarray], words: np.ndarray, steps: int, seed: int
 ) -> list[float]:
     """Teaches the vision tower which words belong to an image (Joulin et al., ECCV 2016). Returns the losses.
 
@@ -83,7 +83,7 @@ def teach_sight(
     losses = []
     for step in tqdm(range(steps), desc="vision tower", unit="step", mininterval=1):
         rng = np.random.default_rng(derive(seed, "sight", step))
-        rows = rng.choice(len(words), min(batch_size, len(words)), False)
+        rows = rng.choice(len(words), min(BATCH_SIZE, len(words)), False)
         images = load(rows)
         if rng.random() < 0.5:
             images = images[:, :, ::-1]

@@ -19,6 +19,8 @@ from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX_NAMES
 
 SHOWN = 128  # px of the pictures in figures
+IN_A_ROW = 8  # pictures of copies and of doubted labels
+PROBLEMS = 20  # of what was left out, at most
 FLAGS = {
     "is_empty": "empty pictures",
     "is_blurred": "blurred pictures",
@@ -35,7 +37,7 @@ MEASURED = {
 }
 
 
-def left_out(quarantine: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+def left_out(quarantine: pd.DataFrame) -> pd.DataFrame:
     """Rows and files that could not be used, by problem: stage, problem, n, first (an image_id); most frequent first.
 
     quarantine: a table of `schemas.QUARANTINE`, which may be empty.
@@ -43,7 +45,7 @@ def left_out(quarantine: pd.DataFrame, most: int = 20) -> pd.DataFrame:
     problem = quarantine["reason"].str.split(": ", n=1).str[-1]
     groups = quarantine.assign(problem=problem).groupby(["stage", "problem"], sort=False)
     table = groups.agg(n=("image_id", "size"), first=("image_id", "first")).reset_index()
-    return table.sort_values("n", ascending=False, kind="stable").head(most)
+    return table.sort_values("n", ascending=False, kind="stable").head(PROBLEMS)
 
 
 def cohort(cases: pd.DataFrame) -> pd.DataFrame:
@@ -166,18 +168,18 @@ def examples(raw: RawSet, cases: pd.DataFrame, with_phantoms: bool) -> Figure:
     return figures.grid(rows, labels=list(image_ids))
 
 
-def copies_figure(raw: RawSet, pairs: pd.DataFrame, most: int = 8) -> Figure | None:
+def copies_figure(raw: RawSet, pairs: pd.DataFrame) -> Figure | None:
     """The closest pairs of copies that are filed under different lesions, one above the other; None without any."""
-    apart = pairs[~pairs["same_lesion"]].head(most)
+    apart = pairs[~pairs["same_lesion"]].head(IN_A_ROW)
     if apart.empty:
         return None
     sides = [prepare.outlined(raw, apart[side], SHOWN, None) for side in ("image_a", "image_b")]
     return figures.grid(sides, labels=["a", "b"])
 
 
-def doubts_figure(raw: RawSet, cases: pd.DataFrame, doubts: pd.DataFrame, most: int = 8) -> Figure | None:
+def doubts_figure(raw: RawSet, cases: pd.DataFrame, doubts: pd.DataFrame) -> Figure | None:
     """The images whose labels are doubted most, each with its label and the suggested one; None without any."""
-    least = doubts[doubts["flagged"]].assign(image_id=cases["image_id"]).sort_values("self_confidence").head(most)
+    least = doubts[doubts["flagged"]].assign(image_id=cases["image_id"]).sort_values("self_confidence").head(IN_A_ROW)
     if least.empty:
         return None
     titles = [f"{row.dx}\n{row.suggested}?" for row in least.itertuples()]

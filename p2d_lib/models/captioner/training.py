@@ -22,6 +22,7 @@ from p2d_lib.models.checkpoints import read_state
 from p2d_lib.seeds import derive
 
 WARMUP = 0.06  # of a stage's steps
+BATCH_SIZE = 32  # of the texts whose perplexity is measured
 Pairs = tuple[np.ndarray, Sequence[str]]  # embeddings (n, views, dim) by `network.embed`, and n captions
 
 
@@ -203,11 +204,11 @@ def tokens(captioner: Captioner, captions: Sequence[str], n: int) -> torch.Tenso
     return nn.utils.rnn.pad_sequence(ends, batch_first=True, padding_value=-100).to(captioner.device)
 
 
-def perplexity(captioner: Captioner, images: np.ndarray, texts: Sequence[str], batch_size: int = 32) -> float:
+def perplexity(captioner: Captioner, images: np.ndarray, texts: Sequence[str]) -> float:
     """exp of the mean negative log-likelihood of the texts' tokens given their images, uint8 (n, h, w, 3); >= 1."""
     captions = tokens(captioner, texts, len(images))
-    embeddings = torch.from_numpy(embed(captioner, images, batch_size)[:, 0]).to(captioner.device)
-    return math.exp(mean_loss(captioner, embeddings, captions, batch_size))
+    embeddings = torch.from_numpy(embed(captioner, images, BATCH_SIZE)[:, 0]).to(captioner.device)
+    return math.exp(mean_loss(captioner, embeddings, captions, BATCH_SIZE))
 
 
 def _digest(text: str, tensors: Sequence[torch.Tensor]) -> str:
