@@ -11,6 +11,8 @@ from p2d_lib.models.pipelines import encoders, is_xl
 from p2d_lib.models.tiny_base import to_pixels
 from p2d_lib.words.render import PromptError
 
+PROMPTS_AT_ONCE = 128  # that the text encoder reads in one call
+
 
 @torch.no_grad()
 def encode_moments(
@@ -82,12 +84,12 @@ def encode_tokens(pipe: DiffusionPipeline, ids: torch.Tensor) -> dict[str, torch
 
 
 @torch.no_grad()
-def encode_prompts(pipe: DiffusionPipeline, prompts: Sequence[str], batch_size: int = 128) -> dict[str, torch.Tensor]:
+def encode_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
     """`encode_tokens` of prompts, on the pipeline's device; "" is encoded as the pipeline was trained with it.
 
     Raises PromptError for a prompt that is longer than the text encoder.
     """
-    parts = [encode_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(batch_size)]
+    parts = [encode_tokens(pipe, ids.to(pipe.device)) for ids in tokens(pipe, prompts).split(PROMPTS_AT_ONCE)]
     encoded = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return zero_empty_prompts(pipe, encoded, torch.tensor([not prompt for prompt in prompts], device=pipe.device))
 

@@ -28,6 +28,7 @@ from transformers import AutoModel, AutoTokenizer
 from p2d_lib.device import generator, half
 from p2d_lib.generators import BASELINES
 from p2d_lib.models import textual_inversion, weights
+from p2d_lib.models.encoding import PROMPTS_AT_ONCE
 from p2d_lib.models.pipelines import BaseError
 from p2d_lib.models.pixel_unets import Denoiser, PixelUnet, Vgg16Unet
 from p2d_lib.models.sampling import SOLVERS, denoising_steps
@@ -103,7 +104,7 @@ class TextEncoder:
         self.length = min(self.tokenizer.model_max_length, 512)  # a folder without a maximum gives a huge number
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
+    def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
         """The last hidden states of prompts, float32 (n, length, width), zero beyond a prompt's end.
 
         Raises PromptError for a prompt that is longer than the text encoder.
@@ -115,7 +116,7 @@ class TextEncoder:
                 f"text encoder {self.source!r} takes {self.length} tokens and would cut one of {ids.shape[1]}: "
                 f"{prompts[int(mask.sum(1).argmax())]!r}; lower 02_describe.max_tokens or max_features"
             )
-        parts = zip(ids.split(batch_size), mask.split(batch_size), strict=True)
+        parts = zip(ids.split(PROMPTS_AT_ONCE), mask.split(PROMPTS_AT_ONCE), strict=True)
         hidden = torch.cat([self.model(a, attention_mask=b).last_hidden_state for a, b in parts])
         return hidden * mask[..., None]
 
