@@ -8,9 +8,9 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from p2d_lib.home import home
 from p2d_lib.llm import dotenv_file
 from p2d_lib.llm.errors import ApiError
-from p2d_lib.run import home
 
 OPENAI = "https://api.openai.com/v1"
 _ADDRESSES = ("p2d_api_base_url", "openai_base_url", "openai_api_base")  # the last: the name of openai before 1.0
