@@ -63,6 +63,11 @@ def atomic(path: Path) -> Iterator[Path]:
         remove(temporary)
 
 
+def sidecar(path: Path) -> Path:
+    """Where the provenance of a file or folder lies: beside it, or by the same name in the run's folder."""
+    return path.with_name(f"{path.name}.provenance.json")
+
+
 def read_record(path: Path) -> dict:
     """The JSON object in a file; {} where there is none that can be read, as a power cut leaves it empty or half."""
     try:

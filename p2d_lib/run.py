@@ -24,7 +24,7 @@ import pandera.pandas as pa
 
 from p2d_lib.artefacts import ARTEFACTS, result_parameters
 from p2d_lib.cores import workers
-from p2d_lib.files import atomic, read_record, remove, sha256
+from p2d_lib.files import atomic, read_record, remove, sha256, sidecar
 from p2d_lib.home import home
 from p2d_lib.locks import lock_notebook
 
@@ -223,7 +223,7 @@ class Run:
         remove(self.scratch(name))
 
     def provenance(self, path: Path, beside: Path, caption: str = "") -> None:
-        """Writes `<beside>.provenance.json`: what `path` is made of; caption: of a table or figure."""
+        """Writes the `sidecar` of `beside`: what `path` is made of; caption: of a table or figure."""
         record = {
             "artefact": path.name,
             "caption": caption,
@@ -242,7 +242,7 @@ class Run:
             "seconds": round(time.monotonic() - self._started, 1),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        with atomic(beside.with_name(f"{beside.name}.provenance.json")) as partial:
+        with atomic(sidecar(beside)) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n")
         self._written += 1
 
@@ -272,7 +272,7 @@ class Run:
 
 def _provenance(path: Path) -> dict:
     """An artefact's provenance; {} for one that somebody has put there by hand."""
-    return read_record(path.with_name(f"{path.name}.provenance.json"))
+    return read_record(sidecar(path))
 
 
 def _checked(table: pd.DataFrame, artefact: str) -> pd.DataFrame:

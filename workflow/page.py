@@ -13,7 +13,7 @@ from headline import first_screen, rounded
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-from p2d_lib.files import atomic, read_record
+from p2d_lib.files import atomic, read_record, sidecar
 
 MARKDOWN = mistune.create_markdown(escape=True)  # findings quote names that strangers chose
 SUFFIXES = {"tables": ".csv", "figures": ".png"}
@@ -73,7 +73,7 @@ def _in_order(made: dict, folder: Path) -> list[tuple[str, str]]:
 
 def _origin(folder: Path, kind: str, file: Path) -> dict:
     """The provenance of a table or figure; {} where somebody has deleted it."""
-    return read_record(folder / kind / f"{file}.provenance.json")
+    return read_record(sidecar(folder / kind / file))
 
 
 def _findings(notebook) -> str:

@@ -19,7 +19,7 @@ from digests import Digests
 from places import HOME, REPOSITORY
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
-from p2d_lib.files import atomic, read_record, remove
+from p2d_lib.files import atomic, read_record, remove, sidecar
 
 KINDS = ("tables", "figures")
 
@@ -118,7 +118,7 @@ class Stages:
             if artefact.made_by == notebook:
                 path = self.folder / artefact.path
                 remove(path)
-                remove(path.with_name(f"{path.name}.provenance.json"))
+                remove(sidecar(path))
 
     def end(self, notebook: str, basis: dict, execution: str, seconds: float) -> None:
         """Records a stage that has run to its end; tables and figures that it no longer makes are removed.
@@ -140,14 +140,14 @@ class Stages:
     def _written(self, kind: str, notebook: str, execution: str) -> list[str]:
         """The tables or figures that one execution wrote, in its order; what an earlier one wrote is removed."""
         written = {}
-        for sidecar in sorted((self.folder / kind).glob("*.provenance.json")):
-            origin, name = read_record(sidecar), sidecar.name.removesuffix(".provenance.json")
+        for record in sorted((self.folder / kind).glob("*.provenance.json")):
+            origin, name = read_record(record), record.name.removesuffix(".provenance.json")
             if origin.get("notebook") != notebook:
                 continue
             if origin.get("execution") == execution:
                 written[name] = origin["position"]
             else:
-                sidecar.unlink()
+                record.unlink()
                 self.place(f"{kind}/{name}").unlink(missing_ok=True)
         return sorted(written, key=written.get)
 

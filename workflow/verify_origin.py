@@ -7,7 +7,7 @@ from hashlib import sha256 as new_sha256
 from pathlib import Path
 
 from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, result_parameters
-from p2d_lib.files import file_sha256, read_record, sha256
+from p2d_lib.files import file_sha256, read_record, sha256, sidecar
 
 SHORT = 16  # hex digits of a digest that are kept
 NOTHING = "nothing"
@@ -29,8 +29,7 @@ def provenance(folder: Path, notebook: str) -> list[tuple[str, dict]]:
     folder: data/runs/<run>. The record of an artefact also holds its name.
     """
     records = [
-        ("artefact", {**read_record(folder / f"{each.path}.provenance.json"), "name": name})
-        for name, each in ARTEFACTS.items()
+        ("artefact", {**read_record(sidecar(folder / each.path)), "name": name}) for name, each in ARTEFACTS.items()
     ]
     for kind in ("tables", "figures"):
         records += [(kind, read_record(path)) for path in sorted((folder / kind).glob("*.provenance.json"))]
@@ -109,7 +108,7 @@ def _digest(folder: Path, name: str) -> str:
         except (OSError, ValueError):  # damaged: its bytes then say so
             return file_sha256(path)[:SHORT]
         return new_sha256(table.to_csv(index=False).encode()).hexdigest()[:SHORT]
-    return (read_record(path.with_name(f"{path.name}.provenance.json")).get("sha256") or sha256(path))[:SHORT]
+    return (read_record(sidecar(path)).get("sha256") or sha256(path))[:SHORT]
 
 
 def edited_tables(folder: Path, tables: Path) -> list[str]:
@@ -125,7 +124,7 @@ def edited_figures(folder: Path, figures: Path) -> list[str]:
 def _edited(paths: list[Path], records: Path) -> list[str]:
     edited = []
     for path in paths:
-        written = read_record(records / f"{path.name}.provenance.json").get("sha256")
+        written = read_record(sidecar(records / path.name)).get("sha256")
         if written and written != file_sha256(path):
             edited.append(path.stem)
     return edited

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from p2d_lib.app.pictures import picture
 from p2d_lib.app.safety import Refused
-from p2d_lib.files import read_record
+from p2d_lib.files import read_record, sidecar
 from p2d_lib.home import home
 from p2d_lib.report import tables
 
@@ -52,5 +52,5 @@ def _of_run(run: str, name: str) -> str:
 
 def _caption(run: str, kind: str, file: Path) -> str:
     """What the provenance of a table or figure says of it; "" where there is none."""
-    record = read_record(home() / "data" / "runs" / run / kind / f"{file.name}.provenance.json")
+    record = read_record(sidecar(home() / "data" / "runs" / run / kind / file.name))
     return str(record.get("caption", ""))

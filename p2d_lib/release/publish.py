@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from p2d_lib.files import atomic, file_sha256, read_record
+from p2d_lib.files import atomic, file_sha256, read_record, sidecar
 from p2d_lib.release import CREATOR, admission, cards, croissant, overlap, pictures, recipe
 from p2d_lib.release.facts import Facts
 from p2d_lib.release.licences import PHANTOM, Origin, origin
@@ -69,7 +69,7 @@ def _audit_tables(run: Run) -> dict[str, tuple[bytes, str]]:
     contents = {}
     for name in AUDIT_TABLES:
         path = run.tables / f"{name}.csv"
-        record = read_record(run.folder / "tables" / f"{name}.csv.provenance.json")
+        record = read_record(sidecar(run.folder / "tables" / path.name))
         if not path.is_file() or record.get("sha256") != file_sha256(path):
             problem = "is not as the run wrote it" if path.is_file() else "is missing"
             raise Refused(f"{path} {problem}: run ./run_all.sh --run {run.name} --to 05_fidelity")
