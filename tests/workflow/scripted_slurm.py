@@ -82,6 +82,10 @@ def scancel(argv: list[str]) -> None:
             write(path.stem, record | {"state": "CANCELLED"})
 
 
+def sacct(_: list[str]) -> None:
+    """Of no account: the executor asks for that of the last job where none is named."""
+
+
 def scontrol(_: list[str]) -> None:
     print("MinJobAge = 300 sec\nMaxArraySize = 1001")
 
@@ -106,7 +110,7 @@ def write(name: str, record: dict) -> None:
 
 def install(folder: Path) -> None:
     """Puts the commands into a folder for PATH."""
-    for command in ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo"):
+    for command in ("sbatch", "srun", "squeue", "scancel", "sacct", "scontrol", "sinfo"):
         path = folder / command
         path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" {command} "$@"\n')
         path.chmod(0o755)

@@ -11,7 +11,6 @@ import scripted_slurm
 from cli import Refused
 
 AT_ONCE = """
-slurm-no-account: true
 slurm-init-seconds-before-status-checks: 1
 seconds-between-status-checks: 1
 """
