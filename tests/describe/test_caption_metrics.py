@@ -192,5 +192,8 @@ def test_bertscore_of_a_text_with_itself_is_one_and_of_no_text_zero(bert):
     from p2d_lib.models import bertscore
 
     assert bertscore.f1([*VARIED, ""], [*VARIED, "red"], bert, "cpu") == pytest.approx([1] * 5 + [0], abs=1e-5)
+    column = caption_metrics.bertscore_column([*VARIED, ""], [*VARIED, "red"], bert, "cpu")
+    assert column == pytest.approx({"BERTScore F1": 5 / 6}, abs=1e-5)
+    assert caption_metrics.bertscore_column(["red"], ["red"], None, "cpu") == {}
     with pytest.raises(ValueError, match="1 texts and 2 references"):
         bertscore.f1(["red"], ["red", "brown"], bert, "cpu")
