@@ -6,7 +6,7 @@ No network: what is timed is the work around the networks, on synthetic inputs (
 size runs in a process of its own; its memory is the peak above what its inputs take, its seconds are those of the
 processor. A size that would take longer than --limit seconds, were the growth linear from the size before, is left out,
 and so is one that reaches it: nothing is extrapolated. The exponents are those between the two largest sizes: 1 is
-linear. --write puts the table into RESULTS.md and the figure of the same run into growth.png.
+linear. --write puts the table into SPEED.md and the figure of the same run into growth.png.
 """
 
 import argparse
@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from growth_kernels import KERNELS  # noqa: E402
 
-RESULTS, FIGURE = HERE / "RESULTS.md", HERE / "growth.png"
+PAGE, FIGURE = HERE / "SPEED.md", HERE / "growth.png"
 BEGIN, END = "<!-- growth.py writes from here -->", "<!-- to here -->"
 
 
@@ -73,7 +73,7 @@ def exponent(rows: pd.DataFrame, column: str, least: float) -> float:
 
 
 def printed(table: pd.DataFrame) -> str:
-    """The table of RESULTS.md: seconds and MB of each kernel and size, and both exponents."""
+    """The table of SPEED.md: seconds and MB of each kernel and size, and both exponents."""
     sizes = sorted(table["n"].unique())
     heads = [f"{n:,}" for n in sizes[:-1]] + [f"{sizes[-1]:,} images", "exponent of time", "of memory"]
     lines = [f"| notebook, kernel | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
@@ -89,7 +89,7 @@ def printed(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def write(text: str, path: Path = RESULTS) -> None:
+def write(text: str, path: Path = PAGE) -> None:
     """Puts text between BEGIN and END. Raises ValueError for a file without these lines."""
     before, found, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, also, after = rest.partition(END)
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--limit", type=float, default=60, help="seconds of the processor")
     parser.add_argument("--only", nargs="+", choices=KERNELS, default=list(KERNELS))
-    parser.add_argument("--write", action="store_true", help="the table into RESULTS.md, the figure into growth.png")
+    parser.add_argument("--write", action="store_true", help="the table into SPEED.md, the figure into growth.png")
     options = parser.parse_args()
     rows, begun = [], time.process_time()
     for name in options.only:

@@ -97,7 +97,7 @@ def test_a_class_that_a_resample_lacks_leaves_its_means_defined():
 
 
 def test_two_thousand_resamples_take_a_twentieth_of_the_time_of_scikit_learn_on_repeated_rows():
-    """Both sides are timed here, so that a busy machine slows both; the seconds stand in benchmarks/RESULTS.md."""
+    """Both sides are timed here, so that a busy machine slows both; the seconds stand in benchmarks/SPEED.md."""
     rng = np.random.default_rng(0)
     dx, read, p = _readings(rng, 2000)
     weights = intervals.resample(rng.integers(0, 1500, 2000), 2000).astype(float)

@@ -8,6 +8,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PAGES += [REPOSITORY / kind / "README.md" for kind in ("data", "tables", "figures")]
+PAGES += [*sorted((REPOSITORY / "benchmarks").glob("*.md")), *(REPOSITORY / "p2d_lib" / "models" / "tiny").glob("*.md")]
 PLACES = "p2d_lib|tests|workflow|params|notebooks|docs|benchmarks"
 NAMED = re.compile(rf"(?<![\w/])((?:{PLACES})/[\w./-]*\w)")
 

@@ -29,13 +29,13 @@ def test_each_target_is_reached_or_missed_by_what_was_printed(readings, reached,
     python = tmp_path / "python"
     python.write_text(PYTHON.format(**readings))
     python.chmod(python.stat().st_mode | stat.S_IEXEC)
-    results = tmp_path / "RESULTS.md"
-    results.write_text("# Readings\n")
+    results = tmp_path / "SPEED.md"
+    results.write_text("# Speed\n")
     command = ["bash", str(GPU), "--small", str(results)]
     done = subprocess.run(command, env={**os.environ, "PYTHON": str(python)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = results.read_text()
-    assert text.startswith("# Readings\n") and "## On a GPU: a scripted GPU" in text
+    assert text.startswith("# Speed\n") and "## On a GPU: a scripted GPU" in text
     training, sampling = (line for line in text.splitlines() if line.startswith("| 2"))
     words = {True: "reached", False: "missed"}
     assert f"at least twice: {words[reached[0]]}; 40 % of the product's rate: {words[reached[1]]}" in training

@@ -64,7 +64,7 @@ def test_one_run_gives_the_table_with_both_exponents_and_the_figure(planted, tmp
         [("quadratic", n, 2e-6 * n**2, 0.01 * n) for n in (1000, 10_000)] + [("linear", 1000, 0.5, 0.1)],
         columns=["kernel", "n", "seconds", "mb"],
     )
-    results = tmp_path / "RESULTS.md"
+    results = tmp_path / "SPEED.md"
     results.write_text(f"before\n{growth.BEGIN}\nan old table\n{growth.END}\nafter\n")
     growth.write(growth.printed(table), results)
     lines = results.read_text().splitlines()

@@ -10,6 +10,7 @@ import yaml
 
 from p2d_lib import parameters
 from p2d_lib.artefacts import NOTEBOOKS
+from p2d_lib.models.augmentation import TRANSFORMS
 from p2d_lib.parameters import generate, profiles
 from p2d_lib.parameters.prep import SOURCES
 from p2d_lib.suggest import did_you_mean
@@ -67,6 +68,14 @@ def test_full_sizes_read_ham10000_with_five_seeds_and_the_published_split():
         assert values["06_classify"]["seeds"] >= 5
         split = {key: values["01_prep"][key] for key in ("test_size", "val_size", "split_seed")}
         assert split == {"test_size": 0.2, "val_size": 1 / 9, "split_seed": 42}
+
+
+def test_all_arms_of_a_profile_train_for_all_steps_and_real_plus_classical_differs_from_real():
+    for name in FILES:
+        values = parameters.profile(name)["06_classify"]
+        assert values["patience"] == 0, name
+        if "real+classical" in values["arms"]:
+            assert values["class_weights"] == "none" and len(values["augmentation"]) < len(TRANSFORMS), name
 
 
 @pytest.mark.parametrize(("text", "number"), [("5e-4", 5e-4), ("5.0e-4", 5e-4), ("1e-05", 1e-5), (".5", 0.5)])

@@ -18,7 +18,7 @@ def _commands() -> list[str]:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", readme, re.M | re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    starts = ("./run_all.sh", ".venv/bin/papermill", "torchrun ")
+    starts = ("./run_all.sh", ".venv/bin/papermill", ".venv/bin/torchrun ")
     return [re.sub(r"  +#.*", "", line) for line in lines if line.startswith(starts)]
 
 
@@ -29,7 +29,7 @@ APP = "./run_all.sh app"
 def test_the_readme_has_commands_of_each_kind():
     assert sum(command.startswith("./run_all.sh") for command in COMMANDS) >= 8
     assert sum("papermill" in command for command in COMMANDS) == 2
-    assert sum(command.startswith("torchrun") for command in COMMANDS) == 2
+    assert sum(command.startswith(".venv/bin/torchrun") for command in COMMANDS) == 2
 
 
 DRIVERS = [command for command in COMMANDS if command.startswith("./run_all.sh") and not command.startswith(APP)]
@@ -69,6 +69,6 @@ def test_what_the_readme_gives_to_papermill_are_parameters_of_that_notebook(comm
 
 
 def test_the_command_that_shares_training_among_gpus_is_there():
-    words = shlex.split(next(command for command in COMMANDS if command.startswith("torchrun")))
+    words = shlex.split(next(command for command in COMMANDS if command.startswith(".venv/bin/torchrun")))
     module = words[words.index("-m") + 1]
     assert (REPOSITORY / f"{module.replace('.', '/')}.py").exists()
