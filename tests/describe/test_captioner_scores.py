@@ -67,6 +67,19 @@ def test_of_four_describers_of_no_skill_any_is_called_above_a_guess_at_the_level
     assert np.mean(announced) <= 0.075  # 2.5 % and two standard errors
 
 
+def test_one_describer_that_is_just_above_a_guess_is_called_so_alone_and_not_as_the_best_of_four():
+    """Its p is 0.03."""
+    majority = {"describer": MAJORITY, "accuracy": (0.6, 0.6, 0.6), "balanced_accuracy": (1 / 7,) * 3}
+    for others in (0, 3):
+        of_others = [(f"other {k}", (0.13, 0.09, 0.17)) for k in range(others)]
+        rows = [
+            {"describer": name, "n": 210, "accuracy": balanced, "balanced_accuracy": balanced}
+            for name, balanced in [("one", (0.22, 0.15, 0.29)), *of_others]
+        ]
+        lines = report.diagnosis_findings(pd.DataFrame([*rows, majority]), None)
+        assert ("is above a guess" in lines[0]) == (not others)
+
+
 @pytest.fixture(scope="module")
 def colours() -> tuple[np.ndarray, list[str], pd.DataFrame]:
     """Images of one colour each, their texts, and cases of two diagnoses."""
