@@ -5,9 +5,10 @@
 Phantom lesions, half on fair skin (Fitzpatrick II) and half on dark skin (V and VI) in each class, but for melanoma,
 which has a tenth as many on dark skin. All arms take the same steps from the same weights. They differ in how the
 missing dark-skin melanomas are made up for: not at all (`real`); by the few that there are, shown again
-(`real+replay`); by images that the shipped base samples from prompts of the fair-skin melanomas with the skin tone
-changed (`words`); by other dark-skin melanomas of the phantom, as if its images were perfect (`perfect`). Printed are
-the recall of melanoma in both groups and the gap, as 08 computes them, on test lesions of which half are on dark skin.
+(`real+replay:skin-tones`); by images that the shipped base samples from prompts of the fair-skin melanomas with the
+skin tone changed (`words`); by other dark-skin melanomas of the phantom, as if its images were perfect (`perfect`).
+Printed are the recall of melanoma in both groups and the gap, as 08 computes them, on test lesions of which half are on
+dark skin, and how much wider each arm's gap is than that of `real`, and that of `words` than that of replay.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.render import render
 
 FAIR, RATIO = 2, 10
-ARMS = ("real", "real+replay", "words", "perfect")
+REPLAY = "real+replay:skin-tones"
+ARMS = ("real", REPLAY, "words", "perfect")
 
 
 def render_set(name: str, n: int, n_dark_melanomas: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -80,7 +82,7 @@ def main() -> None:
     words = of_words(train[(train["dx"] == "mel") & ~is_dark], missing)
     added = {
         "real": images[:0],
-        "real+replay": images[np.resize(np.flatnonzero(is_dark), missing)],
+        REPLAY: images[np.resize(np.flatnonzero(is_dark), missing)],
         "words": words,
         "perfect": more_images[dark_ones],
     }
@@ -101,10 +103,11 @@ def main() -> None:
     print(f"{(~is_dark & (train['dx'] == 'mel')).sum()} fair-skin and {n_dark} dark-skin melanomas in train, "
           f"{missing} added; {len(melanomas)} melanomas in test")  # fmt: skip
     of_melanomas = read[read["image_id"].isin(melanomas["image_id"])]
-    for arm in ARMS[1:]:
-        table = gaps.gaps(of_melanomas, melanomas, 30, ("real", arm), ("accuracy",))
+    for pair in (*(("real", arm) for arm in ARMS[1:]), (REPLAY, "words")):
+        table = gaps.gaps(of_melanomas, melanomas, 30, pair, ("accuracy",))
         for row in table[table["attribute"] == "skin type"].itertuples():
-            print(f"{row.arm:12} gap {row.gap:+.3f} [{row.low:+.3f}, {row.high:+.3f}] worst {row.worst} "
+            name = f"{pair[1]} − {pair[0]}" if row.arm == gaps.CHANGE else row.arm
+            print(f"{name:30} gap {row.gap:+.3f} [{row.low:+.3f}, {row.high:+.3f}] worst {row.worst} "
                   f"detectable {row.detectable:.3f} p {row.p:.4f}")  # fmt: skip
     dark = melanomas.set_index("image_id")["true_fitzpatrick"].isin(phantom.DARK)
     of_melanomas = of_melanomas.assign(dark=of_melanomas["image_id"].map(dark), right=of_melanomas["dx_read"] == "mel")

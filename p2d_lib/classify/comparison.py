@@ -19,6 +19,7 @@ PAIRS = (
     ("real+replay", "real"),
     ("synthetic", "real"),
     ("curriculum", "mixed"),
+    ("mixed:skin-tones", "real+replay:skin-tones"),
 )
 PRIMARY = "balanced_accuracy"
 
@@ -56,7 +57,7 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
 
 
 def pairs(arms: Iterable[str]) -> list[tuple[str, str]]:
-    """Which arms are compared: PAIRS, and each arm of other synthetic images ("mixed:base@2x") with "mixed@2x"."""
+    """Which arms are compared: PAIRS, and each arm of other images ("mixed:base@2x") with "mixed@2x"."""
     arms = list(arms)
     named = [(arm, re.sub(r":[^@]*", "", arm)) for arm in arms if ":" in arm]
     return [(first, second) for first, second in (*PAIRS, *named) if first in arms and second in arms]

@@ -15,10 +15,12 @@ import pandas as pd
 from p2d_lib.files import sha256
 from p2d_lib.generators import GENERATORS
 from p2d_lib.image_store import store
+from p2d_lib.instruments import obedience
 from p2d_lib.parameters.classify import arm_parts
 from p2d_lib.run import Run
 from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX
+from p2d_lib.words.at_random import TONE
 from p2d_lib.words.choose import chosen
 
 ADAPTER = "adapter"  # the generator whose images are trained on where an arm names no other
@@ -30,7 +32,8 @@ SELECTED_BY = ("generator", "describer", "variant")
 class ImageSets:
     """table: image_id, dx and path of each image, and its set: train, val, test, "synthetic", "external" or "pairs".
     The images of a set follow one another. Of synthetic images also their generator, the describer whose description
-    prompted them and the variant that they are; "" elsewhere."""
+    prompted them and the variant that they are; "" elsewhere. Of real images the skin_tone that their description says
+    (a level, see `obedience.levels`; NaN: none)."""
 
     table: pd.DataFrame
     folder: Path  # of the run
@@ -70,11 +73,11 @@ class ImageSets:
         """uint8 (n, h, w, 3), mapped from a file in `folder`."""
         return store([self.folder / path for path in self.table["path"]], folder)
 
-    def contents(self) -> list[tuple[str, str, str, str]]:
-        """Set, class, what it is selected by and file digest of each image: what a training depends on."""
+    def contents(self) -> list[tuple[str, str, float, str, str]]:
+        """Set, class, skin tone, what it is selected by and file digest of each image: what a training depends on."""
         digests = [sha256(self.folder / path) for path in self.table["path"]]
         names = self.table[list(SELECTED_BY)].agg("/".join, axis=1)
-        return list(zip(self.table["set"], self.table["dx"], names, digests, strict=True))
+        return list(zip(*(self.table[of] for of in ("set", "dx", "skin_tone")), names, digests, strict=True))
 
 
 def collect(
@@ -89,15 +92,18 @@ def collect(
 ) -> ImageSets:
     """All images of a comparison. Of `synthetic` and `variants` only rows with `accepted` count.
 
-    external: the artefact "external_cases". descriptions: name the describer of each synthetic image, where arms ask.
+    external: the artefact "external_cases". descriptions: name the describer of each synthetic image and the skin tone
+    of each real one, where arms ask.
     variants: of `variants.sampled`. arms: their names; of a generator other than the adapter only what they select is
     taken. paired: image_id, dx and path of the images of counterfactual pairs and their control, which are only read.
     """
     generators = {ADAPTER, *(arm_parts(arm)[1] for arm in arms)}
     accepted = synthetic[synthetic["accepted"] & synthetic["generator"].isin(generators)]
     if descriptions is not None:
-        of_case = chosen(descriptions).set_index("image_id")["describer"]
-        accepted = accepted.assign(describer=accepted["prompted_by"].map(of_case))
+        of_case = chosen(descriptions).set_index("image_id").reindex(columns=["describer", TONE])
+        accepted = accepted.assign(describer=accepted["prompted_by"].map(of_case["describer"]))
+        tones = cases["image_id"].map(of_case[TONE]).to_numpy(float)
+        cases = cases.assign(skin_tone=obedience.levels(TONE, tones))
     parts = [cases[cases["split"] == split].assign(set=split) for split in SPLITS]
     parts += [accepted.assign(set="synthetic")]
     parts += [variants[variants["accepted"]].assign(set="synthetic")] if variants is not None else []
@@ -106,6 +112,7 @@ def collect(
     for part in parts:
         if len(part):
             run.images(part.head(1))  # notes the folder of these images as an input
-    table = pd.concat(parts, ignore_index=True).reindex(columns=["image_id", "dx", "path", "set", *SELECTED_BY])
+    columns = ["image_id", "dx", "path", "set", "skin_tone", *SELECTED_BY]
+    table = pd.concat(parts, ignore_index=True).reindex(columns=columns)
     table = table.astype(dict.fromkeys(SELECTED_BY, object)).fillna(dict.fromkeys(SELECTED_BY, ""))
     return ImageSets(table, run.folder)

@@ -25,7 +25,7 @@ from p2d_lib.models.augmentation import TRANSFORMS
 from p2d_lib.models.class_batches import class_weights
 from p2d_lib.models.early_stopping import EarlyStopping
 from p2d_lib.parameters import Classify
-from p2d_lib.parameters.classify import arm_parts
+from p2d_lib.parameters.classify import WITH_SELECTION, arm_parts
 from p2d_lib.readings import readings
 from p2d_lib.run import Run
 from p2d_lib.schemas import READINGS, SPLITS
@@ -194,10 +194,11 @@ def shown(images: ImageSets, protocol: Protocol, arm: str, seed: int) -> np.ndar
         pool = pooled(images)
         real, synthetic = pool[arms.published_split(len(pool), seed)[0]], np.empty(0, int)
     else:
-        real, synthetic = images.rows("train"), images.rows("synthetic", arm_parts(arm)[1])
+        kind, selection, _ = arm_parts(arm)
+        real, synthetic = images.rows("train"), images.rows("synthetic", selection if kind in WITH_SELECTION else "")
     at = arms.batches(
         arm, images.labels[real], images.labels[synthetic], steps=protocol.steps, batch_size=protocol.batch_size,
-        share=protocol.synthetic_share, seed=seed,
+        share=protocol.synthetic_share, seed=seed, tones=images.table["skin_tone"].to_numpy()[real],
     )  # fmt: skip
     return np.concatenate([real, synthetic])[at]
 

@@ -20,6 +20,7 @@ from p2d_lib.parameters.classify import (
     PROMPT_DESCRIBERS,
     REWRITTEN,
     SKIN_TONES,
+    WITH_SELECTION,
     arm_parts,
     guidance_scale,
 )
@@ -39,12 +40,13 @@ def guidance(scale: float) -> str:
 
 
 def named(arms: Sequence[str], synthetic: pd.DataFrame, descriptions: pd.DataFrame) -> list[str]:
-    """The variants that arms select, each once: what is neither a generator nor a describer that has prompted 04."""
+    """The variants that arms with synthetic images select, each once: what is neither a generator nor a describer that
+    has prompted 04."""
     of_04 = synthetic.loc[synthetic["accepted"] & (synthetic["generator"] == ADAPTER), "prompted_by"]
     prompted = set(of_04.map(chosen(descriptions).set_index("image_id")["describer"]))
     others = {*PROMPT_DESCRIBERS} - prompted
     known = {*TEMPLATES, REWRITTEN, CLASS_NAME, SKIN_TONES, *others}
-    selected = dict.fromkeys(arm_parts(arm)[1] for arm in arms)
+    selected = dict.fromkeys(selection for kind, selection, _ in map(arm_parts, arms) if kind in WITH_SELECTION)
     return [name for name in selected if name in known or name.startswith(GUIDANCE)]
 
 

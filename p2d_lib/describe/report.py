@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from scipy.stats import norm
 
 from p2d_lib.describe import comparison as comparing
 from p2d_lib.describe.captioner_scores import SCORES
 from p2d_lib.describe.comparison import Comparison
+from p2d_lib.instruments.multiplicity import LEVEL, holm
 from p2d_lib.report import figures
 from p2d_lib.report.figures import TEXT_WIDTH
-from p2d_lib.report.tables import interval
+from p2d_lib.report.tables import interval, p_value
 
 NOTHING_KNOWN = (
     "The reference has no feature that varies among the test images (most are measured within lesion masks), so "
@@ -138,23 +140,24 @@ def prompt_findings(
 
 
 def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks: pd.DataFrame) -> list[str]:
-    """Whether each describer knows more of an image than its diagnosis.
+    """Whether each describer knows more of an image than its diagnosis; the verdicts are one family (Holm).
 
     faithfulness: `comparison.faithfulness_table`. ranks: `comparison.rank_agreement`; empty where there is no truth.
     """
     table = faithfulness.set_index("describer")
     if table.empty:
         return [NOTHING_KNOWN]
-    lines = []
+    lines, p = [], _above(table.loc[table["features"] > 0, "ahead"].dropna(), 0.0)
     for name in comparison.others:
         if not table.loc[name, "features"]:
             lines.append(f"“{name}” scores no feature that varies among the test images: nothing can be compared.")
             continue
         ahead, low, high = table.loc[name, "ahead"]
-        verdict = "describes more than the diagnosis" if low > 0 else "is not shown to describe more than the diagnosis"
+        verdict = "describes" if p[name] <= LEVEL else "is not shown to describe"
         lines.append(
-            f"“{name}” {verdict}: mean AUC over {table.loc[name, 'features']} features against "
-            f"“{comparison.reference_name}”, minus that of the class prior: {ahead:+.3f} [{low:+.3f}, {high:+.3f}]."
+            f"“{name}” {verdict} more than the diagnosis: mean AUC over {table.loc[name, 'features']} features against "
+            f"“{comparison.reference_name}”, minus that of the class prior: {ahead:+.3f} [{low:+.3f}, {high:+.3f}], "
+            f"Holm p {p_value(p[name], '= ')}."
         )
     if len(ranks):
         best, worst = ranks.iloc[0], ranks.iloc[-1]
@@ -169,18 +172,21 @@ def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks
 def diagnosis_findings(diagnoses: pd.DataFrame, other_prefers_own: float | None) -> list[str]:
     """How often texts name the right diagnosis, and how far the second encoder's similarities can be trusted.
 
-    diagnoses: `captioner_scores.diagnoses`. other_prefers_own: `image_text.prefers_own`; None without that encoder.
+    Whether they are right more often than a guess is one family of tests (Holm). diagnoses:
+    `captioner_scores.diagnoses`. other_prefers_own: `image_text.prefers_own`; None without that encoder.
     """
     *rows, majority = diagnoses.to_dict("records")
-    lines = []
+    scores = pd.Series({row["describer"]: row["balanced_accuracy"] for row in rows}, dtype=object)
+    lines, p = [], _above(scores, majority["balanced_accuracy"][0])
     for row in rows:
         (right, *ends), (balanced, *balanced_ends) = (row[name] for name in SCORES)
-        above = "above" if balanced_ends[0] > majority["balanced_accuracy"][0] else "not shown to be above"
+        above = "above" if p[row["describer"]] <= LEVEL else "not shown to be above"
         lines.append(
             f"The diagnosis that “{row['describer']}” names is right on {right:.0%} [{ends[0]:.0%}, {ends[1]:.0%}] of "
             f"{row['n']} test images, balanced over the diagnoses {balanced:.0%} [{balanced_ends[0]:.0%}, "
-            f"{balanced_ends[1]:.0%}], which is {above} a guess ({majority['balanced_accuracy'][0]:.0%}); the most "
-            f"frequent diagnosis alone is right on {majority['accuracy'][0]:.0%}."
+            f"{balanced_ends[1]:.0%}], which is {above} a guess ({majority['balanced_accuracy'][0]:.0%}, "
+            f"Holm p {p_value(p[row['describer']], '= ')}); the most frequent diagnosis alone is right on "
+            f"{majority['accuracy'][0]:.0%}."
         )
     if other_prefers_own is not None:
         lines.append(
@@ -188,6 +194,19 @@ def diagnosis_findings(diagnoses: pd.DataFrame, other_prefers_own: float | None)
             f"image of the same diagnosis in {other_prefers_own:.0%} of the cases (chance: 50 %)."
         )
     return lines
+
+
+def _above(of_describers: pd.Series, guess: float) -> pd.Series:
+    """Holm's p over describers that an estimate differs from `guess` (normal law), and 1 where it is not above it.
+
+    of_describers: (estimate, low, high) by name, 95 % intervals, which give the standard error. Of four describers of
+    no skill, any is called above in 1 to 3 % of studies, and would be in 5 to 11 % by its own interval (simulated).
+    """
+    estimate, low, high = np.array(of_describers.tolist(), float).reshape(-1, 3).T
+    error = (high - low) / 2 / norm.ppf(0.975)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(estimate > guess, 2 * norm.sf((estimate - guess) / error), 1.0)
+    return pd.Series(holm(p), of_describers.index)
 
 
 def file_findings(table: pd.DataFrame | None, cases: pd.DataFrame) -> list[str]:

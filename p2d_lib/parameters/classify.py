@@ -14,7 +14,8 @@ from p2d_lib.suggest import did_you_mean
 from p2d_lib.words.render import TEMPLATES
 
 ARMS = ("real", "real+replay", "real+classical", "synthetic", "mixed", "pretrain", "curriculum", "published")
-WITH_RATIO, WITH_SELECTION = ("real+replay", "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
+REPLAY = "real+replay"
+WITH_RATIO, WITH_SELECTION = (REPLAY, "mixed", "pretrain", "curriculum"), ("synthetic", "mixed", "pretrain")
 PROMPT_DESCRIBERS = ("captioner", "vlm", "api", "file", "measured", "truth")  # the last two are the template's
 REWRITTEN, GUIDANCE, SKIN_TONES = "rewritten", "guidance-", "skin-tones"  # see `classify.variants`
 CLASS_NAME = "class-name"
@@ -26,7 +27,8 @@ PHANTOM, CAMERAS = SOURCES[0], ("clinic", "atlas", "both")
 
 def arm_parts(name: str) -> tuple[str, str, float | None]:
     """Kind, selection ("": the adapter's images as 04 sampled them) and ratio (None: none is named) of an arm:
-    "mixed:sentence@0.5x". What can be selected says `classify.image_sets`. guidance-2.0 is guidance-2.
+    "mixed:sentence@0.5x". What can be selected says `classify.image_sets`; of REPLAY nothing but SKIN_TONES can.
+    guidance-2.0 is guidance-2.
 
     Raises ValueError for another name or scale, and for a selection or a ratio of an arm that has none.
     """
@@ -36,8 +38,9 @@ def arm_parts(name: str) -> tuple[str, str, float | None]:
                          "mixed:base, mixed:captioner, mixed:class-name, mixed:sentence, mixed:guidance-2")  # fmt: skip
     if ratio and (kind not in WITH_RATIO or float(ratio) == 0):
         raise ValueError(f"arm {name!r}: a ratio above 0 of synthetic to real images have {', '.join(WITH_RATIO)} only")
-    if selection and kind not in WITH_SELECTION:
-        raise ValueError(f"arm {name!r}: other synthetic images can be named for {', '.join(WITH_SELECTION)} only")
+    if selection and kind not in WITH_SELECTION and (kind, selection) != (REPLAY, SKIN_TONES):
+        raise ValueError(f"arm {name!r}: other synthetic images can be named for {', '.join(WITH_SELECTION)} only, "
+                         f"and what is replayed as {REPLAY}:{SKIN_TONES} only")  # fmt: skip
     if selection.startswith(GUIDANCE):
         selection = f"{GUIDANCE}{guidance_scale(selection):g}"
     return kind, selection, float(ratio) if ratio else None

@@ -83,6 +83,8 @@ def test_a_ratio_that_a_batch_cannot_hold_is_refused():
         ("real@2x", "a ratio above 0 of synthetic to real images have real"),
         ("real:captioner", "other synthetic images can be named for synthetic, mixed, pretrain only"),
         ("real@2x:base", "no arm 'real@2x:base'"),
+        ("real+replay:captioner", "and what is replayed as real.replay:skin-tones only"),
+        ("real:skin-tones", "other synthetic images can be named for"),
     ],
 )
 def test_a_name_of_no_arm_is_refused(name, message):
@@ -94,6 +96,7 @@ def test_the_name_of_an_arm_says_kind_selection_and_ratio():
     assert arm_parts("mixed:guidance-3.5@1x") == ("mixed", "guidance-3.5", 1.0)
     assert arm_parts("mixed:captioner") == ("mixed", "captioner", None)
     assert arm_parts("real+replay@0.5x") == ("real+replay", "", 0.5)
+    assert arm_parts("real+replay:skin-tones@2x") == ("real+replay", "skin-tones", 2.0)
 
 
 def test_the_ratio_of_a_name_counts_before_the_share_that_is_given():
@@ -107,6 +110,32 @@ def test_replay_has_the_very_classes_that_mixed_has_but_real_images_of_them(batc
     np.testing.assert_array_equal(dx[replay], dx[mixed])
     assert replay.max() < len(REAL) <= mixed.min()
     assert np.unique(dx[mixed], return_counts=True)[1].tolist() == [80, 80, 80, 80]
+
+
+# Dark skin (5) is rare in class 1 and absent from class 4, which has two tones; of class 0 half the tones are unknown.
+TONES = np.concatenate([[0, np.nan] * 5, [0] * 12 + [2] * 7 + [5], [1] * 29 + [2], np.arange(140) % 6])
+
+
+def test_replay_by_skin_tone_evens_the_tones_of_each_class_and_differs_from_replay_in_nothing_else(batches):
+    by_tone = arms.batches("real+replay:skin-tones", REAL, SYNTHETIC, tones=TONES, **BUDGET)
+    replay = batches["real+replay"]
+    assert by_tone.shape == replay.shape
+    np.testing.assert_array_equal(by_tone[:, :8], replay[:, :8])
+    np.testing.assert_array_equal(REAL[by_tone], REAL[replay])
+    extra = by_tone[:, 8:].ravel()
+    for k, tones in ((0, [0]), (1, [0, 2, 5]), (4, [1, 2]), (5, range(6))):
+        times = [np.bincount(extra, minlength=len(REAL))[(k == REAL) & (tone == TONES)] for tone in tones]
+        shown = [of_tone.sum() for of_tone in times]
+        assert sum(shown) == 80 and max(shown) - min(shown) <= 1, "all tones of the class, an unknown one never"
+        assert all(of_tone.max() - of_tone.min() <= 1 for of_tone in times)
+    dark = (REAL == 1) & (TONES == 5)
+    assert dark[replay[:, 8:]].sum() < 8, "plain replay shows that image as often as any other of its class"
+
+
+def test_replay_by_skin_tone_is_refused_where_no_description_says_a_tone_of_a_class():
+    silent = np.where(REAL == 4, np.nan, TONES)
+    with pytest.raises(ValueError, match=r"no description says the skin tone of a train image of mel; let"):
+        arms.batches("real+replay:skin-tones", REAL, SYNTHETIC, tones=silent, **BUDGET)
 
 
 def test_no_real_image_enters_synthetic_and_no_synthetic_one_real(batches):

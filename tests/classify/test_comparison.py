@@ -180,3 +180,5 @@ def test_an_arm_of_other_synthetic_images_is_compared_with_the_arm_of_the_usual_
     arms = ["real", "mixed", "mixed@2x", "mixed:base@2x", "mixed:sentence", "synthetic:base"]
     assert comparison.pairs(arms) == [("mixed", "real"), ("mixed:base@2x", "mixed@2x"), ("mixed:sentence", "mixed")]
     assert comparison.pairs(["curriculum", "mixed"]) == [("curriculum", "mixed")]
+    by_tone = ["real+replay", "real+replay:skin-tones", "mixed:skin-tones"]
+    assert comparison.pairs(by_tone) == [(by_tone[2], by_tone[1]), (by_tone[1], by_tone[0])]

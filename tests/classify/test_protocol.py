@@ -255,6 +255,33 @@ def test_networks_of_arms_by_prompt_kind_learn_what_their_own_prompts_have_made(
     assert list(printed.index) == arms
 
 
+def test_replay_by_skin_tone_repeats_train_images_by_the_tone_of_the_description_that_their_prompt_follows(
+    compare, monkeypatch
+):
+    """One mel of train is said to be dark, by the describer that prompts follow; the other one says so of test's."""
+    run, cases, _ = compare(steps=1)
+    made = pd.read_pickle(run.folder / "made.pkl").assign(prompted_by="train_nv0")
+    made = made[made["dx"] != "df"]  # train has none to replay
+    made.to_pickle(run.folder / "made.pkl")
+    about = cases[["image_id"]].assign(valid=True, reviewer="", background_skin_tone=0.1)
+    first, second = about.assign(describer="template"), about.assign(describer="captioner")
+    first.loc[first["image_id"] == "train_mel3", "background_skin_tone"] = 0.9
+    second.loc[cases["split"] == "test", "background_skin_tone"] = 0.9
+    shown = []
+    monkeypatch.setattr(classifiers, "fit", lambda *a, batches, **k: shown.append(batches))
+    arms = ["real+replay", "real+replay:skin-tones"]
+    compare(arms=arms, steps=20, others=(None, pd.concat([first, second])))
+    plain, by_tone = (of_arm[:, 8:] for of_arm in shown[:2])
+    train = cases["split"] == "train"
+    assert plain.shape == by_tone.shape and by_tone.max() < train.sum(), "no image of test, none that is synthetic"
+    mel = np.flatnonzero((train & (cases["dx"] == "mel")).to_numpy())
+    of_mel = by_tone[np.isin(by_tone, mel)]
+    assert (of_mel == mel[3]).sum() == len(of_mel) / 2 == np.isin(plain, mel).sum() / 2 == 20
+    assert (plain == mel[3]).sum() <= 2
+    contents = [image_sets.collect(run, cases, made, descriptions=of).contents() for of in (first, second)]
+    assert contents[0] != contents[1], "a training with other tones is no finished one"
+
+
 def test_early_stopping_reads_val_and_never_test(compare, monkeypatch):
     run, cases, _ = compare(steps=1)
     cases = cases.assign(split=np.where(cases["image_id"].isin(["train_nv0", "train_mel0"]), "val", cases["split"]))

@@ -103,6 +103,7 @@ def test_variants_are_told_from_generators_and_from_describers_that_have_prompte
     arms += ["mixed:class-name"]
     worded_anew = ["sentence", "guidance-2", "class-name"]
     assert variants.named(arms, synthetic, described(cases)) == ["captioner", *worded_anew]
+    assert variants.named(["real+replay:skin-tones"], synthetic, described(cases)) == [], "replay samples nothing"
     assert variants.named(["pretrain:guidance-2.0"], synthetic, described(cases)) == ["guidance-2"]
     captioner_first = described(cases, ("captioner", "measured"))
     assert variants.named(arms, synthetic, captioner_first) == worded_anew

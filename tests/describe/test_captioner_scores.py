@@ -54,7 +54,32 @@ def test_diagnoses_at_random_are_not_shown_to_be_above_a_guess_and_better_ones_a
     assert np.mean(share_above) <= 0.1
     better = [dx if rng.random() < 0.5 else rng.choice(DX) for dx in CASES["dx"]]
     (line,) = report.diagnosis_findings(diagnoses(CASES, {"better": clinical(better)}, TRAIN, 0, 200), None)
-    assert "which is above a guess (20%)" in line
+    assert "which is above a guess (20%, Holm p < 0.001)" in line
+
+
+def test_of_four_describers_of_no_skill_any_is_called_above_a_guess_at_the_level_of_one_test():
+    """All seven diagnoses occur, so that a guess has 1/7. One test is one-sided at 2.5 %; 1.6 % in 500 studies."""
+    rng, dx = np.random.default_rng(1), np.repeat([*DX], [8, 10, 20, 5, 20, 65, 6]).repeat(2)
+    cases = pd.DataFrame({"image_id": range(len(dx)), "lesion_id": np.arange(len(dx)) // 2, "dx": dx})
+    announced = []
+    for seed in range(40):
+        guesses = {str(k): clinical(rng.choice(DX, len(dx), p=rng.dirichlet(np.full(7, 2)))) for k in range(4)}
+        lines = report.diagnosis_findings(diagnoses(cases, guesses, TRAIN, seed, 100), None)
+        announced.append(any("which is above a guess" in line for line in lines))
+    assert np.mean(announced) <= 0.075  # 2.5 % and two standard errors
+
+
+def test_one_describer_that_is_just_above_a_guess_is_called_so_alone_and_not_as_the_best_of_four():
+    """Its p is 0.03."""
+    majority = {"describer": MAJORITY, "accuracy": (0.6, 0.6, 0.6), "balanced_accuracy": (1 / 7,) * 3}
+    for others in (0, 3):
+        of_others = [(f"other {k}", (0.13, 0.09, 0.17)) for k in range(others)]
+        rows = [
+            {"describer": name, "n": 210, "accuracy": balanced, "balanced_accuracy": balanced}
+            for name, balanced in [("one", (0.22, 0.15, 0.29)), *of_others]
+        ]
+        lines = report.diagnosis_findings(pd.DataFrame([*rows, majority]), None)
+        assert ("is above a guess" in lines[0]) == (not others)
 
 
 @pytest.fixture(scope="module")
