@@ -85,7 +85,7 @@ def findings(trained: Sequence[Trained], claims: pd.DataFrame) -> list[str]:
     if len(claims) and max(map(len, caption_claims.by_variant(trained).values())) == 2:
         lines.append(
             f"With two trainings of each variant a claim is announced in up to {FALSE_ALARMS:.0%} of the studies in "
-            "which captions change nothing; three trainings keep 5 %."
+            "which captions change nothing; with three trainings in 6 %."
         )
     return lines
 

@@ -146,14 +146,14 @@ def test_a_planted_gain_of_rewritten_captions_is_found_and_no_gain_in_few_studie
     assert np.mean(announced) <= 0.15  # 6 % and two standard errors
 
 
-@pytest.mark.parametrize(("n", "level"), [(2, caption_claims.FALSE_ALARMS), (3, 0.05), (5, 0.05)])
-@pytest.mark.parametrize("luck", [0.0, 0.2, 1.0, 5.0, 20.0, 1e6])
-def test_eight_claims_keep_the_level_that_findings_name_however_much_trainings_differ(n, level, luck):
+@pytest.mark.parametrize(("n", "level"), [(2, caption_claims.FALSE_ALARMS), (3, 0.06), (5, 0.05)])
+@pytest.mark.parametrize("luck", [0.0, 1.0, 20.0, 50.0, 100.0, 1e6])
+def test_fourteen_claims_keep_the_level_that_findings_name_however_much_trainings_differ(n, level, luck):
     """luck: the variance over trainings, where that over images is 1. Holm's first step decides if any is announced."""
-    rng, shape, images = np.random.default_rng(0), (8, 8000), caption_claims.GROUPS - 1
+    rng, shape, images = np.random.default_rng(0), (14, 8000), caption_claims.GROUPS - 1
     of_images, of_trainings = (part * rng.chisquare(k, shape) / k for part, k in ((1.0, images), (luck, n - 1)))
     off = np.abs(rng.normal(0, np.sqrt(1 + luck), shape)) / np.sqrt(of_images + of_trainings)
-    announced = (off > caption_claims.limit(0.05 / 8, of_images, of_trainings, n)).any(0)
+    announced = (off > caption_claims.limit(0.05 / 14, of_images, of_trainings, n)).any(0)
     assert announced.mean() <= level + 2 * np.sqrt(level * (1 - level) / 8000)
 
 
@@ -167,7 +167,7 @@ def test_p_is_at_most_5_percent_where_the_interval_excludes_0_and_nowhere_else()
 
 
 def test_with_two_trainings_the_findings_say_that_the_level_is_not_kept_and_with_three_they_need_not():
-    for n_seeds, says in ((2, ["With two trainings of each variant a claim is announced in up to 9%"]), (3, [])):
+    for n_seeds, says in ((2, ["With two trainings of each variant a claim is announced in up to 13%"]), (3, [])):
         trained, real = simulated(np.random.default_rng(2), 0.6, n_seeds=n_seeds)
         lines = report_captions.findings(trained, caption_claims.claims(trained, real))[2:]
         assert len(lines) == len(says) and all(line.startswith(begin) for line, begin in zip(lines, says, strict=True))
