@@ -4,6 +4,7 @@ A split at random by lesion, stratified by class, gives every group of a class t
 test. A group that is rarer in train than this explains was left out there, by accident or by design.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,14 +70,16 @@ def change(first: str, second: str) -> str:
 
 
 def contrasts(arms: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs of arms whose gaps are compared: the first arm with each other one, and REPLAY, where it is an arm,
-    with each one that shows synthetic images.
+    """The pairs of arms whose gaps are compared: the first arm with each other one, and replay, where it is an arm,
+    with each one that shows synthetic images: "real+replay:skin-tones" with "mixed:skin-tones", else REPLAY.
 
-    Against `real` an arm differs in balancing and in pixels; against REPLAY in the pixels alone.
+    Against `real` an arm differs in balancing and in pixels; against replay that balances alike in the pixels alone.
     """
     pairs = [(arms[0], arm) for arm in arms[1:]]
-    if REPLAY in arms[1:]:
-        pairs += [(REPLAY, arm) for arm in arms[1:] if not arm.startswith("real")]
+    for arm in arms[1:]:
+        alike = REPLAY + "".join(re.findall(":[^@]*", arm))
+        replay = alike if alike in arms else REPLAY
+        pairs += [(replay, arm)] if replay in arms[1:] and not arm.startswith("real") else []
     return pairs
 
 

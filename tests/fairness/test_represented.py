@@ -96,6 +96,11 @@ def test_each_arm_is_compared_with_the_first_and_synthetic_ones_with_replay_too(
         ("real+replay", "mixed"),
         ("real+replay", "mixed:skin-tones"),
     ]
+    by_tone = ["real", "real+replay", "real+replay:skin-tones", "mixed", "mixed:skin-tones"]
+    assert represented.contrasts(by_tone)[4:] == [
+        ("real+replay", "mixed"),
+        ("real+replay:skin-tones", "mixed:skin-tones"),
+    ]
 
 
 def test_a_rare_group_that_is_read_as_well_as_others_has_no_gap():
