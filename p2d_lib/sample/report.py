@@ -184,5 +184,6 @@ def _class_line(agreements: Mapping[str, pd.DataFrame]) -> str:
     texts = {name: tables.interval(row["estimate"], row["low"], row["high"], 2) for name, row in rows.items()}
     return (
         f"The scout reads the class asked for in a share of {texts['adapter']} of the adapter's images, "
-        f"{texts['base']} of base's and {texts[accept.REAL]} of real val images; chance is {1 / len(DX):.2f}."
+        f"{texts['base']} of base's and {texts[accept.REAL]} of real val images; chance is {1 / len(DX):.2f}. It is no "
+        "independent reader, since it was fitted on the generator's own train images: 05 asks one (t5_attributes)."
     )

@@ -91,6 +91,7 @@ def test_planted_train_images_are_counted_and_nothing_is_no_number():
     text = findings(rng, synthetic(rng, adapter_copies=4), planted=[f"adapter_{k}" for k in range(5)])
     assert "Of 5 train images planted among the synthetic ones, 4 are refused as copies" in text
     assert not re.search(r"\bnan\b", text)
+    assert "The scout reads the class" in text and "It is no independent reader" in text
 
 
 def test_the_table_of_copies_keeps_generators_and_controls_apart_and_says_chance():
