@@ -103,6 +103,16 @@ def test_the_table_of_copies_keeps_generators_and_controls_apart_and_says_chance
     assert shown.loc["adapter", "copies (%)"].startswith("2.4 [")
     assert shown.loc[accept.REAL, "prompted case nearest (%)"] == "–"
     assert shown.loc["adapter", "by chance (%)"] == pytest.approx(11, abs=4)
+    assert shown["copies by class"].tolist() == ["akiec 1 of 12, bcc 1 of 12", "", ""]
+
+
+def test_images_that_are_refused_for_their_alignment_are_counted_with_what_that_does_to_the_measures():
+    rng = np.random.default_rng(8)
+    table = synthetic(rng, adapter_copies=3)
+    assert "3 are refused as copies, 0 as memorised." in findings(rng, table) and "too good" not in findings(rng, table)
+    chosen = findings(rng, accept.accept(table, alignment_quantile=0.1))
+    n = (accept.accept(table, alignment_quantile=0.1).query("generator == 'adapter'")["reason"] == "alignment").sum()
+    assert n > 5 and f"{n} more fit their prompts least; what is measured without them is too good" in chosen
 
 
 def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
