@@ -126,7 +126,8 @@ def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
 
 def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_figure():
     point = {"seconds": 0.1, "kid": 0.2, "kid_low": 0.1, "kid_high": 0.3, "kid_scout": 9.0, "class_read": 0.7}
-    records = [{"images": "adapter", "guidance": g, "steps": s, **point, "alignment": 0.5}
+    tested = {"n": 28, "difference": 0.2, "low": 0.02, "high": 0.38, "p": 0.04}
+    records = [{"images": "adapter", "guidance": g, "steps": s, **point, **tested, "alignment": 0.5}
                for g in (1.0, 5.0) for s in (8, 15)]  # fmt: skip
     ends = [
         {"images": name, "kid": kid, "kid_low": kid, "kid_high": kid}
@@ -135,19 +136,25 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
     points = pd.DataFrame([*records, *ends])
     shown = report_sweep.sweep_table(points, "eye")
     assert shown["images"].tolist() == ["adapter"] * 4 + ["real (train)", "uniform noise"]
-    assert shown.at[0, "KID (eye) ↓"] == "0.200 [0.100, 0.300]"
+    assert shown.at[0, "KID (eye) ↓"] == "0.200 [0.100, 0.300]" and shown.at[0, "p (Holm)"] == 0.04
+    assert shown["less that of real (train)"].tolist() == ["0.200 [0.020, 0.380]"] * 4 + ["–"] * 2
     axes = report_sweep.sweep_figure(points, "eye").axes
     assert [len(axis.lines) for axis in axes] == [2] * 6
     assert max(axes[0].lines[0].get_ydata()) == 0.2 and {text.get_text() for text in axes[5].texts} == {"1", "5"}
     text = report_sweep.sweep_finding(points, "eye")
-    assert "guidance 1 with 8 steps is nearest" in text and "3 others" in text and "it does not reach that" in text
-    points.loc[3, ["kid", "kid_low", "kid_high"]] = -0.01, -0.02, 0.01
+    assert "guidance 1 with 8 steps has the smallest KID" in text
+    assert "4 of the points are shown to be further than these, the one with the smallest KID among them" in text
+    points.loc[3, ["kid", "kid_low", "kid_high", "p"]] = -0.01, -0.02, 0.01, 0.06
     text = report_sweep.sweep_finding(points, "eye")
-    assert "guidance 5 with 15 steps is nearest" in text and "0 others" in text and "it reaches that" in text
+    assert "guidance 5 with 15 steps has the smallest KID" in text
+    assert "3 of the points are shown to be further than these, the one with the smallest KID not among them" in text
+    none = report_sweep.sweep_finding(points.assign(p=0.06), "eye")
+    assert "No point is shown to be further than these with 28 images each" in none
+    assert "needs three images of each class" in report_sweep.sweep_finding(points.assign(p=np.nan), "eye")
 
 
 def test_a_sweep_of_too_few_images_is_shown_and_not_ranked():
-    unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout"), np.nan)
+    unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout", "difference", "low", "high", "p"), np.nan)
     shown = {"guidance": 1.0, "steps": 8, "seconds": 0.1, "class_read": 0.5, "alignment": 0.4}
     points = pd.DataFrame([{"images": "adapter", **shown, **unknown}, {"images": sweep.FLOOR, **unknown}])
     assert "two images of each class" in report_sweep.sweep_finding(points, "eye")
