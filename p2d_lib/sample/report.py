@@ -177,7 +177,8 @@ def _alignment_line(
     return (
         f"Alignment of image and prompt is {aligned['adapter'][0]:.3f} with the adapter and {aligned['base'][0]:.3f} "
         f"with base on the same prompts and noises: {verdict} (difference {tables.interval(*change[:3])}, Holm p "
-        f"{change.p:.2g}). Real val images reach {scale}."
+        f"{change.p:.2g}). Real val images reach {scale}. Where 03 has trained the model that measures it, that model "
+        "knows the generator's own train images, which the adapter has seen and base perhaps not."
     )
 
 

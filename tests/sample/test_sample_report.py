@@ -73,7 +73,8 @@ def test_a_base_that_was_trained_on_the_same_images_is_no_control():
 
 def test_higher_alignment_is_said_of_a_planted_gain_alone():
     rng = np.random.default_rng(2)
-    assert "noises: higher (" in findings(rng, synthetic(rng, gain=0.2))
+    text = findings(rng, synthetic(rng, gain=0.2))
+    assert "noises: higher (" in text and "that model knows the generator's own train images" in text
     assert "noises: lower (" in findings(rng, synthetic(rng, gain=-0.2))
     no_difference = ["no clear difference" in findings(rng, synthetic(rng, gain=0)) for _ in range(60)]
     assert np.mean(no_difference) >= 0.88  # nominal 0.95, and 0.95 - 2.5 standard errors of 60 trials
