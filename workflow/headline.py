@@ -112,9 +112,12 @@ NUMBERS = (
     ),
     Number(
         "Do images show the class that was asked for?",
-        "share of images whose class the scout reads as asked for; chance 0.14",
-        {name: Cell("t4_obedience", {"images": images}, "class")
-         for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (val)"))},
+        "share of images whose class a linear readout of 05's first extractor reads as asked for; chance 0.14. The "
+        "scout is no independent reader, since it was fitted on the generator's own train images",
+        {name: Cell("t5_attributes", {"images": images}, "class")
+         for name, images in (("adapter", "adapter"), ("base", "base"), ("real", "real (test)"))}
+        | {f"{name}, by the scout": Cell("t4_obedience", {"images": images}, "class")
+           for name, images in (("adapter", "adapter"), ("real", "real (val)"))},
     ),
     Number(
         "Are they copies of train images?",

@@ -1,8 +1,14 @@
 """Counterfactual pairs: does a network read another diagnosis when only the skin tone, the hair or a ruler changes?
 
-A pair is two images of one prompt and one noise in which one attribute differs, checked by 04. Unlike groups of
-patients, its sides have the same lesion, the same class and the same difficulty. What networks make of two images of
-one prompt and two noises is the control: such images show two lesions of one description.
+A pair is two images of one prompt and one noise in which one attribute differs, checked by 04: the attribute has
+changed and the picture of the lesion has not. Unlike groups of patients, its sides have one class and one difficulty.
+What networks make of two images of one prompt and two noises is the control: such images show two lesions of one
+description.
+
+04 also asks whether a readout names class and lesion alike on both sides. That is nearly what is measured here. So
+pairs that fail this question alone count too: without them flips look rare beside the control, and an effect of the
+attribute on readout and network alike is lost (tests/fairness simulates both). The pairs that pass it stand beside.
+Their rate of flips is too low; that of all pairs also holds what the generator has changed in the lesion.
 """
 
 from collections.abc import Iterable
@@ -17,6 +23,8 @@ from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, MALIGNANT
 
 CONTROL = "another noise"  # stands for an attribute in rows of the control
+SAME = ", lesion reads the same"  # behind an attribute in rows of the pairs that pass all questions of 04
+OTHER_READING = "lesion reads otherwise"  # 04's reason where a pair fails its last question alone
 FLIPS, MALIGNANCY, CLASS = "flip rate", "P(malignant)", "P(prompted class)"
 QUANTITIES = (FLIPS, MALIGNANCY, CLASS)
 COLUMNS = (
@@ -28,20 +36,23 @@ COLUMNS = (
 def pairs(counterfactual: pd.DataFrame, repeated: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """One row per pair: attribute, change (from what to what), dx, lesion_id, first, second (image_ids).
 
-    counterfactual: the artefact of this name, of which accepted pairs count. repeated: the artefact "worst_case",
-    several noises of one prompt, of which each two make a pair of CONTROL; the last of an odd number makes none.
-    lesion_id: of the case whose description the prompt follows, in `cases`; pairs of one lesion are resampled together.
+    counterfactual: the artefact of this name, of which pairs count that are accepted or refused for OTHER_READING; the
+    accepted ones have a second row, with SAME behind their attribute. repeated: the artefact "worst_case", several
+    noises of one prompt, of which each two make a pair of CONTROL; the last of an odd number makes none. lesion_id: of
+    the case whose description the prompt follows, in `cases`; pairs of one lesion are resampled together.
     """
-    accepted = counterfactual_images(counterfactual[counterfactual["accepted"]])
-    both = accepted.pivot(index="pair_id", columns="side", values=["image_id", "value"])
-    of_pair = accepted.drop_duplicates("pair_id").set_index("pair_id").loc[both.index]
-    changed = of_pair[["attribute", "dx", "prompted_by"]].assign(change="", first="", second="")
+    kept = counterfactual["accepted"] | (counterfactual["reason"] == OTHER_READING)
+    sides = counterfactual_images(counterfactual[kept])
+    both = sides.pivot(index="pair_id", columns="side", values=["image_id", "value"])
+    of_pair = sides.drop_duplicates("pair_id").set_index("pair_id").loc[both.index]
+    changed = of_pair[["attribute", "dx", "prompted_by", "accepted"]].assign(change="", first="", second="")
     if len(both):
         changed["change"] = both["value", "a"] + " → " + both["value", "b"]
         changed["first"], changed["second"] = both["image_id", "a"], both["image_id", "b"]
-    rows = pd.concat([changed, _control(repeated)], ignore_index=True)
+    same = changed[changed["accepted"]].assign(attribute=lambda pairs: pairs["attribute"] + SAME)
+    rows = pd.concat([changed, same, _control(repeated)], ignore_index=True)
     rows["lesion_id"] = rows["prompted_by"].map(cases.set_index("image_id")["lesion_id"])
-    order = [*COUNTERFACTUAL_ATTRIBUTES, CONTROL]
+    order = [*(name + which for name in COUNTERFACTUAL_ATTRIBUTES for which in ("", SAME)), CONTROL]
     rows = rows.sort_values("attribute", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
     return rows[["attribute", "change", "dx", "lesion_id", "first", "second"]]
 
@@ -70,9 +81,9 @@ def compare(
     `pairs`. FLIPS: the share of pairs whose sides are read as different diagnoses (0..1). The other two are shifts
     (-1..1), the second side's probability minus the first's: of the malignant classes together and of the class that
     the prompt names. estimate: mean over training seeds with its 95 % interval over lesions and seeds; least, greatest:
-    of single seeds. p: of no shift (`intervals.compare`), not of flips, which have no value without an effect, and not
-    of CONTROL. p_holm: over the table. detectable: `intervals.minimal_detectable`. An attribute with fewer than min_n
-    lesions has NaN. Raises ValueError when an image of a pair is not read.
+    of single seeds. p: of no shift (`intervals.compare`); not of flips, which have no value without an effect, nor of
+    CONTROL or SAME. p_holm: over the table. detectable: `intervals.minimal_detectable`. An attribute with fewer than
+    min_n lesions has NaN. Raises ValueError when an image of a pair is not read.
     """
     table, of_arms = [], {arm: _Readings(readings[readings["arm"] == arm], arm) for arm in arms}
     for attribute, rows in of_pairs.groupby("attribute", sort=False):
@@ -130,6 +141,6 @@ def _summary(quantity: str, attribute: str, first: np.ndarray, second: np.ndarra
     shift = intervals.compare(second, first)
     low, high = np.clip((shift.low, shift.high), -1, 1)
     row |= {"estimate": shift.difference, "low": low, "high": high}
-    if attribute != CONTROL:
+    if attribute in COUNTERFACTUAL_ATTRIBUTES:
         row |= {"p": shift.p, "detectable": intervals.minimal_detectable(second, first)}
     return row

@@ -5,14 +5,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.fairness.counterfactual import CLASS, CONTROL, FLIPS, MALIGNANCY
+from p2d_lib.fairness.counterfactual import CLASS, CONTROL, FLIPS, MALIGNANCY, SAME
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 from p2d_lib.report.tables import TOO_SMALL
+from p2d_lib.schemas import COUNTERFACTUAL_ATTRIBUTES
 
 SHIFTS = [name for of in (MALIGNANCY, CLASS) for name in (f"shift of {of} (points)", f"p (Holm), {of}")]
 HEADINGS = ["what differs", "from → to", "arm", "pairs", "lesions", "flip rate", *SHIFTS, "detectable (points)"]
-WORDS = {"skin_tone": "skin tone", "hair": "hair", "ruler": "ruler", CONTROL: CONTROL}
 
 
 def table(compared: pd.DataFrame) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (attribute, arm), part in compared.groupby(["attribute", "arm"], sort=False):
         of = part.set_index("quantity")
-        row = {"what differs": WORDS[attribute], "from → to": of["change"].iloc[0], "arm": arm}
+        row = {"what differs": _words(attribute), "from → to": of["change"].iloc[0], "arm": arm}
         row |= {"pairs": of["n_pairs"].iloc[0], "lesions": of["n_lesions"].iloc[0]}
         is_small = of["estimate"].isna().all()
         row["flip rate"] = TOO_SMALL if is_small else tables.interval(*of.loc[FLIPS, ["estimate", "low", "high"]], 2)
@@ -42,7 +42,7 @@ def figure(compared: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, height))
     of_arms = {arm: part.set_index("attribute").reindex(names) for arm, part in flips.groupby("arm", sort=False)}
     series = {arm: part[["estimate", "low", "high"]].to_numpy(float) for arm, part in of_arms.items()}
-    figures.forest(axis, [WORDS[name] for name in names], series)
+    figures.forest(axis, [_words(name) for name in names], series)
     apart = min(0.3, 0.6 / max(1, len(arms)))
     for k, part in enumerate(of_arms.values()):
         lines = np.arange(len(names)) + apart * (k - (len(arms) - 1) / 2)
@@ -55,46 +55,52 @@ def figure(compared: pd.DataFrame) -> Figure:
 
 def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
     """The results as sentences: how often diagnoses flip, beside the control, and which shifts are announced."""
-    lines, flips = [], compared[compared["quantity"] == FLIPS]
-    control = flips[flips["attribute"] == CONTROL].set_index("arm")
-    for attribute, part in flips[flips["attribute"] != CONTROL].groupby("attribute", sort=False):
+    rows, lines = {(row.attribute, row.arm, row.quantity): row for row in compared.itertuples()}, []
+    of_attributes = compared[compared["attribute"].isin(COUNTERFACTUAL_ATTRIBUTES) & (compared["quantity"] == FLIPS)]
+    for attribute, part in of_attributes.groupby("attribute", sort=False):
         first = part.iloc[0]
         if np.isnan(first.estimate):
-            lines.append(f"Pairs that differ in {WORDS[attribute]}: {_few(first, min_n)}")
+            lines.append(
+                f"Pairs that differ in {_words(attribute)}: {TOO_SMALL}, {first.n_pairs} pairs of {first.n_lesions} "
+                f"lesions show their change and {min_n} lesions are needed."
+            )
             continue
-        rates = "; ".join(f"{row.arm} {_rate(row)}{_beside(control, row.arm)}" for row in part.itertuples())
+        rates = "; ".join(
+            f"{row.arm} {_text(row, '.0f', '%')} of the pairs (two noises of one prompt: "
+            f"{_text(rows.get((CONTROL, row.arm, FLIPS)), '.0f', '%')}; where the lesion reads the same: "
+            f"{_text(rows.get((attribute + SAME, row.arm, FLIPS)), '.0f', '%')})"
+            for row in part.itertuples()
+        )
         lines.append(
-            f"Where only the {WORDS[attribute]} differs ({first.change}; {first.n_pairs} pairs of {first.n_lesions} "
+            f"Where the {_words(attribute)} differs ({first.change}; {first.n_pairs} pairs of {first.n_lesions} "
             f"lesions), networks name two diagnoses in {rates}."
         )
     tested = compared[compared["p_holm"].notna()]
     announced = tested[tested["p_holm"] <= LEVEL]
     for row in announced.itertuples():
+        same = rows.get((row.attribute + SAME, row.arm, row.quantity))
         lines.append(
-            f"**{row.quantity} {'rises' if row.estimate > 0 else 'falls'} with the {WORDS[row.attribute]} alone** "
-            f"({row.change}), arm {row.arm}: {100 * row.estimate:+.1f} points "
-            f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}], Holm p {tables.p_value(row.p_holm, '= ')}."
+            f"**{row.quantity} {'rises' if row.estimate > 0 else 'falls'} with the {_words(row.attribute)}** "
+            f"({row.change}), arm {row.arm}: {_text(row, '+.1f', 'points')}, Holm p "
+            f"{tables.p_value(row.p_holm, '= ')}; where the lesion reads the same: {_text(same, '+.1f', 'points')}."
         )
     if len(tested):
-        count = f"{len(announced)} of the {len(tested)} shifts of a probability are" if len(announced) else (
-            f"None of the {len(tested)} shifts of a probability is"
-        )  # fmt: skip
         lines.append(
-            f"{count} announced after Holm's correction; a single test detects shifts from about "
-            f"{100 * tested['detectable'].min():.1f} to {100 * tested['detectable'].max():.1f} points on (power 80 %)."
+            f"{len(announced) or 'None'} of the {len(tested)} shifts of a probability "
+            f"{'are' if len(announced) > 1 else 'is'} announced after Holm's correction; a single test detects shifts "
+            f"from about {100 * tested['detectable'].min():.1f} to {100 * tested['detectable'].max():.1f} points on "
+            "(power 80 %)."
         )
-    return lines or ["04 has sampled no counterfactual pair that is accepted, so nothing is said of them."]
+    return lines or ["04 has sampled no counterfactual pair that shows its change, so nothing is said of them."]
 
 
-def _few(row: pd.Series, min_n: int) -> str:
-    return f"{TOO_SMALL}, {row.n_pairs} pairs of {row.n_lesions} lesions are accepted and {min_n} lesions are needed."
+def _words(attribute: str) -> str:
+    return attribute.replace("_", " ")
 
 
-def _rate(row: tuple) -> str:
-    return f"{100 * row.estimate:.0f} % [{100 * row.low:.0f}, {100 * row.high:.0f}] of the pairs"
-
-
-def _beside(control: pd.DataFrame, arm: str) -> str:
-    if arm not in control.index or np.isnan(control.loc[arm, "estimate"]):
-        return ""
-    return f" (two noises of one prompt: {100 * control.loc[arm, 'estimate']:.0f} %)"
+def _text(row: tuple | None, number: str, unit: str) -> str:
+    """The estimate of a row in hundredths, with its interval; TOO_SMALL where there is no row or no estimate."""
+    if row is None or np.isnan(row.estimate):
+        return TOO_SMALL
+    estimate, low, high = (format(100 * value, number) for value in (row.estimate, row.low, row.high))
+    return f"{estimate} {unit} [{low}, {high}]"

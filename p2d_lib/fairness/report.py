@@ -12,6 +12,7 @@ from p2d_lib.fairness.odds import RATES
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 from p2d_lib.report.tables import TOO_SMALL
+from p2d_lib.words.render import enumerated
 
 
 def groups_table(table: pd.DataFrame, arms: Sequence[str], metrics: Sequence[str] = ANNOUNCED) -> pd.DataFrame:
@@ -144,9 +145,10 @@ def findings(
         lines.append(f"No gap is shown to change from {arms[0]} to {arms[1]}.")
     if truth:
         lines.append(
-            f"Known truth: within a class the phantom chooses {_list(truth)} without regard to the picture. So their "
-            "true gaps within a class are 0, which is what p tests, and an announced one is a false alarm. A printed "
-            "gap also holds what the groups' different classes make. Of the other attributes the true gap is unknown."
+            f"Known truth: within a class the phantom chooses {enumerated(list(truth))} without regard to the picture. "
+            "So their true gaps within a class are 0, which is what p tests, and an announced one is a false alarm. A "
+            "printed gap also holds what the groups' different classes make. Of the other attributes the true gap is "
+            "unknown."
         )
     groups = table.drop_duplicates(["attribute", "group"])
     small = groups[groups["n_lesions"] < min_n]
@@ -178,8 +180,3 @@ def _beside_truth(row: tuple, truth: Mapping[str, float]) -> str:
 
 def _smallest(tested: pd.DataFrame) -> str:
     return tables.p_value(tested["p_holm"].min()) if len(tested) else "undefined"
-
-
-def _list(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

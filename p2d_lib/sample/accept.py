@@ -88,14 +88,18 @@ def copy_rates(synthetic: pd.DataFrame, controls: dict[str, pd.DataFrame]) -> pd
     """How often images pass for copies of a train image: a row per generator of `synthetic` and per control.
 
     controls: `copies.nearest_originals` of images that are no copies (REAL) or are copies (ALTERED). Index images;
-    columns n, copies, rate, low, high (`exact_interval`).
+    columns n, copies, rate, low, high (`exact_interval`), by_class ("df 2 of 48, ...", the classes of a generator that
+    have copies; "" of controls).
     """
     ratios = {name: part["nearest_ratio"] for name, part in synthetic.groupby("generator", sort=False)}
     ratios |= {name: nearest["ratio"] for name, nearest in controls.items()}
     counts = {name: (len(ratio), int((ratio <= copies.COPY_RATIO).sum())) for name, ratio in ratios.items()}
+    of_class = (synthetic["nearest_ratio"] <= copies.COPY_RATIO).groupby([synthetic["generator"], synthetic["dx"]])
+    found = of_class.agg(["sum", "size"]).query("sum > 0").astype(str).reset_index()
+    texts = (found["dx"] + " " + found["sum"] + " of " + found["size"]).groupby(found["generator"]).agg(", ".join)
     return pd.DataFrame(
-        [(name, n, k, k / n, *exact_interval(k, n)) for name, (n, k) in counts.items()],
-        columns=["images", "n", "copies", "rate", "low", "high"],
+        [(name, n, k, k / n, *exact_interval(k, n), texts.get(name, "")) for name, (n, k) in counts.items()],
+        columns=["images", "n", "copies", "rate", "low", "high", "by_class"],
     ).set_index("images")
 
 

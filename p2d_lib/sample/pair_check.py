@@ -64,10 +64,11 @@ def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> 
     return Appearance(read(pixels), in_pixels(pixels), lesions(pixels, read))
 
 
-def in_pixels(pixels: np.ndarray) -> np.ndarray:
+def in_pixels(pixels: np.ndarray, rows: object = None) -> np.ndarray:
     """How much of each attribute of FEATURE the pixels of images, uint8 (n, h, w, 3), show: (n, 3).
 
-    skin_tone: minus the ITA, degrees; hair: share of the image; ruler: ticks in a row.
+    skin_tone: minus the ITA, degrees; hair: share of the image; ruler: ticks in a row. rows: not used; so the function
+    fits `Run.in_parts`.
     """
     strokes = np.array([hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]).reshape(-1, 2)
     tones = [-colour.ita_patches(colour.linear(image)) for image in pixels]
@@ -119,11 +120,12 @@ def of_plan(
     repeated: pd.DataFrame,
     folder: Path,
     read: Callable[[np.ndarray], np.ndarray],
-    measured_by: pd.DataFrame,
+    measured_by: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """`check` of the pairs of a plan of `counterfactual.make`; repeated: a plan of `worst_case.make`, the control.
 
-    folder: where `generate` put the images of both. read: images -> (n, 29). Empty where the plan is.
+    folder: where `generate` put the images of both. read: images -> (n, 29). Empty where the plan is, and then
+    measured_by may be None.
     """
     pairs = counterfactual.pairs(plan)
     if pairs.empty:

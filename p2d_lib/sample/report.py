@@ -69,6 +69,7 @@ def copies_table(rates: pd.DataFrame, prompted: pd.DataFrame) -> pd.DataFrame:
     shown = 100 * prompted.reindex(rates.index)[["share", "low", "high", "chance"]].to_numpy()
     table["prompted case nearest (%)"] = [tables.interval(*row[:3], 1) for row in shown]
     table["by chance (%)"] = shown[:, 3]
+    table["copies by class"] = rates["by_class"].to_numpy()
     return table
 
 
@@ -107,14 +108,15 @@ def findings(
     """
     of_adapter = synthetic[synthetic["generator"] == "adapter"]
     reasons = of_adapter["reason"].value_counts()
-    other_reasons = sum(int(reasons.get(reason, 0)) for reason in ("memorised", "alignment"))
+    n_copies, n_memorised, n_chosen = (int(reasons.get(reason, 0)) for reason in ("copy", "memorised", "alignment"))
     aligned = _aligned(synthetic)
     change = intervals.compare(*aligned.values())
     p_copies, p_alignment = holm([accept.copies_more(rates, controls), change.p])  # what is announced together
     lines = [
         f"The adapter sampled {len(of_adapter):,} images, the other generators {len(synthetic) - len(of_adapter):,}. "
-        f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {int(reasons.get('copy', 0))} are "
-        f"refused as copies, {other_reasons} for other reasons.",
+        f"{int(of_adapter['accepted'].sum()):,} of the adapter's are accepted; {n_copies} are refused as copies, "
+        f"{n_memorised} as memorised."
+        + (f" {n_chosen} more fit their prompts least; what is measured without them is too good." if n_chosen else ""),
         _copies_line(rates, controls, p_copies),
     ]
     if planted:
@@ -175,7 +177,8 @@ def _alignment_line(
     return (
         f"Alignment of image and prompt is {aligned['adapter'][0]:.3f} with the adapter and {aligned['base'][0]:.3f} "
         f"with base on the same prompts and noises: {verdict} (difference {tables.interval(*change[:3])}, Holm p "
-        f"{change.p:.2g}). Real val images reach {scale}."
+        f"{change.p:.2g}). Real val images reach {scale}. Where 03 has trained the model that measures it, that model "
+        "knows the generator's own train images, which the adapter has seen and base perhaps not."
     )
 
 
@@ -184,5 +187,6 @@ def _class_line(agreements: Mapping[str, pd.DataFrame]) -> str:
     texts = {name: tables.interval(row["estimate"], row["low"], row["high"], 2) for name, row in rows.items()}
     return (
         f"The scout reads the class asked for in a share of {texts['adapter']} of the adapter's images, "
-        f"{texts['base']} of base's and {texts[accept.REAL]} of real val images; chance is {1 / len(DX):.2f}."
+        f"{texts['base']} of base's and {texts[accept.REAL]} of real val images; chance is {1 / len(DX):.2f}. It is no "
+        "independent reader, since it was fitted on the generator's own train images: 05 asks one (t5_attributes)."
     )

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 from p2d_lib.sample.sweep import FLOOR
 
@@ -15,9 +16,14 @@ HEADS = {"kid_scout": "KID (scout) ↓", "class_read": "class as asked ↑", "al
 def sweep_table(points: pd.DataFrame, extractor: str) -> pd.DataFrame:
     """`sweep.points` as they are printed. extractor: the name of the independent extractor."""
     whole = points.astype({"steps": "Int64"}).rename(columns={**HEADS, "seconds": "seconds an image"})
-    rows = points[["kid", "kid_low", "kid_high"]].itertuples(index=False)
-    whole[f"KID ({extractor}) ↓"] = [tables.interval(*row) for row in rows]
-    return whole[["images", "guidance", "steps", f"KID ({extractor}) ↓", *HEADS.values(), "seconds an image"]]
+    ends = {
+        f"KID ({extractor}) ↓": ["kid", "kid_low", "kid_high"],
+        f"less that of {FLOOR}": ["difference", "low", "high"],
+    }
+    for name, columns in ends.items():
+        whole[name] = [tables.interval(*row) for row in points[columns].itertuples(index=False)]
+    whole["p (Holm)"] = points["p"]
+    return whole[["images", "guidance", "steps", *ends, "p (Holm)", *HEADS.values(), "seconds an image"]]
 
 
 def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
@@ -45,19 +51,27 @@ def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
 
 
 def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
-    """Which point of the sweep is nearest to real images by extractor and scout, and whether it reaches real ones."""
+    """Which point of the sweep has the smallest KID by extractor and scout, and which are shown to be further from real
+    images than other real images are."""
     swept, floor = points[points["steps"].notna()], points.set_index("images").loc[FLOOR]
     if swept["kid"].isna().all():
         return "The points of the sweep are not compared: KID needs two images of each class or more in every set."
     best, of_scout = (swept.loc[swept[measure].idxmin()] for measure in ("kid", "kid_scout"))
     of_best, of_real = (tables.interval(row["kid"], row["kid_low"], row["kid_high"]) for row in (best, floor))
-    as_near = int((swept["kid_low"] <= best["kid_high"]).sum()) - 1
-    reached = "reaches that" if best["kid_low"] <= floor["kid_high"] else "does not reach that"
+    is_further = (swept["p"] <= LEVEL) & (swept["difference"] > 0)
+    if swept["p"].isna().all():
+        verdict = "No point is tested against these, since that needs three images of each class"
+    elif not is_further.any():
+        verdict = f"No point is shown to be further than these with {best['n']:.0f} images each"
+    else:
+        number = f"{is_further.sum()} of the points are" if is_further.sum() > 1 else "One point is"
+        among = "among them" if is_further[best.name] else "not among them"
+        verdict = f"{number} shown to be further than these, the one with the smallest KID {among}"
     return (
-        f"Of {len(swept)} points of the sweep, guidance {best['guidance']:g} with {best['steps']:.0f} steps is nearest "
-        f"to real val images by {extractor} (KID {of_best}; {as_near} others have intervals that overlap); real train "
-        f"images have {of_real}: it {reached}. The scout would choose guidance {of_scout['guidance']:g} with "
-        f"{of_scout['steps']:.0f} steps."
+        f"Of {len(swept)} points of the sweep, guidance {best['guidance']:g} with {best['steps']:.0f} steps has the "
+        f"smallest KID to real val images by {extractor}: {of_best}, too small on average, since it is the smallest of "
+        f"several. Real train images have {of_real}. {verdict} (jackknife, Holm). The scout would choose guidance "
+        f"{of_scout['guidance']:g} with {of_scout['steps']:.0f} steps."
     )
 
 

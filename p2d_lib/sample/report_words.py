@@ -117,10 +117,10 @@ def compositions_finding(read: pd.DataFrame) -> str:
     return f"Compositions that train hardly has: {'; '.join(parts)}." if parts else ""
 
 
-def pairs_table(judged: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
+def pairs_table(judged: pd.DataFrame, measures: pd.DataFrame | None) -> pd.DataFrame:
     """How many counterfactual pairs pass each question of `pair_check.check`, by attribute.
 
-    measures: of `pair_check.measures`.
+    measures: of `pair_check.measures`; None where there are no pairs.
     """
     rows = []
     for name, part in judged.groupby("attribute", sort=False):

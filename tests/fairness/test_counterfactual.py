@@ -9,9 +9,11 @@ import pytest
 
 from p2d_lib.fairness import counterfactual, counterfactual_report
 from p2d_lib.readings import counterfactual_images, readings
+from p2d_lib.sample import pair_check
 from p2d_lib.vocabulary import DX, MALIGNANT
 
 ARMS, SEEDS = ("real", "mixed"), 3
+SAME_HAIR = f"hair{counterfactual.SAME}"
 
 
 def _pairs(n=60, of_each=2):
@@ -24,7 +26,7 @@ def _pairs(n=60, of_each=2):
             "value": value,
             "dx": DX[k // of_each % 7],
         }
-        | {"prompted_by": f"case{k // of_each}", "accepted": True}
+        | {"prompted_by": f"case{k // of_each}", "accepted": True, "reason": ""}
         for attribute, values in (("skin_tone", ("fair skin", "dark skin")), ("hair", ("no hair", "hair")))
         for k in range(n)
         for side, value in zip("ab", values, strict=True)
@@ -122,6 +124,51 @@ def test_a_shift_of_known_size_is_recovered():
     assert np.mean([row["estimate"] for row in rows]) == pytest.approx(size, abs=0.025)
 
 
+def _selected(seed, effect, n=1500):
+    """Flip rates of n pairs and n control pairs whose lesions change by one law, read by one network.
+
+    effect: what hair adds to the logit of melanoma in 40 % of the pairs, for the network and for the readout that
+    accepts the pairs no further apart than the median of the control.
+    """
+    rng, hairy = np.random.default_rng(seed), np.zeros((n, 7))
+    hairy[rng.random(n) < 0.4, DX.index("mel")] = effect
+    sides, apart = [], []
+    for added in (hairy, 0):
+        lesion = 1.5 * rng.normal(size=(n, 7))
+        change = rng.choice([0.3, 1.5], (n, 1)) * rng.normal(size=(n, 7)) + added
+        sides += [lesion, lesion + change]
+        apart.append(np.sqrt(((change + 0.3 * rng.normal(size=(n, 7))) ** 2).mean(axis=1)))
+    accepted, numbers = np.repeat(apart[0] <= np.median(apart[1]), 2), np.repeat(range(n), 2)
+    pair = {"pair_id": [f"hair_{k}" for k in numbers], "side": ["a", "b"] * n, "attribute": "hair", "value": "hair"}
+    reason = np.where(accepted, "", pair_check.OTHER_READING)
+    about = {"dx": "mel", "prompted_by": [f"case{k}" for k in numbers]}
+    pairs = pd.DataFrame({**pair, **about, "accepted": accepted, "reason": reason})
+    repeated = pd.DataFrame({"image_id": [f"w{k}" for k in range(2 * n)], **about})
+    names = pd.DataFrame({"image_id": [f"case{k}" for k in range(n)], "lesion_id": range(n)})
+    ids = [*counterfactual_images(pairs)["image_id"], *repeated["image_id"]]
+    logits = np.concatenate([np.stack(sides[k : k + 2], axis=1).reshape(-1, 7) for k in (0, 2)])
+    p = np.exp(logits + 0.2 * rng.normal(size=logits.shape))
+    network = readings(ids, "net", "network", p=p / p.sum(axis=1, keepdims=True), arm="real", seed=0)
+    table = counterfactual.compare(network, counterfactual.pairs(pairs, repeated, names), 10, ["real"], 200)
+    return table[table["quantity"] == "flip rate"].set_index("attribute")
+
+
+def test_where_lesions_change_alike_flips_are_as_frequent_as_in_the_control_but_not_of_pairs_that_read_the_same():
+    studies = [_selected(seed, 0.0)["estimate"] for seed in range(8)]
+    of_pairs, of_same, control = np.array([study[["hair", SAME_HAIR, counterfactual.CONTROL]] for study in studies]).T
+    error = np.sqrt((of_pairs - control).var(ddof=1) / len(studies))
+    assert abs((of_pairs - control).mean()) < 3 * error and error < 0.01
+    assert (control - of_same).mean() > 0.05, "chosen by nearly the outcome"
+
+
+def test_an_effect_of_an_attribute_on_readout_and_network_alike_is_recovered_from_all_pairs_that_count():
+    truth = _selected(100, 3.0, 20_000).loc["hair", "estimate"]
+    plain, planted = _selected(1, 0.0), _selected(1, 3.0)
+    assert planted.loc["hair", "low"] < truth < planted.loc["hair", "high"]
+    assert planted.loc["hair", "low"] > planted.loc[counterfactual.CONTROL, "high"]
+    assert truth > plain.loc["hair", "estimate"] + 0.05 and planted.loc[SAME_HAIR, "high"] < truth
+
+
 def test_where_only_lesions_are_read_a_shift_is_announced_in_at_most_one_study_of_twenty():
     announced = [
         (_compared(trial, 120, n_resamples=200, of_lesions=1.0, of_each=4)["p_holm"] <= 0.05).any()
@@ -135,16 +182,26 @@ def test_few_pairs_refused_pairs_and_no_pairs_are_said():
     assert table["estimate"].isna().all() and table["p"].isna().all()
     assert set(counterfactual_report.table(table)["flip rate"]) == {"n too small"}
     lines = counterfactual_report.findings(table, 10)
-    assert "8 pairs of 4 lesions are accepted and 10 lesions are needed" in lines[0]
+    assert "8 pairs of 4 lesions show their change and 10 lesions are needed" in lines[0]
     pairs, repeated, cases = _pairs(20)
-    refused = counterfactual.pairs(pairs.assign(accepted=False), repeated, cases)
+    refused = counterfactual.pairs(pairs.assign(accepted=False, reason=pair_check.OTHER_LESION), repeated, cases)
     assert set(refused["attribute"]) == {counterfactual.CONTROL} and len(refused) == 20
     none = counterfactual.compare(_network(_planted(20)[0], 0, "real"), refused[:0], 10, ["real"])
     printed = counterfactual_report.table(none)
     assert len(printed) == 0 and list(printed) == list(counterfactual_report.table(table))
     assert counterfactual_report.findings(none, 10) == [
-        "04 has sampled no counterfactual pair that is accepted, so nothing is said of them."
+        "04 has sampled no counterfactual pair that shows its change, so nothing is said of them."
     ]
+
+
+def test_a_pair_counts_unless_it_fails_more_than_the_last_question_of_04():
+    pairs, repeated, cases = _pairs(8)
+    fails = {"hair_0": pair_check.OTHER_READING, "hair_1": pair_check.UNCHANGED, "hair_2": pair_check.OTHER_LESION}
+    reason = pairs["pair_id"].map(fails).fillna("")
+    kept = counterfactual.pairs(pairs.assign(accepted=reason == "", reason=reason), repeated, cases)
+    numbers = kept.groupby("attribute")["first"].agg(lambda names: {name.split("_")[-2] for name in names})
+    assert numbers["hair"] == set("034567") and numbers[SAME_HAIR] == set("34567")
+    assert len(numbers["skin_tone"]) == len(numbers["skin_tone" + counterfactual.SAME]) == 8
 
 
 def test_the_sides_and_the_control_are_what_04_sampled():
@@ -173,8 +230,12 @@ def test_an_image_that_a_network_has_not_read_is_named():
 def test_the_table_and_the_findings_print_what_was_compared():
     table = _compared(real=3.0)
     printed = counterfactual_report.table(table)
-    assert len(printed) == 3 * len(ARMS) and set(printed["what differs"]) == {"skin tone", "hair", "another noise"}
+    attributes = ["skin tone", "skin tone, lesion reads the same", "hair", "hair, lesion reads the same"]
+    assert printed["what differs"].tolist() == np.repeat([*attributes, "another noise"], len(ARMS)).tolist()
     text = " ".join(counterfactual_report.findings(table, 10))
-    assert "**P(malignant) falls with the skin tone alone** (fair skin → dark skin), arm real" in text
+    assert "**P(malignant) falls with the skin tone** (fair skin → dark skin), arm real" in text
     assert "60 pairs of 30 lesions" in text and "two noises of one prompt:" in text
+    assert text.count("where the lesion reads the same: ") == 5
+    few = table.assign(estimate=table["estimate"].mask(table["attribute"].str.endswith(counterfactual.SAME)))
+    assert "where the lesion reads the same: n too small" in " ".join(counterfactual_report.findings(few, 10))
     assert counterfactual_report.figure(table).axes[0].get_yticklabels()[0].get_text() == "skin tone"

@@ -73,7 +73,8 @@ def test_a_base_that_was_trained_on_the_same_images_is_no_control():
 
 def test_higher_alignment_is_said_of_a_planted_gain_alone():
     rng = np.random.default_rng(2)
-    assert "noises: higher (" in findings(rng, synthetic(rng, gain=0.2))
+    text = findings(rng, synthetic(rng, gain=0.2))
+    assert "noises: higher (" in text and "that model knows the generator's own train images" in text
     assert "noises: lower (" in findings(rng, synthetic(rng, gain=-0.2))
     no_difference = ["no clear difference" in findings(rng, synthetic(rng, gain=0)) for _ in range(60)]
     assert np.mean(no_difference) >= 0.88  # nominal 0.95, and 0.95 - 2.5 standard errors of 60 trials
@@ -91,6 +92,7 @@ def test_planted_train_images_are_counted_and_nothing_is_no_number():
     text = findings(rng, synthetic(rng, adapter_copies=4), planted=[f"adapter_{k}" for k in range(5)])
     assert "Of 5 train images planted among the synthetic ones, 4 are refused as copies" in text
     assert not re.search(r"\bnan\b", text)
+    assert "The scout reads the class" in text and "It is no independent reader" in text
 
 
 def test_the_table_of_copies_keeps_generators_and_controls_apart_and_says_chance():
@@ -102,6 +104,16 @@ def test_the_table_of_copies_keeps_generators_and_controls_apart_and_says_chance
     assert shown.loc["adapter", "copies (%)"].startswith("2.4 [")
     assert shown.loc[accept.REAL, "prompted case nearest (%)"] == "–"
     assert shown.loc["adapter", "by chance (%)"] == pytest.approx(11, abs=4)
+    assert shown["copies by class"].tolist() == ["akiec 1 of 12, bcc 1 of 12", "", ""]
+
+
+def test_images_that_are_refused_for_their_alignment_are_counted_with_what_that_does_to_the_measures():
+    rng = np.random.default_rng(8)
+    table = synthetic(rng, adapter_copies=3)
+    assert "3 are refused as copies, 0 as memorised." in findings(rng, table) and "too good" not in findings(rng, table)
+    chosen = findings(rng, accept.accept(table, alignment_quantile=0.1))
+    n = (accept.accept(table, alignment_quantile=0.1).query("generator == 'adapter'")["reason"] == "alignment").sum()
+    assert n > 5 and f"{n} more fit their prompts least; what is measured without them is too good" in chosen
 
 
 def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
@@ -115,7 +127,8 @@ def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
 
 def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_figure():
     point = {"seconds": 0.1, "kid": 0.2, "kid_low": 0.1, "kid_high": 0.3, "kid_scout": 9.0, "class_read": 0.7}
-    records = [{"images": "adapter", "guidance": g, "steps": s, **point, "alignment": 0.5}
+    tested = {"n": 28, "difference": 0.2, "low": 0.02, "high": 0.38, "p": 0.04}
+    records = [{"images": "adapter", "guidance": g, "steps": s, **point, **tested, "alignment": 0.5}
                for g in (1.0, 5.0) for s in (8, 15)]  # fmt: skip
     ends = [
         {"images": name, "kid": kid, "kid_low": kid, "kid_high": kid}
@@ -124,19 +137,25 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
     points = pd.DataFrame([*records, *ends])
     shown = report_sweep.sweep_table(points, "eye")
     assert shown["images"].tolist() == ["adapter"] * 4 + ["real (train)", "uniform noise"]
-    assert shown.at[0, "KID (eye) ↓"] == "0.200 [0.100, 0.300]"
+    assert shown.at[0, "KID (eye) ↓"] == "0.200 [0.100, 0.300]" and shown.at[0, "p (Holm)"] == 0.04
+    assert shown["less that of real (train)"].tolist() == ["0.200 [0.020, 0.380]"] * 4 + ["–"] * 2
     axes = report_sweep.sweep_figure(points, "eye").axes
     assert [len(axis.lines) for axis in axes] == [2] * 6
     assert max(axes[0].lines[0].get_ydata()) == 0.2 and {text.get_text() for text in axes[5].texts} == {"1", "5"}
     text = report_sweep.sweep_finding(points, "eye")
-    assert "guidance 1 with 8 steps is nearest" in text and "3 others" in text and "it does not reach that" in text
-    points.loc[3, ["kid", "kid_low", "kid_high"]] = -0.01, -0.02, 0.01
+    assert "guidance 1 with 8 steps has the smallest KID" in text
+    assert "4 of the points are shown to be further than these, the one with the smallest KID among them" in text
+    points.loc[3, ["kid", "kid_low", "kid_high", "p"]] = -0.01, -0.02, 0.01, 0.06
     text = report_sweep.sweep_finding(points, "eye")
-    assert "guidance 5 with 15 steps is nearest" in text and "0 others" in text and "it reaches that" in text
+    assert "guidance 5 with 15 steps has the smallest KID" in text
+    assert "3 of the points are shown to be further than these, the one with the smallest KID not among them" in text
+    none = report_sweep.sweep_finding(points.assign(p=0.06), "eye")
+    assert "No point is shown to be further than these with 28 images each" in none
+    assert "needs three images of each class" in report_sweep.sweep_finding(points.assign(p=np.nan), "eye")
 
 
 def test_a_sweep_of_too_few_images_is_shown_and_not_ranked():
-    unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout"), np.nan)
+    unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout", "difference", "low", "high", "p"), np.nan)
     shown = {"guidance": 1.0, "steps": 8, "seconds": 0.1, "class_read": 0.5, "alignment": 0.4}
     points = pd.DataFrame([{"images": "adapter", **shown, **unknown}, {"images": sweep.FLOOR, **unknown}])
     assert "two images of each class" in report_sweep.sweep_finding(points, "eye")

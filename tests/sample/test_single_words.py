@@ -6,7 +6,7 @@ import pytest
 
 from p2d_lib import schemas
 from p2d_lib.instruments import obedience, readout
-from p2d_lib.sample import counterfactual, probes, single_words, word_readings
+from p2d_lib.sample import counterfactual, pair_check, probes, report_words, single_words, word_readings
 from p2d_lib.vocabulary import DX, FEATURES, Lesion
 from p2d_lib.words.parse import parse
 from p2d_lib.words.wording import Wording
@@ -85,7 +85,8 @@ def test_what_prompts_do_not_name_makes_no_pair_and_no_pairs_make_an_empty_table
         counterfactual.CONTROL,
     }
     empty = counterfactual.make(train, 0, WORDING, count, 0)
-    judged = counterfactual.pairs(empty).assign(accepted=False, reason="")
+    judged = pair_check.of_plan(empty, None, tmp_path, None, None)  # nothing is measured for no pairs
+    assert report_words.pairs_table(judged, None).empty
     assert len(schemas.COUNTERFACTUAL.validate(counterfactual.table(empty, judged, tmp_path))) == 0
 
 

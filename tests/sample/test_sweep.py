@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from p2d_lib.instruments import distances
+from p2d_lib.instruments.multiplicity import LEVEL, holm
 from p2d_lib.models import class_batches, classifiers, clip, sampling
 from p2d_lib.sample import sweep
 
@@ -70,6 +71,7 @@ def test_uniform_noise_stands_at_the_bad_end_of_each_scale_beside_real_images():
     assert same_law["kid_scout"] < noise["kid_scout"]
     assert same_law["alignment"] > noise["alignment"]
     assert np.isnan(real[["kid_scout", "class_read", "alignment"]].astype(float)).all(), "the scout has seen them"
+    assert noise["p"] <= 0.05 < same_law["p"] and np.isnan(real["p"]), "noise is further than real images"
 
 
 def means(images):
@@ -95,8 +97,39 @@ def test_kid_of_few_images_orders_planted_doses_and_has_no_bias():
     assert (values[:, 1] < values[:, 2]).mean() > 0.95 and (values[:, 0] < values[:, 1]).mean() > 0.95
 
 
+def announced(trials, shift, n_points=8, alike=0.5):
+    """In which share of sweeps any of n_points of 28 images, and that with the smallest KID, are shown to be further.
+
+    alike: the part of each image's variance that all points share, since they have the same noise and prompts.
+    """
+    rng, dx = np.random.default_rng(0), [np.repeat(np.arange(7), n) for n in (8, 4)]
+    centres, verdicts = rng.normal(size=(7, 8)), []
+    for _ in range(trials):
+        reference, floor, shared = (centres[of] + rng.normal(size=(len(of), 8)) for of in (dx[0], dx[1], dx[1]))
+        mixed = np.sqrt(1 - alike) * rng.normal(size=(n_points, 28, 8)) + np.sqrt(alike) * (shared - centres[dx[1]])
+        points = centres[dx[1]] + mixed + shift
+        tests = [sweep.further(reference, floor, point, (dx[0], dx[1], dx[1])) for point in points]
+        is_further = (holm([test.p for test in tests]) <= LEVEL) & (np.array([test.difference for test in tests]) > 0)
+        verdicts.append((is_further.any(), is_further[np.argmin([test.difference for test in tests])]))
+    return np.mean(verdicts, axis=0)
+
+
+def test_points_of_the_law_of_real_images_are_rarely_called_further_and_a_planted_shift_of_all_is_found():
+    assert (announced(60, 0.0) <= 0.05).all()
+    assert (announced(20, 1.2) >= 0.9).all()
+
+
+def test_the_difference_to_real_images_has_no_bias_and_a_class_of_two_images_has_none():
+    rng, dx = np.random.default_rng(0), np.repeat(np.arange(7), 4)
+    sets = [rng.normal(size=(3, 28, 8)) for _ in range(60)]
+    values = np.array([sweep.further(*each, (dx, dx, dx)).difference for each in sets])
+    assert abs(values.mean()) < 3 * values.std() / 60**0.5
+    of_two = np.repeat(np.arange(7), 2)
+    assert np.isnan(sweep.further(sets[0][0], sets[0][1][:14], sets[0][2], (dx, of_two, dx)).p)
+
+
 def test_real_images_of_a_sweep_are_balanced_and_of_different_lesions():
     cases = pd.DataFrame({"dx": ["mel"] * 9 + ["nv"] * 30, "lesion_id": [*range(3)] * 3 + [*range(10, 40)]})
     chosen = sweep.balanced(cases, 20, 0)
-    assert chosen["dx"].value_counts().to_dict() == {"mel": 3, "nv": 3} and chosen["lesion_id"].is_unique
+    assert chosen["dx"].tolist() == ["mel"] * 3 + ["nv"] * 3 and chosen["lesion_id"].is_unique
     assert len(sweep.balanced(cases, 2, 0)) == 4

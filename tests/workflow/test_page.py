@@ -146,6 +146,17 @@ def test_a_difference_on_which_the_seeds_disagree_is_none_on_the_page_either(hea
     assert f"{words} (p = 0.01)" in card and "a difference is shown" not in card
 
 
+def test_the_class_in_an_image_is_read_by_an_independent_network_and_the_scout_is_named_beside(headline, home):
+    home.table(
+        "t5_attributes", pd.DataFrame({"images": ["adapter", "base", "real (test)"], "class": [0.74, 0.72, 0.73]})
+    )
+    home.table("t4_obedience", pd.DataFrame({"images": ["adapter", "real (val)"], "class": [0.86, 0.79]}))
+    (number,) = (number for number in headline.NUMBERS if "class that was asked for" in number.question)
+    card = number.html(home.home / "tables" / "mine", home.run)
+    shown = "adapter 0.74<br>base 0.72<br>real 0.73<br>adapter, by the scout 0.86<br>real, by the scout 0.79"
+    assert shown in card and "#t5_attributes" in card
+
+
 @pytest.mark.parametrize(
     "cell", [("t6_none", {}, "gap"), ("t6_x", {"arm": "c"}, "gap"), ("t6_x", {"arm": "a"}, "gone")]
 )
