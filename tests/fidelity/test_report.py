@@ -173,6 +173,11 @@ def test_prompts_have_a_row_for_each_set_real_images_first():
     assert table["own prompt fits better ↑"].str.contains(r"\[").all()
 
 
+def test_the_caption_of_the_prompts_says_where_the_alignment_model_itself_has_chosen_the_images():
+    kept, refused = pd.DataFrame({"reason": ["", "copy"]}), pd.DataFrame({"reason": ["", "alignment", "alignment"]})
+    assert report.chosen_by_alignment(kept) == "" and "refused 2 images" in report.chosen_by_alignment(refused)
+
+
 def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance():
     agreements = {
         name: pd.DataFrame({

@@ -131,7 +131,7 @@ def _omitted(extractor: str, measured: pd.DataFrame) -> str:
     scores = "; ".join(
         f"{MEASURES[metric].plain} gives {name} {score:.2f}" for metric, (name, score) in misled(measured).items()
     )
-    why = "because a senseless control scores at least half as well as real images"
+    why = "because a senseless control scores at least half as well as real images, or within their interval"
     return f"Not printed for {extractor}, {why}: {scores}." if scores else ""
 
 
