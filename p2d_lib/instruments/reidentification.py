@@ -167,12 +167,12 @@ def operating_point(innocent: np.ndarray, rate: float = 0.01, weights: np.ndarra
     With fewer than 1 / rate - 1 pictures the rate cannot be reached; the threshold is then above all of them, and
     `nominal` is 1 / (n + 1) (`conformal.upper_limit`). weights (n,): of `conformal.to_mix`, where the new pictures are
     of other classes than the innocent ones; what no innocent picture stands for counts as refused. Raises ValueError
-    without any picture, or without one of the new pictures' classes.
+    without any picture.
     """
     known = 1.0 if weights is None else min(1.0, float(weights.sum()))
-    if not len(innocent) or not known:
+    if not len(innocent):
         raise ValueError("no innocent picture to set a threshold by")
-    limit, chance = upper_limit(innocent, rate, weights)
+    limit, chance = upper_limit(innocent, rate, weights) if known else (innocent.max(), 1.0)
     return OperatingPoint(float(np.nextafter(limit, np.inf)), known * chance + 1 - known, len(innocent))
 
 
