@@ -173,7 +173,7 @@ def operating_point(innocent: np.ndarray, rate: float = 0.01, weights: np.ndarra
     if not len(innocent):
         raise ValueError("no innocent picture to set a threshold by")
     limit, chance = upper_limit(innocent, rate, weights) if known else (innocent.max(), 1.0)
-    return OperatingPoint(float(np.nextafter(limit, np.inf)), known * chance + 1 - known, len(innocent))
+    return OperatingPoint(float(np.nextafter(limit, np.inf)), chance + (1 - known) * (1 - chance), len(innocent))
 
 
 def cross_fitted_alarms(
