@@ -17,7 +17,7 @@ from p2d_lib.parameters import naming_weights
 
 SHIPPED = (
     *("", "tiny", "random", "scout", "tiny_resnet", "three_conv", "alignment"),
-    *("efficientnet_lite0", "efficientnet_lite1"),
+    *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
 )
 HUB = "hf-hub:"  # before a hub id in the names of open_clip
 BACKBONES = (("03_finetune", "scout_backbone"), ("06_classify", "backbone"), ("06_classify", "study_backbone"))

@@ -1,7 +1,8 @@
-"""Fréchet distance of any folder or tar file of images to a reference file, outside of any run.
+"""Fréchet distance of any images to a reference file, outside of any run; or a finished run by one more extractor.
 
 python -m p2d_lib.fidelity ref REAL --out real.npz [--extractor efficientnet_lite0]
 python -m p2d_lib.fidelity measure SYNTHETIC --ref real.npz [--json]
+python -m p2d_lib.fidelity judge RUN --extractor efficientnet_lite2
 """
 
 import argparse
@@ -21,8 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     measure = verbs.add_parser("measure", help="the distance of images to a reference file")
     measure.add_argument("--ref", type=Path, required=True, help="a file that ref has written")
     measure.add_argument("--json", action="store_true", help="print one JSON object")
+    judge = verbs.add_parser("judge", help="what another extractor says of the images that 05 compares in a run")
+    judge.add_argument("run", help="the name of a run")
+    judge.add_argument("--extractor", required=True, help="a name of the registry")
     for verb in (ref, measure):
         verb.add_argument("images", type=Path, help="a folder, with its subfolders, or a tar file")
+    for verb in (ref, measure, judge):
         verb.add_argument("--cache", type=Path, help="folder that keeps features, so that stopped work is not repeated")
         verb.add_argument("--weights", type=Path, help="folder with the extractor's weights; the scout needs it")
     options = parser.parse_args(arguments)
@@ -33,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     from p2d_lib.models.weights import WeightsError
 
     try:
-        _make(options) if options.verb == "ref" else _measure(options)
+        {"ref": _make, "measure": _measure, "judge": _judge}[options.verb](options)
     except (SourceError, ImageError, WeightsError, DeviceError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -80,6 +85,19 @@ def _measure(options: argparse.Namespace) -> None:
     print(f"Fréchet distance {result['frechet']:.4g} (n = {result['n']:,}; reference {result['reference_n']:,} images)")
     print(f"Floor at this n, the distance of further real images: {floor}")
     print(*result["notes"], result["caption"], sep="\n")
+
+
+def _judge(options: argparse.Namespace) -> None:
+    from p2d_lib.device import set_up
+    from p2d_lib.fidelity import report
+    from p2d_lib.models.extractors import Extractor
+    from p2d_lib.run import Run
+
+    run, network = (
+        Run(options.run, "05_fidelity"),
+        Extractor(options.extractor, set_up(), options.cache, options.weights),
+    )
+    print(report.opinion(run, run.read("cases"), run.read("synthetic"), network))
 
 
 if __name__ == "__main__":

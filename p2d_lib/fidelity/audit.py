@@ -5,21 +5,27 @@ innocent image is refused, and are the control of every rate. Similarity alone i
 consensus, arXiv:2503.04980), so membership and attribute disclosure are measured too.
 """
 
+import bisect
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from p2d_lib.instruments import alterations, copies, disclosure, multiplicity
+from p2d_lib.instruments import alterations, copies, disclosure, multiplicity, reidentification
+from p2d_lib.instruments.conformal import to_mix
 from p2d_lib.instruments.rates import exact_interval
-from p2d_lib.instruments.reidentification import OperatingPoint, Originals, cross_fitted_alarms, operating_point
+from p2d_lib.instruments.reidentification import OperatingPoint, Originals
 from p2d_lib.run import Run
 from p2d_lib.seeds import derive
+from p2d_lib.vocabulary import DX
 
 PLANTED = 30  # copies of each kind, and at most LIMIT other photographs, by which recall is measured
+RATE = 0.01  # of false alarms that is wanted
 LIMIT = 1000  # real images, and synthetic ones, at most, in a measurement: more make no rate much more precise
 EMPTY = np.zeros((0, copies.THUMBNAIL, copies.THUMBNAIL, 3), np.uint8)
+TRIES, POWER = 10, 0.8  # simulated sets in which a number of copies is planted; the share of them that is to be refused
+TESTS = ("memorised", "worst case", "membership")  # the hypotheses on the adapter's set
 HELD_OUT, OTHER_PHOTOGRAPH = "real (val and test)", "another photograph of a lesion"
 
 
@@ -39,11 +45,12 @@ class Detector(NamedTuple):
     scores: dict[str, np.ndarray]
 
 
-def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> Detector:
+def detector(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) -> Detector:
     """The detector of a run: real images of val and test set its threshold, planted copies show its recall.
 
+    The real images are weighted to the classes of the adapter's images among synthetic, for a false-alarm rate of RATE.
     Other photographs: of each held-out lesion with two images or more, one is put among the originals, another is
-    searched for. rate: the false-alarm rate that is wanted.
+    searched for.
     """
     train, held_out = cases[cases["split"] == "train"], cases[cases["split"] != "train"]
     pixels = run.in_parts(train, copies.thumbnails)
@@ -52,8 +59,9 @@ def detector(run: Run, cases: pd.DataFrame, seed: int, rate: float = 0.01) -> De
     real = run.in_parts(held_out, copies.thumbnails)
     innocent = ~held_out["lesion_id"].duplicated().to_numpy()
     score = originals.search(real[innocent], "real images")["score"].to_numpy()
-    point = operating_point(score, rate)
-    alarm = cross_fitted_alarms(score, held_out["lesion_id"][innocent], rate, seed)
+    weights = to_mix(held_out["dx"][innocent], synthetic.loc[synthetic["generator"] == "adapter", "dx"])
+    point = reidentification.operating_point(score, RATE, weights)
+    alarm = reidentification.cross_fitted_alarms(score, held_out["lesion_id"][innocent], RATE, seed, weights)
     rows = np.random.default_rng(derive(seed, "planted")).permutation(len(pixels))[:PLANTED]
     planted = [alterations.altered(pixels[rows], name, seed) for name in alterations.ALTERATIONS]
     scores = originals.search(np.concatenate(planted), "planted copies")["score"].to_numpy()
@@ -113,10 +121,20 @@ def judge(run: Run, synthetic: pd.DataFrame, detector: Detector) -> pd.DataFrame
 
 
 def rates(verdicts: pd.DataFrame, detector: Detector) -> pd.DataFrame:
-    """How often images are called memorised: a row for each generator and for HELD_OUT, columns of `rate_of`."""
-    flags = {name: part["memorised"].to_numpy() for name, part in verdicts.groupby("generator", sort=False)}
-    flags[HELD_OUT] = detector.held_out["alarm"].to_numpy()
-    return pd.DataFrame({name: rate_of(of_set) for name, of_set in flags.items()}).T.rename_axis("images")
+    """How often images are called memorised: a row for each generator and for HELD_OUT, columns of `counts`.
+
+    verdicts: of `judge`, with dx.
+    """
+    table = {name: counts(part["memorised"], part["dx"]) for name, part in verdicts.groupby("generator", sort=False)}
+    table[HELD_OUT] = counts(detector.held_out["alarm"], detector.held_out["dx"])
+    return pd.DataFrame(table).T.rename_axis("images")
+
+
+def counts(flags: pd.Series, dx: pd.Series) -> dict:
+    """`rate_of` flags (n,), bool, and by_class: "df 2 of 48" of each class that has any; dx (n,)."""
+    of_class = flags.groupby(dx.to_numpy()).agg(["sum", "size"]).reindex(DX).dropna().astype(int)
+    parts = [f"{name} {row['sum']} of {row['size']}" for name, row in of_class.iterrows() if row["sum"]]
+    return rate_of(flags.to_numpy()) | {"by_class": ", ".join(parts)}
 
 
 def worst_cases(run: Run, table: pd.DataFrame, cases: pd.DataFrame, detector: Detector) -> pd.DataFrame:
@@ -211,21 +229,53 @@ def _repeats(run: Run, table: pd.DataFrame) -> np.ndarray:
     return table["image_id"].isin({*pairs["image_a"], *pairs["image_b"]}).to_numpy()
 
 
-def set_tests(rates: pd.DataFrame, point: OperatingPoint, worst: pd.DataFrame, given_away: Disclosure) -> pd.DataFrame:
+def set_tests(
+    verdicts: pd.DataFrame, detector: Detector, worst: pd.DataFrame, given_away: Disclosure, seed: int
+) -> pd.DataFrame:
     """The three hypotheses by which the adapter's set is judged, one-sided; columns test, p and holm.
 
-    memorised: its images are refused more often than further real ones would be at the threshold of point. That was set
-    at one of the scores of its n real images, so how many of m further ones pass it follows the beta-binomial law
-    whatever the distribution: all orders of the n + m scores are equally likely. worst case: train prompts lead back to
-    their own case more than val prompts do (Mann and Whitney's test of the suspicion). membership: train records are
-    nearer to the set than held-out ones. One of them suffices to refuse the set; Holm's correction keeps the rate at
-    which innocent sets are refused at multiplicity.LEVEL.
+    memorised: its images are refused more often than real ones of their classes would be
+    (`reidentification.more_refused`; verdicts: of `judge`, with dx). worst case: train prompts lead back to their own
+    case more than val prompts do (Mann and Whitney's test of the suspicion). membership: train records are nearer to
+    the set than held-out ones. One of them suffices to refuse the set; Holm's correction keeps the rate at which
+    innocent sets are refused at multiplicity.LEVEL.
     """
-    rank = round(point.nominal * (point.n + 1))
-    refused, m = rates.loc["adapter", ["k", "n"]].astype(int)
-    memorised = float(stats.betabinom.sf(refused - 1, m, rank, point.n + 1 - rank))
+    of_set = verdicts[verdicts["generator"] == "adapter"]
+    memorised = _more_refused(of_set["score"].to_numpy(), of_set["dx"], detector, derive(seed, "set"))
     suspicion = [worst.loc[worst["split"] == split, "suspicion"] for split in ("train", "val")]
     asked = all(len(values) for values in suspicion)
     repeated_asking = stats.mannwhitneyu(*suspicion, alternative="greater").pvalue if asked else np.nan
     p = [memorised, repeated_asking, given_away.membership.p]
-    return pd.DataFrame({"test": ["memorised", "worst case", "membership"], "p": p, "holm": multiplicity.holm(p)})
+    return pd.DataFrame({"test": TESTS, "p": p, "holm": multiplicity.holm(p)})
+
+
+def least_share(verdicts: pd.DataFrame, detector: Detector, seed: int) -> float:
+    """The smallest share of planted copies, 0..1, with which the adapter's set would be refused in POWER of tries.
+
+    In each of TRIES, images of the set that are chosen at random get the scores of planted copies; the test
+    "memorised" alone has to refuse, at the level that Holm's correction leaves for the smallest of all p. NaN where no
+    share suffices. verdicts: of `judge`, with dx.
+    """
+    of_set, rng = verdicts[verdicts["generator"] == "adapter"], np.random.default_rng(derive(seed, "least share"))
+    scores, dx = of_set["score"].to_numpy(), of_set["dx"]
+    planted = np.concatenate([detector.scores[name] for name in alterations.ALTERATIONS])
+    tries = [(rng.permutation(len(scores)), rng.choice(planted, len(scores))) for _ in range(TRIES)]
+
+    def is_refused(n_copies: int) -> bool:
+        p = []
+        for k, (order, of_copies) in enumerate(tries):
+            altered = scores.copy()
+            altered[order[:n_copies]] = of_copies[:n_copies]
+            p.append(_more_refused(altered, dx, detector, k, n_permutations=199))
+        return np.mean(np.array(p) <= multiplicity.LEVEL / len(TESTS)) >= POWER
+
+    numbers = range(len(scores) + 1)
+    n_copies = bisect.bisect_left(numbers, True, key=is_refused)
+    return n_copies / len(scores) if n_copies < len(numbers) else np.nan
+
+
+def _more_refused(scores: np.ndarray, dx: pd.Series, detector: Detector, seed: int, **options) -> float:
+    held_out = detector.held_out
+    return reidentification.more_refused(
+        scores, dx, held_out["score"].to_numpy(), held_out["dx"], RATE, seed, **options
+    )

@@ -14,7 +14,7 @@ from p2d_lib.report import figures, tables
 LABELS = {"all of these": "cropped, mirrored, tinted, noisy and recompressed"}  # in tables, figures and findings
 LEAST_RECALL = 0.8  # of planted copies, for a set to pass: what misses more copies is no evidence that there are none
 NAMES = {
-    "memorised": "the adapter's images show train lesions more often than real images of other lesions do",
+    "memorised": "the adapter's images show train lesions more often than real images of their classes do",
     "worst case": "train prompts lead back to their own case more than val prompts do",
     "membership": "train records are nearer to the adapter's images than held-out ones",
 }
@@ -41,7 +41,7 @@ def detector_table(detector: Detector) -> pd.DataFrame:
 def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFrame) -> pd.DataFrame:
     """How many images are memorised, how many repeat others of their set, how many prompts give their case away."""
     asked = {
-        f"adapter, {split} prompts, worst of several": audit.rate_of(part["memorised"].to_numpy())
+        f"adapter, {split} prompts, worst of several": audit.counts(part["memorised"], part["dx"])
         for split, part in worst.groupby("split")
     }
     rows = pd.concat([rates, pd.DataFrame(asked).T, repeats.loc[repeats.index.difference(rates.index)]])
@@ -50,6 +50,7 @@ def verdicts_table(rates: pd.DataFrame, repeats: pd.DataFrame, worst: pd.DataFra
     table["memorised (%)"] = [
         "–" if skip else percent(row) for skip, (_, row) in zip(shown, rows.iterrows(), strict=True)
     ]
+    table["memorised, by class"] = rows["by_class"].fillna("").replace("", tables.NOTHING).to_numpy()
     n_repeats = repeats["n"].reindex(rows.index)  # fewer where train has fewer lesions of a class
     table["n, repeats"] = ["–" if np.isnan(n) else f"{n:.0f}" for n in n_repeats.astype(float)]
     table["repeat another (%)"] = [percent(repeats.loc[name]) if name in repeats.index else "–" for name in rows.index]
@@ -113,14 +114,17 @@ def findings(
     disclosed: Disclosure,
     repeats: pd.DataFrame,
     tests: pd.DataFrame,
+    least_share: float,
     base_is_innocent: bool,
 ) -> list[str]:
-    """The audit as sentences, the verdict on the set first; the rest as in the tables."""
+    """The audit as sentences, the verdict on the set first; least_share: of `audit.least_share`; the rest as in the
+    tables."""
     copies = detector.recall.loc[list(ALTERATIONS)]
     photograph = detector.recall.loc[OTHER_PHOTOGRAPH]
     worst_kind, recall = copies["rate"].astype(float).idxmin(), audit.recall_of_copies(detector)
     lines = [
-        verdict(tests, recall),
+        verdict(tests, recall)
+        + (_sensitivity(least_share, rates.loc["adapter", "n"]) if passes(tests, recall) else ""),
         f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
         f"seen. It finds {recall:.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
         f"{copies['rate'].astype(float)[worst_kind]:.0%})"
@@ -150,6 +154,16 @@ def findings(
         f"{percent(repeats.loc['real (train)'])} %."
     )
     return lines
+
+
+def _sensitivity(least_share: float, n: int) -> str:
+    """What the verdict "passes" is worth: the smallest share of copies that would have led to another one."""
+    if np.isnan(least_share):
+        return f" {n} images are too few: with copies alone the set would not be refused."
+    return (
+        f" Had {100 * least_share:.1f} % of the {n} images been copies, spread over the classes by chance, the set "
+        f"would have been refused in {audit.POWER:.0%} of tries; fewer may stay unseen."
+    )
 
 
 def passes(tests: pd.DataFrame, recall: float) -> bool:

@@ -1,6 +1,7 @@
 """Does a generator reproduce its train images? Every set against train images and unseen real ones, by one extractor.
 
-The test needs no threshold, and says nothing of a single image; the audit does. Two rows are its controls: real val
+The sets hold accepted images, of which 04 has removed the copies that it saw; the audit judges all. The test needs no
+threshold, and says nothing of a single image; the audit does. Two rows are its controls: real val
 images, which are no copies, and train images that went through the autoencoder and back, which are copies.
 """
 

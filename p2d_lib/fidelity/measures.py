@@ -122,16 +122,19 @@ def misled(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
     """Measures that rate a senseless control as good, with the control that misleads each most and its score.
 
     table: of `compare.measured`. Good is half the merit of real images of other lesions or more; merit runs from 0, the
-    score of sets that share nothing, to 1, the best score. Such a measure is no evidence about a generator in these
-    features.
+    score of sets that share nothing, to 1, the best score. That of a distance is its inverse: good is a distance of up
+    to twice theirs, or within their interval, whose estimate may lie below 0. Such a measure is no evidence about a
+    generator in these features.
     """
-    scores = table["estimate"].xs(ALL, level="dx").unstack("metric")
-    result = {}
+    of_all, result = table.xs(ALL, level="dx"), {}
+    scores, highs = (of_all[column].unstack("metric") for column in ("estimate", "high"))
     for name in (name for name in MEASURES if name in scores):
         real, worst = scores.at[FLOOR, name], MEASURES[name].worst
         controls = scores.loc[list(SENSELESS), name]
-        of_distance = max(real, 0.0) / controls.clip(lower=1e-12)  # merit is inverse to a distance
-        merit = of_distance if np.isinf(worst) else (controls - worst) / (real - worst)
-        if merit.max() >= 0.5:
+        if np.isinf(worst):
+            merit, good = -controls, -np.fmax(2 * real, highs.at[FLOOR, name])
+        else:
+            merit, good = (controls - worst) / (real - worst), 0.5
+        if merit.max() >= good:
             result[name] = (str(merit.idxmax()), float(controls[merit.idxmax()]))
     return result

@@ -196,51 +196,37 @@ def _nearest(queries: np.ndarray, originals: Originals) -> np.ndarray:
     return np.stack([row, distance, distance / np.maximum(others, NEAR)], 1)  # NEAR: an original may itself be repeated
 
 
-def duplicates(
-    cases: pd.DataFrame,
-    images: np.ndarray,
-    others: pd.DataFrame | None = None,
-    other_images: np.ndarray | None = None,
-    near: float = NEAR,
-) -> pd.DataFrame:
-    """Pairs of copies within a set, or between it and another (real and synthetic), the closest first.
+def duplicates(cases: pd.DataFrame, images: np.ndarray, near: float = NEAR) -> pd.DataFrame:
+    """Pairs of copies within a set, the closest first.
 
-    cases, others: tables with image_id and, where they have them, sha256, lesion_id, dx, split; images, other_images:
-    their squares, uint8 (n, h, w, 3). Returns image_a, image_b, kind, distance, same_lesion, same_dx, same_split (False
-    where one side has none) and splits ("test–train"; "" where unknown). kind "bytes": the same file, or the same
-    pixels; distance is 0. kind "perceptual": at most `near`, which is 1 - the correlation of `fingerprint`s, less what
-    all of `cases` share, in the best of the eight turns and mirrorings.
+    cases: table with image_id and, where it has them, sha256, lesion_id, dx, split; images: their squares, uint8 (n, h,
+    w, 3). Returns image_a, image_b, kind, distance, same_lesion, same_dx, same_split (False where unknown) and splits
+    ("test–train"; "" where unknown). kind "bytes": the same file, or the same pixels; distance is 0. kind "perceptual":
+    at most `near`, which is 1 - the correlation of `fingerprint`s, less what all share, in the best of the eight turns
+    and mirrorings.
     """
-    within = others is None
-    others, other_images = (cases, images) if within else (others, other_images)
-    pairs = [_identical(cases, images, others, other_images)]
-    prints = fingerprint(images)
-    a, b = (_centred(part, _common(prints)) for part in (prints, prints if within else fingerprint(other_images)))
-    for start in range(0, len(a), 500):
-        first = start if within else 0
-        distance = np.maximum(0, 1 - _correlation(a[start : start + 500], b[first:]))
+    prints, pairs = fingerprint(images), [_identical(cases, images)]
+    prints = _centred(prints, _common(prints))
+    for start in range(0, len(prints), 500):
+        distance = np.maximum(0, 1 - _correlation(prints[start : start + 500], prints[start:]))
         i, j = np.nonzero(distance <= near)
-        pairs.append(pd.DataFrame({"a": i + start, "b": j + first, "kind": "perceptual", "distance": distance[i, j]}))
-    rows = pd.concat(pairs).drop_duplicates(["a", "b"]).sort_values(["distance", "a", "b"], ignore_index=True)
-    if within:
-        rows = rows[rows["a"] < rows["b"]].reset_index(drop=True)
-    left, right = cases.iloc[rows["a"]].reset_index(drop=True), others.iloc[rows["b"]].reset_index(drop=True)
+        pairs.append(pd.DataFrame({"a": i + start, "b": j + start, "kind": "perceptual", "distance": distance[i, j]}))
+    rows = pd.concat(pairs).drop_duplicates(["a", "b"]).sort_values(["distance", "a", "b"])
+    rows = rows[rows["a"] < rows["b"]].reset_index(drop=True)
+    left, right = (cases.iloc[rows[side]].reset_index(drop=True) for side in ("a", "b"))
     table = pd.DataFrame({"image_a": left["image_id"], "image_b": right["image_id"], "kind": rows["kind"]})
     table["distance"] = rows["distance"].astype(float)
     for column in ("lesion_id", "dx", "split"):
-        comparable = column in left and column in right
-        table[f"same_{column.removesuffix('_id')}"] = left[column] == right[column] if comparable else False
-    parts = [side["split"] if "split" in side else [""] * len(side) for side in (left, right)]
+        table[f"same_{column.removesuffix('_id')}"] = left[column] == right[column] if column in cases else False
+    parts = [side["split"] if "split" in cases else [""] * len(side) for side in (left, right)]
     table["splits"] = ["–".join(sorted(filter(None, pair), key=SPLITS.index)) for pair in zip(*parts, strict=True)]
     return table
 
 
-def _identical(*sides: pd.DataFrame | np.ndarray) -> pd.DataFrame:
-    """Pairs of the same file or the same pixels; sides: cases, images, others, other_images."""
-    keys = []
-    for table, images in zip(sides[::2], sides[1::2], strict=True):
-        pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-        files = list(table["sha256"]) if "sha256" in table else []
-        keys.append(pd.DataFrame({"key": pixels + files, "row": [*range(len(pixels)), *range(len(files))]}))
-    pairs = keys[0].merge(keys[1], on="key")
+def _identical(cases: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
+    """Pairs of the same file or the same pixels, each in both orders."""
+    keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    keys += list(cases["sha256"]) if "sha256" in cases else []
+    table = pd.DataFrame({"key": keys, "row": np.arange(len(keys)) % len(images)})
+    pairs = table.merge(table, on="key")
     return pd.DataFrame({"a": pairs["row_x"], "b": pairs["row_y"], "kind": "bytes", "distance": 0.0})

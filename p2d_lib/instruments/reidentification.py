@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from p2d_lib.cores import workers
 from p2d_lib.instruments import poses
-from p2d_lib.instruments.conformal import upper_limit
+from p2d_lib.instruments.conformal import limit_place, to_mix, upper_limit
 
 CANDIDATES = (12, 16)  # originals that are compared in fine poses: the nearest by colour, and by lightness alone
 REFINED = 3  # of these by either comparison that are compared in all poses of both pictures
@@ -161,27 +161,68 @@ def _in_blocks(function: Callable, progress: str, *arrays: np.ndarray) -> list[n
         return list(tqdm(blocks, progress, len(starts), unit="block", disable=not progress))
 
 
-def operating_point(innocent: np.ndarray, rate: float = 0.01) -> OperatingPoint:
+def operating_point(innocent: np.ndarray, rate: float = 0.01, weights: np.ndarray | None = None) -> OperatingPoint:
     """The threshold that at most `rate` of new innocent pictures pass, read from the scores (n,) of innocent ones.
 
     With fewer than 1 / rate - 1 pictures the rate cannot be reached; the threshold is then above all of them, and
-    `nominal` is 1 / (n + 1) (`conformal.upper_limit`). Raises ValueError without any picture.
+    `nominal` is 1 / (n + 1) (`conformal.upper_limit`). weights (n,): of `conformal.to_mix`, where the new pictures are
+    of other classes than the innocent ones; what no innocent picture stands for counts as refused. Raises ValueError
+    without any picture.
     """
+    known = 1.0 if weights is None else min(1.0, float(weights.sum()))
     if not len(innocent):
         raise ValueError("no innocent picture to set a threshold by")
-    limit, chance = upper_limit(innocent, rate)
-    return OperatingPoint(float(np.nextafter(limit, np.inf)), chance, len(innocent))
+    limit, chance = upper_limit(innocent, rate, weights) if known else (innocent.max(), 1.0)
+    return OperatingPoint(float(np.nextafter(limit, np.inf)), chance + (1 - known) * (1 - chance), len(innocent))
 
 
-def cross_fitted_alarms(innocent: np.ndarray, lesions: Sequence, rate: float = 0.01, seed: int = 0) -> np.ndarray:
+def cross_fitted_alarms(
+    innocent: np.ndarray, lesions: Sequence, rate: float = 0.01, seed: int = 0, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Which innocent pictures (n,) are refused at the threshold that the others set: bool (n,), from two halves.
 
     lesions (n,): pictures of one lesion lie in one half, so no picture has a part in setting its own threshold. The
-    share is the measured false-alarm rate. Raises ValueError for fewer than two lesions.
+    share is the measured false-alarm rate. weights: as in `operating_point`. Raises ValueError for fewer than two
+    lesions.
     """
     names, code = np.unique(np.asarray(lesions).astype(str), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"{len(names)} lesion: two halves of innocent pictures need two lesions or more")
     half = np.random.default_rng(seed).permutation(len(names))[code] % 2
-    thresholds = [operating_point(innocent[half != k], rate).threshold for k in (0, 1)]
+    thresholds = [
+        operating_point(innocent[half != k], rate, None if weights is None else weights[half != k]).threshold
+        for k in (0, 1)
+    ]
     return innocent >= np.array(thresholds)[half]
+
+
+def more_refused(
+    scores: np.ndarray,
+    classes: Sequence,
+    innocent: np.ndarray,
+    of_innocent: Sequence,
+    rate: float = 0.01,
+    seed: int = 0,
+    n_permutations: int = 1999,
+) -> float:
+    """One-sided p-value that a set's pictures are refused more often than innocent ones of their classes would be.
+
+    scores, classes (m,): of the set; innocent, of_innocent (n,): scores and classes of the innocent pictures, which set
+    the threshold for `rate` by `conformal.to_mix`. Pictures of one class change sides at random, and the threshold is
+    set anew each time. So the level holds whatever the scores of each class are, and however frequent the class is on
+    either side; a class with few innocent pictures adds little evidence.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(scores) + len(innocent))  # so that ties fall to either side
+    order = order[np.argsort(-np.concatenate([scores, innocent])[order], kind="stable")]
+    names = np.concatenate([np.asarray(classes).astype(str), np.asarray(of_innocent).astype(str)])[order]
+    in_set = np.tile(order < len(scores), (1 + n_permutations, 1))  # line 0: as they are
+    for members in (np.flatnonzero(names == name) for name in np.unique(names)):
+        in_set[1:, members] = rng.permuted(in_set[1:, members], axis=1)
+    of_class = dict(zip(names[~in_set[0]], to_mix(names[~in_set[0]], names[in_set[0]]), strict=True))
+    weights, refused = np.array([of_class.get(name, 0.0) for name in names]), []
+    for lines in np.array_split(in_set, 1 + len(in_set) // AT_ONCE):
+        place, _ = limit_place(np.where(lines, 0, weights), rate)
+        refused.append(np.take_along_axis(lines.cumsum(axis=1), place[:, None], axis=1)[:, 0])
+    refused = np.concatenate(refused)
+    return float(np.mean(refused >= refused[0]))

@@ -1,8 +1,8 @@
 """The judge that a decoder is fitted against: small discriminators on features of a frozen ImageNet network.
 
 Discriminators that read a pretrained network at several depths need few images (Sauer et al., Projected GANs Converge
-Faster, arXiv:2111.01007). The network is efficientnet_lite1: efficientnet_lite0, by which 05 measures, is not used in
-any training.
+Faster, arXiv:2111.01007). The network is efficientnet_lite1: efficientnet_lite0, by which 05 measures, and
+efficientnet_lite2 are not used in any training.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from p2d_lib.models.extractors import efficientnet
+from p2d_lib.models import efficientnet_lite
 
 NETWORK, STAGES = "efficientnet_lite1", (0, 1, 2, 4)  # whose outputs are read
 ENLARGED = 2  # times, before the network reads them: it was trained on images of 240 px
@@ -23,7 +23,7 @@ class Features(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.network = efficientnet.build(NETWORK).requires_grad_(False)
+        self.network = efficientnet_lite.build(NETWORK).requires_grad_(False)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         maps = F.interpolate(pixels, scale_factor=ENLARGED, mode="bilinear", align_corners=False)

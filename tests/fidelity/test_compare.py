@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from small_sets import CLASSES, eye, lesion
@@ -67,6 +68,19 @@ def test_a_measure_is_kept_where_controls_are_bad_and_goes_where_one_outlier_let
     assert misled(measured(features)) == {}
     features["test"][:7] *= 60  # a cluster of outliers: their balls hold everything
     assert misled(measured(features))["precision"] == ("blobs", 1.0)
+
+
+@pytest.mark.parametrize("metric", ["frechet_at_infinity", "kid", "cmmd"])
+@pytest.mark.parametrize("floor", [-0.1, 0.1])
+def test_a_distance_goes_where_a_control_lies_within_the_interval_of_real_images_also_if_their_estimate_is_below_0(
+    metric, floor
+):
+    table = pd.concat({name: pd.DataFrame({"estimate": 9.0, "high": 9.5}, [metric]) for name in SENSELESS})
+    table.loc[("train", metric), :] = floor, 1.0
+    table = pd.concat({"all": table}).rename_axis(["dx", "set", "metric"])
+    assert misled(table) == {}
+    table.loc[("all", "blobs", metric), "estimate"] = 0.9
+    assert misled(table) == {metric: ("blobs", 0.9)}
 
 
 def test_the_order_real_adapter_base_is_recovered_in_every_class_with_intervals_around_it():

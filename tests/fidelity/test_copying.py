@@ -65,6 +65,7 @@ def test_the_verdict_is_one_of_the_family_and_the_sentence_has_both_controls(exa
     row = tests.set_index("measure").loc["copying"]
     assert row["p"] == pytest.approx(0.001) and row["holm"] > row["p"]
     line = report.copying_finding(table, tests)
+    assert line.startswith("Of the adapter's accepted images ")
     assert "nearer to them than unseen real images allow" in line and "real (val)" in line and "reconstructed 1" in line
     innocent = tests.assign(holm=0.5)
     assert "no copying is shown" in report.copying_finding(table, innocent)

@@ -1,13 +1,17 @@
 """Tables and sentences: they say what the numbers carry, and no more."""
 
+import re
 from functools import cache
 from types import SimpleNamespace
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 import pytest
+import small_sets
 
 from p2d_lib.fidelity import alignment, compare, copying, pixels, report, verdicts
+from p2d_lib.fidelity.__main__ import main as command
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.report.cells import number
 from p2d_lib.fidelity.sets import Sets
@@ -171,6 +175,39 @@ def test_prompts_have_a_row_for_each_set_real_images_first():
     table = report.prompts_table(analysed()[2])
     assert list(table["images"]) == ["real", "adapter", "base", "cascade", *CONTROLS]
     assert table["own prompt fits better ↑"].str.contains(r"\[").all()
+
+
+def test_a_further_extractor_is_asked_of_the_sets_that_are_compared_and_makes_no_verdict(capsys, monkeypatch):
+    cases, synthetic = small_sets.cases(30), small_sets.synthetic(20, ("adapter", "base", "cascade"))
+    far = {"base": 60, "adapter": 25}
+
+    def images(table):
+        drawn = [small_sets.lesion(row.dx, crc32(row.image_id.encode()), 16) for row in table.itertuples()]
+        shift = [far.get(getattr(row, "generator", ""), 0) for row in table.itertuples()]
+        return np.stack(drawn) // 2 + np.array(shift, np.uint8)[:, None, None, None]
+
+    run = SimpleNamespace(
+        images=images, in_parts=lambda table, measure: measure(images(table), table),
+        read={"cases": cases, "synthetic": synthetic}.get,
+    )  # fmt: skip
+    monkeypatch.setattr("p2d_lib.run.Run", lambda *_: run)
+    monkeypatch.setattr("p2d_lib.models.extractors.Extractor", lambda *_: Eye())
+    assert command(["judge", "mine", "--extractor", "efficientnet_lite2"]) == 0
+    line = capsys.readouterr().out
+    adapter, base = map(float, re.search(r"distance ([\d.]+) \(adapter\) and ([\d.]+) \(base\) times", line).groups())
+    assert line.startswith("eye, of which no verdict is made: AUC") and 1.5 < adapter < base
+
+
+class Eye:
+    title, note, independent = "eye", "it has seen nothing", True
+
+    def __call__(self, images):
+        return small_sets.eye(images)
+
+
+def test_the_caption_of_the_prompts_says_where_the_alignment_model_itself_has_chosen_the_images():
+    kept, refused = pd.DataFrame({"reason": ["", "copy"]}), pd.DataFrame({"reason": ["", "alignment", "alignment"]})
+    assert report.chosen_by_alignment(kept) == "" and "refused 2 images" in report.chosen_by_alignment(refused)
 
 
 def test_the_class_that_was_asked_for_is_printed_beside_real_images_and_chance():

@@ -148,6 +148,13 @@ def pairs_of(table: pd.DataFrame) -> set[frozenset]:
     return set(map(frozenset, zip(table["image_a"], table["image_b"], strict=True)))
 
 
+def between(cases, images, others, other_images) -> pd.DataFrame:
+    """The pairs of the two sets together that lie in both."""
+    pairs = copies.duplicates(pd.concat([cases, others], ignore_index=True), np.concatenate([images, other_images]))
+    in_both = pairs["image_a"].isin(cases["image_id"]) & pairs["image_b"].isin(others["image_id"])
+    return pairs[in_both].reset_index(drop=True)
+
+
 def test_its_cosines_are_the_discrete_cosine_transform():
     transform = fft.dct(np.eye(20), axis=0, norm="ortho")[:12] / np.sqrt(20)
     np.testing.assert_allclose(copies._cosines(20, 0, 1), transform, atol=1e-6)
@@ -165,7 +172,7 @@ def test_a_turned_or_mirrored_image_is_the_same_picture(turn):
     rng = np.random.default_rng(0)
     squares = np.kron(rng.integers(40, 220, (30, 8, 8, 3)), np.ones((1, 6, 6, 1))).astype(np.uint8)
     turned = np.stack([turns(image)[turn] for image in squares])
-    pairs = copies.duplicates(names("a", 30), squares, names("b", 30), turned)
+    pairs = between(names("a", 30), squares, names("b", 30), turned)
     assert pairs_of(pairs) == {frozenset({f"a{k}", f"b{k}"}) for k in range(30)}
     assert pairs["distance"].max() < 1e-4
     assert (pairs["kind"] == ("bytes" if turn == 0 else "perceptual")).all()
@@ -180,7 +187,7 @@ def test_the_best_of_eight_turns_is_that_of_comparing_all_eight(originals):
 
 def test_exposure_and_white_balance_do_not_hide_a_copy(originals):
     tinted = (originals * np.array([0.9, 0.8, 0.75])).astype(np.uint8)
-    pairs = copies.duplicates(names("", 400), originals, names("tinted ", 400), tinted)
+    pairs = between(names("", 400), originals, names("tinted ", 400), tinted)
     expected = {frozenset({f"{k}", f"tinted {k}"}) for k in range(400)}
     assert len(expected & pairs_of(pairs)) >= 0.99 * 400  # of a very dark picture rounding leaves little
 
@@ -188,12 +195,12 @@ def test_exposure_and_white_balance_do_not_hide_a_copy(originals):
 def test_a_copy_and_a_turned_copy_are_the_only_pairs_of_a_set_with_another(originals, new_lesions):
     synthetic = new_lesions[:20].copy()
     synthetic[3], synthetic[11] = originals[0], np.rot90(originals[1])
-    cases = names("real", 400).assign(dx="mel", split="train")
-    pairs = copies.duplicates(cases, originals, names("syn", 20).assign(dx="mel"), synthetic)
+    cases = names("real", 400).assign(dx="mel", split="train"), names("syn", 20).assign(dx="mel", split="val")
+    pairs = between(cases[0], originals, cases[1], synthetic)
     assert pairs_of(pairs) == {frozenset({"real0", "syn3"}), frozenset({"real1", "syn11"})}
     assert pairs["kind"].tolist() == ["bytes", "perceptual"]
-    assert pairs["splits"].tolist() == ["train", "train"]
-    assert not pairs[["same_lesion", "same_split"]].any(axis=None)
+    assert pairs["splits"].tolist() == ["train–val", "train–val"]
+    assert not pairs[["same_lesion", "same_split"]].any(axis=None) and pairs["same_dx"].all()
 
 
 def test_the_two_identical_pairs_of_ham10000_are_found():
@@ -215,5 +222,5 @@ def test_thumbnails_keep_a_picture_and_its_copies_findable():
     large = np.stack([np.asarray(Image.fromarray(image).resize((256, 256))) for image in coarse])
     small = copies.thumbnails(large)
     assert small.shape == (6, 64, 64, 3) and copies.thumbnails(small) is small
-    pairs = copies.duplicates(names("", 6), small, names("x", 6), small[:, :, ::-1])
+    pairs = between(names("", 6), small, names("x", 6), small[:, :, ::-1])
     assert pairs["distance"].max() < 1e-3 and len(pairs) == 6

@@ -65,6 +65,23 @@ def test_knowledge_of_the_population_is_no_disclosure():
     assert abs(result.risk) < 0.15 and result.p > 0.05
 
 
+@pytest.mark.parametrize("n, n_strata, usable", [(300, 5, 5), (420, 200, 70), (700, 330, 120)])
+@pytest.mark.parametrize("risk", [0.0, 0.3])
+def test_intervals_hold_the_risk_also_where_most_strata_have_one_held_out_record(
+    n, n_strata, usable, risk, monkeypatch
+):
+    monkeypatch.setattr(disclosure, "REPLICATES", 199)
+    rng, covered, both = np.random.default_rng(0), [], []
+    for k in range(300):
+        guessed, true, is_train, _ = people(n, risk, rng)
+        strata = rng.integers(0, n_strata, n)
+        result = disclosure.attribute_inference(guessed, true, is_train, strata, seed=k)
+        covered.append(result.low <= risk <= result.high)
+        both.append(len({*strata[is_train]} & {*strata[~is_train]}))
+    assert np.mean(both) == pytest.approx(usable, rel=0.15)
+    assert np.mean(covered) >= 0.9
+
+
 def test_an_attribute_without_a_stratum_of_both_sides_is_refused():
     with pytest.raises(ValueError, match="no stratum"):
         disclosure.attribute_inference([1, 1], [1, 0], np.array([True, False]), ["a", "b"])

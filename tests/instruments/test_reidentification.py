@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from phantom_photographs import SIZE, views
 
-from p2d_lib.instruments import alterations, poses
-from p2d_lib.instruments.reidentification import Originals, cross_fitted_alarms, operating_point
+from p2d_lib.instruments import alterations, conformal, poses
+from p2d_lib.instruments.reidentification import Originals, cross_fitted_alarms, more_refused, operating_point
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,29 @@ def test_with_few_pictures_the_threshold_lies_above_all_and_says_what_rate_it_re
     assert point.threshold > 49 and point.nominal == 1 / 51
     with pytest.raises(ValueError, match="no innocent picture"):
         operating_point(np.zeros(0))
+
+
+def test_what_no_innocent_picture_stands_for_counts_as_refused():
+    weights = conformal.to_mix(["nv"] * 99, ["nv", "nv", "nv", "df"])
+    assert operating_point(np.arange(99.0), 0.01, weights).nominal == pytest.approx(0.25 + 0.75 * 0.01)
+    point = operating_point(np.arange(9.0), 0.01, conformal.to_mix(["nv"] * 9, ["df"]))
+    assert point.nominal == 1 and point.threshold > 8
+
+
+def test_a_set_is_refused_more_often_by_its_copies_and_not_by_the_tendency_of_a_class():
+    """Class b is more suspicious on both sides, and far more frequent in the set."""
+    rng, p, of_set, of_innocent = (
+        np.random.default_rng(0),
+        [],
+        np.repeat(["a", "b"], 60),
+        np.repeat(["a", "b"], [180, 20]),
+    )
+    for k in range(150):
+        scores, innocent = (rng.normal(3.0 * (names == "b")) for names in (of_set, of_innocent))
+        copied = np.where(rng.random(len(scores)) < 0.1, scores + 10, scores)
+        p.append([more_refused(of_side, of_set, innocent, of_innocent, 0.01, k, 99) for of_side in (scores, copied)])
+    innocent, copying = (np.array(p) <= 0.05).mean(0)
+    assert innocent <= 0.085 and copying >= 0.8
 
 
 def test_no_picture_has_a_part_in_setting_its_own_threshold():

@@ -1,7 +1,5 @@
 """Scores are those of scikit-learn, on the sample and on each resample; the test of an area keeps its level."""
 
-import time
-
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -94,27 +92,6 @@ def test_a_class_that_a_resample_lacks_leaves_its_means_defined():
     without_df = scores.resampled_scores(dx, read, None, np.array([[1, 1, 1, 1], [0, 1, 2, 1]]))
     assert without_df["balanced_accuracy"] == pytest.approx([(1 + 1 / 2 + 1) / 3, (1 / 3 + 1) / 2])
     assert without_df["macro_precision"] == pytest.approx([(1 + 1 + 1 / 2) / 3, (1 + 1 / 3) / 2])
-
-
-def test_two_thousand_resamples_take_a_twentieth_of_the_time_of_scikit_learn_on_repeated_rows():
-    """Both sides are timed here, so that a busy machine slows both; the seconds stand in benchmarks/SPEED.md."""
-    rng = np.random.default_rng(0)
-    dx, read, p = _readings(rng, 2000)
-    weights = intervals.resample(rng.integers(0, 1500, 2000), 2000).astype(float)
-    rows = np.repeat(np.arange(2000), weights[0].astype(int))
-
-    def plain():
-        metrics.balanced_accuracy_score(dx[rows], read[rows])
-        metrics.f1_score(dx[rows], read[rows], average="macro")
-        metrics.roc_auc_score(dx[rows], p[rows], multi_class="ovr")
-
-    of_one, of_all = ([], [])
-    for _ in range(3):
-        for seconds, work in ((of_one, plain), (of_all, lambda: scores.resampled_scores(dx, read, p, weights))):
-            started = time.perf_counter()
-            work()
-            seconds.append(time.perf_counter() - started)
-    assert min(of_all) < 2000 * min(of_one) / 20
 
 
 def test_the_test_of_an_area_keeps_its_level_and_finds_a_planted_area():

@@ -13,27 +13,39 @@ import timm
 import torch
 
 from p2d_lib.files import sha256
-from p2d_lib.models import clip
+from p2d_lib.models import clip, discriminator
 from p2d_lib.models.extractors import Extractor, dinov2, efficientnet, inception
 from p2d_lib.models.weights import WeightsError
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 240, 240, 3), np.uint8)
 
-# Logits 0, 200, ... 800 of IMAGES[:, :side, :side] by the author's own network (efficientnet-lite-pytorch 0.1.0) with
+# Logits 0, 200, ... 800 of `first(side)` by the author's own network (efficientnet-lite-pytorch 0.1.0) with
 # the weights of the same packages, torch 2.15 on a CPU; on that machine all 1,000 are equal to the bit.
 OF_THE_AUTHOR = {
     "efficientnet_lite0": [[-2.4564, -0.256, -1.3582, 2.2195, -2.041], [-2.0516, -0.3612, -1.3074, 2.0769, -1.7544]],
     "efficientnet_lite1": [[-1.851, -1.0704, -0.4212, 3.0204, -1.4152], [-2.1725, -1.0207, -0.3251, 3.1769, -1.6007]],
+    "efficientnet_lite2": [[-2.9524, -0.382, -1.609, 1.9861, -1.562], [-2.9343, -0.4932, -1.9529, 2.4152, -1.6413]],
 }
+
+
+def first(side):
+    """The first pixels of IMAGES, which begin anew where they end."""
+    return np.pad(IMAGES, [(0, 0), (0, 20), (0, 20), (0, 0)], "wrap")[:, :side, :side]
 
 
 @pytest.mark.parametrize("name", efficientnet.SIDES)
 def test_the_logits_are_those_of_the_authors_network(name):
     side = efficientnet.SIDES[name]
     with torch.inference_mode():
-        logits = efficientnet.build(name)(efficientnet.pixels(IMAGES[:, :side, :side], side))
+        logits = efficientnet.build(name)(efficientnet.pixels(first(side), side))
     np.testing.assert_allclose(logits[:, ::200], OF_THE_AUTHOR[name], atol=2e-3)
+
+
+def test_the_network_that_decoders_are_fitted_against_says_so_and_the_others_have_seen_nothing():
+    notes = {name: efficientnet.kind(name).note for name in efficientnet.SIDES}
+    assert "the decoder of the tiny base is fitted against its features" in notes.pop(discriminator.NETWORK)
+    assert {note.endswith("it has never seen an image of this project") for note in notes.values()} == {True}
 
 
 def test_the_features_of_efficientnet_lead_to_its_own_probabilities():

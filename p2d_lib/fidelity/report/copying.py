@@ -23,15 +23,15 @@ def copying_table(copying: pd.DataFrame) -> pd.DataFrame:
 
 
 def copying_finding(copying: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """Whether the adapter's images lie nearer to train images than to unseen ones, beside both controls; "" where no
-    independent extractor has looked."""
+    """Whether the adapter's accepted images, which 04 has checked for copies, lie nearer to train images than to unseen
+    ones, beside both controls; "" where no independent extractor has looked."""
     if copying.empty:
         return ""
     rows, p = copying.set_index("set"), tests.set_index("measure").at["copying", "holm"]
     verdict = "they lie nearer to them than unseen real images allow" if p <= LEVEL else "no copying is shown"
     others = ", ".join(f"{NAMES[name]} {100 * rows.at[name, 'share']:.0f} %" for name in NAMES if name in rows.index)
     return (
-        f"Of the adapter's images {100 * rows.at['adapter', 'share']:.0f} % have a train image for nearest real image, "
-        f"{100 * rows.at['adapter', 'expected']:.0f} % are expected without copying (Holm p {tables.p_value(p, '= ')}: "
-        f"{verdict}; {others})."
+        f"Of the adapter's accepted images {100 * rows.at['adapter', 'share']:.0f} % have a train image for nearest "
+        f"real image, {100 * rows.at['adapter', 'expected']:.0f} % are expected without copying (Holm p "
+        f"{tables.p_value(p, '= ')}: {verdict}; {others})."
     )

@@ -1,11 +1,12 @@
 """The results of 05 as sentences, what a sceptical reader asks first at the top."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pandas as pd
 
-from p2d_lib.fidelity import pixels
+from p2d_lib.fidelity import compare, pixels, sets
 from p2d_lib.fidelity.alignment import Alignment
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED, WORSENED
 from p2d_lib.fidelity.measures import ALL, MEASURES, misled
@@ -15,6 +16,7 @@ from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.instruments.pixel_statistics import BANDS
 from p2d_lib.report import tables
 from p2d_lib.report.tables import TOO_SMALL
+from p2d_lib.run import Run
 from p2d_lib.vocabulary import DX_NAMES
 
 SETS = {"adapter": "the adapter's images", "base": "the base's images", FLOOR: "real train images"}
@@ -127,11 +129,20 @@ def _other_extractor(extractor: Extractor, measured: pd.DataFrame) -> str:
     )
 
 
+def opinion(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, network: Extractor, seed: int = 0) -> str:
+    """What one more extractor says of the sets that 05 compares, without verdict; network is called with images."""
+    chosen = sets.choose(cases, synthetic, 10, seed)
+    chosen = replace(chosen, tables={name: chosen.tables[name] for name in (REFERENCE, *compare.BY_CLASS)})
+    features = compare.features(run, chosen, network, compare.side(run, chosen), seed, {})
+    measured = compare.measured({network.title: features}, chosen.dx, len(chosen.dx) + 1)  # of all classes pooled alone
+    return _other_extractor(network, measured.loc[network.title])
+
+
 def _omitted(extractor: str, measured: pd.DataFrame) -> str:
     scores = "; ".join(
         f"{MEASURES[metric].plain} gives {name} {score:.2f}" for metric, (name, score) in misled(measured).items()
     )
-    why = "because a senseless control scores at least half as well as real images"
+    why = "because a senseless control scores at least half as well as real images, or within their interval"
     return f"Not printed for {extractor}, {why}: {scores}." if scores else ""
 
 

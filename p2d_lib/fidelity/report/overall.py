@@ -49,6 +49,12 @@ def prompts_table(aligned: Mapping[str, Alignment]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("images").reset_index()
 
 
+def chosen_by_alignment(synthetic: pd.DataFrame) -> str:
+    """A sentence for the caption of `prompts_table` where 04 has refused images by the alignment model; "" else."""
+    refused = int((synthetic["reason"] == "alignment").sum())
+    return f" Too good for generators: by this model 04 has refused {refused} images." if refused else ""
+
+
 def attributes_table(agreements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each set of `attributes.of_sets`: whether class and attributes are those that were asked for."""
     return obedience.printed({SPLITS.get(name, name): table for name, table in agreements.items()})

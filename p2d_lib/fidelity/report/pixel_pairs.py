@@ -50,7 +50,7 @@ def _scores(of_set: pd.DataFrame) -> dict[str, str]:
 
 
 def _inception(probabilities: np.ndarray) -> str:
-    estimates = jackknife(lambda rows: np.array([inception_score(probabilities[rows]).mean]), len(probabilities))
+    estimates = jackknife(lambda rows: np.array([inception_score(probabilities[rows])]), len(probabilities))
     return number("", *(float(value[0]) for value in estimates[:3]), digits=2)
 
 

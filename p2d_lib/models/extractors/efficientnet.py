@@ -8,8 +8,14 @@ from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from p2d_lib.files import sha256
+from p2d_lib.models import discriminator
 from p2d_lib.models.efficientnet_lite import SIDES, build, weights
 from p2d_lib.models.extractors.kind import ANTIALIASED, Kind, Loaded, resized, softmax
+
+NOTES = {
+    discriminator.NETWORK: "ImageNet weights; the decoder of the tiny base is fitted against its features, so it is no "
+    "independent judge of such images"
+}
 
 
 def pixels(images: np.ndarray, side: int) -> torch.Tensor:
@@ -21,7 +27,7 @@ def kind(name: str, folder: Path | None = None) -> Kind:
     """A key of SIDES; its features are the 1,280 numbers before its last layer. folder: not used."""
     return Kind(
         title=f"EfficientNet-{name.removeprefix('efficientnet_').capitalize()}",
-        note="ImageNet weights; it has never seen an image of this project",
+        note=NOTES.get(name, "ImageNet weights; it has never seen an image of this project"),
         digest=sha256(weights(name)),
         side=SIDES[name],
         resize=ANTIALIASED,
