@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import (
     test_proportions_2indep,
 )
 
-from p2d_lib.instruments import agreement, intervals, multiplicity, ranking, scores
+from p2d_lib.instruments import agreement, equivalence, intervals, multiplicity, ranking
 from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
@@ -33,16 +33,16 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
     interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability above 0.5
     says "synthetic", one below says "real", and 0.5 takes no side and counts as wrong; auc: of that probability,
     bootstrap interval over images; undefined without answers.
-    p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
-    against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
-    a family of their own. Raises ValueError for a reading of an image that the key does not know.
+    p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: `equivalence.p_different_area`.
+    p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are a family of
+    their own. Raises ValueError for a reading of an image that the key does not know.
     """
     rows = []
     for (reader, kind, arm), one in _with_truth(readings, key).groupby(["reader", "kind", "arm"], sort=False):
         right = {source: (part["dx_read"] == part["dx"]).to_numpy() for source, part in _by_source(one)}
         if arm.partition("@")[0].partition(":")[0] in TRAINED_ON_SYNTHETIC:
             right["synthetic"] = right["synthetic"][:0]
-        difference, p_dx = _difference(right["synthetic"], right["real"])
+        dx_difference, p_dx = difference(right["synthetic"], right["real"])
         answered = one[one["is_synthetic_read"].notna()]
         synthetic = (answered["source"] == "synthetic").to_numpy()
         p_synthetic = answered["is_synthetic_read"].to_numpy(float)
@@ -53,11 +53,11 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
                 "arm": arm,
                 "n": len(one),
                 **{f"dx_{source}": _share(right[source]) for source in SOURCES},
-                "dx_difference": difference,
+                "dx_difference": dx_difference,
                 "detection": _share(np.where(synthetic, p_synthetic > 0.5, p_synthetic < 0.5)),
                 "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
                 "p_dx": p_dx,
-                "p_auc": scores.mann_whitney(synthetic, p_synthetic),
+                "p_auc": equivalence.p_different_area(synthetic, p_synthetic),
             }
         )
     return _corrected(pd.DataFrame(rows))
@@ -156,8 +156,9 @@ def _share(right: Sequence[bool]) -> Interval:
     return Interval(float(np.mean(right)), float(low), float(high))
 
 
-def _difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
-    """Share of first minus share of second, bool each: interval and two-sided p of no difference."""
+def difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
+    """Share of first minus share of second, bool each: Newcombe's interval, and the score test's two-sided p of no
+    difference."""
     if not len(first) or not len(second):
         return UNDEFINED, np.nan
     estimate = float(first.mean() - second.mean())
