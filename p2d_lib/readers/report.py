@@ -74,6 +74,21 @@ def findings(result: pd.DataFrame, key: pd.DataFrame, short: str) -> list[str]:
     return lines
 
 
+def detector_finding(result: pd.DataFrame, pool: pd.DataFrame) -> str:
+    """What the detectors of synthetic images find in their features, side by side. result: `analysis.analyse`. pool: of
+    `networks.outside_study`, the images that they were fitted on."""
+    rows = result[result["reader"].str.startswith(f"{analysis.DETECTOR}, ")].itertuples()
+    areas = [f"{tables.interval(*row.auc, 2)} in the features of {row.reader.partition(', ')[2]}" for row in rows]
+    n_synthetic = int(pool["is_synthetic"].sum())
+    return (
+        f"Detectors of synthetic images, fitted on {len(pool) - n_synthetic} real and {n_synthetic} synthetic images "
+        f"that the study does not show, have an AUC of {' and '.join(areas)}. They may differ: the scout was fitted to "
+        "name what images of this run show, and may ignore what gives synthetic ones away; an independent network "
+        "keeps other detail. An AUC at chance means that this test finds no difference in these features, not that "
+        "there is none."
+    )
+
+
 def agreement_findings(kappa: pd.DataFrame) -> list[str]:
     """A sentence for each question of `analysis.kappa`; none where there is one reader."""
     lines = []
