@@ -13,15 +13,15 @@ from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
 QUESTIONS = {"dx": "the diagnosis", "source": "real or synthetic"}  # of `analysis.kappa`, in words
-THUMBNAIL = 96  # px at most of an image in the contact sheet
+THUMBNAIL, COLUMNS = 96, 14  # px at most of an image in the contact sheet; images in a row of it
 
 
-def contact_sheet(pictures: np.ndarray, columns: int = 14) -> Figure:
+def contact_sheet(pictures: np.ndarray) -> Figure:
     """All pictures, uint8 (n, h, w, 3), in the order they are read, numbered by row."""
     side = min(THUMBNAIL, *pictures.shape[1:3])
     small = [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS)) for p in pictures]
-    rows = [np.stack(small[start : start + columns]) for start in range(0, len(small), columns)]
-    return figures.grid(rows, [f"{i * columns + 1}–{i * columns + len(row)}" for i, row in enumerate(rows)])
+    rows = [np.stack(small[start : start + COLUMNS]) for start in range(0, len(small), COLUMNS)]
+    return figures.grid(rows, [f"{i * COLUMNS + 1}–{i * COLUMNS + len(row)}" for i, row in enumerate(rows)])
 
 
 def readers_table(result: pd.DataFrame) -> pd.DataFrame:

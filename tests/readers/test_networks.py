@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from studies import oracle, pools
 
 from p2d_lib.models.extractors import Extractor
+from p2d_lib.parameters.readers import Readers
 from p2d_lib.prep import phantom
 from p2d_lib.readers import analysis, exports, networks, people_report, report, scoring, study
 from p2d_lib.vocabulary import DX
@@ -132,3 +133,8 @@ def test_the_finding_names_each_detector_with_its_area_and_what_chance_does_not_
     assert "fitted on 2 real and 1 synthetic images that" in finding
     assert "in the features of mean colours" in finding and "in the features of oracle" not in finding
     assert "finds no difference in these features, not that there is none" in finding
+
+
+def test_the_scout_is_no_independent_network():
+    with pytest.raises(ValueError, match="detector_extractor: 'scout': write an independent network"):
+        Readers(detector_extractor="scout")
