@@ -10,7 +10,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -32,7 +31,7 @@ from p2d_lib.models.base_fitness import misfit_of_folder
 from p2d_lib.parameters import ParameterError, profile
 from p2d_lib.prep import layouts, metadata
 from p2d_lib.prep.pixels import DataError
-from p2d_lib.readers import answers, isic2018_people, simulate, vqa_records
+from p2d_lib.readers import answers, example_sheets, isic2018_people
 from p2d_lib.readers.sheet import HEADERS
 from p2d_lib.sample import audit_table
 from p2d_lib.vocabulary import DX, FEATURES
@@ -107,7 +106,7 @@ SET = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n" + "".join(
     f"HAM_{k // 2},ISIC_{k},{'mel' if k < 4 else 'nv'},histo,45.0,female,back,rosendahl\n" for k in range(8)
 )
 MACHINE = rows(["a", "b"], "captioner", ["x", "y"], [{"red": 0.5}, {"red": 0.1}]).assign(prompt="p")
-KEY = answers.read_key(simulate.EXAMPLE / "key.csv")
+KEY = answers.read_key(example_sheets.EXAMPLE / "key.csv")
 COUNTS = [f"{prefix}{dx}" for prefix in isic2018_people.COUNTS.values() for dx in DX]
 SHARES = [f"{isic2018_people.CROWD_SHARES}{dx}" for dx in DX]
 PUBLISHED = ",".join(["image_id", *COUNTS, *SHARES]) + "\n"
@@ -156,27 +155,12 @@ DESCRIBED = [
     {"image": f"{dx}/i{k}.jpg", "class": dx, "description": "A dark macule.", "features": {"red": 0.5, "Asymmetry": 1}}
     for k, dx in ((1, "mel"), (2, "nv"))
 ]
-QUESTIONS = [asdict(record) for record in vqa_records.records(CASES)]
-CONVERSATIONS = [
-    {"id": one["id"], "image": one["image"], "conversations": [
-        {"from": "human", "value": f"<image>\n{one['question']}"}, {"from": "gpt", "value": one["answer"]},
-    ]}
-    for one in QUESTIONS
-]  # fmt: skip
 
 
 def read_descriptions(path: Path) -> None:
     read = description_files.read(path, CASES)
     assert read["image_id"].is_unique and read["image_id"].isin(CASES["image_id"]).all()
     assert read[list(FEATURES)].apply(lambda scores: scores.isna() | scores.between(0, 1)).to_numpy().all()
-
-
-def read_questions(path: Path) -> None:
-    assert all(record.answer in DX for record in vqa_records.read(path))
-
-
-def read_conversations(path: Path) -> None:
-    assert all(record.answer in DX for record in vqa_records.read_conversations(path))
 
 
 def read_layout(path: Path) -> None:
@@ -190,7 +174,7 @@ TABLES = {
     "audit": ("image_id,memorised\nx,yes\ny,no\n", read_audit, audit_table.AuditError),
     "published": (PUBLISHED, read_published, isic2018_people.PublishedError),
     "answers": (ANSWERS, read_answers, answers.SheetError),
-    "key": ((simulate.EXAMPLE / "key.csv").read_text(), read_key, answers.SheetError),
+    "key": ((example_sheets.EXAMPLE / "key.csv").read_text(), read_key, answers.SheetError),
     "layout": (yaml.safe_dump(layouts.load("ph2").model_dump(), allow_unicode=True), read_layout, DataError),
     "text table": (
         "|| Name || Histological Diagnosis || Clinical Diagnosis ||\n"
@@ -203,8 +187,6 @@ TABLES = {
         read_descriptions,
         description_files.DescriptionFileError,
     ),
-    "questions": ("".join(json.dumps(one) + "\n" for one in QUESTIONS), read_questions, vqa_records.VqaError),
-    "conversations": (json.dumps(CONVERSATIONS, indent=1), read_conversations, vqa_records.VqaError),
     "dotenv": ("# a server\nP2D_API_BASE_URL=http://h/v1\nP2D_API_KEY='k'\nOTHER=1\n", names, ApiError),
 }
 
@@ -312,7 +294,7 @@ def test_a_broken_profile_is_read_or_refused_in_our_words(tmp_path, monkeypatch)
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_broken_sheet_is_read_or_refused_in_our_words(tmp_path):
-    with ZipFile(simulate.EXAMPLE / "reader_01.xlsx") as source:
+    with ZipFile(example_sheets.EXAMPLE / "reader_01.xlsx") as source:
         parts = {name: source.read(name) for name in source.namelist() if name.endswith((".xml", ".rels"))}
     path = tmp_path / "sheet.xlsx"
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from p2d_lib.parameters import server
+from p2d_lib.parameters.fidelity import ExtractorName
 from p2d_lib.parameters.types import ClipName, Distinct, LearningRate, Notebook, ShareBelow1, ShareFrom0To1, Weights
 
 VLM_STEPS = (
@@ -16,6 +17,7 @@ class Readers(Notebook):
     HEADINGS: ClassVar = {
         "n_images": "The reader study",
         "margin": "What people's answers are tested for",
+        "detector_extractor": "The detector of synthetic images",
         "vlm_model": "Vision-language models",
         "vlm_lora_rank": "Its LoRA, fitted on train",
         "clip_models": "Other readers of the same images",
@@ -53,6 +55,10 @@ class Readers(Notebook):
         0.65, description="Area under the ROC curve whose discovery the power figure is about."
     )
     power_replicates: PositiveInt = Field(50, description="Simulated studies for each point of the power figure.")
+
+    detector_extractor: ExtractorName = Field(
+        "efficientnet_lite0", description="Independent network whose features it reads, as the first of 05."
+    )
 
     vlm_model: Annotated[str, Weights(use=VLM_STEPS)] = Field(
         "tiny",
@@ -101,5 +107,7 @@ class Readers(Notebook):
             raise ValueError(
                 f"vlm_at_once: {self.vlm_at_once}: write a number that divides vlm_batch_size, {self.vlm_batch_size}"
             )
+        if self.detector_extractor == "scout":
+            raise ValueError("detector_extractor: 'scout': write an independent network; the scout stands beside it")
         server.check_ceiling(self.api_max_cost, self.api_usd_per_million)
         return self

@@ -14,13 +14,14 @@ from statsmodels.stats.proportion import (
     test_proportions_2indep,
 )
 
-from p2d_lib.instruments import agreement, intervals, multiplicity, ranking, scores
+from p2d_lib.instruments import agreement, equivalence, intervals, multiplicity, ranking
 from p2d_lib.instruments.intervals import Interval
 from p2d_lib.readings import SOURCES
 from p2d_lib.vocabulary import DX
 
 AGAIN = "the same images again"  # beside a reader's name: compared with the reader's own first answers
 UNDEFINED = Interval(np.nan, np.nan, np.nan)
+DETECTOR = "detector"  # of synthetic images: begins the names of the networks that answer "real or synthetic?" alone
 TRAINED_ON_SYNTHETIC = ("synthetic", "mixed", "pretrain", "curriculum")  # kinds of arms of 06: on images of the study
 
 
@@ -29,20 +30,18 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
 
     readings: schemas.READINGS. key: of the study, or of several put together.
     dx_real, dx_synthetic: share of right diagnoses (0..1), with Wilson's interval (JASA 1927); undefined without such
-    images, and on synthetic ones for TRAINED_ON_SYNTHETIC. dx_difference: synthetic minus real, with Newcombe's
+    images that count (`diagnosed`). dx_difference: synthetic minus real, with Newcombe's
     interval (Stat Med 1998). detection: share of right answers to "real or synthetic?", where a probability above 0.5
     says "synthetic", one below says "real", and 0.5 takes no side and counts as wrong; auc: of that probability,
     bootstrap interval over images; undefined without answers.
-    p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: Mann and Whitney's test of auc
-    against 0.5. p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are
-    a family of their own. Raises ValueError for a reading of an image that the key does not know.
+    p_dx: score test of dx_difference (Miettinen, Nurminen, Stat Med 1985). p_auc: `equivalence.p_different_area`.
+    p_dx_holm, p_auc_holm: Holm's correction over both tests of all readers together; simulated readers are a family of
+    their own. Raises ValueError for a reading of an image that the key does not know.
     """
     rows = []
-    for (reader, kind, arm), one in _with_truth(readings, key).groupby(["reader", "kind", "arm"], sort=False):
-        right = {source: (part["dx_read"] == part["dx"]).to_numpy() for source, part in _by_source(one)}
-        if arm.partition("@")[0].partition(":")[0] in TRAINED_ON_SYNTHETIC:
-            right["synthetic"] = right["synthetic"][:0]
-        difference, p_dx = _difference(right["synthetic"], right["real"])
+    for (reader, kind, arm), one in with_truth(readings, key).groupby(["reader", "kind", "arm"], sort=False):
+        right = {source: (part["dx_read"] == part["dx"]).to_numpy() for source, part in _by_source(diagnosed(one))}
+        dx_difference, p_dx = difference(right["synthetic"], right["real"])
         answered = one[one["is_synthetic_read"].notna()]
         synthetic = (answered["source"] == "synthetic").to_numpy()
         p_synthetic = answered["is_synthetic_read"].to_numpy(float)
@@ -53,11 +52,11 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
                 "arm": arm,
                 "n": len(one),
                 **{f"dx_{source}": _share(right[source]) for source in SOURCES},
-                "dx_difference": difference,
+                "dx_difference": dx_difference,
                 "detection": _share(np.where(synthetic, p_synthetic > 0.5, p_synthetic < 0.5)),
                 "auc": _auc(synthetic, p_synthetic, n_resamples, seed),
                 "p_dx": p_dx,
-                "p_auc": scores.mann_whitney(synthetic, p_synthetic),
+                "p_auc": equivalence.p_different_area(synthetic, p_synthetic),
             }
         )
     return _corrected(pd.DataFrame(rows))
@@ -65,7 +64,7 @@ def analyse(readings: pd.DataFrame, key: pd.DataFrame, n_resamples: int = 1000, 
 
 def report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     """Precision, recall, F1 (0..1) and n of diagnoses: a row per class, then their plain mean."""
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     result = metrics.classification_report(
         table["dx"], table["dx_read"], labels=DX, output_dict=True, zero_division=np.nan
     )
@@ -78,7 +77,7 @@ def source_report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
 
     Answers at 0.5 take no side: they count in n and recall, and in no precision. NaN where no image is called so.
     """
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     table = table[table["is_synthetic_read"].notna()]
     sign = np.sign(table["is_synthetic_read"] - 0.5).map({-1: "real", 0: "neither", 1: "synthetic"})
     result = metrics.precision_recall_fscore_support(table["source"], sign, labels=SOURCES, zero_division=np.nan)
@@ -89,14 +88,14 @@ def source_report(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
 
 def confusion(readings: pd.DataFrame, key: pd.DataFrame, source: str) -> np.ndarray:
     """Counts (7, 7), true class by class read, in the order of DX, on images of one source."""
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     table = table[table["source"] == source]
     return metrics.confusion_matrix(table["dx"], table["dx_read"], labels=DX)
 
 
 def roc(readings: pd.DataFrame, key: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per reader who answered: rates of real and of synthetic images called synthetic, as the threshold falls."""
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     answered = table[table["is_synthetic_read"].notna()]
     return {
         reader: metrics.roc_curve(one["source"] == "synthetic", one["is_synthetic_read"])[:2]
@@ -127,7 +126,23 @@ def _answers(readings: pd.DataFrame, column: str) -> pd.DataFrame:
     return readings.assign(source_read=source).pivot(index="image_id", columns="reader", values=column)
 
 
-def _with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+def asked(readings: pd.DataFrame) -> pd.DataFrame:
+    """The readings of those who were asked for a diagnosis. A network that names none is a detector of synthetic
+    images; a person or a model who names none abstains."""
+    return readings[(readings["kind"] != "network") | (readings["dx_read"] != "")]
+
+
+def diagnosed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `with_truth` whose diagnosis counts: of those who were `asked`, and of synthetic images for none of
+    TRAINED_ON_SYNTHETIC."""
+    table = asked(table)
+    trained = table["arm"].str.split("[@:]").str[0].isin(TRAINED_ON_SYNTHETIC)
+    return table[~trained | (table["source"] != "synthetic")]
+
+
+def with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+    """Readings with the source and the dx of their images. key: columns image_id, source, dx. Raises ValueError for an
+    image that the key does not know."""
     unknown = set(readings["image_id"]) - set(key["image_id"])
     if unknown:
         raise ValueError(f"{len(unknown)} images read are not in the study's key, the first is {min(unknown)!r}")
@@ -156,8 +171,9 @@ def _share(right: Sequence[bool]) -> Interval:
     return Interval(float(np.mean(right)), float(low), float(high))
 
 
-def _difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
-    """Share of first minus share of second, bool each: interval and two-sided p of no difference."""
+def difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
+    """Share of first minus share of second, bool each: Newcombe's interval, and the score test's two-sided p of no
+    difference."""
     if not len(first) or not len(second):
         return UNDEFINED, np.nan
     estimate = float(first.mean() - second.mean())

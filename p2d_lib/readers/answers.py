@@ -19,7 +19,7 @@ from p2d_lib.suggest import did_you_mean
 from p2d_lib.vocabulary import DX, DX_NAMES
 
 NAME_LENGTH = 60  # characters of a reader's name at most
-NO_PEOPLE = re.compile(r"scout|classifier\b.*|truth", re.IGNORECASE)  # readers in the tables and exports of 07
+NO_PEOPLE = re.compile(r"scout|(classifier|detector)\b.*|truth", re.IGNORECASE)  # readers in the tables of 07
 NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
 
 

@@ -12,7 +12,7 @@ from p2d_lib.models import clip
 from p2d_lib.models.clip import Clip
 from p2d_lib.readings import readings
 from p2d_lib.run import Run
-from p2d_lib.vocabulary import DX, DX_NAMES
+from p2d_lib.vocabulary import DX
 
 TEMPLATES = (
     "dermoscopic image of {}",
@@ -31,12 +31,12 @@ NAMES = {
 }
 
 
-def class_vectors(model: Clip, ensemble: bool = True) -> np.ndarray:
-    """Unit vectors (7, dim) of the diagnoses, in the order of DX; without `ensemble` of one prompt each."""
+def class_vectors(model: Clip) -> np.ndarray:
+    """Unit vectors (7, dim) of the diagnoses, in the order of DX."""
     vectors = []
     for dx in DX:
-        names, templates = (NAMES[dx], TEMPLATES) if ensemble else ((DX_NAMES[dx],), TEMPLATES[:1])
-        mean = clip.embed_prompts(model, [template.format(name) for name in names for template in templates]).mean(0)
+        prompts = [template.format(name) for name in NAMES[dx] for template in TEMPLATES]
+        mean = clip.embed_prompts(model, prompts).mean(0)
         vectors.append(mean / np.linalg.norm(mean))
     return np.stack(vectors)
 

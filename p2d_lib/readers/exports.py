@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from p2d_lib.files import atomic
+from p2d_lib.readers.analysis import asked, with_truth
 from p2d_lib.vocabulary import DX, DX_NAMES, MALIGNANT
 
 QUESTIONS = ("synthetic", "malignant")  # what is positive: a synthetic image, a malignant lesion
@@ -16,9 +16,10 @@ def long(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     """One row a reading, in plain words: reader, kind, image, source, diagnosis, diagnosis_read, right, p_synthetic
     (0..1), seconds.
 
-    readings: schemas.READINGS. key: columns image_id, source, dx. diagnosis_read is "" for an abstention.
+    readings: schemas.READINGS. key: columns image_id, source, dx. diagnosis_read is "" for an abstention, which is
+    wrong (right 0), and for a reader who was not asked (right missing).
     """
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     return pd.DataFrame(
         {
             "reader": table["reader"],
@@ -27,7 +28,7 @@ def long(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
             "source": table["source"],
             "diagnosis": table["dx"].map(DX_NAMES),
             "diagnosis_read": table["dx_read"].map(DX_NAMES).fillna(""),
-            "right": (table["dx"] == table["dx_read"]).astype(int),
+            "right": (table["dx"] == table["dx_read"]).astype("Int64").where(table.index.isin(asked(table).index)),
             "p_synthetic": table["is_synthetic_read"],
             "seconds": table["seconds"],
         }
@@ -41,12 +42,13 @@ def mrmcaov(readings: pd.DataFrame, key: pd.DataFrame, question: str) -> pd.Data
     readers who were not asked are left out. "malignant": the treatments are real and synthetic images (cases nested
     within treatments), the rating is the probability of the malignant classes, or 0 and 1 where a reader gives none.
     """
-    table = _with_truth(readings, key)
+    table = with_truth(readings, key)
     if question == "synthetic":
         table = table[table["is_synthetic_read"].notna()]
         treatment, truth = "study", table["source"] == "synthetic"
         rating = table["is_synthetic_read"]
     else:
+        table = asked(table)
         treatment, truth = table["source"], table["dx"].isin(MALIGNANT)
         p = table[[f"p_{dx}" for dx in DX if dx in MALIGNANT]].sum(axis=1, skipna=False)
         rating = p.fillna(table["dx_read"].isin(MALIGNANT).astype(float))
@@ -80,11 +82,3 @@ def write(folder: Path, readings: pd.DataFrame, key: pd.DataFrame) -> list[str]:
         with atomic(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False, lineterminator="\n")
     return [f"{name}.csv" for name in tables]
-
-
-def _with_truth(readings: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
-    truth = key[["image_id", "source", "dx"]].drop_duplicates("image_id")
-    unknown = np.setdiff1d(readings["image_id"].astype(str), truth["image_id"].astype(str))
-    if len(unknown):
-        raise ValueError(f"{len(unknown)} images read are not in the study's key, the first is {unknown[0]!r}")
-    return readings.merge(truth, on="image_id", validate="many_to_one")

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments import agreement
-from p2d_lib.readers import isic2018_people, scoring, together
+from p2d_lib.readers import analysis, isic2018_people, scoring, together
 from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 
@@ -82,7 +82,7 @@ def power_figure(power: pd.DataFrame, area: float, margin: float) -> Figure:
 
 def agreement_figure(readings: pd.DataFrame) -> Figure:
     """Cohen's kappa of the diagnoses of each two readers of the same images, as a matrix."""
-    answers = readings.pivot(index="image_id", columns="reader", values="dx_read")
+    answers = analysis.asked(readings).pivot(index="image_id", columns="reader", values="dx_read")
     matrix = pd.DataFrame(1.0, answers.columns, answers.columns)
     for first in answers:
         for second in answers:

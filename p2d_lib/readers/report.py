@@ -13,15 +13,15 @@ from p2d_lib.report import figures, tables
 from p2d_lib.vocabulary import DX
 
 QUESTIONS = {"dx": "the diagnosis", "source": "real or synthetic"}  # of `analysis.kappa`, in words
-THUMBNAIL = 96  # px at most of an image in the contact sheet
+THUMBNAIL, COLUMNS = 96, 14  # px at most of an image in the contact sheet; images in a row of it
 
 
-def contact_sheet(pictures: np.ndarray, columns: int = 14) -> Figure:
+def contact_sheet(pictures: np.ndarray) -> Figure:
     """All pictures, uint8 (n, h, w, 3), in the order they are read, numbered by row."""
     side = min(THUMBNAIL, *pictures.shape[1:3])
     small = [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS)) for p in pictures]
-    rows = [np.stack(small[start : start + columns]) for start in range(0, len(small), columns)]
-    return figures.grid(rows, [f"{i * columns + 1}–{i * columns + len(row)}" for i, row in enumerate(rows)])
+    rows = [np.stack(small[start : start + COLUMNS]) for start in range(0, len(small), COLUMNS)]
+    return figures.grid(rows, [f"{i * COLUMNS + 1}–{i * COLUMNS + len(row)}" for i, row in enumerate(rows)])
 
 
 def readers_table(result: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +72,21 @@ def findings(result: pd.DataFrame, key: pd.DataFrame, short: str) -> list[str]:
         example = " (the shipped example of other images; no person)" if simulated else ""
         lines += [f"**{row.reader}**{example} {'; '.join(_sentences(row, n_tests))}." for row in rows.itertuples()]
     return lines
+
+
+def detector_finding(result: pd.DataFrame, pool: pd.DataFrame) -> str:
+    """What the detectors of synthetic images find in their features, side by side. result: `analysis.analyse`. pool: of
+    `networks.outside_study`, the images that they were fitted on."""
+    rows = result[result["reader"].str.startswith(f"{analysis.DETECTOR}, ")].itertuples()
+    areas = [f"{tables.interval(*row.auc, 2)} in the features of {row.reader.partition(', ')[2]}" for row in rows]
+    n_synthetic = int(pool["is_synthetic"].sum())
+    return (
+        f"Detectors of synthetic images, fitted on {len(pool) - n_synthetic} real and {n_synthetic} synthetic images "
+        f"that the study does not show, have an AUC of {' and '.join(areas)}. They may differ: the scout was fitted to "
+        "name what images of this run show, and may ignore what gives synthetic ones away; an independent network "
+        "keeps other detail. An AUC at chance means that this test finds no difference in these features, not that "
+        "there is none."
+    )
 
 
 def agreement_findings(kappa: pd.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 from p2d_lib.instruments import intervals
 from p2d_lib.instruments.intervals import FEWEST, Interval
 from p2d_lib.instruments.scores import scores_by_seed
-from p2d_lib.readers.analysis import TRAINED_ON_SYNTHETIC
+from p2d_lib.readers.analysis import diagnosed
 from p2d_lib.readings import SOURCES
 
 SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}  # scores and their headings
@@ -19,8 +19,8 @@ def scores(readings: pd.DataFrame, truth: pd.DataFrame, n_resamples: int = 1000,
     readings: schemas.READINGS; several seeds of one arm are one reader, and several readings of one image by one reader
     each count. truth: columns image_id, source, dx, and lesion_id where it is known. Columns are named accuracy_real,
     accuracy_synthetic and so on: an `Interval` (0..1, 95 %) by bootstrap over lesions (and seeds), NaN for fewer than
-    FEWEST lesions. auc: mean of one class against the rest, NaN for a reader without probabilities. Synthetic images
-    are not counted for arms that were trained on them. An abstention (dx_read "") counts as an error.
+    FEWEST lesions. auc: mean of one class against the rest, NaN for a reader without probabilities. What
+    counts as a diagnosis is what `analysis.diagnosed` keeps. An abstention (dx_read "") counts as an error.
     """
     truth = truth.drop_duplicates("image_id")
     group = truth["lesion_id"] if "lesion_id" in truth else truth["image_id"]
@@ -28,13 +28,11 @@ def scores(readings: pd.DataFrame, truth: pd.DataFrame, n_resamples: int = 1000,
     unknown = set(readings["image_id"]) - set(truth["image_id"])
     if unknown:
         raise ValueError(f"{len(unknown)} images read have no known diagnosis, the first is {min(unknown)!r}")
-    table, rows = readings.merge(columns, on="image_id", validate="many_to_one"), []
+    table, rows = diagnosed(readings.merge(columns, on="image_id", validate="many_to_one")), []
     for (reader, kind, arm), one in table.groupby(["reader", "kind", "arm"], sort=False):
         row = {"reader": reader, "kind": kind, "arm": arm, "abstentions": int((one["dx_read"] == "").sum())}
-        trained = arm.partition("@")[0].partition(":")[0] in TRAINED_ON_SYNTHETIC
         for source in SOURCES:
-            part = one[one["source"] == source]
-            row |= _of_source(part.iloc[:0] if trained and source == "synthetic" else part, source, n_resamples, seed)
+            row |= _of_source(one[one["source"] == source], source, n_resamples, seed)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
-from openpyxl import Workbook, load_workbook
+from openpyxl import Workbook
 from openpyxl.drawing.image import Image as Picture
 from openpyxl.formatting.rule import FormulaRule
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
@@ -78,28 +78,6 @@ def write(
     """
     headers = REALISM_HEADERS if realism_scale else HEADERS
     path.write_bytes(_bytes(_workbook(key, pictures, code or key["study"].iloc[0], headers, phantom)))
-
-
-def fill(blank: Path, filled: Path, reader: str, answers: pd.DataFrame) -> None:
-    """Writes answers into a sheet, as a reader would; those on images that are not in it are left aside.
-
-    answers: number, source (real | synthetic), dx (key of DX_NAMES), confidence, quality (1..5), comment, and realism
-    (1..7) for a sheet that asks for it; NaN or "" leaves the cell empty.
-    """
-    book = load_workbook(blank)
-    book["Instructions"][NAME_CELL] = reader
-    rows = list(book["Readings"].iter_rows())
-    headers, by_number = [cell.value for cell in rows[0]], answers.set_index("number")
-    for row in rows[1:]:
-        if row[0].value not in by_number.index:
-            continue
-        answer = by_number.loc[row[0].value]
-        values = {SOURCE: answer["source"], DIAGNOSIS: DX_NAMES.get(answer["dx"]), REALISM: answer.get("realism"),
-                  CONFIDENCE: answer["confidence"], QUALITY: answer["quality"], COMMENT: answer["comment"]}  # fmt: skip
-        for header, cell in zip(headers, row, strict=True):
-            if header in values and not (pd.isna(values[header]) or values[header] == ""):
-                cell.value = values[header]
-    filled.write_bytes(_bytes(book))
 
 
 def _workbook(

@@ -36,15 +36,15 @@ def replicates(by_models: pd.DataFrame, by_networks: pd.DataFrame, cases: pd.Dat
     return vlm_scores.replicates(pd.concat([by_models, networks]), cases, seed=derive(seed, "external"))
 
 
-def falls(of_test: Replicates, of_external: Replicates, score: str = "auc") -> pd.DataFrame:
+def falls(of_test: Replicates, of_external: Replicates) -> pd.DataFrame:
     """One row a reader of both: reader, test and external (Intervals), difference, low, high, p, p_holm.
 
-    The difference is the external score less that of the test images: two samples of lesions, the same networks.
-    Holm's correction is over the readers; a reader without that score has NaN.
+    The difference is the AUC on external images less that on test images: two samples of lesions, the same networks.
+    Holm's correction is over the readers; a reader without probabilities has NaN.
     """
     rows = []
     for reader in (reader for reader in of_external if reader in of_test):
-        test, external = of_test[reader][score], of_external[reader][score]
+        test, external = of_test[reader]["auc"], of_external[reader]["auc"]
         compared = intervals.compare(external, test)
         rows.append((reader, intervals.summarise(test), intervals.summarise(external), *compared))
     table = pd.DataFrame(rows, columns=["reader", "test", "external", "difference", "low", "high", "p"])

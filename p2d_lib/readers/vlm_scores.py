@@ -73,14 +73,14 @@ def pairs(models: Sequence[str], of_models: pd.DataFrame, of_networks: pd.DataFr
     return [*fitted, *with_majority, *((network, name) for name in (*models[1::2], *clips))]
 
 
-def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]], score: str = "auc") -> pd.DataFrame:
-    """One row a pair: first, second, difference, low, high, p, p_holm of first less second, over the same lesions.
+def differences(of_readers: Replicates, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """One row a pair: first, second, difference, low, high, p, p_holm: AUC of first less second, over the same lesions.
 
     Holm's correction is over the pairs. Pairs of readers that are not there are left out.
     """
     present = [pair for pair in pairs if set(pair) <= set(of_readers)]
     rows = [
-        (*pair, *intervals.compare(of_readers[pair[0]][score], of_readers[pair[1]][score]))
+        (*pair, *intervals.compare(of_readers[pair[0]]["auc"], of_readers[pair[1]]["auc"]))
         for pair in present
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p"])

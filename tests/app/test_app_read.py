@@ -10,7 +10,7 @@ from review_run import N_READERS, make_run
 from p2d_lib.app import widget
 from p2d_lib.app.read_desk import Desk
 from p2d_lib.app.safety import Refused
-from p2d_lib.readers import answers, roster, simulate
+from p2d_lib.readers import answers, example_sheets, roster
 
 REAL, DIAGNOSIS, SURE = "Real or synthetic?", "Diagnosis", "Confidence (1–5)"
 
@@ -74,7 +74,7 @@ def test_07_reads_what_was_handed_in(desk, ada, key):
         _answer(desk, ada, number, "synthetic", seconds=1.5)
         _answer(desk, ada, number, ("real", "synthetic")[place % 2], seconds=0.75)
     assert desk.finish(*ada) == {"n": 13, "of": 14, "file": f"answers_{desk.study}_01.csv"}
-    (filled,), _ = simulate.filled_sheets(desk.run, "", key)
+    (filled,), _ = example_sheets.filled_sheets(desk.run, "", key)
     assert filled.reader == "Ada" and set(filled.missing) == {order[-1]}
     expected = dict(zip(order, [0.1, 0.9] * 7, strict=True))
     images = key.set_index("number")["image_id"]

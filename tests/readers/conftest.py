@@ -1,9 +1,10 @@
 """A study of 70 images, built, and its sheet as one reader fills it."""
 
 import pytest
+from simulated_reader import SimulatedReader, answer, fill
 from studies import pictures, pools
 
-from p2d_lib.readers import roster, sheet, simulate, study
+from p2d_lib.readers import roster, sheet, study
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,8 @@ def built(key, tmp_path_factory):
 
 @pytest.fixture
 def filled(key, tmp_path):
-    answers = simulate.answers(key, simulate.SimulatedReader("Ada"), seed=0)
+    answers = answer(key, SimulatedReader("Ada"), seed=0)
     sheet.write(tmp_path / "blank.xlsx", key, code=roster.code(key["study"].iloc[0], 1))  # in the order of the numbers
-    sheet.fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", answers)
+    fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", answers)
     (tmp_path / "blank.xlsx").unlink()
     return tmp_path / "ada.xlsx", answers

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from simulated_reader import SimulatedReader, answer, confusion
 from sklearn.metrics import roc_auc_score
 from studies import oracle, pools
 
 from p2d_lib.instruments.multiplicity import LEVEL
-from p2d_lib.readers import analysis, report, simulate, study
+from p2d_lib.readers import analysis, report, study
 
 
 def test_a_perfect_reader_is_perfect_and_a_blind_one_is_at_chance(key):
@@ -35,8 +36,8 @@ def test_a_reader_without_answers_has_no_detection_and_no_test(key):
 
 def test_the_analysis_recovers_a_simulated_readers_skill():
     key, _ = study.choose(*pools(per_class=150, views=1), n_images=2100, seed=0)
-    reader = simulate.SimulatedReader("many", sensitivity=0.8, specificity=0.6, synthetic_recall=0.5)
-    sheet = simulate.answers(key, reader, seed=1)
+    reader = SimulatedReader("many", sensitivity=0.8, specificity=0.6, synthetic_recall=0.5)
+    sheet = answer(key, reader, seed=1)
     rows = oracle(key, np.where(sheet["source"] == "synthetic", 0.5, -0.5) * sheet["confidence"] / 5 + 0.5)
     rows = rows.assign(dx_read=sheet["dx"].to_numpy())
     result = analysis.analyse(rows, key, n_resamples=50).iloc[0]
@@ -49,7 +50,7 @@ def test_the_analysis_recovers_a_simulated_readers_skill():
         assert interval.low < planted < interval.high
     assert result["auc"].estimate > 0.7, "grades that follow skill must add to it"
     shares = analysis.confusion(rows, key, "real") / 150
-    np.testing.assert_allclose(shares, simulate.confusion(reader, "real"), atol=0.13)
+    np.testing.assert_allclose(shares, confusion(reader, "real"), atol=0.13)
 
 
 def test_kappa_is_one_for_twins_and_zero_for_strangers(key):

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
+from simulated_reader import SimulatedReader, answer, fill
 from studies import pools
 
-from p2d_lib.readers import answers, sheet, simulate, study
+from p2d_lib.readers import answers, example_sheets, sheet, study
 from p2d_lib.run import Run
 from p2d_lib.schemas import READINGS
 from p2d_lib.vocabulary import DX_NAMES
@@ -19,8 +20,8 @@ def test_a_sheet_on_images_that_were_generated_anew_under_the_same_names_is_refu
     anew, _ = study.choose(cases, synthetic.assign(sha256="other pixels"), 70, seed=0)
     assert list(anew["image_id"]) == list(before["image_id"])
     sheet.write(tmp_path / "blank.xlsx", before)
-    reader = simulate.SimulatedReader("Ada")
-    sheet.fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", simulate.answers(before, reader, seed=0))
+    given = answer(before, SimulatedReader("Ada"), seed=0)
+    fill(tmp_path / "blank.xlsx", tmp_path / "ada.xlsx", "Ada", given)
     assert len(answers.read(tmp_path / "ada.xlsx", again).readings) == 70
     with pytest.raises(answers.SheetError, match="belongs to study"):
         answers.read(tmp_path / "ada.xlsx", anew)
@@ -173,13 +174,13 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_run_on_real_images_shows_no_simulated_reader(run, key):
-    sheets, used = simulate.filled_sheets(run("HAM10000"), "", key)
+    sheets, used = example_sheets.filled_sheets(run("HAM10000"), "", key)
     assert sheets == []
     assert used is key
 
 
 def test_a_phantom_run_without_sheets_shows_the_example_as_simulated(run, key):
-    (sheet, *_), used = simulate.filled_sheets(run("phantom"), "", key)
+    (sheet, *_), used = example_sheets.filled_sheets(run("phantom"), "", key)
     assert set(sheet.readings["kind"]) == {"simulated"} and len(used) == 154
     READINGS.validate(sheet.readings)
 
@@ -189,5 +190,5 @@ def test_filled_sheets_of_people_take_the_examples_place(run, filled, key, datas
     run = run(dataset)
     (run.folder / "study_filled").mkdir()
     filled[0].rename(run.folder / "study_filled" / "ada.xlsx")
-    (sheet,), used = simulate.filled_sheets(run, "", key)
+    (sheet,), used = example_sheets.filled_sheets(run, "", key)
     assert (sheet.reader, set(sheet.readings["kind"])) == ("Ada", {"person"}) and used is key

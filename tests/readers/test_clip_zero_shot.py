@@ -30,9 +30,8 @@ def embed(prompts):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("ensemble", [True, False])
-def test_planted_diagnoses_are_read_and_an_image_equally_near_to_all_words_is_no_diagnosis(ensemble):
-    vectors = class_vectors(MODEL, ensemble)
+def test_planted_diagnoses_are_read_and_an_image_equally_near_to_all_words_is_no_diagnosis():
+    vectors = class_vectors(MODEL)
     assert vectors.shape == (7, 8)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1)
     p = probabilities(MODEL, np.eye(8)[:7], vectors)

@@ -25,7 +25,7 @@ def test_the_finding_of_all_readers_says_whether_they_are_persons(key):
     assert people_report.together_table(result)["readers"].tolist() == ["Ada"] * 2 + ["Bob"] * 2 + ["all readers"] * 2
     lines = people_report.together_findings(result, simulated=True)
     assert len(lines) == 2 and all(line.startswith("Simulated readers (no persons)") for line in lines)
-    assert "0.00 [0.00, 0.00]: no difference of 0.1 or more" in lines[1], "both name each diagnosis"
+    assert "0.00 [-0.10, 0.10]: no difference of 0.1 or more" in lines[1], "both name all of 35 and 35 diagnoses"
 
 
 def test_people_and_networks_stand_in_one_table_and_in_batches_of_thirty(tmp_path):

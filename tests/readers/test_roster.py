@@ -2,9 +2,10 @@
 
 import pandas as pd
 import pytest
+from simulated_reader import SimulatedReader, answer, fill
 from studies import pictures, pools
 
-from p2d_lib.readers import answers, roster, sheet, simulate, study
+from p2d_lib.readers import answers, roster, study
 from p2d_lib.readers.roster import Design
 
 
@@ -52,8 +53,8 @@ def test_a_place_in_the_order_tells_nothing_of_the_source(blocks):
 def test_a_sheet_of_one_block_lacks_nothing_and_a_foreign_image_in_it_is_named(blocks, tmp_path):
     study.build(tmp_path / "study", blocks, pictures(len(blocks)), n_readers=2)
     filled = tmp_path / "ada.xlsx"
-    sheet.fill(tmp_path / "study" / "reader_02.xlsx", filled, "Ada",
-               simulate.answers(blocks, simulate.SimulatedReader("Ada"), seed=0))  # fmt: skip
+    given = answer(blocks, SimulatedReader("Ada"), seed=0)
+    fill(tmp_path / "study" / "reader_02.xlsx", filled, "Ada", given)
     back = answers.read(filled, blocks)
     assert len(back.readings) == 112 and len(back.repeats) == 14 and not back.missing
     assert set(back.repeats["image_id"]) <= set(back.readings["image_id"])
@@ -69,9 +70,9 @@ def test_a_sheet_of_one_block_lacks_nothing_and_a_foreign_image_in_it_is_named(b
 def test_the_realism_scale_grades_the_source(tmp_path):
     key, _ = study.choose(*pools(), n_images=14, seed=0)
     study.build(tmp_path / "study", key, pictures(len(key)), realism_scale=True)
-    grades = simulate.answers(key, simulate.SimulatedReader("Ada"), seed=0)
+    grades = answer(key, SimulatedReader("Ada"), seed=0)
     grades["realism"] = [1, 2, 3, 4, 5, 6, 7] * 2
-    sheet.fill(tmp_path / "study" / "reader_01.xlsx", tmp_path / "ada.xlsx", "Ada", grades)
+    fill(tmp_path / "study" / "reader_01.xlsx", tmp_path / "ada.xlsx", "Ada", grades)
     back = answers.read(tmp_path / "ada.xlsx", key).readings.set_index("image_id")["is_synthetic_read"]
     expected = key.set_index("image_id")["number"].map(grades.set_index("number")["realism"])
     assert back.sort_index().tolist() == pytest.approx(((7 - expected) / 6).sort_index().tolist())

@@ -139,7 +139,7 @@ def test_a_broken_sheet_is_one_sentence_that_names_it(folder, key, change):
         answers.read(folder / "Ada.xlsx", key)
 
 
-@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER", "truth"])
+@pytest.mark.parametrize("name", ["scout", " Scout ", "classifier, real", "CLASSIFIER", "detector, x", "truth"])
 def test_a_person_is_never_taken_for_a_network(folder, key, name):
     named(folder / "Ada.xlsx", name)
     with pytest.raises(SheetError, match=r"Ada\.xlsx, sheet Instructions, cell B3: .* is the name of a network"):

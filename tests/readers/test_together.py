@@ -55,6 +55,22 @@ def test_readers_without_any_skill_are_announced_in_few_studies():
     assert np.mean([("a difference" in set(one)) for one in verdicts]) <= 0.12
 
 
+@pytest.mark.parametrize("n_images", [42, 140])
+def test_a_difference_as_large_as_the_margin_is_called_none_in_few_studies_however_coarse_the_answers_are(n_images):
+    """Three readers who call 1 in 10 real and 3 in 10 synthetic images synthetic, and read 8 and 7 in 10 right."""
+    key, _ = study.choose(*pools(), n_images=n_images, seed=0)
+    synthetic, called = (key["source"] == "synthetic").to_numpy(), {ALL: 0, "single": 0}
+    for trial in range(80):
+        rng = np.random.default_rng(trial)
+        people = _people(rng, key, right=(0.8, 0.7), n=3)
+        grades = rng.random(len(people)) < np.where(np.tile(synthetic, 3), 0.3, 0.1)
+        table = together.analyse(people.assign(is_synthetic_read=np.where(grades, 0.8, 0.2)), key, margin=0.1)
+        is_called = table["verdict"].isin(["no difference of 0.1 or more", "a difference, smaller than 0.1"])
+        called[ALL] += is_called[table["readers"] == ALL].any()
+        called["single"] += is_called[table["readers"] != ALL].any()
+    assert max(called.values()) / 80 <= 0.11, called
+
+
 def test_one_reader_stands_for_himself_and_one_who_was_not_asked_has_no_row(large):
     people = _people(np.random.default_rng(2), large, n=1)
     assert together.analyse(people, large, margin=0.1)["readers"].tolist() == ["reader 0"] * 2
@@ -71,3 +87,26 @@ def test_readers_who_differ_among_one_another_do_not_speak_for_others(large):
     verdicts = table[table["question"] == DIAGNOSIS].set_index("readers")["verdict"]
     assert verdicts["reader 0"] == verdicts["reader 1"] == "a difference"
     assert verdicts[ALL] == "not decided"
+
+
+def test_one_answer_for_all_images_never_shows_that_people_cannot_tell_or_read_both_alike(large):
+    """560 images, each called real with confidence 3, or each called a nevus: alone, and beside two who answer."""
+    constant = oracle(large, 0.2, "reader 9", kind="person").assign(dx_read="nv")
+    beside = pd.concat([constant, _people(np.random.default_rng(1), large, n=2)])
+    for people in (constant, pd.concat([constant, constant.assign(reader="reader 8")]), beside):
+        table = together.analyse(people, large, margin=0.1)
+        of_these = table[table["readers"].isin([ALL, "reader 8", "reader 9"])]
+        assert (of_these["verdict"] == "not decided").all() and of_these["p_equivalent"].isna().all()
+
+
+def test_perfect_readers_are_announced_and_not_with_three_images_of_each_source(large):
+    synthetic = large["source"] == "synthetic"
+    few = pd.concat([large[synthetic].head(3), large[~synthetic].head(3)])
+    for key, n, expected in ((large, 1, "a difference"), (large, 3, "a difference"), (few, 3, "not decided")):
+        grades = (key["source"] == "synthetic").to_numpy(float)
+        people = pd.concat([oracle(key, grades, f"reader {k}", kind="person") for k in range(n)])
+        table = together.analyse(people, key, margin=0.1)
+        detection, diagnosis = (table[table["question"] == question] for question in (DETECTION, DIAGNOSIS))
+        assert (detection["verdict"] == expected).all() and (detection["p_equivalent"] > 0.9).all()
+        assert all(interval.low < interval.high for interval in table["estimate"]), "no variance is no certainty"
+        assert (diagnosis["verdict"] == ("not decided" if key is few else "no difference of 0.1 or more")).all()

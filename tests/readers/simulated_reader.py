@@ -1,7 +1,6 @@
 """A simulated reader: random answers with stated probabilities, so that the analysis can be tested.
 
-On phantom runs it stands in for people where none have read yet: its readings have the kind "simulated". It tells
-nothing about dermatologists, and no run on real images shows it.
+It tells nothing about dermatologists. Run as a program, it makes the example that ships (p2d_lib/readers/example).
 """
 
 from collections.abc import Mapping
@@ -12,17 +11,16 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from openpyxl import load_workbook
 
 from p2d_lib.files import atomic
 from p2d_lib.readers import roster, sheet, study
-from p2d_lib.readers.answers import Filled, read_all
+from p2d_lib.readers.example_sheets import EXAMPLE
 from p2d_lib.readers.roster import Design
+from p2d_lib.readers.sheet import COMMENT, CONFIDENCE, DIAGNOSIS, NAME_CELL, QUALITY, REALISM, SOURCE
 from p2d_lib.readings import SOURCES
-from p2d_lib.run import Run, home
 from p2d_lib.seeds import derive
-from p2d_lib.vocabulary import DX
-
-EXAMPLE = Path(__file__).parent / "example"  # the sheets and key that ship
+from p2d_lib.vocabulary import DX, DX_NAMES
 
 MISTAKEN_FOR = {  # the look-alikes that a wrong answer names instead, with their weights
     "akiec": {"bcc": 3, "bkl": 4, "mel": 1},
@@ -61,8 +59,8 @@ def confusion(reader: SimulatedReader, source: str) -> np.ndarray:
     return np.diag(recall) + (1 - recall)[:, None] * matrix / matrix.sum(1, keepdims=True)
 
 
-def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFrame:
-    """What the reader answers: number, source, dx, confidence, quality, comment (as `sheet.fill` takes them).
+def answer(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFrame:
+    """What the reader answers: number, source, dx, confidence, quality, comment (as `fill` takes them).
 
     Confidence is 1 + Binomial(4, 0.65 when right about the source, else 0.35), quality 1 + Binomial(4, 0.75 on real
     images, 0.6 on synthetic ones). Each image has its own random numbers.
@@ -86,28 +84,29 @@ def answers(key: pd.DataFrame, reader: SimulatedReader, seed: int) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def filled_sheets(run: Run, sheets: str, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
-    """The sheets that people filled, read, and the key they were read with.
+def fill(blank: Path, filled: Path, reader: str, answers: pd.DataFrame) -> None:
+    """Writes answers into a sheet, as a reader would; those on images that are not in it are left aside.
 
-    sheets: a folder, relative to `home()`; "": study_filled of the run. Where that does not exist, a phantom run has
-    the shipped example, of the kind "simulated", and a run on real images has no sheet. key: of the run's study.
+    answers: number, source (real | synthetic), dx (key of DX_NAMES), confidence, quality (1..5), comment, and realism
+    (1..7) for a sheet that asks for it; NaN or "" leaves the cell empty.
     """
-    folder = home() / sheets if sheets else run.folder / "study_filled"
-    if sheets or folder.is_dir():
-        return read_all(folder, key)
-    return example(key) if run.note else ([], key)
+    book = load_workbook(blank)
+    book["Instructions"][NAME_CELL] = reader
+    rows = list(book["Readings"].iter_rows())
+    headers, by_number = [cell.value for cell in rows[0]], answers.set_index("number")
+    for row in rows[1:]:
+        if row[0].value not in by_number.index:
+            continue
+        given = by_number.loc[row[0].value]
+        values = {SOURCE: given["source"], DIAGNOSIS: DX_NAMES.get(given["dx"]), REALISM: given.get("realism"),
+                  CONFIDENCE: given["confidence"], QUALITY: given["quality"], COMMENT: given["comment"]}  # fmt: skip
+        for header, cell in zip(headers, row, strict=True):
+            if header in values and not (pd.isna(values[header]) or values[header] == ""):
+                cell.value = values[header]
+    filled.write_bytes(sheet._bytes(book))
 
 
-def example(key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
-    """The shipped sheets, read, and the key they were read with; as `answers.read_all`, of the kind "simulated"."""
-    sheets, key = read_all(EXAMPLE, key)
-    kind = "simulated"
-    return [
-        one._replace(readings=one.readings.assign(kind=kind), repeats=one.repeats.assign(kind=kind)) for one in sheets
-    ], key
-
-
-def write_example(folder: Path = EXAMPLE) -> None:
+def write_example(folder: Path) -> None:
     """Makes reader_01.xlsx … and key.csv of the example: 140 images that exist by name only, 14 of them shown twice,
     read by three simulated readers."""
     rows = [
@@ -123,6 +122,10 @@ def write_example(folder: Path = EXAMPLE) -> None:
         name, code = f"reader_{number:02d}.xlsx", roster.code(key["study"].iloc[0], number)
         with TemporaryDirectory() as blank:
             sheet.write(Path(blank) / name, roster.seen_by(key, number), code=code)
-            sheet.fill(Path(blank) / name, folder / name, reader.name, answers(key, reader, seed=0))
+            fill(Path(blank) / name, folder / name, reader.name, answer(key, reader, seed=0))
     with atomic(folder / "key.csv") as partial:
         key.to_csv(partial, index=False)
+
+
+if __name__ == "__main__":
+    write_example(EXAMPLE)
