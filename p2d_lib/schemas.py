@@ -212,7 +212,7 @@ READINGS = _table(
         "kind": _text(isin=KINDS),
         "arm": _text(),  # of 06; "" for a reader that is no classifier of 06
         "seed": _number(-1, dtype="int64"),  # training seed, -1 for a reader that has none
-        "dx_read": _text(isin=(*DX, "")),  # "": an abstention, which counts as an error
+        "dx_read": _text(isin=(*DX, "")),  # "": an abstention, which counts as an error; of a network: it was not asked
         **{f"p_{dx}": _FRACTION for dx in DX},  # NaN where a reader gives no probabilities
         "is_synthetic_read": _number(0, 1, nullable=True),  # P(synthetic); NaN for a reader that was not asked
         "seconds": _number(0, nullable=True),  # for one image
