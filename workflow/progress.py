@@ -9,7 +9,7 @@ from p2d_lib.files import atomic, read_record
 
 EXPECTED = {  # seconds a stage on two CPU cores, until a run of the profile has been timed
     "smoke": (30, 75, 205, 116, 64, 115, 57, 8),
-    "mini": (122, 260, 2600, 500, 150, 1500, 400, 20),
+    "mini": (110, 260, 1300, 380, 240, 1000, 300, 20),
 }
 
 
