@@ -35,11 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     from p2d_lib.device import DeviceError  # not above, so that --help loads no torch
     from p2d_lib.fidelity.picture_sources import SourceError
     from p2d_lib.images import ImageError
+    from p2d_lib.locks import RunBusy
     from p2d_lib.models.weights import WeightsError
+    from p2d_lib.run import ArtefactError
 
     try:
         {"ref": _make, "measure": _measure, "judge": _judge}[options.verb](options)
-    except (SourceError, ImageError, WeightsError, DeviceError, OSError, ValueError) as error:
+    except (ArtefactError, RunBusy, SourceError, ImageError, WeightsError, DeviceError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

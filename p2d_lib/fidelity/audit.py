@@ -33,8 +33,9 @@ class Detector(NamedTuple):
     """The search among train images with its operating point.
 
     train: rows of cases, in the order of `originals`. held_out: one row of cases for each lesion of val and test, so
-    that rows are independent, with score and alarm (bool, refused at the threshold that the other half sets). recall:
-    by kind of copy, as `rate_of`. scores: of the positives, by kind, for the ROC curve.
+    that rows are independent, with score, alarm (bool, refused at the threshold that the other half sets) and
+    weight (for the classes of the adapter's images). recall: by kind of copy, as `rate_of`. scores: of the positives,
+    by kind, for the ROC curve.
     """
 
     originals: Originals
@@ -68,7 +69,8 @@ def detector(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, seed: int) 
     by_kind = dict(zip(alterations.ALTERATIONS, scores.reshape(len(planted), -1), strict=True))
     by_kind |= {OTHER_PHOTOGRAPH: _other_photographs(pixels, train, real, held_out)}
     recall = pd.DataFrame({name: rate_of(values >= point.threshold) for name, values in by_kind.items()}).T
-    return Detector(originals, train, point, held_out[innocent].assign(score=score, alarm=alarm), recall, by_kind)
+    judged = held_out[innocent].assign(score=score, alarm=alarm, weight=weights)
+    return Detector(originals, train, point, judged, recall, by_kind)
 
 
 def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray, held_out: pd.DataFrame) -> np.ndarray:
@@ -83,6 +85,12 @@ def _other_photographs(pixels: np.ndarray, train: pd.DataFrame, real: np.ndarray
         real[pairs[:, 1]], "other photographs"
     )
     return np.where(known[nearest["original"]] == lesions[pairs[:, 1]], nearest["score"], 0.0)
+
+
+def false_alarms(detector: Detector) -> float:
+    """The share of real held-out images that is refused where their classes are mixed as the adapter's are; 0..1."""
+    weight = detector.held_out["weight"]
+    return float(weight[detector.held_out["alarm"]].sum() / max(weight.sum(), 1e-12))
 
 
 def recall_of_copies(detector: Detector) -> float:

@@ -99,7 +99,8 @@ def detector_figure(detector: Detector) -> Figure:
         if len(scores):
             found = (scores >= thresholds[:, None]).mean(1)
             axis.step(alarms, found, where="post", color=f"C{k}", linestyle=figures.LINES[k], label=name)
-    axis.axvline(max(detector.point.nominal, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
+    refused = (innocent >= detector.point.threshold).mean()
+    axis.axvline(max(refused, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
     axis.set(
         xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
     )
@@ -126,7 +127,8 @@ def findings(
         verdict(tests, recall)
         + (_sensitivity(least_share, rates.loc["adapter", "n"]) if passes(tests, recall) else ""),
         f"The detector refuses {percent(rates.loc[HELD_OUT])} % of real images of lesions that the generator has not "
-        f"seen. It finds {recall:.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
+        f"seen, and {100 * audit.false_alarms(detector):.1f} % where their classes are mixed as the adapter's are. It "
+        f"finds {recall:.0%} of planted copies (least: {LABELS.get(worst_kind, worst_kind)}, "
         f"{copies['rate'].astype(float)[worst_kind]:.0%})"
         + (f" and {percent(photograph)} % of other photographs of a lesion." if photograph["n"] else "."),
     ]

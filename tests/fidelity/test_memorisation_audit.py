@@ -74,6 +74,10 @@ def test_a_generator_that_has_seen_nothing_and_noise_and_flat_colours_are_not_me
     heaviest = (6 / N_FITTED) / 17  # the share of a class of the set that has fewest of the 120 held-out images
     assert made[3].point.nominal == pytest.approx(heaviest / (1 + heaviest))
     assert made[3].held_out["alarm"].mean() <= 0.03 and set(made[3].held_out["split"]) == {"val", "test"}
+    alarm = made[3].held_out["dx"] == "mel"  # all of one class, which has its share of the set's classes
+    refused = audit.false_alarms(made[3]._replace(held_out=made[3].held_out.assign(alarm=alarm)))
+    of_set = made[2].loc[made[2]["generator"] == "adapter", "dx"]
+    assert refused == pytest.approx((of_set == "mel").mean()) and refused != pytest.approx(alarm.mean())
 
 
 def test_asked_several_times_the_copying_generator_gives_away_train_cases_and_no_val_cases(made):
