@@ -12,6 +12,7 @@ from p2d_lib.vocabulary import DX, DX_TYPES, FEATURES, SEXES, SITES
 
 SPLITS = ("train", "val", "test")
 COUNTERFACTUAL_ATTRIBUTES = ("skin_tone", "hair", "ruler")
+OTHER_READING = "lesion reads otherwise"  # the reason of a pair that fails the last question of 04 alone
 KINDS = ("network", "vlm", "person", "simulated")  # of reader; simulated: the shipped example, on phantom runs only
 
 

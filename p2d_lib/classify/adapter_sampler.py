@@ -29,8 +29,7 @@ class AdapterSampler:
 
     def __init__(self, run: Run, train: pd.DataFrame, device: torch.device):
         self.run, self.train, self.device = run, train, device
-        table = run.path("synthetic")
-        self.of_04 = json.loads(table.with_name(f"{table.name}.provenance.json").read_text())["parameters"]
+        self.of_04 = run.made_with("synthetic")["parameters"]
         self.settings = {name: self.of_04[name] for name in OF_04}
         made_of = [self.settings, *(sha256(run.path(name)) for name in ("base", "adapter"))]
         self.name = f"sampled-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"

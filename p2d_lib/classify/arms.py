@@ -22,7 +22,7 @@ divided at random, 80 to 20, whatever their lesions; see `published_split`.
 import numpy as np
 
 from p2d_lib.models.class_batches import epochs, images_of_classes
-from p2d_lib.parameters.classify import REPLAY, arm_parts, second_part
+from p2d_lib.parameters.classify import REPLAY, SKIN_TONES, arm_parts, second_part
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX
 
@@ -85,8 +85,8 @@ def _by_tone(real: np.ndarray, tones: np.ndarray, classes: np.ndarray, seed: int
         of_class, places = np.unique(groups[(real == k) & (groups >= 0)]), classes == k
         if not len(of_class):
             raise ValueError(
-                f"{REPLAY}:skin-tones: no description says the skin tone of a train image of {DX[k]}; let a describer "
-                "of 02_describe say it, or take this arm out of 06_classify.arms"
+                f"{REPLAY}:{SKIN_TONES}: no description says the skin tone of a train image of {DX[k]}; let a "
+                "describer of 02_describe say it, or take this arm out of 06_classify.arms"
             )
         asked[places] = of_class[epochs(len(of_class), 1, int(places.sum()), derive(seed, "tones", int(k)))[0]]
     return images_of_classes(groups, asked, seed)

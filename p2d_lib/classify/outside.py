@@ -15,8 +15,7 @@ def base_data(run: Run, n_train: int) -> str:
 
     n_train: images of the run's train split.
     """
-    sidecar = run.path("base").with_name("base.provenance.json")
-    parameters = json.loads(sidecar.read_text())["parameters"]
+    parameters = run.made_with("base")["parameters"]
     base, trained_here = parameters["base"], parameters["base_steps"] > 0
     if base == "random":
         training = f"trained in this run on the {n_train:,} images of the train split" if trained_here else "untrained"

@@ -28,6 +28,7 @@ from p2d_lib.vocabulary import FEATURES
 from p2d_lib.words import at_random
 from p2d_lib.words.choose import chosen
 from p2d_lib.words.render import TEMPLATES
+from p2d_lib.words.truth import has_truth, truth
 from p2d_lib.words.wording import Wording, lesions
 
 TRUTH = "truth"  # the describer that only phantoms have
@@ -55,9 +56,8 @@ def by_describer(cases: pd.DataFrame, descriptions: pd.DataFrame) -> dict[str, p
     truth: image_id and the 22 scores at least."""
     valid = descriptions[descriptions["valid"] & (descriptions["reviewer"] == "")]
     tables = {str(name): part for name, part in valid.groupby(valid["describer"].str.partition(":")[0])}
-    if any(f"true_{name}" in cases for name in FEATURES):
-        true = {name: cases.get(f"true_{name}", pd.Series(np.nan, cases.index)) for name in FEATURES}
-        tables[TRUTH] = pd.DataFrame({"image_id": cases["image_id"], **true})
+    if has_truth(cases):
+        tables[TRUTH] = truth(cases).assign(image_id=cases["image_id"])
     return tables
 
 

@@ -18,13 +18,12 @@ import pandas as pd
 
 from p2d_lib.instruments import intervals, multiplicity
 from p2d_lib.readings import counterfactual_images
-from p2d_lib.schemas import COUNTERFACTUAL_ATTRIBUTES
+from p2d_lib.schemas import COUNTERFACTUAL_ATTRIBUTES, OTHER_READING
 from p2d_lib.seeds import derive
 from p2d_lib.vocabulary import DX, MALIGNANT
 
 CONTROL = "another noise"  # stands for an attribute in rows of the control
 SAME = ", lesion reads the same"  # behind an attribute in rows of the pairs that pass all questions of 04
-OTHER_READING = "lesion reads otherwise"  # 04's reason where a pair fails its last question alone
 FLIPS, MALIGNANCY, CLASS = "flip rate", "P(malignant)", "P(prompted class)"
 QUANTITIES = (FLIPS, MALIGNANCY, CLASS)
 COLUMNS = (

@@ -15,12 +15,12 @@ from scipy.stats.contingency import odds_ratio
 from p2d_lib.fairness.gaps import permutation_p
 from p2d_lib.fairness.groups import LESION_TYPE, align, attributes, group_replicates, resample
 from p2d_lib.instruments import intervals, multiplicity
+from p2d_lib.parameters.classify import REPLAY
 from p2d_lib.vocabulary import DX
 
 SHARES = ("dx", "attribute", "group", "train_of_group", "train", "test_of_group", "test", "p", "p_holm")
 GAPS = ("dx", "attribute", "group", "arm", "recall", "of_others", "gap", "low", "high", "detectable", "p", "p_holm")
 OTHERS = "others"
-REPLAY = "real+replay"  # the arm that balances without synthetic images
 
 
 def shares(cases: pd.DataFrame, min_n: int) -> pd.DataFrame:

@@ -95,10 +95,8 @@ def _judge(options: argparse.Namespace) -> None:
     from p2d_lib.models.extractors import Extractor
     from p2d_lib.run import Run
 
-    run, network = (
-        Run(options.run, "05_fidelity"),
-        Extractor(options.extractor, set_up(), options.cache, options.weights),
-    )
+    run = Run(options.run, "05_fidelity")
+    network = Extractor(options.extractor, set_up(), options.cache, options.weights)
     print(report.opinion(run, run.read("cases"), run.read("synthetic"), network))
 
 

@@ -9,7 +9,7 @@ that of the hypothesis.
 import numpy as np
 from scipy import optimize, stats
 
-from p2d_lib.instruments import scores
+from p2d_lib.instruments.multi_reader_scores import empirical_auc
 
 CHANCE = 0.5  # area under the ROC curve
 FEW = 9  # images on one side: below, ranks follow no normal law
@@ -48,22 +48,24 @@ def p_equivalent_area(positive: np.ndarray, rating: np.ndarray, margin: float) -
     if (rating == rating[0]).all():
         return float("nan")
     error = _area_error(CHANCE + margin, *_sides(positive))
-    return float(stats.norm.sf((margin - abs(_area(positive, rating) - CHANCE)) / error))
+    return float(stats.norm.sf((margin - abs(empirical_auc(positive, rating) - CHANCE)) / error))
 
 
 def p_different_area(positive: np.ndarray, rating: np.ndarray) -> float:
-    """The two-sided p-value of "the true area is 0.5": Mann and Whitney's, with fewer than FEW images on a side by
-    permutation. positive: bool (n,). rating: (n,). NaN where one side is empty."""
-    if not 0 < min(_sides(positive)) < FEW:
-        return scores.mann_whitney(positive, rating)
-    method = stats.PermutationMethod(PERMUTATIONS, rng=np.random.default_rng(0))
+    """The two-sided p-value of "the true area is 0.5": Mann and Whitney's (Ann Math Stat 1947), with fewer than FEW
+    images on a side by permutation. positive: bool (n,). rating: (n,). NaN where one side is empty."""
+    fewest, method = min(_sides(positive)), "auto"
+    if not fewest:
+        return float("nan")
+    if fewest < FEW:
+        method = stats.PermutationMethod(PERMUTATIONS, rng=np.random.default_rng(0))
     return float(stats.mannwhitneyu(rating[positive], rating[~positive], method=method).pvalue)
 
 
 def area_interval(positive: np.ndarray, rating: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of an area under the ROC curve, 0..1 (Newcombe 2006, method 5): of an area of 1, too, it has a
     width. positive: bool (n,), with both sides. rating: (n,)."""
-    area, z = _area(positive, rating), stats.norm.ppf(0.975)
+    area, z = empirical_auc(positive, rating), stats.norm.ppf(0.975)
 
     def beyond(true: float) -> float:
         return abs(true - area) - z * _area_error(true, *_sides(positive))
@@ -92,11 +94,6 @@ def _check(margin: float) -> None:
 
 def _sides(positive: np.ndarray) -> tuple[int, int]:
     return int(positive.sum()), int((~positive).sum())
-
-
-def _area(positive: np.ndarray, rating: np.ndarray) -> float:
-    n, m = _sides(positive)
-    return float((stats.rankdata(rating)[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def _area_error(area: float, n_positive: int, n_negative: int) -> float:

@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 
 from p2d_lib.instruments import multi_reader, multi_reader_scores, roe_metz
-from p2d_lib.instruments.equivalence import p_different, p_equivalent
+from p2d_lib.instruments.equivalence import CHANCE, p_different, p_equivalent
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.instruments.roe_metz import ROE_METZ
-
-CHANCE = 0.5
 
 
 class AgainstChance(NamedTuple):

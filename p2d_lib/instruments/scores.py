@@ -1,4 +1,4 @@
-"""Scores of readings, on a sample and on its bootstrap replicates, and `mann_whitney`: does an area differ from chance?
+"""Scores of readings, on a sample and on its bootstrap replicates.
 
 Malignant means mel, bcc or akiec (`vocabulary.MALIGNANT`), against the other four classes.
 """
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
-from scipy.stats import mannwhitneyu
 
 from p2d_lib.instruments import ranking
 from p2d_lib.instruments.calibration import calibration_error
@@ -119,17 +118,6 @@ class _Probabilities:
 def _one_a_column(places: np.ndarray, n_places: int) -> csr_matrix:
     """The matrix (n_places, n) that adds up the rows of each place."""
     return csr_matrix((np.ones(len(places)), (places, np.arange(len(places)))), shape=(n_places, len(places)))
-
-
-def mann_whitney(positive: np.ndarray, score: np.ndarray) -> float:
-    """The two-sided p-value of "the area under the ROC curve is 0.5": Mann and Whitney's test (Ann Math Stat 1947).
-
-    positive: bool (n,). score: (n,). NaN where one side is empty.
-    """
-    positive, score = np.asarray(positive, bool), np.asarray(score, float)
-    if positive.all() or not positive.any():
-        return float("nan")
-    return float(mannwhitneyu(score[positive], score[~positive]).pvalue)
 
 
 def _codes(dx: Sequence[str], known: Sequence[str]) -> np.ndarray:

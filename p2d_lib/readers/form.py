@@ -3,7 +3,6 @@
 It holds numbers, images and orders, and nothing of the key. Its answers are saved as CSV, which `answers` reads.
 """
 
-import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -55,7 +54,9 @@ def write(
         "headers": {"reader": READER, "study": STUDY, "number": NUMBER, "seconds": SECONDS},
         "questions": [_question(header, explained[header]) for header in headers if header in explained],
         "orders": {str(reader): list(map(int, numbers)) for reader, numbers in orders.items()},
-        "images": {str(number): _data_uri(picture) for number, picture in sorted(pictures.items())},
+        "images": {
+            str(number): images.data_uri(images.encode(picture)) for number, picture in sorted(pictures.items())
+        },
     }
     text = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")  # no text can end the script it stands in
     with atomic(path) as partial:
@@ -80,7 +81,3 @@ def _question(header: str, explained: str) -> dict:
     graded = bool(choices) and choices[0] == "1"
     return {"header": header, "choices": choices, "graded": graded, "optional": header in OPTIONAL,
             "help": None if choices and not graded and len(choices) > 2 else explained}  # fmt: skip
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(images.encode(picture)).decode()

@@ -30,6 +30,7 @@ from p2d_lib.instruments.pixel_statistics import LUMA
 from p2d_lib.models.generate import files
 from p2d_lib.sample import counterfactual
 from p2d_lib.sample.counterfactual import FEATURE
+from p2d_lib.schemas import OTHER_READING
 from p2d_lib.vocabulary import DX, FEATURES
 
 AROUND = 10  # the surroundings of a pixel reach over a tenth of the image (one standard deviation)
@@ -38,7 +39,7 @@ SEEDS = 2  # images of each prompt that are the control; pairs of more images of
 NOT_LESION = (*FEATURE.values(), "ink_markings", "background_skin_contrast", "evolving")
 TOO_FEW = "too few pairs of a control"
 UNCHANGED, OTHER_ATTRIBUTE = "attribute not changed", "another attribute changed more"
-OTHER_LESION, OTHER_READING = "another lesion", "lesion reads otherwise"
+OTHER_LESION = "another lesion"
 QUESTIONS = ("changed_as_asked", "same_lesion", "reads_the_same")
 CHANGES = ("distance", "distance_limit", "lesion_change", "lesion_limit", "attribute_change", "attribute_limit")
 READOUT, PIXELS = "readout", "pixels"

@@ -122,3 +122,17 @@ def test_the_error_of_an_area_is_hanley_and_mcneils():
         q1, q2 = limit / (2 - limit), 2 * limit**2 / (1 + limit)
         variance = (limit * (1 - limit) + 19 * (q1 - limit**2) + 19 * (q2 - limit**2)) / 400
         assert abs(limit - estimate) == pytest.approx(1.96 * np.sqrt(variance), rel=1e-3)
+
+
+def test_the_test_of_an_area_keeps_its_level_and_finds_a_planted_area():
+    """Readers of 70 real and 70 synthetic images who grade their confidence from 1 to 5, ties included."""
+    synthetic = np.repeat([False, True], 70)
+    announced = {0.5: 0, 0.65: 0}
+    for area in announced:
+        shift = np.sqrt(2) * stats.norm.ppf(area)
+        for trial in range(500):
+            view = np.random.default_rng(trial).normal(0, 1, 140) + shift * synthetic
+            announced[area] += p_different_area(synthetic, np.round(view.clip(-2, 2) * 2.5) / 10 + 0.5) <= 0.05
+    assert 0.03 <= announced[0.5] / 500 <= 0.07
+    assert announced[0.65] / 500 >= 0.80
+    assert np.isnan(p_different_area(np.ones(5, bool), np.arange(5)))
