@@ -71,6 +71,10 @@ install_failed() {
 
 make_environment() {
     local trouble
+    # a new environment empties the folder it is made in: behind a link that may be another clone's
+    if [ -L .venv ]; then
+        fail ".venv is a link to $(readlink .venv), made for another folder or with other packages: remove the link ('rm .venv', which leaves what it points to) and run the same command again"
+    fi
     rm -f "$stamp" "$test_stamp"
     say "setting up .venv with Python $(release "$python") (once: one minute from a warm package cache, three to six otherwise)"
     if ! trouble="$("$python" -m venv --clear .venv 2>&1)"; then

@@ -56,6 +56,18 @@ def test_a_failed_install_ends_in_one_sentence_that_names_the_log_and_is_never_t
     assert not (clone / ".venv" / "complete").exists()
 
 
+def test_the_environment_of_another_clone_behind_a_link_stays_whole(clone, tmp_path):
+    other = tmp_path / "other clone" / ".venv"
+    other.mkdir(parents=True)
+    (other / "complete").write_text("theirs")
+    (clone / ".venv").symlink_to(other)
+    result = _call(clone)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"prompt2derm: .venv is a link to {other}") and "rm .venv" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert (other / "complete").read_text() == "theirs"
+
+
 def _finish(clone: Path, *options: str) -> None:
     """A .venv that holds no package, with the stamp of a finished set-up."""
     subprocess.run([sys.executable, "-m", "venv", *options, clone / ".venv"], check=True)
