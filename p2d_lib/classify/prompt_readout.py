@@ -46,7 +46,7 @@ class PromptReadout:
 
     def features(self, rows: pd.DataFrame) -> np.ndarray:
         """Features (n, d) of the images of some rows."""
-        return self.run.in_parts(rows, lambda pixels, _: self.extractor(pixels))
+        return self.run.in_parts(rows, self.extractor)
 
     def costs(
         self, plan: pd.DataFrame, cases: Cases, accuracy: Mapping[str, np.ndarray], max_features: int, seed: int
