@@ -201,7 +201,7 @@ class Study:
         rows, macro_f1 = self.table.iloc[self.read], {}
         for split, places in rows.groupby("split", sort=False).indices.items():
             part, p_part = rows.iloc[places], p[places]
-            weights = intervals.resample(part["lesion_id"], 2000)
+            weights = intervals.resample(part["lesion_id"], 2000, seed=0)
             found = scores.resampled_scores(part["dx"], np.array(DX)[p_part.argmax(1)], p_part, weights)
             of_scores = {score: intervals.summarise(found[score]) for score in scores.SCORES}
             texts = [f"{score} {of[0]:.3f} [{of[1]:.3f}, {of[2]:.3f}]" for score, of in of_scores.items()]

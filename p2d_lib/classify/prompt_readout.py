@@ -37,7 +37,7 @@ class PromptReadout:
         read = readout.held_out(features, *labels, taught["lesion_id"])[:, len(DX) :]
         names = [name for name in prompt_costs.COUNTED if scores[name].notna().any()]
         real = obedience.response(
-            taught["dx"], scores, read, groups=taught["lesion_id"], attributes=names, n_permutations=0
+            taught["dx"], scores, read, groups=taught["lesion_id"], attributes=names, n_permutations=0, seed=0
         )
         self.attributes = real.loc[real["low"] > 0.5, "attribute"].tolist()
         reference = val.drop_duplicates("lesion_id").groupby("dx").head(REFERENCE)

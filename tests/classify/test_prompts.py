@@ -146,8 +146,8 @@ def of_simulated_images(rng, truth, follow, dx, weights):
 def simulated(seed, follow, skill):
     """Costs by source; follow: the share of words that are right; skill: balanced accuracy, the same in all seeds."""
     rng, dx = np.random.default_rng(seed), [DX[k % 7] for k in range(7 * N)]
-    truth, weights = rng.random((7 * N, 22)) < 0.4, intervals.resample(range(7 * N), 200, seed)
-    lesions, costs = intervals.resample(range(120), 200, seed), {}
+    truth, weights = rng.random((7 * N, 22)) < 0.4, intervals.resample(range(7 * N), 200, seed=seed)
+    lesions, costs = intervals.resample(range(120), 200, seed=seed), {}
     for source in follow:
         follows, shows = of_simulated_images(rng, truth, follow[source], dx, weights)
         right = rng.random((5, 120)) < skill[source]
