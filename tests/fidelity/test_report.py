@@ -188,7 +188,7 @@ def test_a_further_extractor_is_asked_of_the_sets_that_are_compared_and_makes_no
 
     run = SimpleNamespace(
         images=images, parts=lambda table: [(images(table), table)],
-        read={"cases": cases, "synthetic": synthetic}.get,
+        read={"cases": cases, "synthetic": synthetic}.get, made_with=lambda _: {"parameters": {"seed": 7}},
     )  # fmt: skip
     monkeypatch.setattr("p2d_lib.run.Run", lambda *_: run)
     monkeypatch.setattr("p2d_lib.models.extractors.Extractor", lambda *_: Eye())
