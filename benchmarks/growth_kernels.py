@@ -264,7 +264,7 @@ def score_readings(n: int, _: Path) -> Callable:
     p = np.random.default_rng(0).dirichlet(np.ones(len(DX)), n)
 
     def work():
-        weights = intervals.resample(table["lesion_id"], RESAMPLES)
+        weights = intervals.resample(table["lesion_id"], RESAMPLES, seed=0)
         scores.resampled_scores(table["dx"], np.array(DX)[p.argmax(1)], p, weights)
 
     return work

@@ -53,7 +53,7 @@ def main() -> None:
     lesions = rng.integers(0, max(2, 3 * options.images // 4), options.images)
 
     started = time.process_time()
-    weights = intervals.resample(lesions, options.resamples)
+    weights = intervals.resample(lesions, options.resamples, seed=0)
     as_numbers = weights.astype(float)
     for one in read:
         scores.resampled_scores(dx, *one, as_numbers)

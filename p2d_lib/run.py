@@ -262,12 +262,14 @@ class Run:
                 self.path(name)  # which says what to run where it is missing, and notes it as an input
         return load(self.folder / path for path in table["path"])
 
-    def in_parts(
-        self, table: pd.DataFrame, measure: Callable[[np.ndarray, pd.DataFrame], np.ndarray], size: int = 512
-    ) -> np.ndarray:
-        """measure(images, rows) of a table's images, `size` at a time since all might fill the memory, joined."""
-        parts = (table.iloc[start : start + size] for start in range(0, len(table), size))
-        return np.concatenate([measure(self.images(part), part) for part in parts])
+    def in_parts(self, table: pd.DataFrame, measure: Callable[[np.ndarray], np.ndarray], size: int = 512) -> np.ndarray:
+        """measure(images) of a table's images, `size` at a time since all might fill the memory, joined."""
+        return np.concatenate([measure(images) for images, _ in self.parts(table, size)])
+
+    def parts(self, table: pd.DataFrame, size: int = 512) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
+        """A table's images, at most `size` at a time, with their rows."""
+        rows = (table.iloc[start : start + size] for start in range(0, len(table), size))
+        return ((self.images(part), part) for part in rows)
 
 
 def _provenance(path: Path) -> dict:

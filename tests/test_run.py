@@ -253,11 +253,13 @@ def test_images_of_a_table_come_in_its_order(run):
     assert shown.shape == (3, 8, 8, 3) and shown[:, 0, 0, 0].tolist() == [20, 10, 0]
     sizes = []
 
-    def grey(pixels, rows):
-        sizes.append((len(pixels), len(rows)))
+    def grey(pixels):
+        sizes.append(len(pixels))
         return pixels[:, 0, 0, 0]
 
-    assert run.in_parts(table, grey, size=2).tolist() == [20, 10, 0] and sizes == [(2, 2), (1, 1)]
+    assert run.in_parts(table, grey, size=2).tolist() == [20, 10, 0] and sizes == [2, 1]
+    parts = [(len(pixels), rows["image_id"].tolist()) for pixels, rows in run.parts(table, size=2)]
+    assert parts == [(2, ["s2", "s1"]), (1, ["s0"])]
 
 
 def test_unfinished_work_survives_and_lies_apart_by_notebook(run):

@@ -45,7 +45,7 @@ def replicates(readings: pd.DataFrame, cases: pd.DataFrame, seed: int, n_resampl
     for arm, of_seeds in by_arm(readings, cases):
         if not result:
             lesions = of_seeds[0].set_index("image_id")["lesion_id"]
-            weights = intervals.resample(lesions, n_resamples, derive(seed, "lesions") % 2**32).astype(float)
+            weights = intervals.resample(lesions, n_resamples, seed=derive(seed, "lesions") % 2**32).astype(float)
         for part in of_seeds:
             if list(part["image_id"]) != list(lesions.index):
                 raise ValueError(
@@ -131,7 +131,7 @@ def recall_by_class(
                 recall = intervals.Interval(float(right.mean()), np.nan, np.nan)
             else:
                 lesions = of_class[0]["lesion_id"]
-                weights = intervals.resample(lesions, n_resamples, derive(seed, "class", dx) % 2**32)
+                weights = intervals.resample(lesions, n_resamples, seed=derive(seed, "class", dx) % 2**32)
                 recall = summary(right @ weights.T / weights.sum(1))
             result.setdefault(dx, {})[arm] = recall
     return result

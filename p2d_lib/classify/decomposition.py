@@ -121,7 +121,7 @@ def _leak(
     shared = {index: test["image_id"].isin(of["image_id"]).to_numpy() for index, of in published.groupby("seed")}
     if not all(both.any() for both in shared.values()):
         return 0, (None, None)
-    weights = intervals.resample(test["lesion_id"], n_resamples, derive(seed, "leak") % 2**32)
+    weights = intervals.resample(test["lesion_id"], n_resamples, seed=derive(seed, "leak") % 2**32)
     pair = []
     for table in (published, by_lesion):
         of_seeds = [

@@ -3,7 +3,7 @@
 Every source has an image of each case, so all replicates resample the same cases, and sources are paired.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from p2d_lib.classify.comparison import PRIMARY, Replicates
 from p2d_lib.classify.prompt_plan import Cases
 from p2d_lib.instruments import distances, intervals, multiplicity, obedience
 from p2d_lib.instruments.intervals import Interval
+from p2d_lib.parameters.classify import PROMPT_DESCRIBERS
 from p2d_lib.vocabulary import DX, FEATURES
 from p2d_lib.words.render import mentioned
 from p2d_lib.words.wording import lesions
@@ -99,9 +100,14 @@ def differences(costs: Mapping[str, Costs], reference: str) -> pd.DataFrame:
     return table
 
 
-def least_error(costs: Mapping[str, Costs]) -> str:
-    """The source whose prompts are the most correct: the others are compared with it."""
-    return min(costs, key=lambda source: costs[source].error[0])
+def reference_of(sources: Iterable[str]) -> str:
+    """The source that the others are compared with: the truth, else what is measured, else the last other describer.
+
+    The data have no say. The one with the least error on these cases is the best of several by luck too, and tests
+    against it call differences that chance has made.
+    """
+    sources = list(sources)
+    return next((name for name in reversed(PROMPT_DESCRIBERS) if name in sources), sources[0])
 
 
 def accuracies(of_arms: Replicates, arms: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -37,7 +37,7 @@ class PromptReadout:
         read = readout.held_out(features, *labels, taught["lesion_id"])[:, len(DX) :]
         names = [name for name in prompt_costs.COUNTED if scores[name].notna().any()]
         real = obedience.response(
-            taught["dx"], scores, read, groups=taught["lesion_id"], attributes=names, n_permutations=0
+            taught["dx"], scores, read, groups=taught["lesion_id"], attributes=names, n_permutations=0, seed=0
         )
         self.attributes = real.loc[real["low"] > 0.5, "attribute"].tolist()
         reference = val.drop_duplicates("lesion_id").groupby("dx").head(REFERENCE)
@@ -46,7 +46,7 @@ class PromptReadout:
 
     def features(self, rows: pd.DataFrame) -> np.ndarray:
         """Features (n, d) of the images of some rows."""
-        return self.run.in_parts(rows, lambda pixels, _: self.extractor(pixels))
+        return self.run.in_parts(rows, self.extractor)
 
     def costs(
         self, plan: pd.DataFrame, cases: Cases, accuracy: Mapping[str, np.ndarray], max_features: int, seed: int

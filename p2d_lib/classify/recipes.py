@@ -15,10 +15,8 @@ from p2d_lib.classify.comparison import PRIMARY, Replicates
 from p2d_lib.classify.image_sets import ImageSets
 from p2d_lib.classify.protocol import Protocol
 from p2d_lib.classify.report import NAMES
-from p2d_lib.classify.report_training import lead
-from p2d_lib.instruments import intervals, scores
+from p2d_lib.classify.report_training import lead, on_val
 from p2d_lib.models.class_batches import CLASS_WEIGHTS
-from p2d_lib.report.tables import interval
 from p2d_lib.run import Run
 
 DROPOUTS = (0.0, 0.2)
@@ -44,15 +42,9 @@ def table(of_recipes: Replicates) -> pd.DataFrame:
     """One row a recipe: each score on val with its 95 % interval over lesions and seeds, and the paired difference of
     the primary score from PLAIN, in points. of_recipes: `comparison.replicates`."""
     rows = []
-    for name, of_recipe in of_recipes.items():
+    for name, cells in on_val(of_recipes, PLAIN, "− first (points)").items():
         dropout, weights = RECIPES[name]
-        difference = intervals.compare(of_recipe[PRIMARY], of_recipes[PLAIN][PRIMARY])
-        points = interval(*(100 * value for value in difference[:3]), digits=1)
-        rows.append(
-            {"dropout": f"{dropout:g}", "class weights": weights}
-            | {NAMES[score]: interval(*comparison.summary(of_recipe[score])) for score in scores.SCORES}
-            | {"− first (points)": "" if name == PLAIN else points}
-        )
+        rows.append({"dropout": f"{dropout:g}", "class weights": weights} | cells)
     return pd.DataFrame(rows)
 
 

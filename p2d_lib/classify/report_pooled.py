@@ -94,7 +94,7 @@ def findings(study: Study, cases: pd.DataFrame, seed: int, n_resamples: int = 10
             lesions = part["image_id"].map(lesion_of).fillna(part["image_id"])
             if lesions.nunique() < intervals.FEWEST:
                 continue
-            weights = intervals.resample(lesions, n_resamples, derive(seed, "pooled study", question))
+            weights = intervals.resample(lesions, n_resamples, seed=derive(seed, "pooled study", question))
             right = (part["truth"] == part["read"]).to_numpy()
             accuracy = intervals.summarise(right @ weights.T / weights.sum(1), bounds=(0, 1))
             answer, share = part["truth"].mode()[0], part["truth"].value_counts(normalize=True).max()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from p2d_lib.classify.comparison import summary
-from p2d_lib.classify.prompt_costs import Costs, differences, least_error
+from p2d_lib.classify.prompt_costs import Costs, differences, reference_of
 from p2d_lib.instruments.intervals import Interval
 from p2d_lib.report import figures
 from p2d_lib.report.tables import interval, p_value
@@ -23,7 +23,7 @@ BY_MODELS = ("captioner", "vlm", "api")  # describers that are models
 
 def prompts_table(costs: Mapping[str, Costs], examples: Mapping[str, str], floor: Interval) -> pd.DataFrame:
     """A row for each source, and one of real images, whose distance is the floor. examples: a prompt of each source."""
-    reference = least_error(costs)
+    reference = reference_of(costs)
     tested = differences(costs, reference).set_index(["source", "measure"])
     rows = []
     for source, cost in costs.items():
@@ -65,10 +65,9 @@ def prompts_figure(costs: Mapping[str, Costs]) -> Figure:
 
 
 def findings(costs: Mapping[str, Costs], missing: tuple[str, ...]) -> list[str]:
-    """What prompts by models cost, against the source with the least error; and which sources are missing."""
-    reference = least_error(costs)
+    """What prompts by models cost, against the source of reference; and which sources are missing."""
+    reference = reference_of(costs)
     tested = differences(costs, reference).set_index(["source", "measure"])
-    best = costs[reference]
     lines = []
     for source in (source for source in costs if source in BY_MODELS and source != reference):
         cost = costs[source]
@@ -77,7 +76,7 @@ def findings(costs: Mapping[str, Costs], missing: tuple[str, ...]) -> list[str]:
         read = _verdict(accuracy, "reads val better", "reads val less well", "is not shown to read val otherwise")
         lines.append(
             f"Prompts by the {source} have a description error of {cost.error[0]:.2f}, those by {name(reference)} one "
-            f"of {best.error[0]:.2f}. Their images {shown} (concordance {_difference(shows)}, Holm p "
+            f"of {costs[reference].error[0]:.2f}. Their images {shown} (concordance {_difference(shows)}, Holm p "
             f"{p_value(shows['p_holm'], '= ')}), and a network trained on them alone {read} (balanced accuracy, "
             f"points: {_difference(accuracy, 100)}, Holm p {p_value(accuracy['p_holm'], '= ')})."
         )

@@ -1,7 +1,7 @@
 """What the arms were trained on, as the paper shows it: images shown, rounds of a curriculum, the guidance that trains
 best."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,14 +49,19 @@ def guidance_table(of_arms: Mapping[float, dict[str, np.ndarray]], reference: fl
     of_arms: `comparison.replicates` by scale. The last column is the paired difference of the primary score from the
     scale `reference`, in points.
     """
-    rows = []
-    for scale, of_arm in of_arms.items():
-        row = {"guidance": f"{scale:g}"}
-        row |= {NAMES[score]: interval(*comparison.summary(of_arm[score])) for score in scores.SCORES}
-        difference = intervals.compare(of_arm[PRIMARY], of_arms[reference][PRIMARY])
-        points = interval(*(100 * value for value in difference[:3]), digits=1)
-        rows.append(row | {f"− guidance {reference:g} (points)": "" if scale == reference else points})
-    return pd.DataFrame(rows)
+    cells = on_val(of_arms, reference, f"− guidance {reference:g} (points)")
+    return pd.DataFrame([{"guidance": f"{scale:g}"} | of_scale for scale, of_scale in cells.items()])
+
+
+def on_val(of_trainings: Mapping, reference: Hashable, column: str) -> dict[Hashable, dict[str, str]]:
+    """The cells of each training: its scores with their intervals and, in `column`, the paired difference of the
+    primary score from `reference`, in points. of_trainings: `comparison.replicates` by what is varied."""
+    cells = {}
+    for key, of_training in of_trainings.items():
+        difference = intervals.compare(of_training[PRIMARY], of_trainings[reference][PRIMARY])
+        cells[key] = {NAMES[score]: interval(*comparison.summary(of_training[score])) for score in scores.SCORES}
+        cells[key][column] = "" if key == reference else _points(difference)
+    return cells
 
 
 def guidance_figure(of_arms: Mapping[float, dict[str, np.ndarray]]) -> Figure:
@@ -92,9 +97,12 @@ def lead(difference: tuple, reference: str, p: float) -> str:
 
     difference, p: of `comparison.best_against`.
     """
-    points = interval(*(100 * value for value in difference[:3]), digits=1)
     verdict = "the two differ" if p <= multiplicity.LEVEL else "no difference is shown"
-    return f"{points} points above {reference}, Holm p = {p:.3f}: {verdict}"
+    return f"{_points(difference)} points above {reference}, Holm p = {p:.3f}: {verdict}"
+
+
+def _points(difference: tuple) -> str:
+    return interval(*(100 * value for value in difference[:3]), digits=1)
 
 
 def nearest(scales: Iterable[float], synthetic: pd.DataFrame) -> float:

@@ -53,7 +53,7 @@ def diagnoses(
     models that are asked not to, has no row. A text that names none or several is an abstention, which counts as an
     error. Columns: describer, n, abstentions, and the SCORES as (estimate, low, high), 95 % intervals over lesions.
     """
-    weights = intervals.resample(cases["lesion_id"], n_resamples, derive(seed, "diagnoses"))
+    weights = intervals.resample(cases["lesion_id"], n_resamples, seed=derive(seed, "diagnoses"))
     named = {name: diagnosis.parse_all(cases["image_id"], part)["lenient"].tolist() for name, part in texts.items()}
     named = {name: part for name, part in named.items() if any(part)}
     named[MAJORITY] = [train_dx.mode().iloc[0]] * len(cases)

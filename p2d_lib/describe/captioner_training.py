@@ -71,14 +71,14 @@ def fit(
         seed=seed,
     )  # fmt: skip
     embeddings = {
-        split: run.in_parts(cases[row], lambda part, _: embed(model, part, views=8)) for split, row in rows.items()
+        split: run.in_parts(cases[row], lambda part: embed(model, part, views=8)) for split, row in rows.items()
     }
     logs, written = [], []
     for stage, style in zip(stages(gpt2, steps), styles, strict=True):
         pairs = {split: (embeddings[split], texts[style][row].tolist()) for split, row in rows.items()}
         logs.append(fit_stage(model, stage, *pairs.values(), seed=seed, checkpoints=run.scratch("captioner")))
         of_val = run.in_parts(
-            cases[rows["val"]], lambda part, _: np.array(caption(model, part, **DECODING[decoding]), object)
+            cases[rows["val"]], lambda part: np.array(caption(model, part, **DECODING[decoding]), object)
         )
         written.append(StageCaptions(stage.name, style, of_val.tolist(), pairs["val"][1]))
         published.save(model, folder / "stage_A" if stage.name == "A" else folder)

@@ -132,7 +132,7 @@ def exchange(dx: Sequence[str], lesion_ids: Sequence[str], seed: int) -> np.ndar
 
 
 def _lesions(lesion_ids: Sequence[str], n_resamples: int, seed: int) -> np.ndarray:
-    return intervals.resample(lesion_ids, n_resamples, derive(seed, "faithfulness"))
+    return intervals.resample(lesion_ids, n_resamples, seed=derive(seed, "faithfulness"))
 
 
 def _known(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,8 @@ def compare(
     min_n: int,
     arms: Iterable[str],
     n_resamples: int = 2000,
-    seed: int = 0,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """One row per attribute, arm and quantity of QUANTITIES; columns COLUMNS.
 
@@ -92,7 +93,7 @@ def compare(
         if n_lesions < max(min_n, 2):
             table += [same | {"arm": arm, "quantity": quantity} for arm in of_arms for quantity in QUANTITIES]
             continue
-        weights = intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "pairs", attribute) % 2**32)
+        weights = intervals.resample(rows["lesion_id"], n_resamples, seed=derive(seed, "pairs", attribute) % 2**32)
         for arm, of_arm in of_arms.items():
             for quantity, sides in of_arm.sides(rows).items():
                 replicates = [side @ weights.T / weights.sum(1) for side in sides]

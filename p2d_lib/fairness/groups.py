@@ -125,7 +125,7 @@ def align(readings: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, pd
 
 def resample(rows: pd.DataFrame, n_resamples: int, seed: int) -> np.ndarray:
     """Bootstrap weights of the rows, whole lesions resampled: float (1 + n_resamples, n)."""
-    return intervals.resample(rows["lesion_id"], n_resamples, derive(seed, "fairness", "resample")).astype(float)
+    return intervals.resample(rows["lesion_id"], n_resamples, seed=derive(seed, "fairness", "resample")).astype(float)
 
 
 def group_replicates(

@@ -97,7 +97,8 @@ def _judge(options: argparse.Namespace) -> None:
 
     run = Run(options.run, "05_fidelity")
     network = Extractor(options.extractor, set_up(), options.cache, options.weights)
-    print(report.opinion(run, run.read("cases"), run.read("synthetic"), network))
+    seed = run.made_with("synthetic")["parameters"]["seed"]  # of the run, by which 05 chooses the sets
+    print(report.opinion(run, run.read("cases"), run.read("synthetic"), network, seed))
 
 
 if __name__ == "__main__":

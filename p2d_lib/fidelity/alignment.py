@@ -55,15 +55,15 @@ def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, 
     prompted |= {name: (real[FLOOR], control) for name, control in CONTROLS.items()}
     result = {}
     for name, (table, control) in prompted.items():
-
-        def embed(images: np.ndarray, rows: pd.DataFrame, name=name, control=control) -> np.ndarray:
+        if table["dx"].nunique() < 2:
+            continue
+        parts = []
+        for images, rows in run.parts(table):
             if control:
                 images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
-            return clip.embed_images(aligner, images)
-
-        if table["dx"].nunique() > 1:
-            prompts = clip.embed_prompts(aligner, table["prompt"].tolist())
-            result[name] = align(run.in_parts(table, embed), prompts, table["dx"].to_numpy())
+            parts.append(clip.embed_images(aligner, images))
+        prompts = clip.embed_prompts(aligner, table["prompt"].tolist())
+        result[name] = align(np.concatenate(parts), prompts, table["dx"].to_numpy())
     return result
 
 

@@ -31,7 +31,7 @@ def of_sets(
     from extractor.
     """
     train = described[described["split"] == "train"]
-    of_train = run.in_parts(train, lambda images, _: extractor(images))
+    of_train = run.in_parts(train, extractor)
     probe = readout.fit(of_train, train["dx"].to_numpy(), train[list(FEATURES)].to_numpy(float))
     real = chosen.tables[REFERENCE][["image_id"]].reset_index(names="row").merge(described, on="image_id")
     tables = {REFERENCE: real} | {

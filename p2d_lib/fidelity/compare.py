@@ -55,21 +55,20 @@ def features(
     sources |= {name: (chosen.tables[FLOOR], control) for name, control in controls.items()}
     result = {}
     for name, (table, control) in tqdm(sources.items(), desc="features", unit="set", mininterval=1):
-
-        def embed(images: np.ndarray, rows: pd.DataFrame, name=name, control=control) -> np.ndarray:
+        parts = []
+        for images, rows in run.parts(table):
             images = reduced(images, px)
             if control:
                 images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
-            return extractor(images)
-
-        result[name] = run.in_parts(table, embed)
+            parts.append(extractor(images))
+        result[name] = np.concatenate(parts)
     return result
 
 
 def of_real(run: Run, splits: Sets, extractor: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     """Features (n, d) of splits of real images as they are; {} where no class has images in all of them."""
     tables = splits.tables if len(splits.dx) else {}
-    return {name: run.in_parts(table, lambda images, _: extractor(images)) for name, table in tables.items()}
+    return {name: run.in_parts(table, extractor) for name, table in tables.items()}
 
 
 def reduced(images: np.ndarray, px: int) -> np.ndarray:

@@ -38,9 +38,7 @@ def of_sets(
         return pd.DataFrame(columns=COLUMNS)
     known = {split: _of_each_lesion(cases, chosen, split) for split in (FLOOR, REFERENCE, VAL)}
     embedded = {
-        split: (run.in_parts(table, lambda images, _: extractor(images)), table["dx"].to_numpy())
-        for split, table in known.items()
-        if len(table)
+        split: (run.in_parts(table, extractor), table["dx"].to_numpy()) for split, table in known.items() if len(table)
     }
     examined = {name: (features[name], chosen.dx) for name in (*chosen.generators, RECONSTRUCTED)}
     examined |= {split: embedded[split] for split in (VAL,) if split in embedded}

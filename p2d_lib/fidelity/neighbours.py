@@ -47,8 +47,8 @@ def nearest(
     that the check for copies chose.
     """
     real = {split: cases[cases["split"] == split] for split in (FLOOR, REFERENCE)}
-    features = {split: run.in_parts(table, lambda images, _: extractor(images)) for split, table in real.items()}
-    of_shown = run.in_parts(shown, lambda images, _: extractor(images))
+    features = {split: run.in_parts(table, extractor) for split, table in real.items()}
+    of_shown = run.in_parts(shown, extractor)
     unit = np.median(pairwise_distances_argmin_min(features[REFERENCE], features[FLOOR])[1])
     result = shown.assign(check_path=cases.set_index("image_id")["path"].reindex(shown["nearest_case"]).to_numpy())
     for split, table in real.items():

@@ -50,11 +50,8 @@ _WEIGHT = np.stack([_FINER, *[_COLOUR * _FINER * (_U + _V < _SIDE_OF_COLOUR)] * 
 _PARITIES = [_LOW & (np.reshape(odd, (2, 1, 1)) == (_U % 2, _V % 2)).all(0) for odd in np.ndindex(2, 2)]
 
 
-def thumbnails(images: np.ndarray, rows: object = None) -> np.ndarray:
-    """Images of THUMBNAIL px at most, uint8 (n, side, side, 3), of uint8 (n, s, s, 3); smaller ones as they are.
-
-    rows: not used; so the function fits `Run.in_parts`.
-    """
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """Images of THUMBNAIL px at most, uint8 (n, side, side, 3), of uint8 (n, s, s, 3); smaller ones as they are."""
     if images.shape[1] <= THUMBNAIL:
         return images
     return np.stack([square(Image.fromarray(image), THUMBNAIL, Image.Resampling.BOX) for image in images])

@@ -43,7 +43,7 @@ class Difference(NamedTuple):
     p: float
 
 
-def resample(groups: Sequence, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
+def resample(groups: Sequence, n_resamples: int = 1000, *, seed: int) -> np.ndarray:
     """How often each row occurs when groups are sampled with replacement: int (1 + n_resamples, n_rows).
 
     Line 0 is the original sample (all ones). A row's numbers lie beside one another in memory (Fortran's order).

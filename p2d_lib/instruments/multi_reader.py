@@ -6,7 +6,6 @@ network, real against synthetic images. Readers and cases are random unless they
 for these readers, or these cases, alone.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 RANDOM, FIXED = "random", "fixed"
+LEVEL = 0.95  # of intervals
 ROUNDING = 1e-12  # of scores: what is below is none
 
 
@@ -59,20 +59,12 @@ class Analysis(NamedTuple):
     means: pd.DataFrame
 
 
-def analyse(
-    scores: Scores,
-    readers: str = RANDOM,
-    cases: str = RANDOM,
-    treatments: Sequence[str] = (),
-    level: float = 0.95,
-    bounds: tuple[float, float] = (0, 1),
-) -> Analysis:
+def analyse(scores: Scores, readers: str = RANDOM, cases: str = RANDOM) -> Analysis:
     """Tests and intervals of scores from `multi_reader_scores`.
 
-    readers, cases: RANDOM or FIXED. treatments: their names, default 1, 2 … One treatment gives its mean alone; one
-    reader must be fixed. bounds: of the score; intervals of means are cut to them. A test without any variance has p 1
-    where there is no difference and NaN where there is one. Raises ValueError when both are fixed, or one reader is
-    declared random.
+    readers, cases: RANDOM or FIXED. Treatments are named 1, 2 … One treatment gives its mean alone; one reader must be
+    fixed. Intervals of means are cut to 0..1. A test without any variance has p 1 where there is no difference and NaN
+    where there is one. Raises ValueError when both are fixed, or one reader is declared random.
     """
     n_treatments, n_readers = scores.estimates.shape
     if readers == FIXED and cases == FIXED:
@@ -90,12 +82,12 @@ def analyse(
         if readers == FIXED:
             statistic, df2 = statistic * df1, np.inf
             p = 1.0 if spread == 0 else float(stats.chi2.sf(statistic, df1))
-    names = list(treatments) or [str(k + 1) for k in range(n_treatments)]
+    names = [str(k + 1) for k in range(n_treatments)]
     error = np.sqrt(2 / n_readers * denominator) if n_treatments > 1 else np.nan
     return Analysis(
         parts, statistic, df1, df2, p,
-        _differences(scores.estimates.mean(1), error, np.inf if readers == FIXED else df, names, level),
-        _means(scores, readers, cases, names, level, bounds),
+        _differences(scores.estimates.mean(1), error, np.inf if readers == FIXED else df, names),
+        _means(scores, readers, cases, names),
     )  # fmt: skip
 
 
@@ -138,20 +130,18 @@ def _error_of_differences(
     return denominator, df * _ratio(denominator, parts.interaction) ** 2
 
 
-def _differences(means: np.ndarray, error: float, df: float, names: list[str], level: float) -> pd.DataFrame:
+def _differences(means: np.ndarray, error: float, df: float, names: list[str]) -> pd.DataFrame:
     rows = []
     for first, second in combinations(range(len(means)), 2):
         difference = float(means[first] - means[second])
-        half = _half(error, df, level)
+        half = _half(error, df)
         t = _ratio(abs(difference), error)
         p = 1.0 if difference == 0 else 2 * stats.t.sf(t, df) if error > 0 else np.nan
         rows.append((names[first], names[second], difference, error, df, difference - half, difference + half, p))
     return pd.DataFrame(rows, columns=["first", "second", "difference", "error", "df", "low", "high", "p"])
 
 
-def _means(
-    scores: Scores, readers: str, cases: str, names: list[str], level: float, bounds: tuple[float, float]
-) -> pd.DataFrame:
+def _means(scores: Scores, readers: str, cases: str, names: list[str]) -> pd.DataFrame:
     rows, n_readers = [], scores.estimates.shape[1]
     for k, name in enumerate(names):
         parts = components(Scores(scores.estimates[k : k + 1], scores.covariance[k : k + 1, :, k : k + 1]))
@@ -164,14 +154,14 @@ def _means(
             variance = parts.reader / n_readers + shared
             df = (n_readers - 1) * _ratio(n_readers * variance, parts.reader) ** 2
         estimate, error = float(scores.estimates[k].mean()), float(np.sqrt(variance))
-        half = _half(error, df, level)
-        rows.append((name, estimate, error, df, max(bounds[0], estimate - half), min(bounds[1], estimate + half)))
+        half = _half(error, df)
+        rows.append((name, estimate, error, df, max(0, estimate - half), min(1, estimate + half)))
     return pd.DataFrame(rows, columns=["treatment", "estimate", "error", "df", "low", "high"])
 
 
-def _half(error: float, df: float, level: float) -> float:
+def _half(error: float, df: float) -> float:
     """Half the width of an interval; 0 where nothing varies and df is unknown."""
-    return float(stats.t.ppf((1 + level) / 2, df) * error) if error != 0 else 0.0
+    return float(stats.t.ppf((1 + LEVEL) / 2, df) * error) if error != 0 else 0.0
 
 
 def _ratio(over: float, under: float) -> float:

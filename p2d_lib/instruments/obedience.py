@@ -28,7 +28,7 @@ def agreement(
     *,
     attributes: Sequence[str] = ATTRIBUTES,
     n_resamples: int = 1000,
-    seed: int = 0,
+    seed: int,
 ) -> pd.DataFrame:
     """Per attribute, how far the images follow their prompts, with 95 % intervals over prompts.
 
@@ -45,7 +45,7 @@ def agreement(
       an attribute that no prompt asks for is left out.
     """
     dx = np.array([DX.index(name) for name in dx])
-    weights = intervals.resample(prompts, n_resamples, seed).astype(float)
+    weights = intervals.resample(prompts, n_resamples, seed=seed).astype(float)
     right = p.argmax(1) == dx
     rows = [("class", "agreement", len(dx), *intervals.summarise(weights @ right / weights.sum(1)), 1 / len(DX))]
     for name in (name for name in attributes if requested[name].notna().any()):
@@ -82,7 +82,7 @@ def response(
     attributes: Sequence[str] = tuple(FEATURES),
     n_resamples: int = 1000,
     n_permutations: int = 999,
-    seed: int = 0,
+    seed: int,
 ) -> pd.DataFrame:
     """Per attribute, whether images show more of it where they are asked for more: one row an attribute.
 
@@ -94,7 +94,7 @@ def response(
     permutation (exact where they were); NaN with n_permutations 0. NaN where no class has an attribute at two levels.
     """
     dx = np.array([DX.index(name) for name in dx])
-    weights, rng = intervals.resample(groups, n_resamples, seed).astype(float), np.random.default_rng(seed)
+    weights, rng = intervals.resample(groups, n_resamples, seed=seed).astype(float), np.random.default_rng(seed)
     rows = []
     for name in attributes:
         level, prediction = levels(name, requested[name].to_numpy(float)), features[:, list(FEATURES).index(name)]

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from p2d_lib.vocabulary import DX, FEATURES
+from p2d_lib.words.truth import truth
 
 PENALTIES = np.logspace(1, 6, 11)
 FOLDS = 5
@@ -23,11 +24,9 @@ FOLDS = 5
 def known_scores(described: pd.DataFrame) -> pd.DataFrame:
     """The 22 scores that are known of real images, index of `described`; NaN where a score is not known.
 
-    described: cases with their chosen description. A phantom's truth (columns true_*) stands above what a describer
-    says of it.
+    described: cases with their chosen description. A phantom's truth stands above what a describer says of it.
     """
-    scores = {name: described.get(f"true_{name}", described[name]) for name in FEATURES}
-    return pd.DataFrame(scores, index=described.index).astype(float)
+    return truth(described).fillna(described[list(FEATURES)].astype(float))
 
 
 def of_lesions(

@@ -45,7 +45,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         self.encoder = torch.nn.Conv2d(3, latent_channels, patch, stride=patch)
         self.decoder = torch.nn.ConvTranspose2d(latent_channels, 3, patch, stride=patch)
         with torch.random.fork_rng(devices=[]):  # the random weights of all other parts do not depend on `width`
-            self.details = Details(latent_channels, patch, width, tuple(blocks)) if width else None
+            self.details = Details(latent_channels, width, tuple(blocks)) if width else None
         # diffusers takes the number of these channels, less one, for how often the autoencoder halves the side
         self.register_to_config(block_out_channels=[0] * patch.bit_length())
 

@@ -23,10 +23,10 @@ class Details(nn.Sequential):
 
     Patches see their neighbours, so lines go on from one to the next. Each level doubles the side (pixel shuffle: Shi
     et al., CVPR 2016). width: channels at the side of the latents; half as many at each finer level. blocks: at each
-    level. Borders are padded with their own values: zeros would darken them.
+    level, of which there are log2(patch) + 1. Borders are padded with their own values: zeros would darken them.
     """
 
-    def __init__(self, latent_channels: int, patch: int, width: int, blocks: tuple[int, ...]):
+    def __init__(self, latent_channels: int, width: int, blocks: tuple[int, ...]):
         layers = [_convolution(latent_channels, width)]
         for level, number in enumerate(blocks):
             if level:

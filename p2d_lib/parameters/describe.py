@@ -104,13 +104,13 @@ class Describe(Notebook):
         "constrained", description="Decoding yields valid JSON only, or free text is repaired."
     )
 
-    api_model: server.ApiModel = ""
-    api_allow_upload: server.ApiAllowUpload = False
-    api_usd_per_million: server.ApiUsdPerMillion = Field([0.0, 0.0])
-    api_max_cost: server.ApiMaxCost = 0.0
-    api_concurrency: server.ApiConcurrency = 8
-    api_max_tokens: server.ApiMaxTokens = 1000
-    api_timeout: server.ApiTimeout = 120.0
+    api_model: server.ApiModel
+    api_allow_upload: server.ApiAllowUpload
+    api_usd_per_million: server.ApiUsdPerMillion
+    api_max_cost: server.ApiMaxCost
+    api_concurrency: server.ApiConcurrency
+    api_max_tokens: server.ApiMaxTokens
+    api_timeout: server.ApiTimeout
 
     n_described: NonNegativeInt = Field(
         530,

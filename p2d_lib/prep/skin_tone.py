@@ -34,7 +34,7 @@ def tone_association(cases: pd.DataFrame, tone: str = "ita", n_resamples: int = 
     if len(names) < 2:
         raise ValueError(f"{tone} is known of {len(names)} dx; an association needs two")
     values, rng = known[tone].to_numpy(float), np.random.default_rng(seed)
-    weights = resample(known.index, n_resamples, seed)
+    weights = resample(known.index, n_resamples, seed=seed)
     parts = [_rank_sums(values, codes, weights[k : k + AT_ONCE]) for k in range(0, len(weights), AT_ONCE)]
     counts, sums, squares = map(np.concatenate, zip(*parts, strict=True))
     replicates, ranks = _epsilon2(counts, sums, squares), stats.rankdata(values)

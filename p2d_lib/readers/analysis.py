@@ -188,5 +188,5 @@ def difference(first: np.ndarray, second: np.ndarray) -> tuple[Interval, float]:
 def _auc(synthetic: np.ndarray, p_synthetic: np.ndarray, n_resamples: int, seed: int) -> Interval:
     if synthetic.all() or not synthetic.any():
         return UNDEFINED
-    weights = intervals.resample(range(len(synthetic)), n_resamples, seed)
+    weights = intervals.resample(range(len(synthetic)), n_resamples, seed=seed)
     return intervals.summarise(ranking.weighted_auc(synthetic, p_synthetic, weights), bounds=(0, 1))

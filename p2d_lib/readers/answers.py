@@ -80,7 +80,7 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
     no choice, and a name that is more than plain text.
     """
     table = sheet_rows.read(path)
-    part = _part(path, table.study, key)
+    part = _part(table.study, key)
     answers = _answers(table, part, key)
     needed = [REALISM, DIAGNOSIS] if table.has_realism else [SOURCE, DIAGNOSIS]
     needed += [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())
@@ -152,7 +152,7 @@ def _same_study(one: object, other: str) -> bool:
     return str(one).strip() == other or str(one).strip().zfill(8) == other
 
 
-def _part(path: Path, study: Entry, key: pd.DataFrame) -> pd.DataFrame:
+def _part(study: Entry, key: pd.DataFrame) -> pd.DataFrame:
     """The rows of the key that the reader of this sheet sees."""
     identifier, reader = roster.parted(study.value)
     own = key["study"].iloc[0]

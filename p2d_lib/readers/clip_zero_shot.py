@@ -53,5 +53,5 @@ def probabilities(model: Clip, images: np.ndarray, vectors: np.ndarray) -> np.nd
 def read(model: Clip, name: str, run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """schemas.READINGS of a table's images (image_id, path). name: folder or id of the model, for the reader's name."""
     vectors = class_vectors(model)
-    p = run.in_parts(table, lambda images, _: probabilities(model, images, vectors))
+    p = run.in_parts(table, lambda images: probabilities(model, images, vectors))
     return readings(table["image_id"], f"CLIP, {name.rpartition('/')[2]}", "vlm", p=p)

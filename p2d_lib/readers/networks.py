@@ -34,7 +34,7 @@ def read(extractor: Extractor, run: Run, pool: pd.DataFrame, study: pd.DataFrame
 
     pool: of `outside_study`. The detector names no diagnosis: dx_read is "" (see `analysis.asked`).
     """
-    features, shown = (run.in_parts(table, lambda images, _: extractor(images)) for table in (pool, study))
+    features, shown = (run.in_parts(table, extractor) for table in (pool, study))
     p_synthetic = detector(features, pool["is_synthetic"], pool["dx"]).predict_proba(shown)[:, 1]
     name, nothing = f"{DETECTOR}, {extractor.title}", np.full(len(study), "", object)
     return readings(study["image_id"], name, "network", dx_read=nothing, p_synthetic=p_synthetic)

@@ -54,7 +54,7 @@ def preferences(
     p: of no preference, which is a probability of 1/7; resampled are lesions. Holm's correction is over the letters.
     """
     of_images = of_letters.mean(1).round(DECIMALS) - round(NO_PREFERENCE, DECIMALS)
-    weights = intervals.resample(lesion_ids, n_resamples, seed)
+    weights = intervals.resample(lesion_ids, n_resamples, seed=seed)
     means = weights @ of_images / weights.sum(1)[:, None]
     rows = [intervals.compare(column, np.zeros_like(column)) for column in means.T]
     table = pd.DataFrame(rows, columns=["probability", "low", "high", "p"])

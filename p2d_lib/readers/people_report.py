@@ -10,12 +10,12 @@ from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
 
 
-def scores_table(readings: pd.DataFrame, truth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def scores_table(readings: pd.DataFrame, truth: pd.DataFrame, seed: int) -> pd.DataFrame:
     """`scoring.scores` of every reader as it is printed: a column for each score and source."""
     return _printed(scoring.scores(readings, truth, seed=seed), SOURCES)
 
 
-def beside_published(file: str, external: pd.DataFrame, cases: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, str]:
+def beside_published(file: str, external: pd.DataFrame, cases: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, str]:
     """People whose readings are published beside networks on the same images: the table, and the finding.
 
     file: of `isic2018_people.read`. external, cases: artefacts of 06. Raises PublishedError.

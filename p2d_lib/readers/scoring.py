@@ -13,7 +13,7 @@ SHOWN = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC"}  # scores
 NONE = Interval(float("nan"), float("nan"), float("nan"))
 
 
-def scores(readings: pd.DataFrame, truth: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def scores(readings: pd.DataFrame, truth: pd.DataFrame, n_resamples: int = 1000, *, seed: int) -> pd.DataFrame:
     """One row a reader: reader, kind, arm, abstentions, and n, accuracy, macro_f1, auc for each source of images.
 
     readings: schemas.READINGS; several seeds of one arm are one reader, and several readings of one image by one reader
@@ -42,7 +42,7 @@ def _of_source(part: pd.DataFrame, source: str, n_resamples: int, seed: int) -> 
     if part["lesion"].nunique() < FEWEST:
         return n | {f"{name}_{source}": NONE for name in SHOWN}
     of_seeds = [of_seed for _, of_seed in part.sort_values("image_id", kind="stable").groupby("seed")]
-    weights = [intervals.resample(of_seed["lesion"], n_resamples, seed) for of_seed in of_seeds]
+    weights = [intervals.resample(of_seed["lesion"], n_resamples, seed=seed) for of_seed in of_seeds]
     replicates = scores_by_seed(of_seeds, weights)
     return n | {f"{name}_{source}": _interval(replicates[name], seed) for name in SHOWN}
 

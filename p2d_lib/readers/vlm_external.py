@@ -26,7 +26,7 @@ def read(
     return pd.concat(parts, ignore_index=True)
 
 
-def replicates(by_models: pd.DataFrame, by_networks: pd.DataFrame, cases: pd.DataFrame, seed: int = 0) -> Replicates:
+def replicates(by_models: pd.DataFrame, by_networks: pd.DataFrame, cases: pd.DataFrame, seed: int) -> Replicates:
     """The scores of all readers of the external cases (image_id, lesion_id, dx) on the same resamples of lesions.
 
     by_models: of `read`. by_networks: the artefact "external_readings" of 06. The resamples are not those of the test

@@ -23,13 +23,13 @@ def majority(train: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
     return readings(image_ids, MAJORITY, "network", p=np.tile(shares, (len(image_ids), 1)))
 
 
-def replicates(table: pd.DataFrame, cases: pd.DataFrame, n_resamples: int = 1000, seed: int = 0) -> Replicates:
+def replicates(table: pd.DataFrame, cases: pd.DataFrame, n_resamples: int = 1000, *, seed: int) -> Replicates:
     """The scores of all readers on the same resamples of lesions.
 
     table: schemas.READINGS of the cases (image_id, lesion_id, dx). Raises ValueError where a reader lacks an image,
     which would make a score of fewer images than another reader's.
     """
-    weights = intervals.resample(cases["lesion_id"], n_resamples, seed)
+    weights = intervals.resample(cases["lesion_id"], n_resamples, seed=seed)
     result = {}
     for reader, of_reader in table.groupby("reader", sort=False):
         of_seeds = []

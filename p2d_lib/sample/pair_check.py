@@ -65,11 +65,10 @@ def appearance(pixels: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> 
     return Appearance(read(pixels), in_pixels(pixels), lesions(pixels, read))
 
 
-def in_pixels(pixels: np.ndarray, rows: object = None) -> np.ndarray:
+def in_pixels(pixels: np.ndarray) -> np.ndarray:
     """How much of each attribute of FEATURE the pixels of images, uint8 (n, h, w, 3), show: (n, 3).
 
-    skin_tone: minus the ITA, degrees; hair: share of the image; ruler: ticks in a row. rows: not used; so the function
-    fits `Run.in_parts`.
+    skin_tone: minus the ITA, degrees; hair: share of the image; ruler: ticks in a row.
     """
     strokes = np.array([hair_and_ruler((image @ LUMA).astype(np.float32)) for image in pixels]).reshape(-1, 2)
     tones = [-colour.ita_patches(colour.linear(image)) for image in pixels]

@@ -155,7 +155,7 @@ def _aligned(synthetic: pd.DataFrame) -> dict[str, np.ndarray]:
     """Mean alignment of adapter and base on the pairs of one prompt and noise: replicates (1 + B,) over prompts."""
     sides = {name: part.set_index(["dx", "seed"]) for name, part in synthetic.groupby("generator")}
     pairs = sides["adapter"][["prompt", "alignment"]].join(sides["base"]["alignment"].rename("base"), how="inner")
-    weights = intervals.resample(pairs["prompt"]).astype(float)
+    weights = intervals.resample(pairs["prompt"], seed=0).astype(float)
     columns = {"adapter": "alignment", "base": "base"}
     return {name: weights @ pairs[column].to_numpy() / weights.sum(1) for name, column in columns.items()}
 
@@ -165,7 +165,7 @@ def _alignment_line(
 ) -> str:
     """aligned: `_aligned`; change: adapter minus base, p corrected by Holm. Where the model that measures alignment
     does not tell a real image's prompt from others, nothing is said of the synthetic ones."""
-    weights = intervals.resample(range(len(mismatched))).astype(float)
+    weights = intervals.resample(range(len(mismatched)), seed=0).astype(float)
     real = [weights @ values / weights.sum(1) for values in (val.alignment, mismatched)]
     scale = f"{real[0][0]:.3f} with their own prompts and {real[1][0]:.3f} with those of other images"
     if not intervals.compare(*real).low > 0:

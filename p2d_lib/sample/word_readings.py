@@ -14,7 +14,7 @@ FOLLOWS, NOT_SHOWN, UNREADABLE = "follows its word", "not shown", "not readable"
 
 
 def of_real(
-    described: pd.DataFrame, known: pd.DataFrame, held_out: np.ndarray, names: Sequence[str], seed: int = 0
+    described: pd.DataFrame, known: pd.DataFrame, held_out: np.ndarray, names: Sequence[str], seed: int
 ) -> pd.DataFrame:
     """`obedience.response` of real images whose lesions the readout has not seen: the most that images can reach.
 
@@ -34,9 +34,7 @@ def readable(real: pd.DataFrame) -> list[str]:
     return real.index[real["low"] > 0.5].tolist()
 
 
-def responses(
-    plan: pd.DataFrame, readings: Mapping[str, np.ndarray], real: pd.DataFrame, seed: int = 0
-) -> pd.DataFrame:
+def responses(plan: pd.DataFrame, readings: Mapping[str, np.ndarray], real: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Of each feature what two readers read where chance has assigned it: index feature, columns by reader.
 
     plan: of `probes.at_random`; readings: {"readout": (n, 22), "scout": (n, 22)}. real: of `of_real`. Columns
@@ -57,7 +55,7 @@ def responses(
 
 
 def of_compositions(
-    plan: pd.DataFrame, read: np.ndarray, usual: pd.DataFrame, usual_read: np.ndarray, seed: int = 0
+    plan: pd.DataFrame, read: np.ndarray, usual: pd.DataFrame, usual_read: np.ndarray, seed: int
 ) -> pd.DataFrame:
     """How compositions that train lacks are read, beside compositions of the same words that it has.
 

@@ -88,7 +88,7 @@ def _compared(trial=0, n=60, min_n=10, n_resamples=400, of_lesions=0.0, of_each=
         for arm in ARMS
         for seed in range(SEEDS)
     ]
-    return counterfactual.compare(pd.concat(networks), of_pairs, min_n, ARMS, n_resamples)
+    return counterfactual.compare(pd.concat(networks), of_pairs, min_n, ARMS, n_resamples, seed=0)
 
 
 def test_a_network_that_reads_skin_tone_flips_and_one_that_looks_at_the_lesion_alone_does_not():
@@ -113,7 +113,7 @@ def test_a_shift_of_known_size_is_recovered():
     """The shift of P(malignant) that the logits make, over 2,000 pairs."""
     images, of_pairs = _planted(2000)
     network = pd.concat([_network(images, 7 + seed, "real", 1.0) for seed in range(SEEDS)])
-    truth = counterfactual.compare(network, of_pairs, 10, ["real"], 50)
+    truth = counterfactual.compare(network, of_pairs, 10, ["real"], 50, seed=0)
     size = cohorts.row(truth, attribute="skin_tone", quantity="P(malignant)")["estimate"]
     assert -0.25 < size < -0.1
     rows = [
@@ -149,7 +149,7 @@ def _selected(seed, effect, n=1500):
     logits = np.concatenate([np.stack(sides[k : k + 2], axis=1).reshape(-1, 7) for k in (0, 2)])
     p = np.exp(logits + 0.2 * rng.normal(size=logits.shape))
     network = readings(ids, "net", "network", p=p / p.sum(axis=1, keepdims=True), arm="real", seed=0)
-    table = counterfactual.compare(network, counterfactual.pairs(pairs, repeated, names), 10, ["real"], 200)
+    table = counterfactual.compare(network, counterfactual.pairs(pairs, repeated, names), 10, ["real"], 200, seed=0)
     return table[table["quantity"] == "flip rate"].set_index("attribute")
 
 
@@ -186,7 +186,7 @@ def test_few_pairs_refused_pairs_and_no_pairs_are_said():
     pairs, repeated, cases = _pairs(20)
     refused = counterfactual.pairs(pairs.assign(accepted=False, reason=pair_check.OTHER_LESION), repeated, cases)
     assert set(refused["attribute"]) == {counterfactual.CONTROL} and len(refused) == 20
-    none = counterfactual.compare(_network(_planted(20)[0], 0, "real"), refused[:0], 10, ["real"])
+    none = counterfactual.compare(_network(_planted(20)[0], 0, "real"), refused[:0], 10, ["real"], seed=0)
     printed = counterfactual_report.table(none)
     assert len(printed) == 0 and list(printed) == list(counterfactual_report.table(table))
     assert counterfactual_report.findings(none, 10) == [
@@ -224,7 +224,7 @@ def test_an_image_that_a_network_has_not_read_is_named():
     lacking = _network(images, 0, "real")
     lacking = lacking[lacking["image_id"] != "hair_3_b"]
     with pytest.raises(ValueError, match="arm 'real' has not read image 'hair_3_b'"):
-        counterfactual.compare(lacking, of_pairs, 5, ["real"], 20)
+        counterfactual.compare(lacking, of_pairs, 5, ["real"], 20, seed=0)
 
 
 def test_the_table_and_the_findings_print_what_was_compared():

@@ -23,7 +23,7 @@ class Pictures:
         self.pictures = pictures
 
     def in_parts(self, table, measure):
-        return measure(np.stack([self.pictures[name] for name in table["image_id"]]), table)
+        return measure(np.stack([self.pictures[name] for name in table["image_id"]]))
 
 
 def synthetic_rows(prefix, generator, prompted_by, dx):

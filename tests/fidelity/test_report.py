@@ -187,8 +187,8 @@ def test_a_further_extractor_is_asked_of_the_sets_that_are_compared_and_makes_no
         return np.stack(drawn) // 2 + np.array(shift, np.uint8)[:, None, None, None]
 
     run = SimpleNamespace(
-        images=images, in_parts=lambda table, measure: measure(images(table), table),
-        read={"cases": cases, "synthetic": synthetic}.get,
+        images=images, parts=lambda table: [(images(table), table)],
+        read={"cases": cases, "synthetic": synthetic}.get, made_with=lambda _: {"parameters": {"seed": 7}},
     )  # fmt: skip
     monkeypatch.setattr("p2d_lib.run.Run", lambda *_: run)
     monkeypatch.setattr("p2d_lib.models.extractors.Extractor", lambda *_: Eye())

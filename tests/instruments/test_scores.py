@@ -111,7 +111,7 @@ def test_intervals_over_lesions_cover_the_true_scores_of_such_lesions_except_of_
     covered = dict.fromkeys(truth, 0)
     for trial in range(100):
         lesion, dx, p = _lesions(np.random.default_rng([200, trial]), 200)
-        weights = intervals.resample(lesion, 300, trial)
+        weights = intervals.resample(lesion, 300, seed=trial)
         for name, replicates in scores.resampled_scores(dx, np.array(DX)[p.argmax(1)], p, weights).items():
             interval = intervals.summarise(replicates, bounds=(0, 1))
             covered[name] += interval.low <= truth[name] <= interval.high

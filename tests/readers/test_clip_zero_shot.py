@@ -41,7 +41,7 @@ def test_planted_diagnoses_are_read_and_an_image_equally_near_to_all_words_is_no
 
 
 def test_readings_are_in_the_order_of_the_images_and_bear_the_model_s_name():
-    run = SimpleNamespace(in_parts=lambda table, function: function(np.eye(8)[table["axis"]], table))
+    run = SimpleNamespace(in_parts=lambda table, function: function(np.eye(8)[table["axis"]]))
     table = pd.DataFrame({"image_id": ["c", "a", "b"], "axis": [4, 0, 6]})
     found = read(MODEL, "some/folder/alignment", run, table)
     assert found["image_id"].tolist() == ["c", "a", "b"] and set(found["reader"]) == {"CLIP, alignment"}

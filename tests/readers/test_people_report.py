@@ -35,7 +35,7 @@ def test_people_and_networks_stand_in_one_table_and_in_batches_of_thirty(tmp_pat
     pd.DataFrame(rows).to_csv(tmp_path / "people.csv", index=False)
     cases = pd.DataFrame(images, columns=["image_id", "dx"]).assign(lesion_id=lambda table: table["image_id"])
     network = readings(cases["image_id"], "tiny_resnet", "network", dx_read=cases["dx"], arm="real", seed=0)
-    table, finding = people_report.beside_published(str(tmp_path / "people.csv"), network, cases)
+    table, finding = people_report.beside_published(str(tmp_path / "people.csv"), network, cases, seed=0)
     shown = table.set_index("reader")
     assert shown.loc["people without support, published", "accuracy, real"] == "0.75 [0.75, 0.75]"
     assert shown.loc["real", ["kind", "n, real", "accuracy, real"]].tolist() == ["network", 28, "1.00 [1.00, 1.00]"]

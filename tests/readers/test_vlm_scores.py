@@ -35,7 +35,7 @@ def reader(cases, name, skill, seed):
 def test_a_planted_difference_is_found_and_two_guessers_do_not_differ(cases):
     table = pd.concat([reader(cases, name, skill, k) for k, (name, skill) in enumerate(
         {"base": 0.0, "fitted": 0.6, "other": 0.0}.items())])  # fmt: skip
-    found = vlm_scores.replicates(READINGS.validate(table), cases)
+    found = vlm_scores.replicates(READINGS.validate(table), cases, seed=0)
     assert found["fitted"]["accuracy"][0, 0] == pytest.approx(0.6 + 0.4 / 7, abs=0.08)
     assert intervals.summarise(found["base"]["auc"]).low < 0.5 < intervals.summarise(found["base"]["auc"]).high
     result = vlm_scores.differences(found, [("fitted", "base"), ("other", "base"), ("fitted", "absent")])
@@ -44,12 +44,12 @@ def test_a_planted_difference_is_found_and_two_guessers_do_not_differ(cases):
     assert result["low"][1] < 0 < result["high"][1] and result["p_holm"][1] > 0.05
     with pytest.raises(ValueError, match="'fitted' lacks 1 of 280 images"):
         without = (table["reader"] == "fitted") & (table["image_id"] == "i5")
-        vlm_scores.replicates(table[~without], cases)
+        vlm_scores.replicates(table[~without], cases, seed=0)
 
 
 def test_the_majority_class_has_its_share_and_an_area_of_one_half(cases):
     train = pd.DataFrame({"dx": ["nv"] * 5 + ["mel"] * 3})
-    scores = vlm_scores.replicates(vlm_scores.majority(train, cases["image_id"]), cases)[vlm_scores.MAJORITY]
+    scores = vlm_scores.replicates(vlm_scores.majority(train, cases["image_id"]), cases, seed=0)[vlm_scores.MAJORITY]
     assert scores["accuracy"][0, 0] == pytest.approx(1 / 7) and scores["auc"][0, 0] == 0.5
 
 
@@ -58,7 +58,7 @@ def test_an_abstention_is_an_error_and_leaves_no_probabilities(cases):
     half = readings(
         cases["image_id"], "half", "vlm", dx_read=[dx if k % 4 < 2 else "" for k, dx in enumerate(cases["dx"])]
     )
-    found = vlm_scores.replicates(READINGS.validate(pd.concat([silent, half])), cases)
+    found = vlm_scores.replicates(READINGS.validate(pd.concat([silent, half])), cases, seed=0)
     assert found["silent"]["accuracy"][0, 0] == found["silent"]["macro_f1"][0, 0] == 0
     assert found["half"]["accuracy"][0, 0] == pytest.approx(0.5)
     assert np.isnan(found["half"]["auc"]).all()

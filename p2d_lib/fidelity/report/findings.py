@@ -129,7 +129,7 @@ def _other_extractor(extractor: Extractor, measured: pd.DataFrame) -> str:
     )
 
 
-def opinion(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, network: Extractor, seed: int = 0) -> str:
+def opinion(run: Run, cases: pd.DataFrame, synthetic: pd.DataFrame, network: Extractor, seed: int) -> str:
     """What one more extractor says of the sets that 05 compares, without verdict; network is called with images."""
     chosen = sets.choose(cases, synthetic, 10, seed)
     chosen = replace(chosen, tables={name: chosen.tables[name] for name in (REFERENCE, *compare.BY_CLASS)})
