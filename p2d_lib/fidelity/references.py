@@ -156,7 +156,7 @@ def _notes(moments: Moments, reference: Reference, same: bool, floor: float | No
     if min(moments.n, reference.n) <= moments.d:
         notes.append(
             f"{min(moments.n, reference.n):,} images are too few for a covariance of {moments.d:,} features: compare "
-            "this number only with others at the same n."
+            "this number only with others at the same n; near or below the floor, it can mean little variety."
         )
     if floor is None:
         largest = f"up to {reference.floor_n[-1]:,} images" if len(reference.floor_n) else "no size"

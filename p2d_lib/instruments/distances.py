@@ -90,6 +90,8 @@ def kid(a: np.ndarray, b: np.ndarray, classes: Classes | None = None) -> float:
 def kid_interval(reference: np.ndarray, features: np.ndarray, classes: Classes) -> Interval:
     """`kid` of features (n, d) to a reference (m, d) that stays as it is, with its 95 % jackknife interval over the n.
 
+    The interval is given these real images: of a law that is shifted, it holds the KID of the two laws in 89 % only,
+    with 16 real and 8 other images of each of 7 classes.
     classes: of the reference (m,) and of the features (n,), as `kid` takes them. Row i of the features belongs to group
     i mod 10 of the jackknife. NaN where a class has too few rows. Raises ValueError for fewer than two rows.
     """

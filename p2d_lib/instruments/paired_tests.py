@@ -4,6 +4,9 @@ Two images that were generated from one prompt and one seed are a pair, and both
 real images; `nearer` makes use of both. It tests whether two distances are equal. To exchange the images of pairs at
 random would test something else, whether the two generators follow one law: of two generators equally far off on
 opposite sides that test calls one nearer in 15 to 60 % of the cases, `nearer` in 5 % or less (the tests simulate it).
+The distance is KID, which has no bias. The Fréchet distance at n below d rewards little variety: real images, shrunk
+towards the mean of their class (standard deviation times 0.7), it calls nearer than fresh real ones in 19 to 83 % of
+sets of a class (n = 10 to 24) and in 95 % of pooled ones (n = 127).
 """
 
 from typing import NamedTuple
@@ -12,10 +15,9 @@ import numpy as np
 
 from p2d_lib.instruments import distances
 from p2d_lib.instruments.intervals import Difference
-from p2d_lib.instruments.jackknife import GROUPS, jackknife
+from p2d_lib.instruments.jackknife import jackknife
 
 PERMUTATIONS = 999
-METRICS = {"frechet": lambda a, b, classes: distances.frechet(a, b), "kid": distances.kid}
 
 
 class PermutationTest(NamedTuple):
@@ -29,28 +31,25 @@ def nearer(
     first: np.ndarray,
     second: np.ndarray,
     reference: np.ndarray,
-    metric: str = "frechet",
-    n_groups: int = GROUPS,
     classes: np.ndarray | None = None,
 ) -> Difference:
-    """Distance of first to the reference less that of second, all features (n, d): below 0, first is nearer.
+    """KID of first to the reference less that of second, all features (n, d): below 0, first is nearer.
 
-    metric: a key of METRICS. Row i of first and second is a pair, row i of the reference a real image of its class;
-    the rows are independent and in random order within their class. classes (n,): the class of row i, where each class
-    has a fixed number of rows; KID needs it then. Interval and p-value by `jackknife`. At a nominal
-    5 % the test rejects equal distances in 2 to 6 % of the cases, more rarely where n is below d or where both
-    generators equal the reference. Raises ValueError unless all three have the same n, two or more.
+    Row i of first and second is a pair, row i of the reference a real image of its class; the rows are independent and
+    in random order within their class. classes (n,): the class of row i, where each class has a fixed number of rows;
+    NaN where one has fewer than three. Interval and p-value by `jackknife`. At a nominal 5 % the
+    test rejects equal distances in 2 to 6 % of the cases, more rarely where n is below d or where both generators equal
+    the reference. Raises ValueError unless all three have the same n, two or more.
     """
     if not len(first) == len(second) == len(reference):
         raise ValueError(f"paired sets have the same n, there are {len(first)}, {len(second)} and {len(reference)}")
-    distance = METRICS[metric]
 
     def difference(rows: np.ndarray) -> np.ndarray:
         both = None if classes is None else (classes[rows], classes[rows])
-        one, other = (distance(reference[rows], features[rows], both) for features in (first, second))
+        one, other = (distances.kid(reference[rows], features[rows], both) for features in (first, second))
         return np.array([one - other])
 
-    estimates = jackknife(difference, len(first), n_groups)
+    estimates = jackknife(difference, len(first))
     return Difference(*(float(value[0]) for value in estimates))
 
 

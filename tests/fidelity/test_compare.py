@@ -12,6 +12,7 @@ from p2d_lib.fidelity import compare
 from p2d_lib.fidelity.controls import CONTROLS, SENSELESS
 from p2d_lib.fidelity.measures import MEASURES, coordinates, misled, values
 from p2d_lib.fidelity.sets import Sets
+from p2d_lib.instruments import distances
 
 DX = np.repeat(["mel", "nv"], 30)
 
@@ -92,6 +93,19 @@ def test_the_order_real_adapter_base_is_recovered_in_every_class_with_intervals_
             assert train["n"] == (60 if dx == "all" else 30)
     table = table.dropna()
     assert ((table["low"] <= table["estimate"]) & (table["estimate"] <= table["high"])).all()
+
+
+def test_coverage_is_read_of_all_classes_pooled_alone_since_a_few_images_cover_a_small_class():
+    """Three images repeated cover most of ten of their law, and little of a hundred."""
+
+    def covered(n: int) -> float:
+        real, other = np.random.default_rng(n).normal(size=(2, 40, n, 64))
+        pairs = zip(real, other[:, np.arange(n) % 3], strict=True)
+        return np.mean([distances.prdc(*pair)["coverage"] for pair in pairs])
+
+    assert covered(10) > 0.7 and covered(100) < 0.3
+    table = measured(gaussians())["estimate"].unstack("metric")["coverage"]
+    assert table.xs("all", level="dx").notna().all() and table.drop("all", level="dx").isna().all()
 
 
 def test_a_class_below_min_n_or_below_what_the_interval_needs_has_no_number():

@@ -119,7 +119,8 @@ def test_the_references_own_images_and_too_few_images_are_named(stored, real, tm
     assert "These are the reference's own images." in notes and not any("too few" in note for note in notes)
     notes = measured(put(tmp_path, pixels(11, 1000)), stored)["notes"]
     assert notes == [
-        "11 images are too few for a covariance of 12 features: compare this number only with others at the same n."
+        "11 images are too few for a covariance of 12 features: compare this number only with others at the same n; "
+        "near or below the floor, it can mean little variety."
     ]
 
 

@@ -46,7 +46,7 @@ def test_without_any_effect_about_one_of_twenty_runs_announces_one():
 def test_planted_effects_are_announced_with_their_direction():
     tables = [family(seed, obeyed=1.0, off=1.0, adapter=1.0) for seed in range(10)]
     shown = pd.concat(tables).query("holm < 0.05").groupby(["first", "second", "measure", "dx"]).size()
-    for key in (("adapter", "base", "frechet", "all"), ("adapter", "cascade", "frechet", "all"),
+    for key in (("adapter", "base", "kid", "all"), ("adapter", "cascade", "kid", "all"),
                 ("base", "test", "auc", "all"), ("adapter", "other prompts", "wins", "all")):  # fmt: skip
         assert shown[key] >= 9, key
     assert shown.get(("train", "test", "auc", "all"), 0) + shown.get(("adapter", "test", "auc", "all"), 0) <= 2
@@ -56,7 +56,7 @@ def test_planted_effects_are_announced_with_their_direction():
 def test_the_family_is_everything_and_holm_runs_over_all_of_it():
     table = family(0)
     assert table["holm"].tolist() == pytest.approx(multiplicity.holm(table["p"]).tolist())
-    assert table.groupby("measure").size().to_dict() == {"auc": 3, "copying": 1, "frechet": 5, "kid": 1, "wins": 1}
+    assert table.groupby("measure").size().to_dict() == {"auc": 3, "copying": 1, "kid": 5, "wins": 1}
     assert "nv" not in set(table["dx"]), "eight images are too few to test"
 
 
@@ -71,4 +71,4 @@ def test_a_class_of_two_images_is_not_tested_whatever_min_n_allows():
     rows = np.r_[0:6, 24:27, 48:50]
     sets = {name: of_set[rows] for name, of_set in features(0).items()}
     table = verdicts.family(sets, sets, {}, DX[rows], copied(0), [], 1, 0)
-    assert set(table.query("measure == 'frechet'")["dx"]) == {"all", "bcc", "mel"}
+    assert set(table.query("measure == 'kid'")["dx"]) == {"all", "bcc", "mel"}

@@ -192,3 +192,20 @@ def test_one_far_real_image_makes_precision_call_anything_good():
     assert distances.prdc(real, nonsense)["precision"] == 0
     real[0] += 100
     assert distances.prdc(real, nonsense)["precision"] == 1 and distances.prdc(real, nonsense)["coverage"] < 0.05
+
+
+def test_the_interval_of_kid_holds_it_given_the_real_images_and_the_kid_of_the_laws_less_often():
+    rng, (m, n) = np.random.default_rng(0), (28, 56)
+    real, many = rng.normal(1, 1, (1500, 8)), rng.normal(0, 1, (1500, 8))
+    of_laws, within = distances.kid(real, many), distances.cubic_kernel(many, many).sum()
+    within = (within - np.trace(distances.cubic_kernel(many, many))) / (1500 * 1499)
+    given, of_both = [], []
+    for _ in range(200):
+        reference, features = rng.normal(1, 1, (m, 8)), rng.normal(0, 1, (n, 8))
+        interval = distances.kid_interval(reference, features, (np.zeros(m), np.zeros(n)))
+        kernel = distances.cubic_kernel(reference, reference)
+        truth = (kernel.sum() - np.trace(kernel)) / (m * (m - 1)) + within
+        truth -= 2 * distances.cubic_kernel(reference, many).mean()
+        given.append(interval.low <= truth <= interval.high)
+        of_both.append(interval.low <= of_laws <= interval.high)
+    assert 0.92 <= np.mean(given) <= 0.98 and np.mean(of_both) < 0.85, (np.mean(given), np.mean(of_both))

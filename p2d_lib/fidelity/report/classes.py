@@ -15,12 +15,12 @@ PANELS = ("frechet", "kid", "auc")
 
 
 def classes_table(measured: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """A row for each class and measure that is not misled: n, base, adapter and real images with intervals, and of the
-    Fréchet distance the test of adapter against base.
+    """A row for each class and measure that is not misled: n, base, adapter and real images with intervals, and of KID
+    the test of adapter against base.
 
     measured: of one extractor.
     """
-    holm = tests.query("second == 'base' and measure == 'frechet'").set_index("dx")["holm"]
+    holm = tests.query("second == 'base' and measure == 'kid'").set_index("dx")["holm"]
     kept = [name for name, measure in MEASURES.items() if measure.by_class and name not in misled(measured)]
     rows = []
     for dx in measured.index.unique("dx"):
@@ -30,7 +30,7 @@ def classes_table(measured: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
                 head: number(metric, *of_metric.loc[name, ["estimate", "low", "high"]], empty=TOO_SMALL)
                 for name, head in NAMES.items()
             }
-            tested = metric == "frechet" and dx in holm
+            tested = metric == "kid" and dx in holm
             rows.append(
                 {"dx": dx, "n": str(of_metric["n"].iloc[0]), "measure": MEASURES[metric].heading}
                 | cells

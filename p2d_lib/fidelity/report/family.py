@@ -2,12 +2,10 @@
 
 import pandas as pd
 
-from p2d_lib.fidelity.measures import MEASURES
 from p2d_lib.fidelity.report.cells import SPLITS, number
 from p2d_lib.report import tables
 
 HEADINGS = {
-    "frechet": f"{MEASURES['frechet'].plain}, difference",
     "kid": "KID, difference",
     "auc": "AUC",
     "wins": "own prompt fits better",

@@ -22,7 +22,7 @@ def generators_table(
     `verdicts.family`.
     """
     first, rows = measured.index[0][0], []
-    holm = tests[(tests["measure"] == "frechet") & (tests["dx"] == ALL)].set_index("second")["holm"]
+    holm = tests[(tests["measure"] == "kid") & (tests["dx"] == ALL)].set_index("second")["holm"]
     for extractor in measured.index.unique("extractor"):
         scores = measured["estimate"].xs((extractor, ALL), level=("extractor", "dx")).unstack("metric")
         omitted = misled(measured.loc[extractor])
