@@ -260,4 +260,4 @@ def losses(axis: Axes, log: pd.DataFrame) -> None:
     if "val_loss" in log:
         known = log.dropna(subset="val_loss")
         axis.plot(known["step"], known["val_loss"], "o-", markersize=2.5, color=OKABE_ITO[1], label="val")
-    axis.set(ylim=(0, 1.1 * np.percentile(log["loss"], 98)))
+    axis.set(ylim=(0, 1.1 * max(np.percentile(log["loss"], 98), mean.max(), log.get("val_loss", mean).max())))
