@@ -270,4 +270,7 @@ def test_losses_show_the_running_mean_and_vals_loss_where_it_was_measured():
     assert val.get_xydata().tolist() == [[99, 2.5]]
     figures.losses(axis, log.drop(columns="val_loss"))
     assert len(axis.lines) == 5
+    early = pd.DataFrame({"step": range(300), "loss": [9.0, *[1.0] * 299]})
+    figures.losses(axis, early)
+    assert axis.lines[-1].get_ydata().max() <= axis.get_ylim()[1], "the beginning of the running mean is in the frame"
     plt.close(figure)
