@@ -4,11 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from p2d_lib.fidelity import audit
 from p2d_lib.fidelity.audit import HELD_OUT, OTHER_PHOTOGRAPH, Detector, Disclosure
 from p2d_lib.instruments.alterations import ALTERATIONS
 from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.instruments.reidentification import operating_point
 from p2d_lib.report import figures, tables
 
 LABELS = {"all of these": "cropped, mirrored, tinted, noisy and recompressed"}  # in tables, figures and findings
@@ -88,22 +90,21 @@ def disclosure_table(disclosed: Disclosure) -> pd.DataFrame:
 
 
 def detector_figure(detector: Detector) -> Figure:
-    """Recall against the false-alarm rate for kinds of copies and other photographs, and the operating point."""
+    """Recall against the nominal false-alarm rate that is wanted, for kinds of copies and other photographs; at the
+    operating point it is that of `detector_table`."""
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.6))
-    innocent = np.sort(detector.held_out["score"].to_numpy())[::-1]
-    thresholds = np.concatenate([innocent, [0.0]])
-    alarms = (innocent >= thresholds[:, None]).mean(1)
+    innocent, rates = detector.held_out, np.union1d(np.geomspace(0.001, 1, 300), audit.RATE)
+    points = [operating_point(innocent["score"].to_numpy(), rate, innocent["weight"].to_numpy()) for rate in rates]
+    nominal, thresholds = (np.array([getattr(point, name) for point in points]) for name in ("nominal", "threshold"))
     kinds = [OTHER_PHOTOGRAPH, "exact", "all of these", "shifted by 6 to 12 %", "cropped by 15 to 25 %"]
     for k, kind in enumerate(kinds):
         scores, name = detector.scores[kind], LABELS.get(kind, kind)
         if len(scores):
             found = (scores >= thresholds[:, None]).mean(1)
-            axis.step(alarms, found, where="post", color=f"C{k}", linestyle=figures.LINES[k], label=name)
-    refused = (innocent >= detector.point.threshold).mean()
-    axis.axvline(max(refused, 0.5 / len(innocent)), color="black", linewidth=0.8, linestyle=":")
-    axis.set(
-        xscale="log", xlabel="share of innocent real images that are refused", ylabel="share found", ylim=(0, 1.02)
-    )
+            axis.step(nominal, found, where="post", color=f"C{k}", linestyle=figures.LINES[k], label=name)
+    axis.axvline(detector.point.nominal, color="black", linewidth=0.8, linestyle=":")
+    axis.set(xscale="log", xlabel="nominal false-alarm rate", ylabel="share found", ylim=(0, 1.02))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axis.legend(loc="lower right")
     return figure
 

@@ -28,11 +28,11 @@ COLUMNS = {  # column of the path, column of what is printed below it, heading
 
 
 def rows(synthetic: pd.DataFrame) -> pd.DataFrame:
-    """Which images are shown: the adapter's first of each class by seed, and as many with the lowest ratio of the check
-    for copies, refused ones among them. The columns of synthetic, and why: FIRST or SUSPICIOUS."""
+    """Which images are shown: the adapter's first of each class in the plan, as in the grids, and as many with the
+    lowest ratio of the check for copies, refused ones too. The columns of synthetic, and why: FIRST or SUSPICIOUS."""
     of_adapter = synthetic[synthetic["generator"] == "adapter"]
-    first = of_adapter.sort_values("seed").drop_duplicates("dx")
-    first = first.set_index("dx").loc[[dx for dx in DX if dx in set(first["dx"])]].reset_index()
+    first = of_adapter.drop_duplicates("dx").set_index("dx")
+    first = first.loc[[dx for dx in DX if dx in first.index]].reset_index()
     suspicious = of_adapter.nsmallest(len(first), "nearest_ratio")
     return pd.concat([first.assign(why=FIRST), suspicious.assign(why=SUSPICIOUS)], ignore_index=True)
 

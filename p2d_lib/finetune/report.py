@@ -118,11 +118,12 @@ def curve_figure(stages: Stages) -> Figure:
     """Fréchet distance against images seen, the floor below it; a diamond: with the fitted decoder."""
     curve, table = stages.curve.table(), curve_table(stages)
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 2.0))
-    for is_fitted, marker in ((False, "o-"), (True, "D")):
+    base, real = figures.looks(["base", "real"])
+    for is_fitted, look in ((False, base | {"linestyle": "-"}), (True, base | {"marker": "D", "linestyle": "none"})):
         rows = table[curve["decoder_fitted"] == is_fitted]
         label = "with the fitted decoder" if is_fitted else "samples of the base"
-        axis.plot(rows["images seen"], rows["Fréchet distance"], marker, label=label if len(rows) else None)
-    axis.axhline(curve["floor"].iloc[0], color="0.6", label="real images (floor)")
+        axis.plot(rows["images seen"], rows["Fréchet distance"], **look, label=label if len(rows) else None)
+    axis.axhline(curve["floor"].iloc[0], color=real["color"], label="real images (floor)")
     axis.set(xlabel="images seen", ylabel="Fréchet distance", ylim=(0, None))
     axis.legend()
     return figure

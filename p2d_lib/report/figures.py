@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,13 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "
 EVEN = 0.179  # the luminance on which black and white have the same contrast
 TEXT_WIDTH = 4.8  # inches: the text width of Springer's LNCS
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # so that lines differ by more than their colour
-MARKERS = "osD^v"
+MARKERS = "osD^vPX*"
+LOOKS = {  # place in OKABE_ITO and MARKERS, in all figures; no figure has generators and arms
+    "adapter": 0, "base": 1, "scratch-unet": 2, "scratch-vgg16-unet": 3, "cascade": 4, "textual-inversion": 5,
+    "real": 6, "reconstructed": 7, "altered train images": 7,
+    "synthetic": 0, "real+replay": 1, "mixed": 2, "real+classical": 3, "pretrain": 4, "curriculum": 5, "published": 7,
+    "real+replay:skin-tones": 3, "mixed:skin-tones": 5,
+}  # fmt: skip
 
 sns.set_theme(
     context="paper",
@@ -119,17 +126,29 @@ def grid(
     return figure
 
 
-def forest(axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray]) -> None:
+def looks(names: Sequence[str]) -> list[dict[str, str]]:
+    """Colour and marker of each series of a figure: those of LOOKS, whatever stands in brackets ("real (val)"); of any
+    other name the next that the figure has free."""
+    known = [LOOKS.get(name.split(" (")[0]) for name in names]
+    free = cycle([k for k in range(len(MARKERS)) if k not in known] or range(len(MARKERS)))
+    places = [next(free) if k is None else k for k in known]
+    return [{"color": OKABE_ITO[k], "marker": MARKERS[k]} for k in places]
+
+
+def forest(
+    axis: Axes, labels: Sequence[str], series: Mapping[str, np.ndarray], colours: Sequence[str] | None = None
+) -> None:
     """Estimates with their intervals, one line a label from the top down, the series of a label side by side.
 
-    series: by name in the legend, (n labels, 3) floats: estimate, low, high; NaN leaves a place empty.
+    series: by name in the legend, (n labels, 3) floats: estimate, low, high; NaN leaves a place empty. colours: of the
+    series; None: those of `looks`.
     """
     lines, apart = np.arange(len(labels)), min(0.3, 0.6 / max(1, len(series)))
-    for i, (name, values) in enumerate(series.items()):
+    for i, (look, (name, values)) in enumerate(zip(looks(list(series)), series.items(), strict=True)):
         estimate, low, high = np.asarray(values, float).T
         axis.errorbar(
             estimate, lines + apart * (i - (len(series) - 1) / 2), xerr=(estimate - low, high - estimate),
-            fmt=MARKERS[i % 5], markersize=3.5, linewidth=1, label=name,
+            **look | ({"color": colours[i]} if colours else {}), linestyle="none", linewidth=1, label=name,
         )  # fmt: skip
     axis.set_yticks(lines, labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
@@ -241,4 +260,4 @@ def losses(axis: Axes, log: pd.DataFrame) -> None:
     if "val_loss" in log:
         known = log.dropna(subset="val_loss")
         axis.plot(known["step"], known["val_loss"], "o-", markersize=2.5, color=OKABE_ITO[1], label="val")
-    axis.set(ylim=(0, 1.1 * np.percentile(log["loss"], 98)))
+    axis.set(ylim=(0, 1.1 * max(np.percentile(log["loss"], 98), mean.max(), log.get("val_loss", mean).max())))

@@ -50,7 +50,8 @@ def copies_figure(synthetic: pd.DataFrame, controls: Mapping[str, pd.DataFrame])
     parts |= {name: nearest["ratio"] for name, nearest in controls.items()}
     long = pd.concat([pd.DataFrame({"images": name, "ratio": ratio.to_numpy()}) for name, ratio in parts.items()])
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, 0.6 + 0.22 * len(parts)))
-    figures.strip(axis, long, x="ratio", y="images", hue="images", size=1.8, spread=0.3)
+    palette = [look["color"] for look in figures.looks(list(parts))]
+    figures.strip(axis, long, x="ratio", y="images", hue="images", palette=palette, size=1.8, spread=0.3)
     axis.axvline(copies.COPY_RATIO, color="black", linewidth=0.8, linestyle=":")
     axis.set(xlabel="distance to the nearest train image / to the next 50", ylabel="", xlim=(0, 1))
     return figure

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from p2d_lib.instruments.multiplicity import LEVEL
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.report import figures, tables
 from p2d_lib.sample.sweep import FLOOR
 
@@ -28,22 +29,32 @@ def sweep_table(points: pd.DataFrame, extractor: str) -> pd.DataFrame:
 
 def sweep_figure(points: pd.DataFrame, extractor: str) -> Figure:
     """Each measure against guidance, a line per number of denoising steps; last, the trade-off: the extractor's KID
-    against the share of images whose class is the one asked for; each point carries its guidance scale.
+    against the share of images whose class is the one asked for, with the lowest and highest guidance beside it.
 
-    The grey band is the 95 % interval of real train images.
+    Bars are 95 % intervals (of shares exact ones), points and bars of a line moved aside together; the grey band is
+    that of real train images.
     """
     titles = {"kid": f"KID ({extractor}) ↓", **HEADS, "seconds": "seconds an image"}
     swept = points[points["steps"].notna()].astype({"steps": int})
     floor = points.set_index("images").loc[FLOOR]
-    figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.2))
+    scales = sorted(swept["guidance"].unique())
+    aside = 0.02 * (scales[-1] - scales[0])
+    swept[["class_low", "class_high"]] = [exact_interval(round(k), int(n)) for k, n in zip(
+        swept["class_read"] * swept["n"], swept["n"], strict=True)]  # fmt: skip
+    bars = {"kid": ["kid_low", "kid_high"], "class_read": ["class_low", "class_high"]}
+    figure, axes = plt.subplots(2, 3, figsize=(figures.TEXT_WIDTH, 3.6))
     for axis, (measure, title) in zip(axes.flat, titles.items(), strict=False):
         for k, (steps, line) in enumerate(swept.groupby("steps")):
-            axis.plot(line["guidance"], line[measure], **figures.line_style(k), label=f"{steps} steps")
-            if measure == "kid":
-                axis.vlines(line["guidance"] + 0.12 * k, line["kid_low"], line["kid_high"], color=f"C{k}")
+            x = line["guidance"] + aside * (2 * k - swept["steps"].nunique() + 1)
+            axis.plot(x, line[measure], **figures.line_style(k), label=f"{steps} steps")
+            if measure in bars:
+                axis.vlines(x, *line[bars[measure]].to_numpy().T, color=f"C{k}", linewidth=0.8)
         axis.set(title=title, xlabel="guidance")
+        axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
     if np.isfinite(floor["kid_high"]):
-        axes[0, 0].axhspan(floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0, label="real train images")
+        axes[0, 0].axhspan(
+            floor["kid_low"], floor["kid_high"], color="0.85", linewidth=0, label="real train images (95 %)"
+        )
     axes[1, 1].set_ylim(0, 1.1 * swept["seconds"].max())
     _trade_off(axes[1, 2], swept)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -77,10 +88,12 @@ def sweep_finding(points: pd.DataFrame, extractor: str) -> str:
 
 def _trade_off(axis: Axes, swept: pd.DataFrame) -> None:
     for k, (_, line) in enumerate(swept.groupby("steps")):
+        line = line.sort_values("guidance")
         axis.plot(line["class_read"], line["kid"], **figures.line_style(k))
         beside = {"xytext": (4, 0), "ha": "left"} if k % 2 else {"xytext": (-4, 0), "ha": "right"}
-        for row in line.itertuples():
+        for row in line.iloc[[0, -1]].itertuples():  # numbers at all points would stand on one another
             axis.annotate(f"{row.guidance:g}", (row.class_read, row.kid), **beside, textcoords="offset points",
                           va="center", fontsize=6, color=f"C{k}")  # fmt: skip
     axis.set(title="the trade-off", xlabel="class as asked", ylabel="KID")
     axis.margins(x=0.15)
+    axis.locator_params(axis="x", nbins=3, steps=[1, 2, 4, 5, 10])  # labels of two digits, which stand apart

@@ -12,6 +12,7 @@ from p2d_lib.vocabulary import DX_NAMES, FEATURES
 from p2d_lib.words.at_random import scores_of
 
 COMPOSED = {True: "rarest in train", False: "most frequent"}
+STRIPS = 12  # rows of a figure, which is as high as a page allows
 
 
 def findings(
@@ -61,6 +62,14 @@ def attributes_finding(responses: pd.DataFrame, extractor: str) -> str:
         f"images; of these {len(follow)} follow their word where chance assigned it (permutation test, Holm)"
         + (f": {', '.join(follow)}." if follow else ".")
     )
+
+
+def strips_parts(strips: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """`probes.strips` by figure, as many features in each that it fits on a page: f4_strips, f4_strips_2."""
+    names = list(strips["feature"].unique())
+    parts = np.array_split(names, -(-len(names) // STRIPS)) if names else []
+    return {f"f4_strips_{k}" if k > 1 else "f4_strips": strips[strips["feature"].isin(part)]
+            for k, part in enumerate(parts, 1)}  # fmt: skip
 
 
 def strips_figure(strips: pd.DataFrame, images: np.ndarray) -> Figure:

@@ -110,6 +110,16 @@ def test_a_set_of_copies_is_refused_and_the_findings_say_why(made, verdicts):
     assert audit_report.detector_table(found)["images"].iloc[-1].endswith("false alarms")
 
 
+def test_a_curve_of_the_detector_has_at_the_dotted_line_the_recall_of_the_table(made):
+    found = made[3]
+    *curves, point = audit_report.detector_figure(found).axes[0].lines
+    (nominal, _), recall = point.get_xdata(), found.recall.rename(audit_report.LABELS)["rate"]
+    assert nominal == found.point.nominal and len(curves) == 4
+    for curve in curves:
+        rates, shares = curve.get_data()
+        assert shares[np.searchsorted(rates, nominal, side="right") - 1] == recall[curve.get_label()]
+
+
 def test_a_detector_that_misses_planted_copies_lets_no_set_pass():
     tests = pd.DataFrame({"test": ["memorised", "worst case", "membership"], "p": 0.5, "holm": 1.0})
     assert "passes" in audit_report.verdict(tests, 0.9)

@@ -252,6 +252,8 @@ def test_the_figure_has_a_line_for_each_class_and_says_which_are_too_small():
         "bcc (n = 30)", "mel (n = 30)", "nv (n = 8)", "all (n = 68)"
     ]  # fmt: skip
     assert [text.get_text() for text in figure.axes[0].texts] == [report.TOO_SMALL]
+    lines = [[tuple(line.get_xdata()) for line in axis.lines].count((0.5, 0.5)) for axis in figure.axes]
+    assert lines == [0, 0, 1], "where an AUC tells nothing apart"
 
 
 @pytest.mark.parametrize("measure", ["kid", "auc", "wins", "copying"])

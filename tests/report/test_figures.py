@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from p2d_lib.generators import BASELINES
+from p2d_lib.parameters.classify import ARMS
 from p2d_lib.report import figures
 from p2d_lib.run import Run
 
@@ -145,6 +147,27 @@ def test_a_forest_shows_the_first_label_on_top_and_each_interval_where_it_is():
     plt.close(figure)
 
 
+def test_a_generator_real_images_and_an_arm_look_the_same_in_every_figure_and_unlike_the_others_in_it():
+    for known in (("adapter", "base", "real", *BASELINES), (*ARMS, "real+replay:skin-tones", "mixed:skin-tones")):
+        looks = dict(zip(known, figures.looks(known), strict=True))
+        assert figures.looks(known[::-1]) == list(looks.values())[::-1]
+        assert [figures.looks(["mine", name])[1] for name in known] == list(looks.values())
+        assert figures.looks(["real (val)"]) == [looks["real"]]
+        other, again = figures.looks(["mine", *known[:4], "yours"])[:: len(known[:4]) + 1]
+        assert other != again and not {other["color"], again["color"]} & {looks[name]["color"] for name in known[:4]}
+    assert len({look["color"] for look in figures.looks(ARMS)}) == len(ARMS)
+    assert len(figures.looks([str(k) for k in range(20)])) == 20
+
+
+def test_a_forest_draws_each_series_as_it_looks_everywhere():
+    figure, axis = plt.subplots()
+    figures.forest(axis, ["a"], {name: [[1, 0, 2]] for name in ("base", "adapter")})
+    points = [container[0] for container in axis.containers]
+    drawn = [{"color": point.get_color(), "marker": point.get_marker()} for point in points]
+    assert drawn == figures.looks(["base", "adapter"]) and drawn[0]["color"] == figures.OKABE_ITO[1]
+    plt.close(figure)
+
+
 def test_a_caption_is_kept_beside_both_files(run):
     figures.save(run, "f", forest(), caption="FID of three classes.")
     for suffix in ("pdf", "png"):
@@ -247,4 +270,7 @@ def test_losses_show_the_running_mean_and_vals_loss_where_it_was_measured():
     assert val.get_xydata().tolist() == [[99, 2.5]]
     figures.losses(axis, log.drop(columns="val_loss"))
     assert len(axis.lines) == 5
+    early = pd.DataFrame({"step": range(300), "loss": [9.0, *[1.0] * 299]})
+    figures.losses(axis, early)
+    assert axis.lines[-1].get_ydata().max() <= axis.get_ylim()[1], "the beginning of the running mean is in the frame"
     plt.close(figure)

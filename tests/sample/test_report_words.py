@@ -89,4 +89,8 @@ def test_a_strip_is_a_row_of_the_figure_with_its_own_name():
         "skin tone\nI · II · III · IV · V · VI",
     ]
     caption = report_words.strips_caption(strips)
+    assert list(report_words.strips_parts(strips)) == ["f4_strips"] and report_words.strips_parts(strips[:0]) == {}
+    many = pd.concat([strips.assign(feature=f"{k}") for k in range(report_words.STRIPS + 1)], ignore_index=True)
+    parts = report_words.strips_parts(many)
+    assert list(parts) == ["f4_strips", "f4_strips_2"] and pd.concat(parts.values()).equals(many)
     assert "'p'" in caption and f"{probes.COLUMNS_OF_STRIP} images a row" in caption

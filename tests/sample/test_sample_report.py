@@ -6,8 +6,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
 from p2d_lib.instruments import obedience
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.sample import accept, measure, report, report_sweep, sweep
 from p2d_lib.vocabulary import DX, FEATURES
 
@@ -126,7 +128,7 @@ def test_the_summary_ends_with_both_ends_of_the_scale_of_alignment():
 
 
 def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_figure():
-    point = {"seconds": 0.1, "kid": 0.2, "kid_low": 0.1, "kid_high": 0.3, "kid_scout": 9.0, "class_read": 0.7}
+    point = {"seconds": 0.1, "kid": 0.2, "kid_low": 0.1, "kid_high": 0.3, "kid_scout": 9.0, "class_read": 20 / 28}
     tested = {"n": 28, "difference": 0.2, "low": 0.02, "high": 0.38, "p": 0.04}
     records = [{"images": "adapter", "guidance": g, "steps": s, **point, **tested, "alignment": 0.5}
                for g in (1.0, 5.0) for s in (8, 15)]  # fmt: skip
@@ -141,6 +143,13 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
     assert shown["less that of real (train)"].tolist() == ["0.200 [0.020, 0.380]"] * 4 + ["–"] * 2
     axes = report_sweep.sweep_figure(points, "eye").axes
     assert [len(axis.lines) for axis in axes] == [2] * 6
+    for axis, ends in ((axes[0], (0.1, 0.3)), (axes[2], exact_interval(20, 28))):
+        drawn = axis.lines, (part for part in axis.collections if isinstance(part, LineCollection))
+        for line, bars in zip(*drawn, strict=True):
+            assert [bar[0, 0] for bar in bars.get_segments()] == line.get_xdata().tolist(), "bars stand on their points"
+            assert all(tuple(bar[:, 1]) == pytest.approx(ends) for bar in bars.get_segments())
+        assert axis.get_xticks().tolist() == [1, 5]
+        assert len({x for line in axis.lines for x in line.get_xdata()}) == 4, "bars of two lines stand side by side"
     assert max(axes[0].lines[0].get_ydata()) == 0.2 and {text.get_text() for text in axes[5].texts} == {"1", "5"}
     text = report_sweep.sweep_finding(points, "eye")
     assert "guidance 1 with 8 steps has the smallest KID" in text
@@ -156,7 +165,7 @@ def test_the_sweep_is_shown_with_both_ends_in_the_table_and_the_floor_in_the_fig
 
 def test_a_sweep_of_too_few_images_is_shown_and_not_ranked():
     unknown = dict.fromkeys(("kid", "kid_low", "kid_high", "kid_scout", "difference", "low", "high", "p"), np.nan)
-    shown = {"guidance": 1.0, "steps": 8, "seconds": 0.1, "class_read": 0.5, "alignment": 0.4}
+    shown = {"n": 7, "guidance": 1.0, "steps": 8, "seconds": 0.1, "class_read": 0.5, "alignment": 0.4}
     points = pd.DataFrame([{"images": "adapter", **shown, **unknown}, {"images": sweep.FLOOR, **unknown}])
     assert "two images of each class" in report_sweep.sweep_finding(points, "eye")
     report_sweep.sweep_figure(points, "eye").canvas.draw()

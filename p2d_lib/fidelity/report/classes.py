@@ -57,5 +57,6 @@ def distances_figure(measured: pd.DataFrame) -> Figure:
                 0.5, line, TOO_SMALL, transform=axis.get_yaxis_transform(), ha="center", va="center",
                 fontsize=6, color="0.5", style="italic",
             )  # fmt: skip
+    axes[PANELS.index("auc")].axvline(0.5, color="0.6", linewidth=0.6, linestyle=":")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(NAMES))
     return figure

@@ -36,19 +36,20 @@ def realism_figure(measured: pd.DataFrame, in_pixels: pd.DataFrame, names: list[
     figure, (left, right) = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.9), width_ratios=(1.1, 1))
     lines, of_auc = _sets(measured), measured.xs((ALL, "auc"), level=("dx", "metric"))[BOUNDS]
     areas = {name: of_auc.loc[name].loc[lines].to_numpy() for name in measured.index.unique("extractor")}
-    figures.forest(left, ["real" if name == FLOOR else name for name in lines], areas)
+    greys = [str(grey) for grey in np.linspace(0, 0.6, len(areas))]
+    figures.forest(left, ["real" if name == FLOOR else name for name in lines], areas, greys)
     left.set(xlabel="AUC against real test images", xlim=(0.3, 1.03))
     left.axvline(0.5, color="0.6", linewidth=0.6, linestyle=":")
     left.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handletextpad=0.2, columnspacing=1)
     places = np.arange(len(BANDS))
-    for i, name in enumerate(names):
+    titles = ["real (train)" if name == FLOOR else name for name in names]
+    for i, (name, title, look) in enumerate(zip(names, titles, figures.looks(titles), strict=True)):
         estimate, low, high = (
             in_pixels.xs((name, ALL), level=("set", "dx")).loc[list(pixels.POWERS), BOUNDS].to_numpy().T
         )
         right.errorbar(
             places + 0.12 * (i - (len(names) - 1) / 2), estimate, yerr=(estimate - low, high - estimate),
-            marker=figures.MARKERS[i % 5], markersize=3, linewidth=1,
-            label="real (train)" if name == FLOOR else name,
+            **look, markersize=3, linewidth=1, label=title,
         )  # fmt: skip
     right.axhline(1, color="0.6", linewidth=0.6, linestyle=":")
     right.set(ylabel="power / that of real test images", xlabel="spatial frequency (cycles/px)", ylim=(0, 2))
