@@ -7,7 +7,9 @@ says so; nothing is computed here and no prose is parsed.
 import csv
 import html
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,9 +175,8 @@ def _pictures(folder: Path) -> str:
 
 
 def rounded(value: str) -> str:
-    """A number with three decimals at most; any other text as it is."""
-    try:
+    """A number with three significant digits at most, any other text as it is, with a minus before a number."""
+    with suppress(ValueError):
         number = float(value)
-    except ValueError:
-        return value
-    return value if number.is_integer() else f"{number:.3g}"
+        value = value if number.is_integer() else f"{number:.3g}"
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", value)

@@ -58,9 +58,19 @@ def roc_figure(readings: pd.DataFrame) -> Figure:
     for axis in axes:
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.6, linestyle=":")
         axis.set(xlabel="1 − specificity", aspect="equal")
-        axis.legend(fontsize=6, loc="lower right", handlelength=1, labelspacing=0.2, borderaxespad=0)
+        axis.legend(fontsize=6, loc="lower right", handlelength=2, labelspacing=0.2, borderaxespad=0)
     axes[0].set(ylabel="sensitivity")
     return figure
+
+
+def counted(readings: pd.DataFrame) -> str:
+    """How many images of each class the curves are made of, as captions say it."""
+    n = readings.groupby(["question", "source", "truth"]).size()
+    parts = [
+        f"{name}: " + ", ".join(f"{n.get((ENTITY, source, answer), 0)} {answer}" for answer in ANSWERS[ENTITY])
+        for source, name in NAMES.items()
+    ]
+    return "; ".join(parts)
 
 
 def _curves(axis: Axes, part: pd.DataFrame, answers: tuple[str, ...]) -> None:
@@ -68,7 +78,8 @@ def _curves(axis: Axes, part: pd.DataFrame, answers: tuple[str, ...]) -> None:
         is_answer = part["truth"] == answer
         if is_answer.any() and not is_answer.all():
             false, true, _ = roc_curve(is_answer, part[f"p_{answer}"])
-            axis.plot(false, true, linewidth=0.9, color=OKABE_ITO[k % 7], label=f"{answer} {auc(false, true):.2f}")
+            looks = {"linewidth": 0.9, "color": OKABE_ITO[k % 7], "linestyle": figures.LINES[k % 5]}
+            axis.plot(false, true, **looks, label=f"{answer} {auc(false, true):.2f}")
 
 
 def losses_figure(study: Study) -> Figure:

@@ -44,21 +44,21 @@ def prompts_table(costs: Mapping[str, Costs], examples: Mapping[str, str], floor
 def prompts_figure(costs: Mapping[str, Costs]) -> Figure:
     """Description error against what the images show, their distance and their gain, a point a source.
 
-    Sources of one error stand side by side.
+    Of sources of one error the bars of the first are the widest, so that all are seen.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(figures.TEXT_WIDTH, 2.4))
+    figure, axes = plt.subplots(1, 3, figsize=(figures.TEXT_WIDTH, 2.6))
     panels = {
-        "shows the case (chance 0.5)": lambda cost: summary(cost.shows[None]),
+        "shows the case": lambda cost: summary(cost.shows[None]),
         "KID to real images": lambda cost: cost.kid,
-        "balanced accuracy on val": lambda cost: summary(cost.accuracy),
+        "balanced accuracy": lambda cost: summary(cost.accuracy),
     }
     for axis, (title, of) in zip(axes, panels.items(), strict=True):
         for k, (source, cost) in enumerate(costs.items()):
             x, y = np.array(summary(cost.error[None])), np.array(of(cost))
-            x += 0.03 * sum(abs(other.error[0] - cost.error[0]) < 0.02 for other in list(costs.values())[:k])
+            behind = sum(abs(other.error[0] - cost.error[0]) < 0.02 for other in list(costs.values())[k + 1 :])
             spread = {"xerr": [[x[0] - x[1]], [x[2] - x[0]]], "yerr": [[y[0] - y[1]], [y[2] - y[0]]]}
-            marker = dict(fmt="osD^vP*Xh<>"[k % 11], color=f"C{k % 7}", markersize=3.5, linewidth=0.8)
-            axis.errorbar(x[0], y[0], **spread, **marker, label=name(source))
+            marker = dict(fmt="osD^vP*Xh<>"[k % 11], color=f"C{k % 7}", markersize=3.5)
+            axis.errorbar(x[0], y[0], **spread, **marker, elinewidth=0.8 + 0.7 * behind, label=name(source))
         axis.set(xlabel="description error", ylabel=title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -70,7 +70,7 @@ def guidance_figure(of_arms: Mapping[float, dict[str, np.ndarray]]) -> Figure:
     scales = np.array(list(of_arms))
     for axis, score in zip(axes, (PRIMARY, "macro_f1"), strict=True):
         mean, low, high = np.array([comparison.summary(of_arm[score]) for of_arm in of_arms.values()]).T
-        axis.errorbar(scales, mean, (mean - low, high - mean), fmt="o-", markersize=3.5, linewidth=1)
+        axis.errorbar(scales, mean, (mean - low, high - mean), fmt="o", markersize=3.5, linewidth=1)
         for scale, of_arm in of_arms.items():
             of_seeds = of_arm[score][:, 0]
             axis.scatter([scale] * len(of_seeds), of_seeds, s=12, facecolors="none", edgecolors="0.4", linewidths=0.7)

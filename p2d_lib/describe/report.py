@@ -18,6 +18,7 @@ from p2d_lib.report import figures
 from p2d_lib.report.figures import TEXT_WIDTH
 from p2d_lib.report.tables import interval, p_value
 
+LINE = 0.1  # inches: a line of text at 6 points
 NOTHING_KNOWN = (
     "The reference has no feature that varies among the test images (most are measured within lesion masks), so "
     "agreement cannot be measured."
@@ -75,20 +76,27 @@ def correlations_figure(correlations: pd.DataFrame) -> Figure:
 
 
 def captioned(images: np.ndarray, texts: pd.DataFrame) -> Figure:
-    """Images, uint8 (n, h, w, 3), one below another, each with its row of `texts` beside it: column name, then text."""
+    """Images, uint8 (n, h, w, 3), one below another, each with its row of `texts` beside it: column name, then text.
+
+    A row is as high as its image or its lines of text: seven images of three texts fill less than a page of LNCS.
+    """
+    wrapped = texts.map(lambda text: textwrap.fill(text, 80) if isinstance(text, str) else "–")
+    lines = wrapped.map(lambda text: text.count("\n") + 1.4)  # with a gap below
+    tall = (LINE * lines.sum(axis=1)).clip(lower=0.7).to_numpy()  # inches
     figure, axes = plt.subplots(
-        len(images), 2, figsize=(TEXT_WIDTH, (0.1 + 0.46 * texts.shape[1]) * len(images)), width_ratios=(1, 4.5),
+        len(images), 2, figsize=(TEXT_WIDTH, (tall + 0.1).sum()), width_ratios=(1, 5.8), height_ratios=tall,
         squeeze=False,
     )  # fmt: skip
-    for (left, right), image, row in zip(axes, images, texts.to_dict("records"), strict=True):
+    places = (lines.cumsum(axis=1) - lines).to_numpy()
+    rows = zip(axes, images, wrapped.to_dict("records"), places, tall / LINE, strict=True)
+    for (left, right), image, row, tops, bottom in rows:
         left.imshow(image)
         left.set_axis_off()
         left.set_anchor("N")  # beside the first text
-        for k, (name, text) in enumerate(row.items()):
-            top = 1 - k / len(row)
+        for top, (name, text) in zip(tops, row.items(), strict=True):
             right.text(0, top, name, va="top", fontsize=6, color="0.4")
-            right.text(0.13, top, textwrap.fill(text, 68) if isinstance(text, str) else "–", va="top", fontsize=6)
-        right.set(xlim=(0, 1), ylim=(0, 1))
+            right.text(0.145, top, text, va="top", fontsize=6)
+        right.set(xlim=(0, 1), ylim=(bottom, 0))
         right.set_axis_off()
     return figure
 

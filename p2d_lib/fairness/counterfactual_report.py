@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from p2d_lib.fairness.counterfactual import CLASS, CONTROL, FLIPS, MALIGNANCY, SAME
+from p2d_lib.instruments import rates
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 from p2d_lib.report.tables import TOO_SMALL
@@ -18,7 +19,7 @@ HEADINGS = ["what differs", "from → to", "arm", "pairs", "lesions", "flip rate
 def table(compared: pd.DataFrame) -> pd.DataFrame:
     """`counterfactual.compare` as it is printed: a row per attribute and arm, shifts in points (hundredths)."""
     rows = []
-    for (attribute, arm), part in compared.groupby(["attribute", "arm"], sort=False):
+    for (attribute, arm), part in _with_exact(compared).groupby(["attribute", "arm"], sort=False):
         of = part.set_index("quantity")
         row = {"what differs": _words(attribute), "from → to": of["change"].iloc[0], "arm": arm}
         row |= {"pairs": of["n_pairs"].iloc[0], "lesions": of["n_lesions"].iloc[0]}
@@ -35,14 +36,18 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(compared: pd.DataFrame) -> Figure:
-    """Flip rates: a line per attribute and one of the control, the arms side by side; rings: the extreme networks."""
-    flips = compared[(compared["quantity"] == FLIPS) & compared["estimate"].notna()]
+    """Flip rates: a line per attribute and one of the control, the arms side by side; rings: the extreme networks.
+
+    Of an attribute with too few lesions the line says so; without those "lesion reads the same" it is left out.
+    """
+    flips = _with_exact(compared).query("quantity == @FLIPS")
+    flips = flips[flips["estimate"].notna() | ~flips["attribute"].str.endswith(SAME)]
     names, arms = list(flips["attribute"].unique()), list(flips["arm"].unique())
     height = 0.8 + len(names) * max(0.4, 0.16 * len(arms))
     figure, axis = plt.subplots(figsize=(figures.TEXT_WIDTH, height))
     of_arms = {arm: part.set_index("attribute").reindex(names) for arm, part in flips.groupby("arm", sort=False)}
     series = {arm: part[["estimate", "low", "high"]].to_numpy(float) for arm, part in of_arms.items()}
-    figures.forest(axis, [_words(name) for name in names], series)
+    figures.forest(axis, [_label(flips[flips["attribute"] == name].iloc[0]) for name in names], series)
     apart = min(0.3, 0.6 / max(1, len(arms)))
     for k, part in enumerate(of_arms.values()):
         lines = np.arange(len(names)) + apart * (k - (len(arms) - 1) / 2)
@@ -55,7 +60,8 @@ def figure(compared: pd.DataFrame) -> Figure:
 
 def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
     """The results as sentences: how often diagnoses flip, beside the control, and which shifts are announced."""
-    rows, lines = {(row.attribute, row.arm, row.quantity): row for row in compared.itertuples()}, []
+    compared, lines = _with_exact(compared), []
+    rows = {(row.attribute, row.arm, row.quantity): row for row in compared.itertuples()}
     of_attributes = compared[compared["attribute"].isin(COUNTERFACTUAL_ATTRIBUTES) & (compared["quantity"] == FLIPS)]
     for attribute, part in of_attributes.groupby("attribute", sort=False):
         first = part.iloc[0]
@@ -92,6 +98,24 @@ def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
             "(power 80 %)."
         )
     return lines or ["04 has sampled no counterfactual pair that shows its change, so nothing is said of them."]
+
+
+def _with_exact(compared: pd.DataFrame) -> pd.DataFrame:
+    """Flip rates on which all lesions agree with the exact interval: resampled lesions have no spread there."""
+    compared = compared.copy()
+    alike = (compared["quantity"] == FLIPS) & np.isclose(*compared[["low", "high"]].to_numpy(float).T)
+    for row in compared[alike].itertuples():
+        bounds = rates.exact_interval(round(row.estimate * row.n_lesions), row.n_lesions)
+        compared.loc[row.Index, ["low", "high"]] = bounds
+    return compared
+
+
+def _label(row: pd.Series) -> str:
+    """An attribute as the figure names it, with its pairs and lesions."""
+    n = f"{row['n_pairs']} pairs, {row['n_lesions']} lesions"
+    return f"{_words(row['attribute']).replace(', ', chr(10))}\n{n}" + f"\n{TOO_SMALL}" * bool(
+        np.isnan(row["estimate"])
+    )
 
 
 def _words(attribute: str) -> str:

@@ -1,10 +1,11 @@
 """People as readers, as the paper shows them: scores beside other readers, tests of all together, sizing, agreement."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.instruments import agreement
+from p2d_lib.instruments import agreement, rates
 from p2d_lib.readers import analysis, isic2018_people, scoring, together
 from p2d_lib.readings import SOURCES
 from p2d_lib.report import figures, tables
@@ -66,13 +67,16 @@ def together_findings(result: pd.DataFrame, simulated: bool) -> list[str]:
     return [f"{who} {words[row.question]} {tables.interval(*row.estimate, 2)}: {row.verdict}." for row in rows]
 
 
-def power_figure(power: pd.DataFrame, area: float, margin: float) -> Figure:
-    """Share of simulated studies that reach a verdict, by the number of readers; a line for each number of images."""
+def power_figure(power: pd.DataFrame, area: float, margin: float, n_studies: int) -> Figure:
+    """Share of n_studies simulated studies a point that reach a verdict, with its exact 95 % interval, by the number of
+    readers; a line and a band for each number of images."""
     figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.4), sharey=True)
     titles = {"finds": f"finds an AUC of {area:g}", "cannot_tell": f"shows an AUC of 0.5 ± {margin:g}"}
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
         for k, (images, rows) in enumerate(power.groupby("images")):
             axis.plot(rows["readers"], rows[column], **figures.line_style(k), markersize=3, label=f"{images} images")
+            bounds = [rates.exact_interval(round(share * n_studies), n_studies) for share in rows[column]]
+            axis.fill_between(rows["readers"], *np.transpose(bounds), color=f"C{k}", alpha=0.15, linewidth=0)
         axis.axhline(0.8, color="0.6", linewidth=0.8, linestyle=":")
         axis.set(title=title, xlabel="readers", ylim=(-0.02, 1.02))
     axes[0].set_ylabel("share of simulated studies")

@@ -1,6 +1,6 @@
 """Tables of the paper: CSV for machines, LaTeX for the article, both from one table.
 
-The LaTeX needs two packages: \\usepackage{booktabs,adjustbox}.
+The LaTeX needs two packages, \\usepackage{booktabs,adjustbox}, and a table far wider than the text "rotating", too.
 """
 
 import html
@@ -21,6 +21,9 @@ TOO_SMALL = "n too small"  # in a cell whose value few images or lesions would g
 LONG_TEXT = 40  # characters of a cell; longer ones are broken into lines
 LONG_HEADING = 14  # characters; longer headings are broken into lines, no narrower than their column
 PAGE = 95  # characters that a text width (LNCS: 12.2 cm) shows legibly; wider tables of intervals break these
+TEXT, TEXT_HEIGHT = 347, 549  # points: the page of LNCS, 12.2 by 19.3 cm
+DIGIT, NARROW, LINE, GAP = 4.7, 2.7, 11, 8  # points, in \small (9): a character, one of .,[]il, a line, between columns
+WIDEST = 1.4  # text widths; wider tables, whose letters would be under 6.4 points, stand sideways
 INTERVAL = re.compile(r"^(−?\d+(?:\.\d+)?) \[(−?\d+(?:\.\d+)?), (−?\d+(?:\.\d+)?)\]")
 
 _LATEX = str.maketrans(
@@ -145,7 +148,7 @@ def _styled(shown: pd.DataFrame, bold: pd.DataFrame, cell: Callable[[str], str],
 
 
 def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str) -> str:
-    """A LaTeX table that adjustbox reduces to the text width where it is wider."""
+    """A LaTeX table: sideways where it is too wide, divided where it is too high, reduced by adjustbox to the width."""
     sides = {column: "r" if _is_numeric(shown[column]) else "l" for column in shown}
     too_wide = shown.map(len).max().clip(upper=LONG_TEXT).add(2).sum() > PAGE
     breaks_intervals = too_wide and sum(shown[column].str.match(INTERVAL).any() for column in shown) > 2
@@ -153,30 +156,55 @@ def _booktabs(shown: pd.DataFrame, bold: pd.DataFrame, caption: str, label: str)
     def lines(text: str) -> list[str]:
         return text.split(" ", 1) if breaks_intervals and INTERVAL.match(text) else [text]
 
+    def heading(column: str) -> list[str]:
+        widest = min(max(len(line) for text in shown[column] for line in lines(text)), LONG_TEXT)
+        return textwrap.wrap(column, max(LONG_HEADING, widest)) or [""]
+
     def cell(text: str) -> str:
         if len(text) > LONG_TEXT:
-            return rf"\parbox[t]{{0.4\textwidth}}{{\raggedright {latex(text)}\strut}}"
+            return rf"\parbox[t]{{{0.4 * TEXT:.0f}pt}}{{\raggedright {latex(text)}\strut}}"
         return _stack(lines(text), "[t]{@{}r@{}}", below=r"\\[2pt]")
 
     def head(column: str) -> str:
-        widest = min(max(len(line) for text in shown[column] for line in lines(text)), LONG_TEXT)
-        return _stack(textwrap.wrap(column, max(LONG_HEADING, widest)) or [""], f"[b]{{@{{}}{sides[column]}@{{}}}}")
+        return _stack(heading(column), f"[b]{{@{{}}{sides[column]}@{{}}}}")
 
-    text = _styled(shown, bold, cell, head).to_latex(
-        column_format="".join(sides.values()),
-        position="t",
-        position_float="centering",
-        hrules=True,
-        caption=latex(caption),
-        label=label,
-        convert_css=True,
+    width = sum(
+        _width([*heading(column), *(line for text in shown[column] for line in lines(text))]) for column in shown
     )
-    before, tabular, after = re.fullmatch(r"(.*?)(\\begin\{tabular\}.*\\end\{tabular\}\n)(.*)", text, re.S).groups()
-    return (
-        "% needs \\usepackage{booktabs,adjustbox}\n"
-        f"{before}\\small\\setlength{{\\tabcolsep}}{{4pt}}\n"
-        f"\\begin{{adjustbox}}{{max width=\\textwidth}}\n{tabular}\\end{{adjustbox}}\n{after}"
-    )
+    sideways = width > WIDEST * TEXT
+    across, down = (TEXT_HEIGHT, TEXT) if sideways else (TEXT, TEXT_HEIGHT)
+    room = max(down - LINE * (4 + len(caption) * DIGIT // across), down / 4)  # points: less caption and headings
+    high = shown.map(lambda text: len(textwrap.wrap(text, LONG_TEXT - 8) if len(text) > LONG_TEXT else lines(text)))
+    high = high.max(axis=1).cumsum() * LINE * min(1, across / width)  # points, down to each row
+    n_parts = int(-(-high.iloc[-1] // room))
+    parts = [rows.index for _, rows in shown.groupby((high - 1) // (high.iloc[-1] / n_parts))]
+    texts = []
+    for k, rows in enumerate(parts):
+        text = _styled(shown.loc[rows], bold.loc[rows], cell, head).to_latex(
+            column_format="".join(sides.values()),
+            environment="sidewaystable" if sideways else "table",
+            position="p" if sideways else "t",
+            position_float="centering",
+            hrules=True,
+            caption=latex(caption) if k == 0 else "(continued)",
+            label=label if k == 0 else None,
+            convert_css=True,
+        )
+        before, tabular, after = re.fullmatch(r"(.*?)(\\begin\{tabular\}.*\\end\{tabular\}\n)(.*)", text, re.S).groups()
+        same = "\\addtocounter{table}{-1}\n" if k else ""  # the number of the first part
+        texts.append(
+            f"{same}{before}\\small\\setlength{{\\tabcolsep}}{{4pt}}\n"
+            f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{tabular}\\end{{adjustbox}}\n{after}"
+        )
+    needed = "booktabs,adjustbox" + ",rotating" * sideways
+    return f"% needs \\usepackage{{{needed}}}\n{''.join(texts)}"
+
+
+def _width(texts: list[str]) -> float:
+    """About the width of a column in \\small, points: of its longest line, with the gap to the next column."""
+    narrow = [len(re.findall(r"[.,\[\]il ]", text)) for text in texts]
+    wide = [DIGIT * len(text) - (DIGIT - NARROW) * n for text, n in zip(texts, narrow, strict=True)]
+    return max(0.4 * TEXT if len(text) > LONG_TEXT else points for text, points in zip(texts, wide, strict=True)) + GAP
 
 
 def _is_numeric(cells: pd.Series) -> bool:

@@ -100,10 +100,19 @@ def test_the_report_is_precision_recall_and_f1_of_known_counts():
     assert set(table["read on"]) == {"original images"}
 
 
+def test_the_caption_counts_each_entity_on_original_and_ai_images():
+    truth = ["mel"] * 3 + ["nv"]
+    readings = pd.DataFrame({"question": ENTITY, "source": [ORIGINAL, ORIGINAL, AI, AI], "truth": truth})
+    original, ai = report_pooled.counted(readings).split("; ")
+    assert original == "original images: 0 akiec, 0 bcc, 0 bkl, 0 df, 2 mel, 0 nv, 0 vasc"
+    assert ai == "AI images: 0 akiec, 0 bcc, 0 bkl, 0 df, 1 mel, 1 nv, 0 vasc"
+
+
 def test_the_curves_of_the_figure_name_each_entity_with_its_area(planted):
     figure = report_pooled.roc_figure(planted[2].readings)
     for axis in figure.axes[:2]:
         names = [text.get_text().split()[0] for text in axis.get_legend().get_texts()]
         assert names == [dx for dx in DX if dx in HUES]
+        assert {line.get_linestyle() for line in axis.lines} == {"-", "--", ":"}  # of nv, mel and vasc, chance
     (text,) = figure.axes[2].get_legend().get_texts()
     assert text.get_text().startswith("AI ") and float(text.get_text().split()[1]) > 0.9

@@ -211,6 +211,11 @@ def test_the_table_has_a_row_a_source_and_the_floor_and_marks_what_is_announced(
     assert row["description error"].startswith("0.70") and row["first prompt"] == "hair"
     assert row["shows − truth"].endswith("*") and row["accuracy (points) − truth"].endswith("*")
     assert table["KID"].iloc[-1] == "0.010 [0.000, 0.020]" and table["shows − truth"].iloc[0] == ""
-    assert len(report_prompts.prompts_figure(costs).axes) == 3
+    alike = costs | {"vlm": replace(costs["captioner"], kid=Interval(0.1, 0.0, 0.2))}  # of one error
+    panels = report_prompts.prompts_figure(alike).axes
+    errors = [container.lines[0].get_xdata() for container in panels[1].containers]
+    assert np.ravel(errors) == pytest.approx([0.0, 0.7, 0.7]) and len(panels) == 3
+    heights = [container.lines[2][1].get_linewidth()[0] for container in panels[1].containers]
+    assert heights[1] > heights[2] == heights[0]
     few = {"truth": replace(costs["truth"], kid=Interval(0.02, np.nan, np.nan))}  # too few images for an interval
     assert report_prompts.prompts_table(few, {"truth": ""}, Interval(0, 0, 0))["KID"][0] == "0.020"

@@ -26,7 +26,8 @@ def test_a_planted_best_guidance_is_named_with_its_gain_over_the_one_in_use():
     assert table["− guidance 7.5 (points)"][2] == ""
     finding = report_training.guidance_finding(swept, 7.5)
     assert "the scale 2 has the highest balanced accuracy on val" in finding and finding.endswith(": the two differ.")
-    assert report_training.guidance_figure(swept).axes[0].get_xlabel() == "guidance scale"
+    axis = report_training.guidance_figure(swept).axes[0]
+    assert axis.get_xlabel() == "guidance scale" and axis.lines[0].get_linestyle() == "None"
 
 
 def test_scales_that_train_alike_are_not_called_different():

@@ -1,3 +1,4 @@
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -212,3 +213,17 @@ def test_the_first_images_are_those_of_test_then_val_then_train(cases):
     assert first_images(subset, 150).index.is_monotonic_increasing
     of_train = first_images(subset, 200 + 2 * subset["dx"].nunique()).query("split == 'train'")
     assert set(of_train["dx"].value_counts()) == {2}, "classes take turns"
+
+
+def test_seven_images_with_three_texts_each_fill_less_than_a_page_of_lncs():
+    text = "dermoscopic image of melanoma, marked atypical pigment network, irregular streaks, black and white colors"
+    texts = pd.DataFrame(
+        {name: [text, f"{text}, {text}", *[text] * 4, None] for name in ("prompt", "reference", "captioner")}
+    )
+    figure = report.captioned(np.zeros((7, 8, 8, 3), np.uint8), texts)
+    assert figure.get_figheight() <= 7.2
+    figure.draw_without_rendering()
+    for axis in figure.axes[1::2]:
+        boxes = [words.get_window_extent() for words in axis.texts[1::2]]
+        assert all(below.y1 <= above.y0 for above, below in itertools.pairwise(boxes))
+        assert max(box.x1 for box in boxes) <= figure.bbox.x1

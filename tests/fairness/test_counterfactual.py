@@ -238,4 +238,21 @@ def test_the_table_and_the_findings_print_what_was_compared():
     assert text.count("where the lesion reads the same: ") == 5
     few = table.assign(estimate=table["estimate"].mask(table["attribute"].str.endswith(counterfactual.SAME)))
     assert "where the lesion reads the same: n too small" in " ".join(counterfactual_report.findings(few, 10))
-    assert counterfactual_report.figure(table).axes[0].get_yticklabels()[0].get_text() == "skin tone"
+
+
+def test_the_figure_says_how_many_pairs_and_which_attribute_has_too_few():
+    table = _compared(real=3.0)
+    few = table.assign(estimate=table["estimate"].mask(table["attribute"].str.startswith("hair")))
+    labels = [text.get_text() for text in counterfactual_report.figure(few).axes[0].get_yticklabels()]
+    assert labels[0] == "skin tone\n60 pairs, 30 lesions" and labels[2] == "hair\n60 pairs, 30 lesions\nn too small"
+    assert labels[1].startswith("skin tone\nlesion reads the same\n") and len(labels) == 4
+
+
+def test_flips_on_which_all_lesions_agree_have_the_exact_interval():
+    table = _compared()
+    none = (table["attribute"] == "hair") & (table["arm"] == "real") & (table["quantity"] == counterfactual.FLIPS)
+    table.loc[none, ["n_lesions", "estimate", "low", "high"]] = 11, 0.0, 0.0, 0.0
+    printed = counterfactual_report.table(table).set_index(["what differs", "arm"])["flip rate"]
+    assert printed["hair", "real"] == "0.00 [0.00, 0.28]"  # 1 - 0.025 ** (1 / 11)
+    others = counterfactual_report.table(_compared()).set_index(["what differs", "arm"])["flip rate"]
+    assert printed.drop(("hair", "real")).equals(others.drop(("hair", "real")))

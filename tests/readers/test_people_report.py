@@ -55,6 +55,8 @@ def test_the_matrix_of_agreement_shows_kappa_of_each_two_readers(key):
 def test_the_figure_of_power_has_a_line_for_each_number_of_images():
     table = pd.DataFrame({"readers": [2, 4] * 2, "images": [70, 70, 140, 140], "finds": [0.1, 0.2, 0.3, 0.4],
                           "cannot_tell": [0.5, 0.6, 0.7, 0.8]})  # fmt: skip
-    left, right = people_report.power_figure(table, area=0.65, margin=0.1).axes
+    left, right = people_report.power_figure(table, area=0.65, margin=0.1, n_studies=50).axes
     assert [line.get_ydata().tolist() for line in left.lines[:2]] == [[0.1, 0.2], [0.3, 0.4]]
     assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.5, 0.6], [0.7, 0.8]]
+    band = left.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0.0333, 0.3372), abs=1e-4)  # 5 and 10 of 50, Clopper and Pearson

@@ -2,10 +2,13 @@ import json
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import ImageFont
 
 from p2d_lib.report import tables
 from p2d_lib.run import Run
@@ -13,7 +16,7 @@ from p2d_lib.vocabulary import DX
 
 ARTICLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
-\usepackage{booktabs,adjustbox}
+\usepackage{booktabs,adjustbox,rotating}
 \textwidth=12.2cm
 \textheight=19.3cm
 \begin{document}
@@ -103,6 +106,54 @@ def test_many_intervals_stand_below_their_estimates_and_few_beside_them(run):
 
 def test_the_file_names_the_packages_that_it_needs(run):
     assert saved(run, pd.DataFrame({"a": [1]})).startswith("% needs \\usepackage{booktabs,adjustbox}\n")
+    assert saved(run, broad(20)).startswith("% needs \\usepackage{booktabs,adjustbox,rotating}\n")
+
+
+def broad(columns, rows=3):
+    """Numbers of eight characters, of which LNCS's text is about 7.5 columns wide."""
+    return pd.DataFrame({f"column {k:>2}"[:9]: [f"12345.{row:02d}" for row in range(rows)] for k in range(columns)})
+
+
+def environments(tex):
+    """The outermost environments in their order. Asserts that each ends where it should and that braces pair."""
+    outer, stack = [], []
+    for way, name in re.findall(r"\\(begin|end)\{(\w+)\}", tex):
+        if way == "end":
+            assert stack.pop() == name
+            continue
+        if not stack:
+            outer.append(name)
+        stack.append(name)
+    bare = re.sub(r"\\\\|\\[{}]", "", tex)
+    assert not stack and bare.count("{") == bare.count("}")
+    return outer
+
+
+def test_a_table_whose_letters_would_be_too_small_stands_sideways(run):
+    assert environments(saved(run, broad(9))) == ["table"]
+    assert environments(saved(run, broad(12))) == ["sidewaystable"]
+    assert {tuple(environments(saved(run, frame))) for frame in papers_tables().values()} == {
+        ("table",), ("sidewaystable",),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "rows", "parts"), [(3, 30, 1), (3, 60, 2), (3, 120, 3), (12, 15, 1), (12, 60, 3)])
+def test_a_table_higher_than_a_page_is_divided_under_one_number_and_keeps_its_rows(run, columns, rows, parts):
+    tex = saved(run, broad(columns, rows))
+    kind = "sidewaystable" if columns > 9 else "table"
+    assert environments(tex) == [kind] * parts and tex.count(r"\label") == 1
+    assert tex.count(r"\addtocounter{table}{-1}") == tex.count(r"\caption{(continued)}") == parts - 1
+    printed = [part.split(r"\bottomrule")[0].strip() for part in tex.split(r"\midrule")[1:]]
+    firsts = [row.split(" & ")[0] for part in printed for row in part.split("\n")]
+    assert firsts == broad(1, rows).iloc[:, 0].tolist()
+
+
+def test_the_width_of_a_column_is_about_that_of_its_letters_in_the_articles_font():
+    folder = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
+    font = ImageFont.truetype(folder / "cmr10.ttf", 1000)
+    for text in ("0.712 [0.688, 0.735]", "balanced accuracy", "EfficientNet-Lite0", "dermatofibroma", "123.4"):
+        points = font.getlength(text) / 1000 * 9 * 1.028  # cmr9 is cut a little wider
+        assert tables._width([text, "1"]) - tables.GAP == pytest.approx(points, rel=0.1), text
 
 
 EMPTY = {

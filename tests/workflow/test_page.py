@@ -135,7 +135,12 @@ def test_a_headline_number_is_its_tables_cell_with_a_verdict_in_words(headline, 
     ):
         cells = {column: headline.Cell("t6_x", {"arm": arm}, column) for column in ("gap", "p")}
         card = headline.Number("Q?", "points", {"": cells["gap"]}, cells["p"]).html(tables, home.run)
-        assert table.set_index("arm")["gap"][arm] in card and words in card
+        assert table.set_index("arm")["gap"][arm].replace("-", "−") in card and words in card
+
+
+def test_a_number_below_zero_has_a_minus(headline):
+    assert headline.rounded("-0.12345") == "−0.123" and headline.rounded("-2.0 [-5.1, 1.2]") == "−2.0 [−5.1, 1.2]"
+    assert headline.rounded("real-time 3") == "real-time 3" and headline.rounded("12") == "12"
 
 
 def test_a_difference_on_which_the_seeds_disagree_is_none_on_the_page_either(headline, home):
