@@ -16,7 +16,7 @@ import torch
 
 from p2d_lib.classify import arms
 from p2d_lib.classify.image_sets import ImageSets
-from p2d_lib.classify.protocol import READ_AT_ONCE, Protocol, key_of, pooled
+from p2d_lib.classify.protocol import READ_AT_ONCE, TRAINED, Protocol, key_of, pooled
 from p2d_lib.files import atomic
 from p2d_lib.models import classifiers
 from p2d_lib.models.class_batches import balanced
@@ -44,11 +44,11 @@ class Study:
 def study(run: Run, images: ImageSets, budget: Protocol, device: torch.device) -> Study:
     """Trains and reads the two classifiers. budget: its backbone, steps, batch size, optimizer, learning rate, patience
     and times of evaluation count, its arms do not. Batches are balanced over the answers. Finished trainings are kept
-    in the run's scratch folder "pooled-study", which the caller discards.
+    in the scratch folder protocol.TRAINED.
     """
     rows = pooled(images)
     train, test = arms.published_split(len(rows), derive(budget.seed, "pooled study"))
-    finished = run.scratch(f"pooled-study/{key_of(images, budget, device, 'pooled')}")
+    finished = run.scratch(f"{TRAINED}/{key_of(images, budget, device, 'pooled')}")
     pixels, tables, logs = images.pixels(finished), [], {}
     for question, answers in ANSWERS.items():
         part, log = finished / f"{question}.parquet", finished / f"{question}-log.json"

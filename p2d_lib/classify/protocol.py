@@ -33,7 +33,7 @@ from p2d_lib.seeds import derive
 
 READ_AT_ONCE = 64  # test images per forward pass: 0.2 GB of floats at 512 px
 PUBLISHED, ROUNDS = "published", "-rounds.parquet"
-ON_VAL = "trained-for-val"  # scratch folder
+TRAINED = "trained"  # scratch folder of finished trainings: whoever calls discards it when all its work is done
 ARTEFACTS = {
     "test": "network_readings",
     "external": "external_readings",
@@ -84,10 +84,10 @@ def train_and_read(
     counterfactual pairs; "published_readings", of the arm `published` on the fifth of the pooled images that its seed
     tests on, real and synthetic; "curriculum", what the arms of that kind have sampled; and "classifiers", one folder
     per arm, of seed 0. A classifier of `published` has seen test images: it reads nothing else and is not kept. An
-    interrupted call continues after the last training it finished, as long as images and protocol are the same.
+    interruption, also one after this call, costs no finished training (TRAINED) of the same images and protocol.
     curriculum: needed where an arm is one.
     """
-    finished = run.scratch(key_of(images, protocol, device, "test"))
+    finished = run.scratch(f"{TRAINED}/{key_of(images, protocol, device, 'test')}")
     read = _trained(run, finished, images, protocol, device, ("test", "external", "pairs"), curriculum)
     with run.writing("classifiers") as partial:
         for arm in protocol.arms:
@@ -100,17 +100,12 @@ def train_and_read(
     named = [finished / f"{arm}-{index}{ROUNDS}" for arm in protocol.arms for index in range(protocol.seeds)]
     rounds = [pd.read_parquet(path) for path in named if path.exists()]
     run.write("curriculum", pd.concat(rounds) if rounds else pd.DataFrame(columns=["arm", "seed", *LOG]))
-    shutil.rmtree(finished)
     return tables["test"]
 
 
 def train_and_read_val(run: Run, images: ImageSets, protocol: Protocol, device: torch.device) -> pd.DataFrame:
-    """schemas.READINGS of the val images, by which something is chosen; goes on as `train_and_read` does.
-
-    Finished trainings stay in the scratch folder ON_VAL, so that a later interruption costs none of them: the caller
-    discards it at the end.
-    """
-    finished = run.scratch(f"{ON_VAL}/{key_of(images, protocol, device, 'val')}")
+    """schemas.READINGS of the val images, by which something is chosen; goes on as `train_and_read` does."""
+    finished = run.scratch(f"{TRAINED}/{key_of(images, protocol, device, 'val')}")
     return _trained(run, finished, images, protocol, device, ("val",))[list(READINGS.columns)]
 
 

@@ -111,6 +111,8 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_an_uninterrupted_one(comp
     assert fitted == ["real", "mixed", "real", "real", "mixed"]
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))
     assert sorted(folder.name for folder in run.path("classifiers").iterdir()) == ["mixed", "real"]
+    compare(home="broken", steps=3)
+    assert len(fitted) == 5, "an interruption after all trainings costs none of them"
 
 
 def test_a_saved_classifier_reads_as_its_arm_did(compare):

@@ -65,6 +65,12 @@ def test_the_git_filter_that_the_handbook_sets_up_is_the_one_that_is_tested():
     assert shlex.split(set_up) == [".venv/bin/python", *FILTER]
 
 
+def test_unfinished_work_is_discarded_in_the_last_code_cell_alone(notebook):
+    """A notebook that is killed before begins anew: what an earlier cell had thrown away would be sampled again."""
+    *before, _ = _sources(notebook[1], "code")
+    assert not [source for source in before if re.search(r"\.(discard|finish)\(", source)]
+
+
 def test_the_parameters_cell_holds_plain_assignments_alone(notebook):
     _, content = notebook
     tagged = [cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", [])]
