@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from p2d_lib.describe import edits
+from p2d_lib.describe import edits, report
 from p2d_lib.describe.table import rows
 from p2d_lib.words.choose import chosen
 
@@ -30,6 +30,18 @@ def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, t
     assert won.loc["a", ["reviewer", "text", "red", "describer"]].tolist() == ["Dr A", "a brown spot", 0.0, "captioner"]
     assert math.isnan(won.loc["a", "black"])
     assert won.loc["b", "reviewer"] == ""
+
+
+def test_the_findings_say_where_reviewers_differ_and_who_counts(machine, tmp_path):
+    """Control: equal reviews, and images that one person alone has reviewed, are no difference."""
+    text = "image_id,reviewer,red,rejected\na,Dr A,0.7,\na,Dr B,{b},{why}\nb,Dr A,0.2,\n"
+    for b, why, differ in (("0.7", "", 0), ("0.1", "", 1), ("0.7", "blurred", 1)):
+        both = pd.concat([machine, edits.read_edits(written(tmp_path, text.format(b=b, why=why)), machine)])
+        (line,) = report.review_findings(both)
+        assert line.startswith(f"Images that several people have reviewed: 1; they differ on {differ} of these.")
+        reds = chosen(both).set_index("image_id")["red"]
+        assert reds.get("a") == (None if why else 0.7), "the first one counts, and a rejection stands"
+    assert report.review_findings(both[both["reviewer"] != "Dr B"]) == []
 
 
 def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
