@@ -5,6 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2d_lib.files import refused_by_system
+from p2d_lib.home import home
+
+
+def lies_in_a_run(path: Path) -> bool:
+    """Whether a path lies where runs do (data/runs, tables, figures): what is not of a run makes it outdated there, or
+    is overwritten by it."""
+    here = home().resolve()
+    return any(path.resolve().is_relative_to(here / name) for name in ("data/runs", "tables", "figures"))
 
 
 def run_write(write: Callable[[], str], out: Path, *refusals: type[Exception]) -> int:

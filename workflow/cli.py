@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from p2d_lib.cores import cores
 
 LOCAL = "local"
+OF_A_PART = (("first", "--from"), ("last", "--to"), ("copy_to", "--copy-to"))
+OF_A_RUN = tuple((name, f"--{name}") for name in ("set", "seed", "data", "shards", "processes", "executor"))
 CORES_OF_A_JOB = 8  # on a cluster, whose login node has another number of cores
 
 
@@ -17,8 +19,9 @@ class Refused(Exception):
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    options = _parser().parse_args(argv)
-    _refuse_contradictions(options)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    _refuse_contradictions(options, parser)
     if options.cores is None:
         options.cores = cores() if options.executor == LOCAL else CORES_OF_A_JOB
     return options
@@ -69,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_contradictions(options: argparse.Namespace) -> None:
+def _refuse_contradictions(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Raises Refused where an option would be ignored, or has lost its value (as "$DIR" does where DIR is not set)."""
     for option in ("copy_to", "against", "crate"):
         if getattr(options, option) == "":
@@ -85,3 +88,10 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
         raise Refused(f"{together[0]} and {together[1]} do not go together: give one at a time")
     if options.rerun_on and options.make_reference is None:
         raise Refused("--rerun-on makes reruns for a reference: add --make-reference, or use --cores for this run")
+    if (cores := min(options.rerun_on, default=1)) < 1:
+        raise Refused(f"--rerun-on {cores}: at least one core is needed")
+    of_a_run = [*OF_A_PART, *([] if options.rerun_on else OF_A_RUN)]
+    given = [option for name, option in of_a_run if getattr(options, name) != parser.get_default(name)]
+    if given and together and together != ["--dry-run"]:
+        what = "makes whole reruns" if options.rerun_on else "takes the finished run as it is"
+        raise Refused(f"{together[0]} {what}: leave out {', '.join(given)}")

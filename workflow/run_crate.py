@@ -26,6 +26,7 @@ from p2d_lib.artefacts import ARTEFACTS, NOTEBOOKS, READS, result_parameters
 from p2d_lib.files import atomic, file_sha256, read_record
 from p2d_lib.prep import layouts
 from p2d_lib.prep.pixels import DataError
+from p2d_lib.write_command import lies_in_a_run
 
 PROFILES = ("process/0.5", "workflow/0.5", "provenance/0.5")
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
@@ -48,6 +49,8 @@ def export(options: argparse.Namespace) -> int:
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Refused(f"{target} is {'not empty' if target.is_dir() else 'a file'}: name another folder (--crate)")
+    if lies_in_a_run(target):
+        raise Refused(f"{target} lies in a run: name a folder outside data/runs, tables and figures (--crate)")
     made = RunCrate(run, options.profile)
     try:
         with atomic(target) as partial:

@@ -29,11 +29,14 @@ POLICY = (
 
 
 def open_run(name: str) -> Run:
-    """A finished run. Raises NotStarted where it is being made, or is open in another app."""
+    """A finished run. Raises NotStarted where it is being made, is open in another app, or lacks what makes images."""
     try:
-        return Run(name, "app")
-    except RunBusy as busy:
-        raise NotStarted(str(busy)) from None
+        run = Run(name, "app")
+        for network in ("base", "adapter", "scout"):
+            run.path(network)
+    except (RunBusy, ArtefactError) as problem:
+        raise NotStarted(str(problem)) from None
+    return run
 
 
 class Guard:

@@ -1,6 +1,7 @@
 """People's reviews of the describers' descriptions: additional rows, which take priority over the others."""
 
 import math
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +44,11 @@ def cells(path: Path) -> pd.DataFrame:
     except table_files.TableError as error:
         raise EditError(str(error)) from None
     if lacking := [name for name in COLUMNS[:2] if name not in table]:
+        foreign = {name.casefold(): name for name in table if name not in COLUMNS}
+        near = [f": rename column {foreign[like]!r} to {lacking[0]}" for like in get_close_matches(lacking[0], foreign)]
         raise EditError(
-            f"{path}: has no column {lacking[0]!r}{did_you_mean(lacking[0], table.columns)}; it needs image_id, "
-            "reviewer and the columns that were changed"
+            f"{path}: has no column {lacking[0]!r}{''.join(near[:1])}; it needs image_id, reviewer and the columns "
+            "that were changed"
         )
     if foreign := [name for name in table if name not in COLUMNS]:
         raise EditError(

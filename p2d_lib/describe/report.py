@@ -17,6 +17,7 @@ from p2d_lib.instruments.multiplicity import LEVEL, holm
 from p2d_lib.report import figures
 from p2d_lib.report.figures import TEXT_WIDTH
 from p2d_lib.report.tables import interval, p_value
+from p2d_lib.vocabulary import FEATURES
 
 LINE = 0.1  # inches: a line of text at 6 points
 NOTHING_KNOWN = (
@@ -145,6 +146,21 @@ def prompt_findings(
         f"{coded} have a UMLS code."
     )
     return lines
+
+
+def review_findings(descriptions: pd.DataFrame) -> list[str]:
+    """How many images several people have reviewed, on how many of these they differ, and who counts then
+    (`words.choose.chosen`); nothing where there is no such image."""
+    reviews = descriptions[descriptions["reviewer"] != ""]
+    n = reviews.loc[reviews.duplicated("image_id"), "image_id"].nunique()
+    different = reviews.drop_duplicates(["image_id", "valid", "text", *FEATURES])
+    differ = different.loc[different.duplicated("image_id"), "image_id"].nunique()
+    if not n:
+        return []
+    return [
+        f"Images that several people have reviewed: {n:,}; they differ on {differ:,} of these. A rejection stands; "
+        "else the description of the first one in the file counts."
+    ]
 
 
 def agreement_findings(comparison: Comparison, faithfulness: pd.DataFrame, ranks: pd.DataFrame) -> list[str]:

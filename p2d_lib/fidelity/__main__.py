@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         verb.add_argument("images", type=Path, help="a folder, with its subfolders, or a tar file")
     for verb in (ref, measure, judge):
         verb.add_argument("--cache", type=Path, help="folder that keeps features, so that stopped work is not repeated")
-        verb.add_argument("--weights", type=Path, help="folder with the extractor's weights; the scout needs it")
+        verb.add_argument("--weights", type=Path, help="folder of the extractor's weights (scout: the run's)")
     options = parser.parse_args(arguments)
 
     from p2d_lib.device import DeviceError  # not above, so that --help loads no torch
@@ -61,15 +61,15 @@ def _make(options: argparse.Namespace) -> None:
     print(f"Floor, their distance to each other: {floors or 'too few images to say'}")
 
 
-def _check_writable(path: Path) -> None:
-    """Raises ValueError where a file cannot be written, before features of many images are computed for it."""
+def _check_writable(path: Path, option: str = "--out") -> None:
+    """Raises ValueError where an option's file cannot be written, before features of many images are computed."""
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name the file to write, such as --out {path / 'real.npz'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from None
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); name another place with {option}") from None
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -96,9 +96,15 @@ def _judge(options: argparse.Namespace) -> None:
     from p2d_lib.run import Run
 
     run = Run(options.run, "05_fidelity")
-    network = Extractor(options.extractor, set_up(), options.cache, options.weights)
+    cases, synthetic = run.read("cases"), run.read("synthetic")
+    for name in ("images", "synthetic_images"):
+        run.path(name)
+    if options.cache:
+        _check_writable(options.cache / "features.npz", "--cache")
+    weights = options.weights or (run.path("scout") if options.extractor == "scout" else None)
+    network = Extractor(options.extractor, set_up(), options.cache, weights)
     seed = run.made_with("synthetic")["parameters"]["seed"]  # of the run, by which 05 chooses the sets
-    print(report.opinion(run, run.read("cases"), run.read("synthetic"), network, seed))
+    print(report.opinion(run, cases, synthetic, network, seed))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def profile(name: str, run: str | None = None, overrides: tuple[str, ...] = ()) 
     try:
         _check("01_prep", {"run": common["run"]}, f"params/{name}.yaml")
     except ParameterError as error:  # once, and not for each notebook
-        problems.append(str(error))
-        common["run"] = name, ""
+        problems.append(f"{error}{'; --run NAME gives the run of this file a name' if run is None else ''}")
+        common["run"] = "smoke", ""  # a name that is right, whatever the file is called
     checked = {}
     for notebook in MODELS:
         try:

@@ -20,6 +20,7 @@ from p2d_lib.vocabulary import DX, DX_NAMES
 
 NAME_LENGTH = 60  # characters of a reader's name at most
 NO_PEOPLE = re.compile(r"scout|(classifier|detector)\b.*|truth", re.IGNORECASE)  # readers in the tables of 07
+FEWEST_EQUAL = 30  # images on which two readers do not agree throughout by chance: at 80 % agreement once in 800 pairs
 NOT_IN_NAMES = re.compile(r"[^\w .,'’()-]")  # names stand in tables, LaTeX and HTML: letters, digits and these signs
 
 
@@ -31,6 +32,7 @@ class Filled(NamedTuple):
     grades: pd.DataFrame  # image_id, confidence (1..5), quality (1..5), comment; NaN where left empty
     missing: dict[int, str]  # image number -> the answers it lacks
     repeats: pd.DataFrame  # schemas.READINGS, of the second showing of images that are shown twice
+    number: int | None  # of the reader in the study; None where the sheet has none
 
     @property
     def sentence(self) -> str:
@@ -70,17 +72,19 @@ def read_key(path: Path) -> pd.DataFrame:
     return key.assign(**{column: of_rows.astype(int) for column, of_rows in numbers.items()}).reset_index(drop=True)
 
 
-def read(path: Path, key: pd.DataFrame) -> Filled:
+def read(path: Path, key: pd.DataFrame, n_readers: int | None = None) -> Filled:
     """A filled sheet as readings; rows may have been sorted, and images left out.
+
+    n_readers: for how many readers the study was made; None where nobody knows.
 
     An image counts when it has source and diagnosis, and confidence too unless the reader has given no grade at all.
     The confidence grades the source: is_synthetic_read is 0.5 ± confidence / 10, or 0 and 1 in a sheet without grades.
     In a sheet that asks how real an image looks it is (7 - grade) / 6. Of an image that is shown twice the second
     showing is kept apart. Raises SheetError for a file that is no such sheet, one of another study, an answer that is
-    no choice, and a name that is more than plain text.
+    no choice, a reader's number that the study does not have, and a name that is more than plain text.
     """
     table = sheet_rows.read(path)
-    part = _part(table.study, key)
+    part, number = _part(table.study, key, n_readers)
     answers = _answers(table, part, key)
     needed = [REALISM, DIAGNOSIS] if table.has_realism else [SOURCE, DIAGNOSIS]
     needed += [CONFIDENCE] * bool(answers[CONFIDENCE].notna().any())
@@ -110,7 +114,7 @@ def read(path: Path, key: pd.DataFrame) -> Filled:
         }
     )
     parts = (table[first].reset_index(drop=True) for table in (rows, grades))
-    return Filled(reader, *parts, missing, rows[~first].reset_index(drop=True))
+    return Filled(reader, *parts, missing, rows[~first].reset_index(drop=True), number)
 
 
 def _p_synthetic(done: pd.DataFrame, has_realism: bool) -> np.ndarray:
@@ -121,28 +125,53 @@ def _p_synthetic(done: pd.DataFrame, has_realism: bool) -> np.ndarray:
     return np.where((done[SOURCE] == "synthetic").to_numpy(), 0.5 + beside_half, 0.5 - beside_half)
 
 
-def read_all(folder: Path, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+def read_all(folder: Path, key: pd.DataFrame, n_readers: int | None = None) -> tuple[list[Filled], pd.DataFrame]:
     """All filled sheets of a folder (see `sheet_files.filled`), by file name, and the key they were read with.
 
     key: the run's; a key.csv that lies beside the sheets is taken instead, so that answers outlive the run that made
-    the study. Raises SheetError for a folder without sheets, for what may be a sheet and cannot be read, and when two
-    bear one reader's name, capital and small letters alike.
+    the study. n_readers: of the run's study. Raises SheetError for a folder without sheets, for what may be a sheet and
+    cannot be read, and for two that may be one reader's: with one number, one name (capital and small letters alike),
+    or the same answers throughout (to at least FEWEST_EQUAL images).
     """
     paths = filled(folder)
     if (folder / KEY_FILE).exists():
-        key = read_key(folder / KEY_FILE)
-    sheets, names = [], {}
+        of_run, key = key, read_key(folder / KEY_FILE)
+        n_readers = n_readers if key["study"].iloc[0] == of_run["study"].iloc[0] else None
+    sheets: dict[str, Filled] = {}
     for path in paths:
-        sheet = read(path, key)
-        name = " ".join(sheet.reader.split()).casefold()
-        if name in names:
-            raise SheetError(
-                f"{path.name} and {names[name]} both say reader {sheet.reader!r}: give each reader another name (cell "
-                f"{NAME_CELL} of sheet Instructions, column {READER} of a .csv)"
-            )
-        names[name] = path.name
-        sheets.append(sheet)
-    return sheets, key
+        sheet = read(path, key, n_readers)
+        for name, other in sheets.items():
+            _refuse_twice(path.name, sheet, name, other, key)
+        sheets[path.name] = sheet
+    return list(sheets.values()), key
+
+
+def _refuse_twice(file: str, sheet: Filled, other_file: str, other: Filled, key: pd.DataFrame) -> None:
+    """Raises SheetError where two sheets may be one reader's, who would count as two that agree."""
+    if sheet.number is not None and sheet.number == other.number:
+        raise SheetError(
+            f"{file} and {other_file} are both sheet {sheet.number:02d} of study {key['study'].iloc[0]}: remove one"
+        )
+    if (n := _equal_answers(sheet, other)) >= FEWEST_EQUAL:
+        raise SheetError(
+            f"{file} and {other_file} give the same answers to all {n} images that both have read, as two "
+            "readers never do: remove one"
+        )
+    if len({" ".join(each.reader.split()).casefold() for each in (sheet, other)}) == 1:
+        raise SheetError(
+            f"{file} and {other_file} both say reader {sheet.reader!r}: give each reader another name (cell "
+            f"{NAME_CELL} of sheet Instructions, column {READER} of a .csv)"
+        )
+
+
+def _equal_answers(sheet: Filled, other: Filled) -> int:
+    """How many images two sheets have both read, where all their answers are equal; else 0. Comments may differ."""
+    columns = ["image_id", "dx_read", "is_synthetic_read", "confidence", "quality"]
+    one, two = (
+        each.readings.merge(each.grades, on="image_id")[columns].set_index("image_id") for each in (sheet, other)
+    )
+    both = one.index.intersection(two.index)
+    return len(both) if one.loc[both].equals(two.loc[both]) else 0
 
 
 def _same_study(one: object, other: str) -> bool:
@@ -152,16 +181,27 @@ def _same_study(one: object, other: str) -> bool:
     return str(one).strip() == other or str(one).strip().zfill(8) == other
 
 
-def _part(study: Entry, key: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the key that the reader of this sheet sees."""
-    identifier, reader = roster.parted(study.value)
+def _part(study: Entry, key: pd.DataFrame, n_readers: int | None) -> tuple[pd.DataFrame, int | None]:
+    """The rows of the key that the reader of this sheet sees, and the reader's number."""
     own = key["study"].iloc[0]
+    if study.is_empty:
+        raise SheetError(
+            f"{study.where}: the study's code is missing; write {roster.code(own, 1)} there if the sheet was sent as "
+            f"reader_01.xlsx, {roster.code(own, 2)} for reader_02.xlsx, and so on"
+        )
+    identifier, reader = roster.parted(study.value)
     if not _same_study(identifier, own):
         raise SheetError(
             f"{study.where}: the sheet belongs to study {identifier!r}, the key to {own!r}; read it with its own key: "
             f"copy study_keys/{identifier}.csv of the run that made it beside the sheets, as key.csv"
         )
-    return key if reader is None else roster.seen_by(key, reader).sort_values("number")
+    if reader is None:
+        return key, None
+    if reader < 1 or reader > (n_readers or reader):
+        more = f"; was it made for more, add --set 07_readers.n_readers={reader}" if reader else ""
+        readers = f"from 01 to {n_readers:02d}" if n_readers else "from 01 on"
+        raise SheetError(f"{study.where}: {study.value!r} ends in no reader's number of the study, {readers}{more}")
+    return roster.seen_by(key, reader).sort_values("number"), reader
 
 
 def plain_name(text: str) -> str:
@@ -229,7 +269,7 @@ def _one_of(entry: Entry, choices: dict[str, object]) -> object | None:
     grade = _whole(entry.value)
     answer = str(entry.value if grade is None else grade).strip().lower()
     if answer not in choices:
-        hint = did_you_mean(answer, choices)
+        hint = did_you_mean(answer, choices) if table_files.number(answer) is None else ""  # 2,5 is not nearly 5
         raise SheetError(f"{entry.where}: expected one of {', '.join(choices)}, not {entry.value!r}{hint}")
     return choices[answer]
 

@@ -14,15 +14,18 @@ from p2d_lib.run import Run, home
 EXAMPLE = Path(__file__).parent / "example"  # the sheets and key that ship
 
 
-def filled_sheets(run: Run, sheets: str, key: pd.DataFrame) -> tuple[list[Filled], pd.DataFrame]:
+def filled_sheets(
+    run: Run, sheets: str, key: pd.DataFrame, n_readers: int | None = None
+) -> tuple[list[Filled], pd.DataFrame]:
     """The sheets that people filled, read, and the key they were read with.
 
     sheets: a folder, relative to `home()`; "": study_filled of the run. Where that does not exist, a phantom run has
-    the shipped example, of the kind "simulated", and a run on real images has no sheet. key: of the run's study.
+    the shipped example, of the kind "simulated", and a run on real images has no sheet. key, n_readers: of
+    the run's study.
     """
     folder = home() / sheets if sheets else run.folder / "study_filled"
     if sheets or folder.is_dir():
-        return read_all(folder, key)
+        return read_all(folder, key, n_readers)
     return example(key) if run.note else ([], key)
 
 

@@ -13,6 +13,7 @@ from p2d_lib.home import home
 from p2d_lib.release import CREATOR
 from p2d_lib.release.refusal import Refused
 from p2d_lib.release.signing import ALGORITHMS, Sign, by_certificate, by_command
+from p2d_lib.write_command import lies_in_a_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     from p2d_lib.run import ArtefactError, Run
 
     to = options.to.resolve()
+    if lies_in_a_run(to):
+        print(f"error: {to} lies in a run: name a folder outside data/runs, tables and figures (--to)", file=sys.stderr)
+        return 2
     try:
         facts = publish(
             Run(options.run, "release"), to, licence=options.licence, test_sets=options.test_set,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from p2d_lib.app import store
 from p2d_lib.app.command import NotStarted, arguments, check_address, is_loopback, password
 from p2d_lib.app.safety import Refused, guarded, plain_line
+from p2d_lib.app.serve import open_run
 
 
 def test_a_half_written_line_is_left_out_and_named_and_spoils_no_later_one(tmp_path, caplog):
@@ -108,6 +110,15 @@ def test_the_command_says_how_to_make_a_run_where_there_is_none(tmp_path):
     environment = {"P2D_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "./run_all.sh --run absent" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("network", ["adapter", "scout"])
+def test_a_run_without_a_network_that_makes_or_reads_images_is_not_opened(app_home, tmp_path, monkeypatch, network):
+    shutil.copytree(app_home / "data" / "runs" / "other", tmp_path / "data" / "runs" / "other")
+    monkeypatch.setenv("P2D_HOME", str(tmp_path))
+    shutil.rmtree(tmp_path / "data" / "runs" / "other" / network)
+    with pytest.raises(NotStarted, match=f"{network} is missing: .*03_finetune"):
+        open_run("other")
 
 
 def test_the_commands_help_needs_nothing_but_python(tmp_path):

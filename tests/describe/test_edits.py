@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from p2d_lib.describe import edits
+from p2d_lib.describe import edits, report
 from p2d_lib.describe.table import rows
 from p2d_lib.words.choose import chosen
 
@@ -30,6 +30,18 @@ def test_an_edit_is_a_row_of_its_own_that_wins_and_the_machines_stays(machine, t
     assert won.loc["a", ["reviewer", "text", "red", "describer"]].tolist() == ["Dr A", "a brown spot", 0.0, "captioner"]
     assert math.isnan(won.loc["a", "black"])
     assert won.loc["b", "reviewer"] == ""
+
+
+def test_the_findings_say_where_reviewers_differ_and_who_counts(machine, tmp_path):
+    """Control: equal reviews, and images that one person alone has reviewed, are no difference."""
+    text = "image_id,reviewer,red,rejected\na,Dr A,0.7,\na,Dr B,{b},{why}\nb,Dr A,0.2,\n"
+    for b, why, differ in (("0.7", "", 0), ("0.1", "", 1), ("0.7", "blurred", 1)):
+        both = pd.concat([machine, edits.read_edits(written(tmp_path, text.format(b=b, why=why)), machine)])
+        (line,) = report.review_findings(both)
+        assert line.startswith(f"Images that several people have reviewed: 1; they differ on {differ} of these.")
+        reds = chosen(both).set_index("image_id")["red"]
+        assert reds.get("a") == (None if why else 0.7), "the first one counts, and a rejection stands"
+    assert report.review_findings(both[both["reviewer"] != "Dr B"]) == []
 
 
 def test_an_empty_cell_keeps_the_describers_value(machine, tmp_path):
@@ -94,7 +106,8 @@ def test_an_edit_that_cannot_be_used_is_named(machine, tmp_path, text, message):
         ),
         (b"\xff\xfei", r"edits\.csv, line 1: a letter that is not in UTF-16"),
         (b"", r"edits\.csv: there are no rows"),
-        (b"image_id,reviewr\na,Dr\n", r"edits\.csv: has no column 'reviewer': did you mean 'reviewr'"),
+        (b"image_id,reviewr\na,Dr\n", r"edits\.csv: has no column 'reviewer': rename column 'reviewr' to reviewer;"),
+        (b"IMAGE_ID,reviewer\na,Dr\n", r"has no column 'image_id': rename column 'IMAGE_ID' to image_id;"),
         (b"image_id,reviewer,Red\na,Dr,0.1\n", r"'Red' is no column of edits: did you mean 'red'"),
         (b"image_id,reviewer,red\n\na,Dr,0.1\n\na,Dr,2\n", r"edits\.csv, line 5: red is '2'"),
         (b"image_id,reviewer,red\na,NA,0.1\n", "line 2: reviewer is empty"),

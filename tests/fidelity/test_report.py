@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
 
@@ -15,6 +16,8 @@ from p2d_lib.fidelity.__main__ import main as command
 from p2d_lib.fidelity.controls import CONTROLS, RECONSTRUCTED
 from p2d_lib.fidelity.report.cells import number
 from p2d_lib.fidelity.sets import Sets
+from p2d_lib.models.extractors import scout
+from p2d_lib.run import ArtefactError
 
 DX = np.repeat(["bcc", "mel", "nv"], [30, 30, 8])
 EXTRACTORS = (
@@ -188,7 +191,7 @@ def test_a_further_extractor_is_asked_of_the_sets_that_are_compared_and_makes_no
         return np.stack(drawn) // 2 + np.array(shift, np.uint8)[:, None, None, None]
 
     run = SimpleNamespace(
-        images=images, parts=lambda table: [(images(table), table)],
+        images=images, parts=lambda table: [(images(table), table)], path=Path,
         read={"cases": cases, "synthetic": synthetic}.get, made_with=lambda _: {"parameters": {"seed": 7}},
     )  # fmt: skip
     monkeypatch.setattr("p2d_lib.run.Run", lambda *_: run)
@@ -197,6 +200,29 @@ def test_a_further_extractor_is_asked_of_the_sets_that_are_compared_and_makes_no
     line = capsys.readouterr().out
     adapter, base = map(float, re.search(r"distance ([\d.]+) \(adapter\) and ([\d.]+) \(base\) times", line).groups())
     assert line.startswith("eye, of which no verdict is made: AUC") and 1.5 < adapter < base
+
+
+def test_a_judge_is_asked_only_where_images_and_a_place_for_features_are_there(tmp_path, capsys, monkeypatch):
+    made = []
+
+    def path(name):
+        made.append(name)
+        if len(made) == 2:
+            raise ArtefactError(f"{name} is missing: run 04_sample first")
+        return Path("run") / name
+
+    asked = []
+    monkeypatch.setattr("p2d_lib.run.Run", lambda *_: SimpleNamespace(read=lambda name: name, path=path))
+    monkeypatch.setattr("p2d_lib.models.extractors.Extractor", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr("p2d_lib.fidelity.report.opinion", lambda *_: "said")
+    (tmp_path / "file").write_text("mine")
+    judge = ["judge", "mine", "--extractor", "scout"]
+    assert command(judge) == 1 and "synthetic_images is missing: run 04_sample first" in capsys.readouterr().err
+    assert command([*judge, "--cache", str(tmp_path / "file" / "cache")]) == 1
+    assert "another place with --cache" in capsys.readouterr().err and not asked
+    assert command([*judge, "--cache", str(tmp_path / "cache")]) == 0 and asked == [Path("run/scout")]
+    with pytest.raises(FileNotFoundError, match="--weights data/runs/<run>/scout"):
+        scout.kind("scout", None)
 
 
 class Eye:

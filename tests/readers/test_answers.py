@@ -105,6 +105,17 @@ def test_sheets_that_were_sent_can_be_scored_after_another_study_took_the_place_
     pd.testing.assert_frame_equal(again.readings, answers.read(filled[0], key).readings)
 
 
+def test_a_sheet_without_the_studys_code_is_told_what_to_write(filled, key):
+    study_code = key["study"].iloc[0]
+    with pytest.raises(answers.SheetError, match=rf"cell B4: the study's code is missing; write {study_code}-01 there"):
+        answers.read(_as_reader(filled[0], None), key)
+
+
+def test_a_number_that_is_no_grade_is_not_taken_for_a_typing_error(filled, key):
+    with pytest.raises(answers.SheetError, match=r"cell F7: expected one of 1, 2, 3, 4, 5, not '2,5'$"):
+        answers.read(_spoil(filled[0], F7="2,5"), key)
+
+
 def test_a_sheet_of_another_study_or_of_no_study_is_refused(filled, key, tmp_path):
     with pytest.raises(answers.SheetError, match="cell B4: the sheet belongs to study"):
         answers.read(filled[0], key.assign(study="00000000"))
@@ -113,10 +124,57 @@ def test_a_sheet_of_another_study_or_of_no_study_is_refused(filled, key, tmp_pat
         answers.read(tmp_path / "text.xlsx", key)
 
 
+def _as_reader(path, code, name="Ada"):
+    """The sheet again, as one that another reader was sent; its rows are in the order of the numbers."""
+    book = load_workbook(path)
+    book["Instructions"]["B3"], book["Instructions"]["B4"] = name, code
+    book.save(path)
+    return path
+
+
 def test_two_sheets_of_one_name_are_refused(filled, key, tmp_path):
     (tmp_path / "copy.xlsx").write_bytes(filled[0].read_bytes())
+    _spoil(_as_reader(tmp_path / "copy.xlsx", f"{key['study'].iloc[0]}-02"), E2="nv", E3="melanoma")
     with pytest.raises(answers.SheetError, match=r"copy.xlsx and ada.xlsx both say reader 'Ada'"):
         answers.read_all(tmp_path, key)
+
+
+def test_one_readers_sheet_that_was_saved_twice_is_not_two_readers(filled, key, tmp_path):
+    study_code = key["study"].iloc[0]
+    _as_reader(filled[0], f"{study_code}-01", None)  # called as its file is
+    copy = tmp_path / "ada (1).xlsx"
+    copy.write_bytes(filled[0].read_bytes())
+    both = rf"ada.xlsx and ada \(1\).xlsx are both sheet 01 of study {study_code}: remove one"
+    with pytest.raises(answers.SheetError, match=both):
+        answers.read_all(tmp_path, key)
+    _spoil(_as_reader(copy, f"{study_code}-02", "Bob"), H2="seen twice")
+    with pytest.raises(answers.SheetError, match="give the same answers to all 70 images"):
+        answers.read_all(tmp_path, key)
+    _spoil(copy, E2="nv", E3="melanoma")
+    assert len(answers.read_all(tmp_path, key)[0]) == 2
+
+
+def test_few_equal_answers_may_be_chance_and_experts_who_agree_are_two_readers(filled, key, tmp_path):
+    of_few = {f"{column}{row}": None for column in "DEF" for row in range(2, 73 - answers.FEWEST_EQUAL)}
+    _spoil(filled[0], **of_few)
+    (tmp_path / "bob.xlsx").write_bytes(filled[0].read_bytes())
+    _as_reader(tmp_path / "bob.xlsx", f"{key['study'].iloc[0]}-02", "Bob")
+    assert len(answers.read_all(tmp_path, key)[0]) == 2
+    experts = [
+        SimulatedReader(str(k), dict.fromkeys(DX_NAMES, 0.95), 1.0, sensitivity=0.95, specificity=0.95)
+        for k in range(60)
+    ]
+    given = [answer(key.head(answers.FEWEST_EQUAL), expert, 0)[["source", "dx"]] for expert in experts]
+    equal = sum(one.equals(other) for k, one in enumerate(given) for other in given[:k])
+    assert equal < 0.01 * 60 * 59 / 2, "even without grades experts agree throughout less than once in a hundred"
+
+
+@pytest.mark.parametrize(("number", "of"), [("00", None), ("00", 3), ("99", 3)])
+def test_a_number_that_no_reader_of_the_study_has_is_refused(filled, key, number, of):
+    path = _as_reader(filled[0], f"{key['study'].iloc[0]}-{number}")
+    with pytest.raises(answers.SheetError, match=rf"cell B4: '.*-{number}' ends in no reader's number of the study"):
+        answers.read(path, key, of)
+    assert answers.read(_as_reader(path, f"{key['study'].iloc[0]}-03"), key, of).number == 3
 
 
 def test_sheets_are_read_with_the_key_that_lies_beside_them(filled, built, key, tmp_path):

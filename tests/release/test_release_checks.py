@@ -246,6 +246,12 @@ def test_a_place_that_takes_no_release_is_named(home, tmp_path, capsys):
         main(["--to", ""])
 
 
+@pytest.mark.parametrize("place", ["data/runs/small/release", "tables/small/set", "figures/set"])
+def test_a_release_does_not_lie_in_a_run(home, capsys, place):
+    assert main(["--run", "small", "--to", str(home / place)]) == 2
+    assert "lies in a run: name a folder outside" in capsys.readouterr().err and not (home / place).exists()
+
+
 def test_a_table_of_the_audit_that_was_edited_stops_the_release(home, run, tmp_path):
     path = home / "tables" / "small" / "t5_memorised.csv"
     path.write_text(path.read_text().replace("14", "0"))

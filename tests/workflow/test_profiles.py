@@ -319,6 +319,17 @@ def test_a_profile_that_was_copied_from_a_web_page_or_holds_a_date_is_read_as_it
     assert (values["run"], values["seeds"]) == ("2024-01-01", 4)
 
 
+def test_a_profile_whose_name_no_run_can_have_is_told_once_to_give_the_run_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    text = (FOLDER / "smoke.yaml").read_text(encoding="utf-8")
+    (tmp_path / "my study.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(profiles.ParameterError) as refused:
+        profiles.profile("my study")
+    (line,) = str(refused.value).split("\n")
+    assert line.startswith("params/my study.yaml: ") and line.endswith("--run NAME gives the run of this file a name")
+    assert profiles.profile("my study", "mine")["01_prep"]["run"] == "mine"
+
+
 @pytest.mark.parametrize("name", ["CON", "nul.txt", "com1", "a.", "reference", "README.md", "..", "a/b", "a b", "é"])
 def test_a_run_has_a_name_that_is_free_and_that_a_folder_can_have_on_every_system(name):
     with pytest.raises(parameters.ParameterError, match=f"--run {name!r}: 01_prep.run: {name!r}: "):

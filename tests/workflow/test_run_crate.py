@@ -57,6 +57,15 @@ def crate(home, tmp_path_factory) -> ROCrate:
         return ROCrate(_export(home, tmp_path_factory.mktemp("crate") / "crate", patch))
 
 
+@pytest.mark.parametrize("place", ["data/runs/smoke/crate", "tables/smoke/crate", "figures"])
+def test_a_crate_does_not_lie_in_a_run(home, monkeypatch, place):
+    monkeypatch.setenv("P2D_HOME", str(home))
+    for target in (home / place / "new", home / place / ".." / place.rpartition("/")[2] / "new"):
+        with pytest.raises(run_crate.Refused, match="lies in a run: name a folder outside"):
+            _export(home, target, monkeypatch)
+    assert not (home / place / "new").exists()
+
+
 def _types(entity) -> list[str]:
     return entity.type if isinstance(entity.type, list) else [entity.type]
 

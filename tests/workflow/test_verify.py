@@ -411,11 +411,45 @@ def test_a_run_that_is_being_made_is_not_compared(at_home):
         (["--verify", "--crate", "x"], "--verify and --crate do not go together"),
         (["--make-reference", "--dry-run"], "--make-reference and --dry-run do not go together"),
         (["--rerun-on", "2"], "add --make-reference"),
+        (["--make-reference", "--rerun-on", "2", "--rerun-on", "0"], "--rerun-on 0: at least one core is needed"),
+        (["--verify", "--set", "06_classify.sedes=5"], "--verify takes the finished run as it is: leave out --set$"),
+        (["--against", "tables/smoke", "--seed", "0"], "--verify takes the finished run as it is: leave out --seed$"),
+        (["--crate", "x", "--data", "y", "--to", "03_finetune"], "--crate takes .*: leave out --to, --data$"),
+        (["--make-reference", "other", "--shards", "2"], "--make-reference takes .*: leave out --shards$"),
+        (["--make-reference", "--processes", "2"], "leave out --processes$"),
+        (["--make-reference", "--rerun-on", "2", "--from", "04_sample"], "makes whole reruns: leave out --from$"),
+        (["--verify", "--copy-to", "x"], "leave out --copy-to$"),
     ],
 )
 def test_options_that_would_be_ignored_start_nothing(argv, words):
     with pytest.raises(references.Refused, match=words):
         cli.arguments(argv)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--profile", "smoke", "--verify", "--cores", "2"],
+        ["--run", "lora4", "--verify", "--against", "tables/smoke"],
+        [
+            "--profile",
+            "mini",
+            "--make-reference",
+            "--rerun-on",
+            "1",
+            "--data",
+            "x",
+            "--seed",
+            "3",
+            "--set",
+            "01_prep.a=1",
+        ],
+        ["--run", "mine", "--crate", "x"],
+        ["--dry-run", "--from", "04_sample", "--set", "06_classify.seeds=5"],
+    ],
+)
+def test_options_that_are_obeyed_go_together(argv):
+    assert cli.arguments(argv)
 
 
 def _drive(home: Path, *arguments: str) -> subprocess.CompletedProcess:

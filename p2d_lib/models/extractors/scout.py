@@ -15,7 +15,7 @@ def kind(name: str, folder: Path | None) -> Kind:
     Raises FileNotFoundError where there is none.
     """
     if folder is None:
-        raise FileNotFoundError("the extractor scout lies in a run: name its folder (data/runs/<run>/scout)")
+        raise FileNotFoundError("the extractor scout lies in a run: name its folder (--weights data/runs/<run>/scout)")
     model = classifiers.load(folder, torch.device("cpu"))
 
     def load(device: torch.device) -> Loaded:
