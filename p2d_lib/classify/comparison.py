@@ -66,15 +66,16 @@ def pairs(arms: Iterable[str]) -> list[tuple[str, str]]:
 def paired(of_arms: Replicates) -> pd.DataFrame:
     """One row per score and pair of arms: first minus second, in 0..1, over lesions and training seeds.
 
-    score, first, second; difference, low, high, p (`intervals.compare`); detectable: the difference that a single test
-    would detect with a power of 80 % (`intervals.minimal_detectable`); n_seeds; lowest, highest: the differences that
-    single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the pairs; announced: p_holm
-    is at most multiplicity.LEVEL and all seeds agree in sign, so no verdict depends on one training. p and p_holm are
-    those of the primary score, NaN of the others. Raises ValueError with a single seed.
+    score, first, second; difference, low, high, p (`intervals.compare`); detectable: the difference that the first step
+    of Holm's correction would detect with a power of 80 % (`intervals.minimal_detectable`); n_seeds; lowest, highest:
+    the differences that single seeds give; agreeing: how many of them have the sign of their mean; p_holm: over the
+    pairs; announced: p_holm is at most multiplicity.LEVEL and all seeds agree in sign, so no verdict depends on one
+    training. p and p_holm are those of the primary score, NaN of the others. Raises ValueError with a single seed.
     """
-    rows = []
+    rows, compared = [], pairs(of_arms)
+    level = 1 - multiplicity.LEVEL / max(1, len(compared))
     for score in scores.SCORES:
-        for first, second in pairs(of_arms):
+        for first, second in compared:
             difference = intervals.compare(of_arms[first][score], of_arms[second][score])
             of_seeds = of_arms[first][score][:, 0] - of_arms[second][score][:, 0]
             if len(of_seeds) < 2:
@@ -84,7 +85,7 @@ def paired(of_arms: Replicates) -> pd.DataFrame:
             rows.append(
                 {"score": score, "first": first, "second": second}
                 | difference._asdict()
-                | {"detectable": intervals.minimal_detectable(of_arms[first][score], of_arms[second][score])}
+                | {"detectable": intervals.minimal_detectable(of_arms[first][score], of_arms[second][score], level)}
                 | {"lowest": of_seeds.min(), "highest": of_seeds.max(), "n_seeds": len(of_seeds)}
                 | {"agreeing": int((of_seeds * difference.difference > 0).sum())}
             )

@@ -76,7 +76,7 @@ def sentences(of_sets: dict[str, pd.DataFrame]) -> list[str]:
             lines.append(
                 f"{row.effect.capitalize()} ({row.first} − {row.second}, {row.images:,} images, {name}): "
                 f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}]; "
-                f"detectable with a power of 80 % from about {100 * row.detectable:.1f} points on."
+                f"a single test detects from about {100 * row.detectable:.1f} points on (power 80 %)."
             )
     return lines
 

@@ -116,8 +116,9 @@ def findings(of_arms: Replicates, differences: pd.DataFrame, test: pd.DataFrame,
     if len(primary):
         lines.append(
             f"These comparisons detect true differences from about {100 * primary['detectable'].min():.1f} to "
-            f"{100 * primary['detectable'].max():.1f} points on, by comparison (power 80 %, a single test at "
-            f"{100 * multiplicity.LEVEL:.0f} %); smaller ones cannot be told from none with these lesions and seeds."
+            f"{100 * primary['detectable'].max():.1f} points on, by comparison (power 80 %, at the first step of "
+            f"Holm's correction, p ≤ {multiplicity.LEVEL:g} / {len(primary)}); smaller ones cannot be told from none "
+            "with these lesions and seeds."
         )
     arm = next(iter(of_arms))
     error, spread = 100 * comparison.standard_error(of_arms, arm), 100 * of_arms[arm][PRIMARY][:, 0].std(ddof=1)

@@ -32,7 +32,7 @@ def gaps(
     metric: the two arms, and CHANGE, how much wider the gap is in the second arm. LESION_TYPE attributes have accuracy
     only. Intervals resample lesions and seeds and hold the two groups fixed, so having picked the extremes moves them
     away from 0: p decides. ratio: worst group over best (0..1), NaN for CHANGE. detectable:
-    `intervals.minimal_detectable`.
+    `intervals.minimal_detectable`, NaN of more than two groups, whose extremes it would take as named beforehand.
 
     p of an arm: the share of n_permutations in which the largest difference between any two groups is at least as large
     as the observed one, when group labels are permuted among the lesions of one class. So the choice of the extremes is
@@ -122,6 +122,7 @@ def _lesions(
 
 def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> list[dict]:
     """The two arms' gaps and their change, as rows of `gaps`. of_groups: {group: {arm: replicates}}."""
+    detectable = intervals.minimal_detectable if len(of_groups) == 2 else lambda *_: np.nan
     rows, extremes = [], {}
     for arm in arms:
         means = {name: by_arm[arm][:, 0].mean() for name, by_arm in of_groups.items()}
@@ -131,9 +132,9 @@ def _compared(of_groups: dict, arms: tuple[str, str], p: dict[str, float]) -> li
         low, high = np.clip((low, high), -1, 1)  # few seeds spread the replicates beyond what a difference can be
         ratio = means[worst] / means[best] if means[best] else np.nan
         row = {"arm": arm, "best": best, "worst": worst, "gap": gap, "low": low, "high": high, "ratio": ratio}
-        rows.append(row | {"detectable": intervals.minimal_detectable(*extremes[arm]), "p": p[arm]})
+        rows.append(row | {"detectable": detectable(*extremes[arm]), "p": p[arm]})
     first, second = (best - worst for best, worst in (extremes[arm] for arm in arms))
     gap, low, high, p_change = intervals.compare(second, first)
     low, high = np.clip((low, high), -2, 2)
     change = {"arm": CHANGE, "gap": gap, "low": low, "high": high, "p": p_change}
-    return [*rows, change | {"detectable": intervals.minimal_detectable(second, first)}]
+    return [*rows, change | {"detectable": detectable(second, first)}]

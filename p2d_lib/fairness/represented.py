@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
+from scipy.stats import binom, hypergeom
 from scipy.stats.contingency import odds_ratio
 
 from p2d_lib.fairness.gaps import permutation_p
@@ -62,6 +62,26 @@ def times_rarer(row: pd.Series) -> tuple[float, float, float]:
     counts = [inside.astype(int).tolist(), (outside.to_numpy(int) - inside.to_numpy(int)).tolist()]
     result = odds_ratio(counts)
     return float(result.statistic), *map(float, result.confidence_interval())
+
+
+def detectable(table: pd.DataFrame, power: float = 0.8) -> np.ndarray:
+    """How many times rarer in train (odds ratio) `shares` would find each of its groups with this power: float (rows,).
+
+    table: of `shares`. Fisher's test at the first step of Holm's correction; the group's share in test is that of train
+    and test together. Infinite where train could lack the group altogether and the test would still rarely find it.
+    """
+    times, found = np.geomspace(1.1, 100, 200), []
+    for row in table.itertuples():
+        a, b = np.arange(row.train + 1)[:, None], np.arange(row.test + 1)
+        of_both = np.arange(row.train + row.test + 1)
+        p = hypergeom.pmf(a, row.train + row.test, of_both, row.train).cumsum(0)  # cdf takes each value singly
+        called = p[a, a + b] <= multiplicity.LEVEL / len(table)
+        share = (row.train_of_group + row.test_of_group) / (row.train + row.test)
+        odds = share / (1 - share) / times
+        of_train, of_test = binom.pmf(a, row.train, odds / (1 + odds)), binom.pmf(b, row.test, share)
+        enough = of_train.T @ (called @ of_test) >= power
+        found.append(times[enough.argmax()] if enough.any() else np.inf)
+    return np.array(found)
 
 
 def change(first: str, second: str) -> str:

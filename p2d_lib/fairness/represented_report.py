@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from p2d_lib.fairness.represented import change, contrasts, times_rarer, under_represented
+from p2d_lib.fairness.represented import change, contrasts, detectable, times_rarer, under_represented
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.report import figures, tables
 
@@ -92,7 +92,7 @@ def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> l
     if rare.empty:
         return [
             f"No group is shown to be rarer in train than in test within its class ({len(shares)} tests, the smallest "
-            f"corrected p is {tables.p_value(shares['p_holm'].min())})."
+            f"corrected p is {tables.p_value(shares['p_holm'].min())}). {_power(detectable(shares))}"
         ]
     for cell in rare.itertuples():
         of_cell = gaps[(gaps["dx"] == cell.dx) & (gaps["attribute"] == cell.attribute) & (gaps["group"] == cell.group)]
@@ -105,6 +105,17 @@ def findings(shares: pd.DataFrame, gaps: pd.DataFrame, arms: Sequence[str]) -> l
             + "".join(f" Against {first}, {_changes(by_arm, first, arms)}." for first in _references(arms))
         )
     return lines
+
+
+def _power(times: np.ndarray) -> str:
+    """What the tests of `represented.shares` would find. times: of `represented.detectable`."""
+    known = times[np.isfinite(times)]
+    if not len(known):
+        return "All groups are too small: none would be found with a power of 80 %, however rare in train."
+    words = f"With a power of 80 % one is found from {known.min():.1f} (the largest groups) to {known.max():.1f} times"
+    return f"{words} rarer on" + (
+        f"; {len(times) - len(known)} are too small for that." if len(known) < len(times) else "."
+    )
 
 
 def _references(arms: Sequence[str]) -> list[str]:

@@ -4,6 +4,10 @@ The analysis of variance of Obuchowski and Rockette (Commun Stat Simul Comput 24
 Hillis (Stat Med 26, 2007). A treatment is whatever the same readers read with, or on: an imaging method, support by a
 network, real against synthetic images. Readers and cases are random unless they are declared fixed: a result then holds
 for these readers, or these cases, alone.
+
+Where both are random, a mean square of readers is taken as no smaller than what readers without any difference have: of
+two or three readers it may be far smaller by chance, and the plain analysis would call 11 or 8 % of studies at chance
+better or worse than it. With it these are 1 and 4 %, of five readers 5 %; it leaves the published examples as they are.
 """
 
 from itertools import combinations
@@ -126,8 +130,10 @@ def _error_of_differences(
     if readers == FIXED:
         shared = (n_readers - 1) * (parts.cov2 - parts.cov3)
         return max(parts.error - parts.cov1 + shared, 0), np.inf
-    denominator = parts.interaction + n_readers * max(parts.cov2 - parts.cov3, 0)
-    return denominator, df * _ratio(denominator, parts.interaction) ** 2
+    shared = max(parts.cov2 - parts.cov3, 0)
+    interaction = max(parts.interaction, parts.error - parts.cov1 - shared)
+    denominator = interaction + n_readers * shared
+    return denominator, df * _ratio(denominator, interaction) ** 2
 
 
 def _differences(means: np.ndarray, error: float, df: float, names: list[str]) -> pd.DataFrame:
@@ -151,8 +157,9 @@ def _means(scores: Scores, readers: str, cases: str, names: list[str]) -> pd.Dat
         elif cases == FIXED:
             variance, df = parts.reader / n_readers, n_readers - 1
         else:
-            variance = parts.reader / n_readers + shared
-            df = (n_readers - 1) * _ratio(n_readers * variance, parts.reader) ** 2
+            reader = max(parts.reader, parts.error - shared)
+            variance = reader / n_readers + shared
+            df = (n_readers - 1) * _ratio(n_readers * variance, reader) ** 2
         estimate, error = float(scores.estimates[k].mean()), float(np.sqrt(variance))
         half = _half(error, df)
         rows.append((name, estimate, error, df, max(0, estimate - half), min(1, estimate + half)))

@@ -1,7 +1,7 @@
 """What notebook 01 shows: tables, figures and findings on the cohort, the measurements and the audit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from p2d_lib.prep.raw import RawSet
 from p2d_lib.prep.source import phantoms
 from p2d_lib.report import figures
 from p2d_lib.report.figures import OKABE_ITO, TEXT_WIDTH
-from p2d_lib.report.tables import interval
+from p2d_lib.report.tables import NOTHING, interval
 from p2d_lib.schemas import SPLITS
 from p2d_lib.vocabulary import DX_NAMES
 
@@ -26,6 +26,14 @@ FLAGS = {
     "is_blurred": "blurred pictures",
     "has_hair": "hairy pictures",
     "has_ruler": "pictures with a ruler",
+}
+TRUE_FLAGS = {"has_hair": "true_hair_amount", "has_ruler": "true_ruler_presence"}  # of phantoms, above 0 where there
+PLANTED = {  # `plants.KINDS` by the check that has to find them
+    "identical pairs": "duplicated_lesions",
+    "pairs that look alike": "near_duplicates",
+    FLAGS["is_empty"]: "empty",
+    FLAGS["is_blurred"]: "blurred",
+    "labels doubted": "mislabelled",
 }
 MEASURED = {
     "area": "area (of the image)",
@@ -73,20 +81,41 @@ def _cohort_row(name: str, group: pd.DataFrame) -> dict:
 
 
 def audit_table(
-    cases: pd.DataFrame, pairs: pd.DataFrame, doubts: pd.DataFrame, tone: skin_tone.ToneAssociation | None = None
+    cases: pd.DataFrame,
+    pairs: pd.DataFrame,
+    doubts: pd.DataFrame,
+    tone: skin_tone.ToneAssociation | None = None,
+    plants: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """The audit in one table, columns check and result (texts): leakage, flags of the pictures, labels, skin tone.
 
     pairs: `copies.duplicates` of the cases; doubts: `label_doubts.suspect_labels`; tone: None where ITA is unknown.
+    plants: faults that a phantom set was given, by kind; with it a column "by known truth" says what there was to find.
     """
     counts = {name: cases[flag].sum() for flag, name in FLAGS.items()} | {"labels doubted": doubts["flagged"].sum()}
     rows = {name: f"{n} ({n / len(cases):.1%})" for name, n in counts.items()}
     if tone:
         strength = interval(*tone.epsilon2)
         rows["diagnosis tied to skin tone, epsilon squared [95 % interval]"] = f"{strength}, p = {tone.p:.3g}"
-    return pd.concat(
+    table = pd.concat(
         [splits.leakage(cases, pairs), pd.DataFrame(rows.items(), columns=["check", "result"])], ignore_index=True
     )
+    if plants is None:
+        return table
+    truth = [_known(check, cases, plants) for check in table["check"]]
+    return table.assign(**{"by known truth": truth})
+
+
+def _known(check: str, cases: pd.DataFrame, plants: Mapping[str, int]) -> str:
+    """What a check of `audit_table` had to find; NOTHING where the phantom does not say it."""
+    for start, kind in PLANTED.items():
+        if check.startswith(start) and "across" not in check:
+            return f"{plants.get(kind, 0)} planted"
+    for flag, truth in TRUE_FLAGS.items():
+        if check == FLAGS[flag] and truth in cases:
+            true, found = cases[truth] > 0, cases[flag]
+            return f"{true.sum()}; {found[true].mean():.0%} flagged, of the others {found[~true].mean():.0%}"
+    return NOTHING
 
 
 def class_counts(cases: pd.DataFrame) -> Figure:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from p2d_lib.instruments import agreement
 from p2d_lib.instruments.multiplicity import LEVEL
 from p2d_lib.readers import analysis
 from p2d_lib.readings import SOURCES
@@ -92,22 +93,27 @@ def detector_finding(result: pd.DataFrame, pool: pd.DataFrame) -> str:
 def agreement_findings(kappa: pd.DataFrame) -> list[str]:
     """A sentence for each question of `analysis.kappa`; none where there is one reader."""
     lines = []
-    for question, rows in kappa.dropna().groupby("question", sort=False):
+    for question, rows in kappa.dropna(subset="kappa").groupby("question", sort=False):
         again, together = rows["readers"].str.endswith(analysis.AGAIN), ~rows["readers"].str.contains(" – ")
         parts = {
             "all readers together": rows[together],
             "two readers": rows[~again & ~together],
             "a reader with the same images shown again": rows[again],
         }
-        values = [
-            f"{who} {_span(part['kappa'], '.2f')} (n = {_span(part['n'], 'd')})"
-            for who, part in parts.items()
-            if len(part)
-        ]
+        values = [f"{who} {_kappas(part)}" for who, part in parts.items() if len(part)]
         lines.append(
-            f"Agreement beyond chance on {QUESTIONS[question]} (kappa: 0 none, 1 perfect): {'; '.join(values)}."
+            f"Agreement beyond chance on {QUESTIONS[question]} (kappa: 0 none, 1 perfect) [95 % interval over "
+            f"images]: {'; '.join(values)}."
         )
     return lines
+
+
+def _kappas(rows: pd.DataFrame) -> str:
+    """The kappas of several pairs with the outermost ends of their intervals."""
+    n = f"n = {_span(rows['n'], 'd')}"
+    if rows["low"].isna().all():
+        return f"{tables.TOO_SMALL} ({n}, of fewer than {agreement.FEWEST} images an interval says too little)"
+    return f"{_span(rows['kappa'], '.2f')} [{rows['low'].min():.2f}, {rows['high'].max():.2f}] ({n})"
 
 
 def _span(values: pd.Series, form: str) -> str:

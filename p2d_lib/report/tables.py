@@ -39,10 +39,13 @@ _LATEX = str.maketrans(
 
 
 def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
-    """ "0.712 [0.688, 0.735]"; "0.712" where the interval is NaN, and "–" where the estimate is."""
+    """ "0.712 [0.688, 0.735]"; "0.712" where the interval is NaN or has no width; "–" where the estimate is NaN.
+
+    An interval without width says that nothing varied between resamples, not that the value is known.
+    """
     if estimate != estimate:
         return NOTHING
-    if low != low:
+    if not low < high:
         return f"{estimate:z.{digits}f}"
     return f"{estimate:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: zero has no sign
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from p2d_lib.instruments import intervals, obedience
 from p2d_lib.instruments.multiplicity import LEVEL, holm
+from p2d_lib.instruments.rates import exact_interval
 from p2d_lib.vocabulary import DX, FEATURES
 
 PERMUTATIONS = 999
@@ -64,35 +65,49 @@ def of_compositions(
     measured against. Index kind, absent; columns compositions, n, in_train (the fewest and the most images of train
     that show one of them), class_read (share of images whose class is read as asked) and more (share of pairs of an
     image and a usual one of its class of which the image shows more of the feature, chance 0.5; for skin tone darker,
-    or lighter where light skin is asked for), each with its 95 % interval over images: (estimate, low, high).
+    or lighter where light skin is asked for): (estimate, low, high). The 95 % interval of class_read is exact and takes
+    images as independent, so it is too narrow where those of one composition are alike; that of more resamples both
+    sides' images. No interval of fewer than intervals.FEWEST images.
     """
     requested = plan["dx"].map(DX.index).to_numpy()
-    right = (read[:, : len(DX)].argmax(axis=1) == requested).astype(float)
-    more = np.array([_more(row, read[k], usual, usual_read) for k, row in enumerate(plan.itertuples())], float)
+    right = read[:, : len(DX)].argmax(axis=1) == requested
+    more = np.array([_more(row, read[k], usual, usual_read) for k, row in enumerate(plan.itertuples())])
+    more = more.reshape(len(plan), len(usual))
     rows = {}
     for key, part in plan.groupby(["kind", "absent"], sort=False):
         places = part.index.to_numpy()
         counts = part["in_train"].min(), part["in_train"].max()
         n = part[["dx", "words"]].drop_duplicates().shape[0]
-        rows[key] = (n, len(part), counts, _mean(right[places], seed), _mean(more[places], seed))
+        rows[key] = (n, len(part), counts, _share(right[places]), _mean(more[places], seed))
     index = pd.MultiIndex.from_tuples(list(rows), names=["kind", "absent"]) if rows else None
     return pd.DataFrame(list(rows.values()), index, ["compositions", "n", "in_train", "class_read", "more"])
 
 
-def _more(row, read: np.ndarray, usual: pd.DataFrame, usual_read: np.ndarray) -> float:
-    """The share of the usual images of a class that show less than this one of what its words ask for."""
+def _more(row, read: np.ndarray, usual: pd.DataFrame, usual_read: np.ndarray) -> np.ndarray:
+    """Of each usual image 1 where it shows less than this one of what its words ask for, 0.5 as much, 0 more; NaN
+    where it does not count."""
     column, score = len(DX) + list(FEATURES).index(row.feature), getattr(row, row.feature)
     level = obedience.levels(row.feature, usual[row.feature].to_numpy(float))
     others = (usual["dx"] == row.dx).to_numpy() & ~obedience.is_present(row.feature, np.nan_to_num(level))
     sign = -1 if row.kind == "skin tone" and score < 0.5 else 1
-    ahead = (1 + np.sign(sign * (read[column] - usual_read[others, column]))) / 2
-    return float(ahead.mean()) if len(ahead) else np.nan
+    ahead = (1 + np.sign(sign * (read[column] - usual_read[:, column]))) / 2
+    return np.where(others, ahead, np.nan)
 
 
-def _mean(values: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """The mean of values (n,) with its interval; no interval of fewer than intervals.FEWEST, NaN values left out."""
-    values = values[np.isfinite(values)]
-    if len(values) < intervals.FEWEST:
-        return (float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
-    weights = intervals.resample(range(len(values)), seed=seed)
-    return tuple(intervals.summarise(weights @ values / weights.sum(axis=1), bounds=(0, 1)))
+def _share(right: np.ndarray) -> tuple[float, float, float]:
+    n = len(right)
+    return float(right.mean()), *(exact_interval(int(right.sum()), n) if n >= intervals.FEWEST else (np.nan, np.nan))
+
+
+def _mean(ahead: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """The mean over images (n, m) of the mean over the usual ones that count, and its interval over both."""
+    counts = np.isfinite(ahead)
+    ahead, counts = (table[counts.any(1)] for table in (np.nan_to_num(ahead), counts))
+    n, m = ahead.shape
+    if n < intervals.FEWEST or m < 2:
+        return (float((ahead.sum(1) / counts.sum(1)).mean()) if n else np.nan, np.nan, np.nan)
+    of_images, of_usual = (intervals.resample(range(k), seed=seed + i) for i, k in enumerate((n, m)))
+    with np.errstate(invalid="ignore"):
+        each = (of_usual @ ahead.T) / (of_usual @ counts.T)
+        means = np.where(of_images > 0, of_images * each, 0).sum(1) / n
+    return tuple(intervals.summarise(means, bounds=(0, 1)))

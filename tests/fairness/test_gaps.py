@@ -122,6 +122,8 @@ def test_all_rows_that_are_printed_are_one_family():
     smallest = table["p"].idxmin()
     assert table.loc[smallest, "p_holm"] == pytest.approx(min(1, tested * table.loc[smallest, "p"]))
     assert len(report.gaps_table(table, {})) == len(table)
+    of_two = table["attribute"].isin(("sex", "malignancy"))
+    assert table["detectable"].notna().equals(of_two), "the extremes of more groups were not named beforehand"
 
 
 def test_an_announced_gap_is_printed_beside_the_phantoms_truth():

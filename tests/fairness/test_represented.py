@@ -4,6 +4,7 @@ import cohorts
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import fisher_exact
 
 from p2d_lib.fairness import represented, represented_report
 from p2d_lib.fairness.represented import change
@@ -127,6 +128,20 @@ def test_the_findings_name_the_group_or_say_that_there_is_none(studies):
         "No group is shown to be rarer in train"
     )
     assert len(represented_report.shares_table(silent)) == represented_report.SHOWN
+
+
+def test_a_group_as_rare_as_is_called_detectable_is_found_in_four_of_five_studies_and_a_tiny_one_never():
+    row = {"train_of_group": 120, "train": 273, "test_of_group": 36, "test": 77, "p": 0.1, "p_holm": 1.0}
+    tiny = row | {"train_of_group": 3, "train": 6, "test_of_group": 2, "test": 4}
+    times, never = represented.detectable(pd.DataFrame([row, tiny]))
+    assert 2 < times < 4 and np.isinf(never)
+    rng, share = np.random.default_rng(0), 156 / 350
+    odds = share / (1 - share) / times
+    a, b = rng.binomial(273, odds / (1 + odds), 2000), rng.binomial(77, share, 2000)
+    found = np.array([fisher_exact([[i, 273 - i], [k, 77 - k]], "less").pvalue for i, k in zip(a, b, strict=True)])
+    assert 0.77 <= (found <= 0.05 / 2).mean() <= 0.86
+    text = represented_report.findings(pd.DataFrame([row, tiny]), None, ARMS)[0]
+    assert f"found from {times:.1f} (the largest groups) to {times:.1f} times rarer on; 1 are too small" in text
 
 
 def test_groups_too_small_to_be_measured_are_not_tested():

@@ -36,6 +36,18 @@ def test_two_readers_who_name_nevus_most_of_the_time_agree_by_chance_only():
     assert agreement.kappa(answers)["kappa"].item() == pytest.approx(0, abs=0.06)
 
 
+@pytest.mark.parametrize("n", [30, 100])
+def test_intervals_over_images_hold_a_planted_kappa_and_none_is_given_of_fewer(n):
+    held = np.zeros(3)
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        rows = [agreement.kappa(_readers(rng, shared, n, 2)).iloc[0] for shared in (0.0, 0.5)]
+        held += [rows[0]["low"] <= 0 <= rows[0]["high"], rows[1]["low"] <= 0.5 <= rows[1]["high"], rows[1]["low"] > 0]
+    assert (held[:2] / 60 >= 0.86).all() and held[2] / 60 >= 0.9, held
+    few = agreement.kappa(_readers(rng, 0.5, agreement.FEWEST - 1))
+    assert few["kappa"].notna().all() and few[["low", "high"]].isna().all(axis=None)
+
+
 def test_only_images_that_all_answered_count():
     answers = _readers(np.random.default_rng(1), 0.5, n=40)
     answers.iloc[:10, 0] = None

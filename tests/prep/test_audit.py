@@ -317,3 +317,9 @@ def test_the_summary_says_what_was_planted(planted, pairs):
     assert rows.iloc[-1] == f"{tables.interval(*tone.epsilon2)}, p = {tone.p:.3g}"
     assert len(report.audit_table(cases, pairs, doubts)) == len(rows) - 1
     assert set(doubts["suggested"]) <= set(DX)
+    known = report.audit_table(cases, pairs, doubts, tone, {"empty": 6, "mislabelled": 14}).set_index("check")
+    known = known["by known truth"]
+    assert (known["empty pictures"], known["labels doubted"]) == ("6 planted", "14 planted")
+    assert known["blurred pictures"] == "0 planted" and known.iloc[[0, 2, -1]].eq("–").all()
+    hairs = cases["true_hair_amount"] > 0
+    assert known["hairy pictures"].startswith(f"{hairs.sum()}; {cases['has_hair'][hairs].mean():.0%} flagged")

@@ -181,12 +181,13 @@ def test_a_reader_agrees_with_himself_as_often_as_planted(key):
 
 def test_one_sentence_a_question_says_how_far_readers_agree_with_one_another_and_with_themselves():
     table = pd.DataFrame(
-        [("dx", "a – b", 140, 0.42), ("dx", "a – c", 140, 0.37), ("dx", "all 3", 140, 0.40),
-         ("dx", f"a – {analysis.AGAIN}", 14, 0.50), ("source", "a – b", 139, -0.04)],
-        columns=["question", "readers", "n", "kappa"],
+        [("dx", "a – b", 140, 0.42, 0.33, 0.52), ("dx", "a – c", 140, 0.37, 0.28, 0.45),
+         ("dx", "all 3", 140, 0.40, 0.34, 0.47), ("dx", f"a – {analysis.AGAIN}", 14, 0.50, np.nan, np.nan),
+         ("source", "a – b", 139, -0.04, -0.20, 0.13)],
+        columns=["question", "readers", "n", "kappa", "low", "high"],
     )  # fmt: skip
     of_dx, of_source = report.agreement_findings(table)
-    assert "all readers together 0.40 (n = 140); two readers 0.37 to 0.42 (n = 140)" in of_dx
-    assert "a reader with the same images shown again 0.50 (n = 14)" in of_dx
-    assert of_source.endswith("on real or synthetic (kappa: 0 none, 1 perfect): two readers -0.04 (n = 139).")
+    assert "all readers together 0.40 [0.34, 0.47] (n = 140); two readers 0.37 to 0.42 [0.28, 0.52] (n = 140)" in of_dx
+    assert "a reader with the same images shown again n too small (n = 14, of fewer than 30 images" in of_dx
+    assert of_source.endswith("over images]: two readers -0.04 [-0.20, 0.13] (n = 139).")
     assert report.agreement_findings(table.iloc[:0]) == []

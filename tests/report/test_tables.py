@@ -244,6 +244,7 @@ def test_a_number_that_is_not_there_is_a_dash_and_one_below_zero_has_a_minus(run
 
 def test_an_interval_has_no_zero_below_zero():
     assert tables.interval(-0.0002, -0.0004, -0.0001) == "0.000 [0.000, 0.000]"
+    assert tables.interval(1.0, 1.0, 1.0, 2) == "1.00", "no width is no interval"
     assert tables.interval(-0.0006, -0.2, 0.1) == "-0.001 [-0.200, 0.100]"
     assert tables.interval(-0.04, np.nan, np.nan, 1) == "0.0"
 
