@@ -38,7 +38,7 @@ def effects(
 
     readings, cases: as in `comparison.replicates`; published: the artefact "published_readings". images: read by both
     arms, per seed. low, high: 95 % interval over lesions and training seeds (`intervals.compare`). detectable:
-    `intervals.minimal_detectable`.
+    `intervals.minimal_detectable`, of a single test at 5 %.
     """
     of_arms = {arm: of[PRIMARY] for arm, of in comparison.replicates(readings, cases, seed, n_resamples).items()}
     n_images, rows = readings["image_id"].nunique(), []
@@ -63,7 +63,7 @@ def effects_table(of_sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
             names = {"set": name, "effect": row.effect, "comparison": f"{row.first} − {row.second}"}
             rows.append(
                 {**names, "images": row.images, "difference (points)": points}
-                | {"detectable (points)": f"{100 * row.detectable:.1f}"}
+                | {"detectable, single test (points)": f"{100 * row.detectable:.1f}"}
             )
     return pd.DataFrame(rows)
 

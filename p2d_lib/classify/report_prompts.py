@@ -41,6 +41,16 @@ def prompts_table(costs: Mapping[str, Costs], examples: Mapping[str, str], floor
     return pd.DataFrame(rows).fillna("")
 
 
+def figure_caption(n_cases: int, trained: str, extractor: str) -> str:
+    """The caption of `prompts_figure`. trained: how the networks are; extractor: the sentence that names it."""
+    return (
+        f"Description error of {n_cases} train cases worded by each source, an image each, against what the images "
+        "show of the case (concordance; chance 0.5), their KID to real val images, and the balanced accuracy on val of "
+        f"networks trained on them alone ({trained}). Bars: 95 % intervals; where sources have one error, the wider "
+        f"bars are of the first in the legend. {extractor}"
+    )
+
+
 def prompts_figure(costs: Mapping[str, Costs]) -> Figure:
     """Description error against what the images show, their distance and their gain, a point a source.
 

@@ -64,6 +64,14 @@ def on_val(of_trainings: Mapping, reference: Hashable, column: str) -> dict[Hash
     return cells
 
 
+def guidance_reading(seeds: int, n_val: int) -> str:
+    """What the marks of `guidance_figure` are, as the end of its caption."""
+    return (
+        " Dot: mean over seeds; bar: its interval over lesions and seeds, wide where seeds are few; rings: the "
+        f"{seeds} seeds; {n_val} val images."
+    )
+
+
 def guidance_figure(of_arms: Mapping[float, dict[str, np.ndarray]]) -> Figure:
     """Balanced accuracy and macro-F1 on val over guidance: the mean with its 95 % interval, rings are seeds."""
     figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.2))

@@ -71,7 +71,7 @@ def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
                 f"lesions show their change and {min_n} lesions are needed."
             )
             continue
-        rates = "; ".join(
+        flips = "; ".join(
             f"{row.arm} {_text(row, '.0f', '%')} of the pairs (two noises of one prompt: "
             f"{_text(rows.get((CONTROL, row.arm, FLIPS)), '.0f', '%')}; where the lesion reads the same: "
             f"{_text(rows.get((attribute + SAME, row.arm, FLIPS)), '.0f', '%')})"
@@ -79,7 +79,7 @@ def findings(compared: pd.DataFrame, min_n: int) -> list[str]:
         )
         lines.append(
             f"Where the {_words(attribute)} differs ({first.change}; {first.n_pairs} pairs of {first.n_lesions} "
-            f"lesions), networks name two diagnoses in {rates}."
+            f"lesions), networks name two diagnoses in {flips}."
         )
     tested = compared[compared["p_holm"].notna()]
     announced = tested[tested["p_holm"] <= LEVEL]

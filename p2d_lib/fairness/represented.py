@@ -70,12 +70,14 @@ def detectable(table: pd.DataFrame, power: float = 0.8) -> np.ndarray:
     table: of `shares`. Fisher's test at the first step of Holm's correction; the group's share in test is that of train
     and test together. Infinite where train could lack the group altogether and the test would still rarely find it.
     """
-    times, found = np.geomspace(1.1, 100, 200), []
+    times, found, known = np.geomspace(1.1, 100, 200), [], {}
     for row in table.itertuples():
         a, b = np.arange(row.train + 1)[:, None], np.arange(row.test + 1)
-        of_both = np.arange(row.train + row.test + 1)
-        p = hypergeom.pmf(a, row.train + row.test, of_both, row.train).cumsum(0)  # cdf takes each value singly
-        called = p[a, a + b] <= multiplicity.LEVEL / len(table)
+        if (row.train, row.test) not in known:  # large classes take seconds
+            of_both = np.arange(row.train + row.test + 1)
+            p = hypergeom.pmf(a, row.train + row.test, of_both, row.train).cumsum(0)  # cdf takes each value singly
+            known[row.train, row.test] = p[a, a + b] <= multiplicity.LEVEL / len(table)
+        called = known[row.train, row.test]
         share = (row.train_of_group + row.test_of_group) / (row.train + row.test)
         odds = share / (1 - share) / times
         of_train, of_test = binom.pmf(a, row.train, odds / (1 + odds)), binom.pmf(b, row.test, share)

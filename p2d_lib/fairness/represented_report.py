@@ -112,8 +112,8 @@ def _power(times: np.ndarray) -> str:
     known = times[np.isfinite(times)]
     if not len(known):
         return "All groups are too small: none would be found with a power of 80 %, however rare in train."
-    words = f"With a power of 80 % one is found from {known.min():.1f} (the largest groups) to {known.max():.1f} times"
-    return f"{words} rarer on" + (
+    words = "With a power of 80 %, at the first step of Holm's correction, a group is found from"
+    return f"{words} {known.min():.1f} to {known.max():.1f} times rarer on" + (
         f"; {len(times) - len(known)} are too small for that." if len(known) < len(times) else "."
     )
 

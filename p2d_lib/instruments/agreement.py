@@ -39,7 +39,7 @@ def _kappa(answers: pd.DataFrame) -> tuple[float, float, float]:
     given = np.eye(len(names))[codes].reshape(n, n_readers, -1)  # 1 where a reader gave an answer
     of_answers = given.sum(1)
     agreeing = (of_answers * (of_answers - 1)).sum(1) / (n_readers * (n_readers - 1))
-    weights = intervals.resample(range(n)) if n >= FEWEST else np.ones((1, n))
+    weights = intervals.resample(range(n), seed=0) if n >= FEWEST else np.ones((1, n))
     habits = (weights @ given.reshape(n, -1) / n).reshape(len(weights), n_readers, -1)
     by_chance = (habits.prod(1) if n_readers == 2 else habits.mean(1) ** 2).sum(1)
     with np.errstate(invalid="ignore"):

@@ -114,6 +114,8 @@ def _known(check: str, cases: pd.DataFrame, plants: Mapping[str, int]) -> str:
     for flag, truth in TRUE_FLAGS.items():
         if check == FLAGS[flag] and truth in cases:
             true, found = cases[truth] > 0, cases[flag]
+            if not true.any():
+                return "0"
             return f"{true.sum()}; {found[true].mean():.0%} flagged, of the others {found[~true].mean():.0%}"
     return NOTHING
 

@@ -150,7 +150,8 @@ def _refuse_twice(file: str, sheet: Filled, other_file: str, other: Filled, key:
     """Raises SheetError where two sheets may be one reader's, who would count as two that agree."""
     if sheet.number is not None and sheet.number == other.number:
         raise SheetError(
-            f"{file} and {other_file} are both sheet {sheet.number:02d} of study {key['study'].iloc[0]}: remove one"
+            f"{file} and {other_file} are both sheet {sheet.number:02d} of study {key['study'].iloc[0]}: remove one if "
+            "both are one reader's; if two people used one number, write a free one of the same block in one of them"
         )
     if (n := _equal_answers(sheet, other)) >= FEWEST_EQUAL:
         raise SheetError(

@@ -91,7 +91,8 @@ def agreement_figure(readings: pd.DataFrame) -> Figure:
     for first in answers:
         for second in answers:
             if first != second:
-                matrix.loc[first, second] = agreement.kappa(answers[[first, second]])["kappa"].iloc[0]
+                of_pair = agreement.kappa(answers[[first, second]]).iloc[0]
+                matrix.loc[first, second] = of_pair["kappa"] if of_pair["n"] >= agreement.FEWEST else np.nan
     size = min(figures.TEXT_WIDTH, 1.6 + 0.42 * len(matrix))
     figure, axis = plt.subplots(figsize=(size, size))
     figures.heat_map(axis, matrix.rename_axis(index="", columns=""), bar="Cohen's kappa", numbers=".2f")

@@ -113,7 +113,10 @@ def _kappas(rows: pd.DataFrame) -> str:
     n = f"n = {_span(rows['n'], 'd')}"
     if rows["low"].isna().all():
         return f"{tables.TOO_SMALL} ({n}, of fewer than {agreement.FEWEST} images an interval says too little)"
-    return f"{_span(rows['kappa'], '.2f')} [{rows['low'].min():.2f}, {rows['high'].max():.2f}] ({n})"
+    rows = rows[rows["low"].notna()]
+    outermost = ", of several pairs the outermost ends" if len(rows) > 1 else ""
+    ends = f"[{rows['low'].min():.2f}, {rows['high'].max():.2f}{outermost}]"
+    return f"{_span(rows['kappa'], '.2f')} {ends} (n = {_span(rows['n'], 'd')})"
 
 
 def _span(values: pd.Series, form: str) -> str:

@@ -39,15 +39,15 @@ _LATEX = str.maketrans(
 
 
 def interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
-    """ "0.712 [0.688, 0.735]"; "0.712" where the interval is NaN or has no width; "–" where the estimate is NaN.
+    """ "0.712 [0.688, 0.735]"; "0.712" where the interval is NaN or, as printed, has no width; "–" where the estimate
+    is NaN.
 
     An interval without width says that nothing varied between resamples, not that the value is known.
     """
     if estimate != estimate:
         return NOTHING
-    if not low < high:
-        return f"{estimate:z.{digits}f}"
-    return f"{estimate:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: zero has no sign
+    value, least, greatest = (f"{number:z.{digits}f}" for number in (estimate, low, high))  # z: zero has no sign
+    return value if low != low or least == greatest else f"{value} [{least}, {greatest}]"
 
 
 def p_value(p: float, equals: str = "") -> str:

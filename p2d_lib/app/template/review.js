@@ -193,7 +193,7 @@ function link(image_id) {
 
 function compare() {
   ask("compare", {}).then((reply) => {
-    const kappas = reply.kappas.filter((row) => row.kappa !== null).map((row) => [words(row.question), row.readers, row.n, row.kappa.toFixed(2)]);
+    const kappas = reply.kappas.filter((row) => row.kappa !== null).map((row) => [words(row.question), row.readers, row.n, row.low === null ? "n too small" : row.kappa.toFixed(2) + " [" + row.low.toFixed(2) + ", " + row.high.toFixed(2) + "]"]);
     const alike = [...new Set(reply.kappas.filter((row) => row.kappa === null).map((row) => words(row.question)))];
     const differ = reply.differ.flatMap((row) => Object.entries(row.people).map(([name, one], number) => [number ? "" : link(row.image_id), name, said(one)]));
     by("result").replaceChildren(

@@ -86,7 +86,7 @@ def _floor(judge: Extractor, measured: pd.DataFrame) -> str:
         f"({cells.at[FLOOR, 'frechet']}); the base's images lie at {times['base']:.1f} times"
         f"{extrapolated if infinite['adapter'] != tables.NOTHING else ''}. Real images that only went through the "
         f"autoencoder and back lie at {times[RECONSTRUCTED]:.1f} times, with an AUC of "
-        f"{cells.at[RECONSTRUCTED, 'auc']}: no denoiser can be expected to do better. A Fréchet distance near "
+        f"{cells.at[RECONSTRUCTED, 'auc']}: what is lost there, no denoiser brings back. A Fréchet distance near "
         "or below the floor can also mean little variety: no verdict rests on it."
     )
 
