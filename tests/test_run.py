@@ -259,7 +259,7 @@ def test_images_of_a_table_come_in_its_order(run):
 
     assert run.in_parts(table, grey, size=2).tolist() == [20, 10, 0] and sizes == [2, 1]
     parts = [(len(pixels), rows["image_id"].tolist()) for pixels, rows in run.parts(table, size=2)]
-    assert parts == [(2, ["s2", "s1"]), (1, ["s0"])]
+    assert parts == [(2, ["SYN_2", "SYN_1"]), (1, ["SYN_0"])]
 
 
 def test_unfinished_work_survives_and_lies_apart_by_notebook(run):

@@ -78,7 +78,9 @@ def nearness(reference: Cell, cell: Cell, limits: Sequence[tuple[float, float]] 
         return SAME
     if {len(reference.numbers), len(cell.numbers)} == {1, 3} and bool(reference.interval) != bool(cell.interval):
         low, high = reference.interval or cell.interval  # that of the other one has no width as it is printed
-        return INSIDE if all(low <= each.numbers[0] <= high for each in (reference, cell)) else OUTSIDE
+        narrow = high - low <= 2 * reference.units[0] * (1 + 1e-6)
+        inside = all(low <= each.numbers[0] <= high for each in (reference, cell))
+        return INSIDE if narrow and inside else OUTSIDE
     if cell.words != reference.words or len(cell.numbers) != len(reference.numbers):
         return OUTSIDE
     pairs = list(zip(reference.numbers, cell.numbers, strict=True))

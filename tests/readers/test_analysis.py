@@ -187,7 +187,7 @@ def test_one_sentence_a_question_says_how_far_readers_agree_with_one_another_and
         columns=["question", "readers", "n", "kappa", "low", "high"],
     )  # fmt: skip
     of_dx, of_source = report.agreement_findings(table)
-    assert "all readers together 0.40 [0.34, 0.47] (n = 140); two readers 0.37 to 0.42 [0.28, 0.52] (n = 140)" in of_dx
+    assert "all readers together 0.40 [0.34, 0.47] (n = 140); two readers 0.37 to 0.42 [0.28, 0.52, of sev" in of_dx
     assert "a reader with the same images shown again n too small (n = 14, of fewer than 30 images" in of_dx
     assert of_source.endswith("over images]: two readers -0.04 [-0.20, 0.13] (n = 139).")
     assert report.agreement_findings(table.iloc[:0]) == []
