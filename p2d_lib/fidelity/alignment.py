@@ -5,18 +5,19 @@ classes is the level to compare it with. R-precision (Xu et al., AttnGAN, CVPR 2
 the image's own fits it best, others of its class among them.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from p2d_lib.fidelity import compare
 from p2d_lib.fidelity.controls import CONTROLS
 from p2d_lib.fidelity.sets import FLOOR, REFERENCE, Sets
 from p2d_lib.instruments import paired_tests, retrieval
 from p2d_lib.instruments.jackknife import jackknife
 from p2d_lib.models import clip
 from p2d_lib.run import Run
-from p2d_lib.seeds import derive
 from p2d_lib.words.choose import chosen as description_of_each
 
 AT_ONCE = 500  # images whose cosines with all prompts are in memory
@@ -57,13 +58,9 @@ def of_sets(run: Run, chosen: Sets, aligner: clip.Clip, seed: int) -> dict[str, 
     for name, (table, control) in prompted.items():
         if table["dx"].nunique() < 2:
             continue
-        parts = []
-        for images, rows in run.parts(table):
-            if control:
-                images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
-            parts.append(clip.embed_images(aligner, images))
+        images = compare.of_set(run, name, table, control, partial(clip.embed_images, aligner), seed)
         prompts = clip.embed_prompts(aligner, table["prompt"].tolist())
-        result[name] = align(np.concatenate(parts), prompts, table["dx"].to_numpy())
+        result[name] = align(images, prompts, table["dx"].to_numpy())
     return result
 
 

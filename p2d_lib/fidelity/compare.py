@@ -55,14 +55,30 @@ def features(
     sources |= {name: (chosen.tables[FLOOR], control) for name, control in controls.items()}
     result = {}
     for name, (table, control) in tqdm(sources.items(), desc="features", unit="set", mininterval=1):
-        parts = []
-        for images, rows in run.parts(table):
-            images = reduced(images, px)
-            if control:
-                images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
-            parts.append(extractor(images))
-        result[name] = np.concatenate(parts)
+        result[name] = of_set(run, name, table, control, extractor, seed, px)
     return result
+
+
+def of_set(
+    run: Run,
+    name: str,
+    table: pd.DataFrame,
+    control: Control | None,
+    measure: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    px: int | None = None,
+) -> np.ndarray:
+    """measure(images) (n, d) of a set's images, first reduced to px, or of what a control makes of them.
+
+    A control's chance depends on seed, its name and the first image of a part.
+    """
+    parts = []
+    for images, rows in run.parts(table):
+        images = reduced(images, px) if px else images
+        if control:
+            images = control(images, derive(seed, name, rows["image_id"].iloc[0]))
+        parts.append(measure(images))
+    return np.concatenate(parts)
 
 
 def of_real(run: Run, splits: Sets, extractor: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
